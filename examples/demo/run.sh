@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# run.sh [BUILD-DIRECTORY] - Ferry's main demonstration; `make demo` runs it.
+#
+# Counts the words of text that is on every Debian machine, four times: with coreutils, with Ferry's pipeline
+# (examples/wordcount) made of threads, with the same pipeline made of processes, and with the command line tool in a
+# shell pipeline. All four must agree byte for byte. Then shows the copies of a message live (examples/two-copies).
+# Exit status 0 when everything agrees, 1 when something does not. Leaves nothing running and nothing behind.
+set -eu
+LC_ALL=C # bytes are bytes, and `sort` compares them
+export LC_ALL
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=${1:-$root/build}
+quota_kib=512 # of each sender
+producers=2
+workers=2
+at_least_lines=1000000
+patience=60 # seconds, for every single step: a fault ends in a message, not in a hanging terminal
+
+for program in examples/wordcount examples/two-copies ferry; do
+    if [ ! -x "$build/$program" ]; then
+        echo "run.sh: $build/$program is not there; \`make build\` makes it" >&2
+        exit 2
+    fi
+done
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/ferry-demo.XXXXXX")
+jobs_started=()
+clean_up() {
+    for job in "${jobs_started[@]}"; do
+        kill -TERM -- "-$job" 2>/dev/null || true # the whole pipeline: each is a process group of its own
+    done
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+export FERRY_DIR="$work/spaces" TMPDIR="$work"
+mkdir -m 700 "$FERRY_DIR"
+
+say() { printf '\n== %s\n' "$*"; }
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+as_seconds() { printf '%d.%02d s' $(($1 / 1000)) $(($1 % 1000 / 10)); }
+as_megabytes() { printf '%d.%d MB' $(($1 / 1000000)) $(($1 / 100000 % 10)); }
+
+# Prints, 0-terminated, the whole files below PATHS that find's EXPRESSION selects, up to BYTES in all.
+choose() { # BYTES EXPRESSION -- PATH...
+    local most=$1 total=0 size path expression=()
+    shift
+    while [ "$1" != -- ]; do
+        expression+=("$1")
+        shift
+    done
+    shift
+    { find "$@" -type f -readable "${expression[@]}" -printf '%s\t%p\0' 2>/dev/null || true; } | sort -z -t $'\t' -k 2 |
+        while IFS=$'\t' read -r -d '' size path; do
+            if ((total + size <= most)); then
+                total=$((total + size))
+                printf '%s\0' "$path"
+            fi
+        done
+}
+
+# The input: first the list of files, then their bytes, once, so that all four read the same whatever the machine does.
+take_snapshot() {
+    say "The text: what this machine has under /usr"
+    local pictures=(! -name '*.gz' ! -name '*.png' ! -name '*.jpg' ! -name '*.svgz' ! -name '*.pdf' ! -name '*.bz2' ! -name '*.xz' ! -name '*.zip')
+    choose 28000000 "${pictures[@]}" -- /usr/share/common-licenses /usr/share/doc >"$work/plain"
+    choose 28000000 -- /usr/include >>"$work/plain"
+    choose 2000000 -name '*.gz' ! -name '*.svgz' -- /usr/share/doc >"$work/packed"
+    choose 6000000 -name '*.p[lmy]' -- /usr/share/perl /usr/share/perl5 /usr/lib/python3 /usr/lib/python3.* >>"$work/plain"
+    xargs -0 -r cat -- <"$work/plain" >"$work/input" 2>/dev/null || true # a file may have vanished meanwhile
+    xargs -0 -r zcat -f -- <"$work/packed" >>"$work/input" 2>/dev/null || true
+
+    lines=$(wc -l <"$work/input")
+    if [ "$lines" -eq 0 ]; then
+        echo "run.sh: there is no readable text below /usr/share/doc, /usr/include and /usr/lib/python3" >&2
+        exit 1
+    fi
+    # A machine with little text reads it several times; coreutils too.
+    local passes=$(((at_least_lines + lines - 1) / lines)) i
+    mv "$work/input" "$work/once"
+    for ((i = 0; i < passes; i++)); do cat "$work/once"; done >"$work/input"
+    rm "$work/once"
+    lines=$(wc -l <"$work/input")
+    bytes=$(stat -c %s "$work/input")
+    local files=$(($(tr -cd '\0' <"$work/plain" | wc -c) + $(tr -cd '\0' <"$work/packed" | wc -c)))
+    echo "$files files, read $passes time(s): $(as_megabytes "$bytes"), $lines lines; each line will be one message."
+    local held=$((quota_kib * 1024 * producers))
+    echo "The $producers producers may hold $quota_kib KiB each in messages that nobody has released yet," \
+        "$((bytes / held)) times less than they send."
+    if [ $((bytes / held)) -lt 10 ]; then
+        echo "run.sh: the text is too small to show that the quotas hold" >&2
+        exit 1
+    fi
+}
+
+# tr leaves an empty first line when the text does not begin with a letter; that is no word.
+count_with_coreutils() {
+    say "coreutils: tr -cs A-Za-z '\\n' | tr A-Z a-z | sort | uniq -c"
+    local began
+    began=$(now_ms)
+    (
+        set -o pipefail
+        tr -cs A-Za-z '\n' <"$work/input" | tr A-Z a-z | sort | uniq -c | awk 'NF == 2' >"$work/coreutils"
+    )
+    coreutils_ms=$(($(now_ms) - began))
+    echo "$(as_seconds "$coreutils_ms"), $(wc -l <"$work/coreutils") different words; the most frequent:" \
+        "$(sort -rn "$work/coreutils" | awk 'NR <= 6 { printf "%s%s %d", (NR > 1 ? ", " : ""), $2, $1 }')"
+}
+
+compare() { # RESULT
+    if cmp "$work/coreutils" "$work/$1"; then
+        echo "equal, byte for byte"
+        printf yes >"$work/$1.equal"
+    else
+        printf NO >"$work/$1.equal"
+        status=1
+    fi
+}
+
+count_with() { # threads|processes
+    say "Ferry with $1: wordcount --with $1 --producers $producers --workers $workers --quota ${quota_kib}KiB"
+    local began
+    began=$(now_ms)
+    if ! timeout --foreground "$patience" "$build/examples/wordcount" --with "$1" --producers "$producers" \
+        --workers "$workers" --quota "${quota_kib}KiB" --figures "$work/$1.json" "$work/input" >"$work/$1"; then
+        echo "run.sh: wordcount with $1 failed" >&2
+        exit 1
+    fi
+    local took=$(($(now_ms) - began))
+    echo "$(as_seconds "$took") in all, of which the messages flowed $(figure "$1" seconds) s"
+    compare "$1"
+    printf '%s' "$took" >"$work/$1.ms"
+}
+
+# Two shell pipelines take from one queue what one command sends. A line is whole, so their counts can be added up.
+count_with_commands() {
+    say "Ferry in the shell: ferry send lines <text, and $workers times: ferry recv lines | tr … | sort | uniq -c"
+    local began i
+    began=$(now_ms)
+    set -m # every pipeline gets a process group, so that clean_up can end it
+    for ((i = 0; i < workers; i++)); do
+        timeout --foreground "$patience" "$build/ferry" recv lines | tr -cs A-Za-z '\n' | tr A-Z a-z | sort | uniq -c >"$work/part.$i" &
+        jobs_started+=("$(jobs -p %%)")
+    done
+    set +m
+    # A receiver ends when all senders that it met have ended: so all of them must be there first.
+    until [ "$("$build/ferry" ls --json 2>/dev/null | grep -o '"channel": *"lines"' | wc -l)" -ge "$workers" ]; do
+        [ $(($(now_ms) - began)) -lt 10000 ] || { echo "run.sh: ferry recv did not start" >&2; exit 1; }
+        sleep 0.05
+    done
+    timeout --foreground "$patience" "$build/ferry" send lines <"$work/input"
+    wait
+    jobs_started=()
+    cat "$work"/part.* | awk 'NF == 2 { n[$2] += $1 } END { for (w in n) printf "%7d %s\n", n[w], w }' |
+        sort -k 2 >"$work/commands"
+    commands_ms=$(($(now_ms) - began))
+    as_seconds "$commands_ms"
+    echo " in all, sorting included"
+    compare commands
+}
+
+figure() { # threads|processes KEY
+    sed -n "s/^ *\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$work/$1.json"
+}
+
+as_time() { # NANOSECONDS
+    awk -v ns="$1" 'BEGIN { if (ns < 1e6) printf "%.1f us", ns / 1e3; else printf "%.2f ms", ns / 1e6 }'
+}
+
+print_row() { printf '%-10s %-7s %10s %7s %9s %9s %10s %10s %9s  %s\n' "$@"; }
+
+print_table() {
+    say "What it came to"
+    print_row distance route messages MB/s median p99 "copies" avoided time equal
+    local with
+    for with in threads processes; do
+        print_row "$with" "$(figure $with route)" "$(figure $with messages)" \
+            "$(awk -v b="$(figure $with line_bytes)" -v s="$(figure $with seconds)" 'BEGIN { printf "%.0f", b / s / 1e6 }')" \
+            "$(as_time "$(figure $with p50_ns)")" "$(as_time "$(figure $with p99_ns)")" \
+            "$(figure $with copies_made)" "$(figure $with copies_avoided)" \
+            "$(as_seconds "$(cat "$work/$with.ms")")" "$(cat "$work/$with.equal")"
+        if [ "$(figure $with messages)" -lt "$at_least_lines" ] || [ "$(figure $with line_bytes)" -ne "$bytes" ]; then
+            echo "run.sh: with $with, $(figure $with messages) messages and $(figure $with line_bytes) bytes arrived," \
+                "not at least $at_least_lines and exactly $bytes" >&2
+            status=1
+        fi
+    done
+    print_row commands shm "$lines" \
+        "$(awk -v b="$bytes" -v ms="$commands_ms" 'BEGIN { printf "%.0f", b / ms / 1e3 }')" - - - - \
+        "$(as_seconds "$commands_ms")" "$(cat "$work/commands.equal")"
+    print_row coreutils - - "$(awk -v b="$bytes" -v ms="$coreutils_ms" 'BEGIN { printf "%.0f", b / ms / 1e3 }')" - - - - \
+        "$(as_seconds "$coreutils_ms")" -
+    cat <<END
+
+The median and p99 are the times from sending a line to a worker's having it. They are mostly the wait behind the
+$((quota_kib * producers)) KiB of lines that the producers, who are faster, keep in front of it: that is the flow control at work.
+Copies: each line is copied once, from the file into its sender's memory, and read there. Avoided are the second copy
+of each line, and every copy of the workers' tables ($(as_megabytes "$(figure processes table_bytes)") in $(figure processes tables) messages), which go by pointer.
+END
+}
+
+status=0
+began_all=$(now_ms)
+take_snapshot
+count_with_coreutils
+count_with threads
+count_with processes
+count_with_commands
+print_table
+
+say "The two copies, live: two-copies"
+timeout --foreground "$patience" "$build/examples/two-copies" || status=1
+
+say "The demonstration took $(as_seconds $(($(now_ms) - began_all))); $([ $status = 0 ] && echo "all results are equal and all claims hold" || echo "something above is NOT as it should be")."
+exit $status

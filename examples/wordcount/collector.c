@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * collector.c - gives the start, merges the workers' tables, prints the result and the figures of the run.
+ */
+#include "report.h"
+#include "words.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/** Publishes the start once every producer listens; wait_for_start in producer.c says why. */
+static int give_start(ferry_t *node, const job_t *job) {
+    ferry_sender_t *start;
+    ferry_contract_t contract = {.quota = 1 << 20};
+    if (ferry_sender_open(node, "start", FERRY_TOPIC, &contract, &start) < 0) {
+        return failed("collector", 0, "opening the sender of \"start\"");
+    }
+    if (ferry_sender_wait(start, job->producers, PATIENCE) < 0) {
+        return failed("collector", 0, "waiting for the producers");
+    }
+    if (ferry_send(start, "go", 2, PATIENCE) < 0) {
+        return failed("collector", 0, "giving the start");
+    }
+    return ferry_sender_close(start, PATIENCE, NULL);
+}
+
+/** Adds one worker's table to the whole, reading it where the worker wrote it. */
+static int merge_table(words_t *all, const void *table, size_t size) {
+    size_t at = 0;
+    const word_record_t *record;
+    while ((record = words_next(table, size, &at)) != NULL) {
+        while (!words_add(all, record->letters, record->length, record->count)) {
+            if (!words_grow(all)) {
+                return failed_since("collector", 0, "merging a table", strerror(ENOMEM));
+            }
+        }
+    }
+    return at == size ? 0 : failed_since("collector", 0, "merging a table", "it is cut off, or not a table of words");
+}
+
+/** Merges tables until all workers have ended. */
+static int merge_all(ferry_receiver_t *counts, words_t *all, report_t *report) {
+    for (;;) {
+        ferry_msg_t *m;
+        int r = ferry_recv(counts, PATIENCE, &m);
+        if (r == -EPIPE) {
+            return report_receiver(report, counts);
+        }
+        if (r < 0) {
+            return failed("collector", 0, "receiving tables");
+        }
+        r = merge_table(all, ferry_msg_data(m), ferry_msg_size(m));
+        report->tables_received++;
+        report->table_bytes += ferry_msg_size(m);
+        ferry_msg_release(m);
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
+/** Adds up the reports of all other parts, and checks that together they saw every line. */
+static int add_reports(ferry_receiver_t *reports, const job_t *job, report_t *all) {
+    for (unsigned missing = job->producers + job->workers; missing > 0; missing--) {
+        report_t one;
+        size_t size;
+        if (ferry_recv_into(reports, &one, sizeof(one), PATIENCE, &size) < 0) {
+            return failed("collector", 0, "waiting for the reports");
+        }
+        report_add(all, &one);
+    }
+    if (all->lines_sent != all->lines_received || all->bytes_sent != all->bytes_received ||
+        all->tables_sent != all->tables_received) {
+        fprintf(stderr,
+                "wordcount: collector: sent were %" PRIu64 " lines, %" PRIu64 " bytes and %" PRIu64
+                " tables, but received %" PRIu64 ", %" PRIu64 " and %" PRIu64 "\n",
+                all->lines_sent, all->bytes_sent, all->tables_sent, all->lines_received, all->bytes_received,
+                all->tables_received);
+        return -1;
+    }
+    return 0;
+}
+
+/** Prints the words in the form and order of `LC_ALL=C sort | uniq -c`. */
+static int print_words(const words_t *all) {
+    const word_record_t **sorted = words_sorted(all);
+    if (sorted == NULL) {
+        return failed_since("collector", 0, "sorting the words", strerror(ENOMEM));
+    }
+    for (size_t i = 0; i < all->distinct; i++) {
+        printf("%7" PRIu64 " %.*s\n", sorted[i]->count, (int)sorted[i]->length, sorted[i]->letters);
+    }
+    free(sorted);
+    if (fflush(stdout) != 0) {
+        return failed_since("collector", 0, "writing the result", strerror(errno));
+    }
+    return 0;
+}
+
+static int write_figures(const job_t *job, const report_t *all, double seconds) {
+    if (job->figures == NULL) {
+        return 0;
+    }
+    FILE *out = fopen(job->figures, "w");
+    if (out != NULL) {
+        report_print(out, all, job, seconds);
+    }
+    if (out == NULL || fclose(out) != 0) {
+        return failed_since("collector", 0, job->figures, strerror(errno));
+    }
+    return 0;
+}
+
+/** Its part of the pipeline, from the start to the last report. */
+static int collect(ferry_t *node, const job_t *job, words_t *all, report_t *report, double *seconds) {
+    ferry_contract_t counts_are = counts_contract(job), reports_are = reports_contract();
+    ferry_receiver_options_t on_counts = {.contract = &counts_are}, on_reports = {.contract = &reports_are};
+    ferry_receiver_t *counts, *reports;
+    if (ferry_receiver_open(node, "counts", FERRY_QUEUE, &on_counts, &counts) < 0 ||
+        ferry_receiver_open(node, "reports", FERRY_QUEUE, &on_reports, &reports) < 0) {
+        return failed("collector", 0, "opening its receivers");
+    }
+    if (give_start(node, job) < 0) {
+        return -1;
+    }
+    double began = now_seconds();
+    if (merge_all(counts, all, report) < 0) {
+        return -1;
+    }
+    *seconds = now_seconds() - began;
+    if (add_reports(reports, job, report) < 0) {
+        return -1;
+    }
+    ferry_receiver_close(reports);
+    ferry_receiver_close(counts);
+    return 0;
+}
+
+int collector(ferry_t *node, const job_t *job, unsigned number) {
+    (void)number; /* there is only one */
+    words_t all;
+    report_t report = {0};
+    double seconds = 0;
+    const size_t first_size = 1 << 20;
+    void *memory = malloc(first_size);
+    if (memory == NULL || !words_init(&all, 1 << 16)) {
+        free(memory);
+        return failed_since("collector", 0, "making its table", strerror(ENOMEM));
+    }
+    words_use(&all, memory, first_size);
+    int r = collect(node, job, &all, &report, &seconds);
+    if (r == 0) {
+        r = print_words(&all);
+    }
+    if (r == 0) {
+        r = write_figures(job, &report, seconds);
+    }
+    free(all.table); /* words_grow may have moved it */
+    words_done(&all);
+    return r;
+}

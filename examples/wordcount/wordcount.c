@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wordcount.c - counts the words of a text with a pipeline of producers, workers and a collector; see wordcount.h.
+ *
+ * The result is what coreutils say of the same text:
+ *     export LC_ALL=C; tr -cs A-Za-z '\n' <TEXT | tr A-Z a-z | sort | uniq -c
+ */
+#include "wordcount.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARTS_MOST 64u
+
+ferry_contract_t lines_contract(const job_t *job) {
+    return (ferry_contract_t){.type_name = "text/line", .max_size = LINE_LIMIT, .timestamps = 1, .quota = job->quota};
+}
+
+ferry_contract_t counts_contract(const job_t *job) {
+    return (ferry_contract_t){.type_name = "wordcount.table", .max_size = TABLE_SIZE, .quota = job->quota};
+}
+
+int failed_since(const char *who, unsigned number, const char *what, const char *why) {
+    fprintf(stderr, "wordcount: %s %u: %s: %s\n", who, number, what, why);
+    return -1;
+}
+
+int failed(const char *who, unsigned number, const char *what) {
+    return failed_since(who, number, what, ferry_last_error());
+}
+
+static void print_usage(FILE *out) {
+    fputs("Usage: wordcount [OPTION]... FILE\n"
+          "Counts the words of FILE with several producers and workers that exchange messages.\n"
+          "\n"
+          "  --with threads|processes  what the parts are (threads)\n"
+          "  --space NAME              where they meet (wordcount)\n"
+          "  --producers N             parts that read FILE, 1 to 64 (2)\n"
+          "  --workers N               parts that count, 1 to 64 (2)\n"
+          "  --quota SIZE              memory of each sender for unreleased messages, 256KiB to 1024MiB (1MiB)\n"
+          "  --figures PATH            write figures of the run to PATH, as JSON\n"
+          "  --help                    print this\n",
+          out);
+}
+
+/** Reads a number from `least` to `most`, or ends the program with status 2. */
+static unsigned number_from(const char *option, const char *text, unsigned least, unsigned most) {
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || n < least || n > most) {
+        fprintf(stderr, "wordcount: --%s is \"%s\", but must be a number from %u to %u\n", option, text, least, most);
+        exit(2);
+    }
+    return (unsigned)n;
+}
+
+/** Reads a size such as 256KiB, 1MiB or 300000, or ends the program with status 2. */
+static uint64_t quota_from(const char *text) {
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } units[] = {{"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}};
+    char *unit;
+    uint64_t n = strtoul(text, &unit, 10);
+    for (size_t i = 0; i < 3 && *text >= '0' && *text <= '9' && n <= 1 << 30; i++) {
+        uint64_t bytes = n * units[i].bytes;
+        if (strcmp(unit, units[i].name) == 0 && bytes >= 1 << 18 && bytes <= 1 << 30) {
+            return bytes;
+        }
+    }
+    fprintf(stderr, "wordcount: --quota is \"%s\", but must be a size from 256KiB to 1024MiB\n", text);
+    exit(2);
+}
+
+static start_t *starter_named(const char *name) {
+    if (strcmp(name, "threads") == 0) {
+        return start_threads;
+    }
+    if (strcmp(name, "processes") == 0) {
+        return start_processes;
+    }
+    fprintf(stderr, "wordcount: --with is \"%s\", but must be threads or processes\n", name);
+    exit(2);
+}
+
+static start_t *read_options(int argc, char **argv, job_t *job) {
+    static const struct option options[] = {
+        {"with", required_argument, NULL, 'w'},
+        {"space", required_argument, NULL, 's'},
+        {"producers", required_argument, NULL, 'p'},
+        {"workers", required_argument, NULL, 'n'},
+        {"quota", required_argument, NULL, 'q'},
+        {"figures", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    start_t *start = start_threads;
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 'w':
+            start = starter_named(optarg);
+            break;
+        case 's':
+            job->space = optarg;
+            break;
+        case 'p':
+            job->producers = number_from("producers", optarg, 1, PARTS_MOST);
+            break;
+        case 'n':
+            job->workers = number_from("workers", optarg, 1, PARTS_MOST);
+            break;
+        case 'q':
+            job->quota = quota_from(optarg);
+            break;
+        case 'f':
+            job->figures = optarg;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(0);
+        default:
+            print_usage(stderr);
+            exit(2);
+        }
+    }
+    if (optind + 1 != argc) {
+        print_usage(stderr);
+        exit(2);
+    }
+    job->input = argv[optind];
+    return start;
+}
+
+int main(int argc, char **argv) {
+    job_t job = {.space = "wordcount", .quota = 1 << 20, .producers = 2, .workers = 2};
+    start_t *start = read_options(argc, argv, &job);
+
+    part_t parts[2 * PARTS_MOST + 1];
+    size_t n = 0;
+    for (unsigned i = 0; i < job.producers; i++) {
+        parts[n++] = (part_t){.run = producer, .name = "producer", .number = i};
+    }
+    for (unsigned i = 0; i < job.workers; i++) {
+        parts[n++] = (part_t){.run = worker, .name = "worker", .number = i};
+    }
+    parts[n++] = (part_t){.run = collector, .name = "collector"};
+    return start(&job, parts, n) == 0 ? 0 : 1;
+}

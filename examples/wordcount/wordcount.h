@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wordcount.h - a pipeline in three parts that meet in a space.
+ *
+ *     producer 0 ─┐ queue "lines"  ┌─ worker 0 ─┐ queue "counts"
+ *     producer 1 ─┴───────────────►┼─ worker 1 ─┴───────────────► collector ──► result
+ *         ▲                        └─ ...                             │
+ *         └──────────────────── topic "start" ────────────────────────┘
+ *
+ * Each part is a function of its node.  None of them knows whether the others are threads of its process or processes
+ * of their own: only start_threads.c and start_processes.c do.
+ */
+#ifndef WORDCOUNT_H
+#define WORDCOUNT_H
+
+#include <ferry/ferry.h>
+
+/** What the user asked for; the same for all parts. */
+typedef struct job {
+    const char *space;
+    const char *input;   /**< path of the text */
+    const char *figures; /**< where the collector writes its figures as JSON; NULL: nowhere */
+    uint64_t quota;      /**< bytes of memory that each sender may use for messages not yet released */
+    unsigned producers;
+    unsigned workers;
+} job_t;
+
+/** A part of the pipeline: number `number` of its sort, from 0. Returns 0, or -1 after it has said what went wrong. */
+typedef int part_run_t(ferry_t *node, const job_t *job, unsigned number);
+typedef struct part {
+    part_run_t *run;
+    const char *name;
+    unsigned number;
+} part_t;
+
+part_run_t producer;
+part_run_t worker;
+part_run_t collector;
+
+/** Runs all parts to their end. Returns 0 when all did well. */
+typedef int start_t(const job_t *job, const part_t *parts, size_t n);
+start_t start_threads;   /**< as threads of this process, which share one node */
+start_t start_processes; /**< as processes, each with a node of its own */
+
+/** No wait lasts longer than this: a part that has died must not make the others wait for ever. */
+#define PATIENCE ((int64_t)60 * 1000 * 1000 * 1000)
+
+/** Longest message on "lines". A longer line is sent in pieces that end between two words. */
+#define LINE_LIMIT ((size_t)16 * 1024)
+
+/** Memory for one table of words; such a message goes by pointer, so its size costs nothing on the way. */
+#define TABLE_SIZE ((size_t)128 * 1024)
+
+/** What the ends of "lines" agree on, and how much memory a sender of it takes. */
+ferry_contract_t lines_contract(const job_t *job);
+/** The same for "counts". */
+ferry_contract_t counts_contract(const job_t *job);
+
+/** Prints "wordcount: WHO NUMBER: WHAT: <the library's sentence>" to standard error; returns -1. */
+int failed(const char *who, unsigned number, const char *what);
+/** The same for what the library has no sentence for: WHY is said instead. */
+int failed_since(const char *who, unsigned number, const char *what, const char *why);
+
+#endif

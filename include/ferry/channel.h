@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ferry/channel.h - queues and topics, senders and receivers.
+ *
+ * A channel is a named flow of messages.  A queue gives each message to one receiver, a topic to every receiver.
+ * Order is kept per sender (a redelivered message comes late).  A message waits in its sender's own memory, under the
+ * sender's own quota, until it is released.
+ */
+#ifndef FERRY_CHANNEL_H
+#define FERRY_CHANNEL_H
+
+#include "message.h"
+#include "space.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ferry_kind {
+    FERRY_QUEUE = 1, /**< each message goes to one receiver */
+    FERRY_TOPIC = 2  /**< each message goes to every receiver */
+} ferry_kind_t;
+
+/** May a topic's slow receiver hold its senders back? */
+typedef enum ferry_hold {
+    FERRY_HOLD_ANY = 0,  /**< no opinion; if nobody has one, receivers may hold senders back */
+    FERRY_HOLD_BACK = 1, /**< senders wait for the slowest receiver: nothing is lost */
+    FERRY_HOLD_NEVER = 2 /**< senders never wait: a slow receiver loses its oldest and is told how many */
+} ferry_hold_t;
+
+/** What a sender does when its quota or capacity is used up. */
+typedef enum ferry_overflow {
+    FERRY_OVERFLOW_BLOCK = 0, /**< wait, up to the call's timeout */
+    FERRY_OVERFLOW_FAIL = 1   /**< answer -EAGAIN (no room) or -EDQUOT (no quota) at once */
+} ferry_overflow_t;
+
+/**
+ * What all ends of a channel must agree on, and what a sender asks for itself. Zero means no opinion; the first open
+ * end to state a field fixes it for as long as it is open.
+ */
+typedef struct ferry_contract {
+    size_t size; /**< sizeof(ferry_contract_t), or 0 for the same */
+
+    /* shared by all ends; a mismatch is -EPROTOTYPE, and the sentence shows both sides */
+    const char *type_name; /**< name of the message type, up to 63 bytes; NULL: no opinion */
+    uint64_t type_size;    /**< exact size of every message in bytes; 0: no opinion */
+    uint64_t max_size;     /**< largest message in bytes; 0: no opinion, the sender's quota bounds it */
+    ferry_hold_t hold;     /**< topics only */
+    uint32_t timestamps;   /**< 1: every message carries the time it was sent */
+
+    /* each sender's own; ignored for receivers */
+    uint64_t quota;            /**< bytes of memory for unreleased messages; 0: 64 MiB */
+    uint32_t capacity;         /**< unreleased messages; 0: as many as the memory holds */
+    uint32_t retain;           /**< topics: the last messages kept for receivers that come late; 0: none */
+    ferry_overflow_t overflow; /**< what to do when either is used up */
+    ferry_wait_t wait;         /**< how this sender waits for room */
+} ferry_contract_t;
+
+/** A receiver's own wishes; all zero is a good default. */
+typedef struct ferry_receiver_options {
+    size_t size;                      /**< sizeof(ferry_receiver_options_t), or 0 for the same */
+    const ferry_contract_t *contract; /**< what this receiver expects of the channel; NULL: no opinion */
+    ferry_wait_t wait;                /**< how this receiver waits */
+    uint32_t max_held;   /**< messages it may hold unreleased; 0: no limit of its own (the senders' quotas bound it) */
+    uint32_t quantum;    /**< bytes served from one sender before the next one's turn; 0: 16 KiB */
+    uint32_t may_lose;   /**< topics: 1: never hold a sender back, lose the oldest instead, even where holding is allowed */
+    uint32_t no_history; /**< topics: 1: do not ask for retained messages */
+} ferry_receiver_options_t;
+
+/** One end that puts messages in. Opening one is cheap: each thread opens its own. */
+typedef struct ferry_sender ferry_sender_t;
+/** One end that takes messages out. */
+typedef struct ferry_receiver ferry_receiver_t;
+
+/**
+ * Opens a sender on `channel` (1 to 100 of the characters A-Z a-z 0-9 . _ -, not starting with a dot). When it
+ * returns, it is linked with every receiver that was open before, except those that did not answer within a second.
+ *
+ * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
+ * -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open.
+ */
+FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
+                                ferry_sender_t **tx);
+
+/**
+ * Copies `len` bytes in, at most once, and sends them. A queue's message waits in the sender's memory when no receiver
+ * exists yet. Waiting for room is bounded by `timeout`.
+ *
+ * Errors: -EMSGSIZE not the contract's size, or over its limit or the quota; -EAGAIN no room (FERRY_NOW or
+ * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
+ * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended.
+ */
+FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout);
+
+/**
+ * Reserves `len` bytes to be written in place; `*data` is aligned to at least 16 bytes. One claim may be open at a
+ * time, and must be ended by ferry_commit or ferry_abort. Errors as ferry_send.
+ */
+FERRY_API int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data);
+/** Sends the first `len` bytes of the open claim. -EINVAL: no claim is open, or more than was claimed. */
+FERRY_API int ferry_commit(ferry_sender_t *tx, size_t len);
+/** Gives the open claim up. -EINVAL: no claim is open. */
+FERRY_API int ferry_abort(ferry_sender_t *tx);
+
+/**
+ * Sends a message by pointer; `m` stays the caller's, to read, to edit, to send again. A message of another sender, or
+ * a received one, is sent as a copy (counted). Errors as ferry_send; -EBADMSG as ferry_msg_edit.
+ */
+FERRY_API int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout);
+
+/**
+ * Waits until at least `receivers` receivers are linked. Returns how many are. Errors: -ETIMEDOUT, -EAGAIN (FERRY_NOW),
+ * -EINTR, -ESHUTDOWN, -EBADF, -EBUSY.
+ */
+FERRY_API int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t timeout);
+
+/**
+ * Waits until every message sent so far has been released (queue) or passed by every linked receiver (topic).
+ * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY.
+ */
+FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
+
+/**
+ * Closes the sender; NULL is allowed. Lingers until every message was delivered and released, or `timeout` has
+ * passed; then `*undelivered` (may be NULL) says how many were not. A queue's messages that no receiver has taken are
+ * then lost; receivers that hold or still read some keep them. Handles of this sender's messages become stale.
+ *
+ * Returns 0, also when messages were left (`*undelivered` tells). The handle is closed in any case but -EBADF (it was
+ * closed before), -EBUSY and -EINTR (a signal ended the linger: call again).
+ */
+FERRY_API int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered);
+
+/** What a sender has done and holds. */
+typedef struct ferry_sender_stats {
+    size_t size;       /**< in: sizeof(ferry_sender_stats_t), or 0 for the same */
+    uint64_t messages; /**< sent */
+    uint64_t bytes;
+    uint64_t copies_made; /**< by this side: send copies in, edit, messages of other senders */
+    uint64_t copied_bytes;
+    uint64_t copies_avoided; /**< claims and pointers handed over where a copy is usual */
+    uint64_t avoided_bytes;
+    uint64_t unreleased;  /**< messages sent and not yet released by all (an upper bound between batches) */
+    uint64_t redelivered; /**< messages that came back from a receiver and went to another */
+    uint64_t pool_blocks; /**< pool blocks in use */
+    uint64_t pool_bytes;  /**< bytes of these blocks */
+    uint64_t memory;      /**< bytes of memory charged to the quota */
+    uint32_t receivers;   /**< linked now */
+    uint32_t waits;       /**< times the sender slept for room */
+} ferry_sender_stats_t;
+/** Fills `*stats`; exact as of the call. Errors: -EBADF, -EBUSY. */
+FERRY_API int ferry_sender_stats(ferry_sender_t *tx, ferry_sender_stats_t *stats);
+
+/**
+ * Opens a receiver. When it returns, it is linked with every sender that was open before (except those that did not
+ * answer within a second): what they send from now on reaches it. Errors as ferry_sender_open.
+ */
+FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind,
+                                  const ferry_receiver_options_t *options, ferry_receiver_t **rx);
+
+/**
+ * Takes the next message. It stays valid and unchanged until it is released. Senders are served in turn, at most one
+ * quantum of bytes each.
+ *
+ * Errors: -EPIPE at least one sender was linked, all have ended and nothing is left; -EAGAIN nothing there
+ * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
+ * broke the rules and was expelled (the others are still served: call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
+ */
+FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m);
+
+/**
+ * Takes the next message by copy: at most `cap` bytes to `buf`, its size to `*len`, and releases it.
+ * Errors as ferry_recv; -EMSGSIZE the message is larger than `cap`: it stays, `*len` is set to its size.
+ */
+FERRY_API int ferry_recv_into(ferry_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
+
+/** Waits for the first message, then takes up to `max` that are there. Returns how many. Errors as ferry_recv. */
+FERRY_API int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout);
+
+/**
+ * A descriptor that polls readable while messages wait (level-triggered; it may also be readable when none does).
+ * Use: wait for it with poll or epoll, then call ferry_recv(rx, FERRY_NOW, &m), as often as you like. It belongs to the
+ * receiver: do not read it, do not close it. Errors: -EBADF, -EBUSY.
+ */
+FERRY_API int ferry_receiver_fd(ferry_receiver_t *rx);
+
+/** Number of senders linked now. Errors: -EBADF, -EBUSY. */
+FERRY_API int ferry_receiver_senders(ferry_receiver_t *rx);
+
+/** What a receiver has done and holds. */
+typedef struct ferry_receiver_stats {
+    size_t size; /**< in: sizeof(ferry_receiver_stats_t), or 0 for the same */
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t copies_made; /**< by this side: recv_into, edit, private, records that could be overtaken */
+    uint64_t copied_bytes;
+    uint64_t copies_avoided; /**< messages read where the sender wrote them */
+    uint64_t avoided_bytes;
+    uint64_t held;         /**< taken and not released */
+    uint64_t lost;         /**< messages lost because this receiver was too slow */
+    uint64_t senders_seen; /**< linked since it was opened */
+    uint32_t senders;      /**< linked now */
+    uint32_t sleeps;       /**< times the receiver slept */
+} ferry_receiver_stats_t;
+/** Fills `*stats`. Errors: -EBADF, -EBUSY. */
+FERRY_API int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t *stats);
+
+/**
+ * Closes the receiver; NULL is allowed. Messages of a queue that were not released go to another receiver. Message
+ * handles still held stay readable until released. Returns 0, or how many messages were still held.
+ * Errors: -EBADF, -EBUSY.
+ */
+FERRY_API int ferry_receiver_close(ferry_receiver_t *rx);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

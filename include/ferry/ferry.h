@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ferry/ferry.h - the whole API. Every header also compiles alone.
+ */
+#ifndef FERRY_FERRY_H
+#define FERRY_FERRY_H
+
+#include "base.h"
+#include "channel.h"
+#include "look.h"
+#include "message.h"
+#include "poll.h"
+#include "space.h"
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ferry/space.h - spaces and nodes.
+ *
+ * A space is a named meeting place; a node is one process's membership in it.  There is no daemon: a space is a
+ * directory, $FERRY_DIR/NAME (default base: /tmp/ferry-UID, or /tmp/ferry-group-GID for a space opened for a group),
+ * that holds one listening socket per node and one small file per open end.  Memory travels between processes as
+ * descriptors, never as names.
+ */
+#ifndef FERRY_SPACE_H
+#define FERRY_SPACE_H
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A node: this process's membership in one space. Usable by any number of threads at once. */
+typedef struct ferry ferry_t;
+
+/** Options of ferry_open; all zero is a good default. */
+typedef struct ferry_options {
+    size_t size;           /**< sizeof(ferry_options_t), or 0 for the same */
+    const char *directory; /**< base directory of the spaces; NULL: $FERRY_DIR, else derived from the user or group id */
+    const char *name;      /**< what `ferry ls` calls this node; NULL: the program's name */
+    const char *group;     /**< name or number of a group whose members are admitted; NULL: this user only */
+    uint32_t max_peers;    /**< connections accepted from other nodes; 0: 4096 */
+    uint32_t max_links_per_peer; /**< links one peer may open; 0: 16384 */
+    uint64_t max_memory_per_peer; /**< bytes of a peer's memory this node maps; 0: 64 GiB */
+} ferry_options_t;
+
+/**
+ * Joins the space `space` (1 to 63 of the characters A-Z a-z 0-9 . _ -, not starting with a dot), creating it when
+ * it does not exist. Opening one process's space twice gives two nodes.
+ *
+ * Thread-safe. The node belongs to the caller, who ends it with ferry_close.
+ *
+ * Errors: -EINVAL bad name or option; -EPERM the directory belongs to somebody else, is a symbolic link or is open to
+ * others; -EACCES the directory cannot be written; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
+ * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -ENOMEM; -ENOSPC the directory's disk is full.
+ */
+FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node);
+
+/**
+ * Leaves the space and frees the node; NULL is allowed. Ends still open are closed as by their own close call with
+ * FERRY_NOW. Must not run while another thread is inside a call on the same node (use ferry_shutdown first).
+ *
+ * Returns 0, or the number of ends that were still open (ferry_last_error names them), or -ECHILD in a forked child
+ * (the child's copy is freed, its parent is not disturbed).
+ */
+FERRY_API int ferry_close(ferry_t *node);
+
+/**
+ * Makes every waiting call on this node return -ESHUTDOWN, now and from now on. Async-signal-safe, callable from any
+ * thread. Returns 0.
+ */
+FERRY_API int ferry_shutdown(ferry_t *node);
+
+/** Directory of the node's space, absolute; belongs to the node. */
+FERRY_API const char *ferry_directory(const ferry_t *node);
+
+/** Random number that identifies the node among all nodes; never 0. */
+FERRY_API uint64_t ferry_node_id(const ferry_t *node);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

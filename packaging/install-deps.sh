@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Installs the Debian packages that Ferry needs and this machine lacks; says what it does, and is quiet and quick when
+# nothing is missing.
+#
+#   install-deps.sh build    what `make build` needs
+#   install-deps.sh test     what `make test` needs as well
+set -euo pipefail
+
+purpose=${1:-build}
+missing=()
+
+need_command() { # COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing+=("$2")
+}
+
+need_header() { # HEADER PACKAGE
+    printf '#include <stddef.h>\n#include <stdarg.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <%s>\n' "$1" |
+        "${CC:-cc}" -E -x c - >/dev/null 2>&1 || missing+=("$2")
+}
+
+need_command "${CC:-cc}" gcc
+need_command ninja ninja-build
+need_command meson meson
+need_command pkg-config pkg-config
+need_header stdlib.h libc6-dev
+need_header linux/futex.h linux-libc-dev
+if [ "$purpose" = test ]; then
+    need_command "${CXX:-c++}" g++
+    need_command clang-format clang-format
+    need_command python3 python3
+    need_command strace strace
+    need_command unshare util-linux
+    need_header cmocka.h libcmocka-dev
+fi
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "ferry: missing here: ${missing[*]}" >&2
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "ferry: this is not a Debian system; install the counterparts of these packages, then try again" >&2
+    exit 1
+fi
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "ferry: run this as root, then try again: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+echo "ferry: installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+install=("${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}")
+"${install[@]}" >&2 </dev/null || { "${as_root[@]}" apt-get update >&2 </dev/null && "${install[@]}" >&2 </dev/null; }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "ferry/look.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/check.h"
+#include "node/look.h"
+#include "node/space.h"
+
+int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t **look) {
+    int r = fi_check_output(look, "ferry_look");
+    if (r == 0 && options) {
+        r = fi_check_size(options->size, sizeof *options, "ferry_options_t");
+    }
+    return r < 0 ? r : fi_look(space, options, look);
+}
+
+size_t ferry_look_nodes(const ferry_look_t *look) {
+    return look ? look->node_count : 0;
+}
+
+const ferry_look_node_t *ferry_look_node(const ferry_look_t *look, size_t i) {
+    return look && i < look->node_count ? &look->nodes[i] : NULL;
+}
+
+size_t ferry_look_ends(const ferry_look_t *look) {
+    return look ? look->end_count : 0;
+}
+
+const ferry_look_end_t *ferry_look_end(const ferry_look_t *look, size_t i) {
+    return look && i < look->end_count ? &look->ends[i] : NULL;
+}
+
+void ferry_look_close(ferry_look_t *look) {
+    fi_look_close(look);
+}
+
+static int is_space(const struct dirent *d) {
+    return d->d_name[0] != '.' && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN) && fi_space_check_name(d->d_name) == 0;
+}
+
+int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, void *arg), void *arg) {
+    char base[4096];
+    struct dirent **names;
+
+    int r = ferry_base_directory(options, base, sizeof base);
+    if (r < 0) {
+        return r;
+    }
+    int count = scandir(base, &names, is_space, alphasort);
+    if (count < 0) {
+        return errno == ENOENT ? 0 : fi_fail_errno(errno, "cannot list the spaces in %s", base);
+    }
+    r = 0;
+    for (int i = 0; i < count; i++) {
+        if (r >= 0) {
+            r = each(names[i]->d_name, arg);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return r < 0 ? r : count;
+}
+
+int ferry_base_directory(const ferry_options_t *options, char *buf, size_t cap) {
+    bool group;
+    gid_t gid;
+
+    int r = fi_check_output(buf, "ferry_base_directory");
+    return r < 0 ? r : fi_space_base(options, buf, cap, &group, &gid);
+}

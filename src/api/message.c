@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "ferry/message.h"
+
+#include "api/check.h"
+#include "channel/messages.h"
+
+static bool is_sent(const ferry_msg_t *m) {
+    return m && m->magic == FI_MSG_SENT;
+}
+
+static bool is_taken(const ferry_msg_t *m) {
+    return m && m->magic == FI_MSG_TAKEN;
+}
+
+static int stale(void) {
+    return fi_fail(-EBADF, "this message handle was released before, or its sender was closed");
+}
+
+/* Our own memory is not mapped in a forked child. */
+static bool is_gone(const ferry_msg_t *m) {
+    return is_sent(m) && fi_node_is_forked(m->sender->end.node);
+}
+
+int ferry_msg_new(ferry_sender_t *tx, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_check_output(data, "ferry_msg_new");
+    if (r == 0) {
+        r = fi_check_output(m, "ferry_msg_new");
+    }
+    if (r == 0) {
+        r = fi_sent_new(tx, size, timeout, data, m);
+    }
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+const void *ferry_msg_data(const ferry_msg_t *m) {
+    return (is_sent(m) || is_taken(m)) && !is_gone(m) ? m->data : NULL;
+}
+
+size_t ferry_msg_size(const ferry_msg_t *m) {
+    return is_sent(m) || is_taken(m) ? m->size : 0;
+}
+
+int ferry_msg_set_size(ferry_msg_t *m, size_t used) {
+    if (is_taken(m) || (is_sent(m) && m->sent)) {
+        return fi_fail(-EPERM, "the size of a message that was %s cannot change: %s", m->magic == FI_MSG_TAKEN ? "received"
+                                                                                                            : "sent",
+                       m->magic == FI_MSG_TAKEN ? "send a new one" : "call ferry_msg_edit first");
+    }
+    if (!is_sent(m)) {
+        return stale();
+    }
+    if (used > m->capacity) {
+        return fi_fail(-EINVAL, "%zu bytes are more than the %llu that the message was made with", used,
+                       (unsigned long long)m->capacity);
+    }
+    m->size = used;
+    return 0;
+}
+
+int ferry_msg_set_tag(ferry_msg_t *m, uint64_t tag) {
+    if (is_taken(m)) {
+        return fi_fail(-EPERM, "the tag of a received message cannot change: send a new one");
+    }
+    if (!is_sent(m)) {
+        return stale();
+    }
+    m->tag = tag;
+    return 0;
+}
+
+int ferry_msg_edit(ferry_msg_t *m, void **data) {
+    unsigned char *copy;
+
+    int r = fi_check_output(data, "ferry_msg_edit");
+    if (r < 0) {
+        return r;
+    }
+    if (is_taken(m)) {
+        r = fi_taken_copy(m, &copy);
+        if (r >= 0) {
+            *data = copy;
+        }
+        return r;
+    }
+    if (!is_sent(m)) {
+        return stale();
+    }
+    fi_sender_t *tx = m->sender;
+    r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sent_edit(m, data);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_msg_private(ferry_msg_t *m, const void **data) {
+    unsigned char *copy;
+
+    int r = fi_check_output(data, "ferry_msg_private");
+    if (r < 0) {
+        return r;
+    }
+    if (is_sent(m) && !is_gone(m)) {
+        *data = m->data; /* nobody else can write our own memory */
+        return 0;
+    }
+    if (!is_taken(m)) {
+        return stale();
+    }
+    r = fi_taken_copy(m, &copy);
+    if (r >= 0) {
+        *data = copy;
+        r = 0;
+    }
+    return r;
+}
+
+int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info) {
+    int r = fi_check_output(info, "ferry_msg_info");
+    if (r == 0) {
+        r = fi_check_size(info->size, sizeof *info, "ferry_msg_info_t");
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (is_sent(m)) {
+        return fi_fail(-EINVAL, "ferry_msg_info is for received messages; this one was made by this process");
+    }
+    if (!is_taken(m)) {
+        return stale();
+    }
+    *info = (ferry_msg_info_t){.size = sizeof *info,
+                               .sender_node = m->link->peer->id,
+                               .sender = m->link->tx,
+                               .sequence = m->seq,
+                               .tag = m->tag,
+                               .time_ns = m->time_ns,
+                               .attempt = m->attempt,
+                               .lost_before = m->lost};
+    return 0;
+}
+
+static void place_in(const fi_shared_t *s, const ferry_msg_t *m, ferry_msg_place_t *place) {
+    place->inode = s->inode;
+    place->offset = (uint64_t)(m->data - (const unsigned char *)s->map);
+}
+
+int ferry_msg_place(const ferry_msg_t *m, ferry_msg_place_t *place) {
+    int r = fi_check_output(place, "ferry_msg_place");
+    if (r == 0) {
+        r = fi_check_size(place->size, sizeof *place, "ferry_msg_place_t");
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (!is_sent(m) && !is_taken(m)) {
+        return stale();
+    }
+    *place = (ferry_msg_place_t){.size = sizeof *place};
+    if (is_sent(m)) {
+        place_in(m->block->segment->memory, m, place);
+    } else if (m->data != m->copy) {
+        place_in(m->segment ? m->segment->memory : m->log->ring, m, place);
+    }
+    return 0;
+}
+
+ferry_msg_t *ferry_msg_ref(ferry_msg_t *m) {
+    if (is_sent(m) || is_taken(m)) {
+        fi_add32(&m->refs, 1);
+    }
+    return m;
+}
+
+int ferry_msg_release(ferry_msg_t *m) {
+    if (!m) {
+        return 0;
+    }
+    if (fi_likely(is_taken(m))) {
+        return fi_taken_release(m);
+    }
+    if (!is_sent(m)) {
+        return stale();
+    }
+    fi_sender_t *tx = m->sender;
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sent_release(m);
+    fi_end_leave(&tx->end);
+    return r;
+}

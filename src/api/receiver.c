@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/check.h"
+#include "channel/messages.h"
+#include "channel/receiver.h"
+
+int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,
+                        ferry_receiver_t **rx) {
+    int r = fi_check_output(rx, "ferry_receiver_open");
+    if (r == 0) {
+        r = fi_check_node(node);
+    }
+    if (r == 0) {
+        r = fi_check_channel(channel, kind);
+    }
+    if (r == 0 && options) {
+        r = fi_check_size(options->size, sizeof *options, "ferry_receiver_options_t");
+    }
+    if (r == 0 && options && options->contract) {
+        r = fi_check_size(options->contract->size, sizeof *options->contract, "ferry_contract_t");
+    }
+    return r < 0 ? r : fi_receiver_new(node, channel, kind, options, rx);
+}
+
+int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_check_output(m, "ferry_recv");
+    if (fi_likely(r == 0)) {
+        r = fi_receiver_recv(rx, timeout, m);
+    }
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_check_output(msgs, "ferry_recv_batch");
+    size_t n = 0;
+    while (r == 0 && n < max && n < INT32_MAX) {
+        r = fi_receiver_recv(rx, n == 0 ? timeout : FERRY_NOW, &msgs[n]);
+        n += r == 0;
+    }
+    fi_end_leave(&rx->end);
+    return n > 0 ? (int)n : r;
+}
+
+int ferry_recv_into(ferry_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_check_output(len, "ferry_recv_into");
+    if (r == 0 && !buf && cap > 0) {
+        r = fi_fail(-EINVAL, "the buffer is NULL, but its size is not 0");
+    }
+    if (r == 0) {
+        r = fi_receiver_recv_into(rx, buf, cap, timeout, len);
+    }
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+int ferry_receiver_fd(ferry_receiver_t *rx) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_receiver_fd(rx);
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+int ferry_receiver_senders(ferry_receiver_t *rx) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (r < 0) {
+        return r;
+    }
+    r = (int)rx->link_count;
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t *stats) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_check_output(stats, "ferry_receiver_stats");
+    if (r == 0) {
+        r = fi_check_size(stats->size, sizeof *stats, "ferry_receiver_stats_t");
+    }
+    if (r == 0) {
+        fi_receiver_stats(rx, stats);
+        stats->size = sizeof *stats;
+    }
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+int ferry_receiver_close(ferry_receiver_t *rx) {
+    if (!rx) {
+        return 0;
+    }
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    if (r < 0 && r != -EOWNERDEAD) {
+        return r;
+    }
+    return fi_receiver_close(rx);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/check.h"
+#include "channel/messages.h"
+#include "channel/sender.h"
+
+int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
+                      ferry_sender_t **tx) {
+    int r = fi_check_output(tx, "ferry_sender_open");
+    if (r == 0) {
+        r = fi_check_node(node);
+    }
+    if (r == 0) {
+        r = fi_check_channel(channel, kind);
+    }
+    if (r == 0 && contract) {
+        r = fi_check_size(contract->size, sizeof *contract, "ferry_contract_t");
+    }
+    return r < 0 ? r : fi_sender_new(node, channel, kind, contract, tx);
+}
+
+static int no_data(void) {
+    return fi_fail(-EINVAL, "the message's bytes are NULL, but its size is not 0");
+}
+
+int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_likely(data || len == 0) ? fi_sender_send_copy(tx, data, len, 0, timeout) : no_data();
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_check_output(data, "ferry_claim");
+    if (fi_likely(r == 0)) {
+        r = fi_sender_claim(tx, len, timeout, data);
+    }
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_commit(ferry_sender_t *tx, size_t len) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = fi_sender_commit(tx, len);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_abort(ferry_sender_t *tx) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sender_abort(tx);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+/* A message of this sender goes by pointer, any other one as a copy. */
+static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+    if (m && m->magic == FI_MSG_SENT && m->sender == tx) {
+        return fi_sent_send(m, timeout);
+    }
+    if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
+        return fi_fail(-EBADF, "this message handle was released before, or is none");
+    }
+    return fi_sender_send_copy(tx, m->data, m->size, m->tag, timeout);
+}
+
+int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = send_message(tx, m, timeout);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sender_wait(tx, receivers, timeout);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sender_flush(tx, timeout);
+    fi_end_leave(&tx->end);
+    return r;
+}
+
+int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
+    if (!tx) {
+        return 0;
+    }
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r == -EOWNERDEAD) {
+        if (undelivered) {
+            *undelivered = 0; /* its rings went with its thread */
+        }
+        fi_sender_drop(tx);
+        return 0;
+    }
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sender_close(tx, timeout, undelivered);
+    if (r == -EINTR) {
+        fi_end_leave(&tx->end);
+    }
+    return r;
+}
+
+int ferry_sender_stats(ferry_sender_t *tx, ferry_sender_stats_t *stats) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_check_output(stats, "ferry_sender_stats");
+    if (r == 0) {
+        r = fi_check_size(stats->size, sizeof *stats, "ferry_sender_stats_t");
+    }
+    if (r == 0) {
+        fi_sender_stats(tx, stats);
+        stats->size = sizeof *stats;
+    }
+    fi_end_leave(&tx->end);
+    return r;
+}

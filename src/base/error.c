@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * base/error.c - see error.h.
+ *
+ * What every failure touches is one pointer, in the initial-exec TLS model (one instruction, no call).  The buffer for
+ * formatted sentences is in the general model: 1 KiB in the initial-exec model would use up most of what glibc keeps
+ * for libraries that are loaded late, and a language binding could then fail to load us at all.
+ */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+static __thread const char *current __attribute__((tls_model("initial-exec")));
+static __thread char text[FI_ERROR_TEXT_MAX];
+
+/* Formats beside `text` first, since an argument may be `text` itself. */
+static void keep(const char *format, va_list args, const char *suffix) {
+    char fresh[FI_ERROR_TEXT_MAX];
+    int n = vsnprintf(fresh, sizeof fresh, format, args);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (used < sizeof fresh && suffix != NULL) {
+        n = snprintf(fresh + used, sizeof fresh - used, ": %s", suffix);
+        used += n < 0 ? 0 : (size_t)n;
+    }
+    if (used >= sizeof fresh) {
+        memcpy(fresh + sizeof fresh - 4, "...", 4);
+        used = sizeof fresh - 1;
+    }
+    memcpy(text, fresh, used);
+    text[used] = '\0';
+    current = text;
+}
+
+int fi_fail(int err, const char *format, ...) {
+    int saved = errno;
+    va_list args;
+    va_start(args, format);
+    keep(format, args, NULL);
+    va_end(args);
+    fi_assert(err < 0);
+    errno = saved;
+    return err;
+}
+
+int fi_fail_errno(int errnum, const char *format, ...) {
+    int saved = errno;
+    char words[128];
+    va_list args;
+    va_start(args, format);
+    keep(format, args, strerror_r(errnum, words, sizeof words));
+    va_end(args);
+    fi_assert(errnum > 0);
+    errno = saved;
+    return -errnum;
+}
+
+int fi_fail_static(int err, const char *sentence) {
+    current = sentence;
+    return err;
+}
+
+const char *fi_error_text(void) {
+    return current == NULL ? "" : current;
+}
+
+#ifndef NDEBUG
+void fi_assert_failed(const char *condition, const char *file, int line) {
+    fprintf(stderr, "ferry: %s:%d: this should hold: %s\n", file, line, condition);
+    abort();
+}
+#endif

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A receiver's links: how they are attached, fed and detached.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "channel/receiver.h"
+#include "platform/bell.h"
+
+#define BATCH_LINES 256u
+#define MAX_SEGMENT_ID (1u << 24) /* bounds the table that a liar could make us allocate */
+
+void fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
+    fi_receiver_t *rx = fi_receiver_of(e);
+    fi_frame_t f = fi_frame(FI_MEET_RECEIVER, 0, e->id);
+    fi_cargo_t cargo = {rx->page_memory, {rx->bell.wr, -1}};
+
+    f.kind = (uint16_t)e->kind;
+    f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u);
+    f.contract = e->contract;
+    memcpy(f.text, e->channel, sizeof f.text);
+    (void)fi_peer_send(p, &f, &cargo);
+}
+
+void fi_receiver_wake(fi_end_t *e) {
+    fi_receiver_t *rx = fi_receiver_of(e);
+
+    if (fi_load_acquire32(&rx->page->sleep) & FI_SLEEP_ASLEEP) {
+        fi_bell_ring(rx->bell.wr);
+    }
+}
+
+static fi_rxlink_t *find_link(const fi_receiver_t *rx, const fi_peer_t *p, uint64_t tx) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        if (rx->links[i]->peer == p && rx->links[i]->tx == tx) {
+            return rx->links[i];
+        }
+    }
+    return NULL;
+}
+
+static void tell(fi_receiver_t *rx, fi_peer_t *p, uint64_t tx, enum fi_frame_type type, uint64_t a, fi_shared_t *memory,
+                 const char *text) {
+    fi_frame_t f = fi_frame(type, tx, rx->end.id);
+    fi_cargo_t cargo = {memory, {-1, -1}};
+
+    f.a = a;
+    strncpy(f.text, text, sizeof f.text - 1);
+    (void)fi_peer_send(p, &f, &cargo);
+}
+
+static fi_rxlog_t *log_new(fi_shared_t *ring, uint64_t start) {
+    fi_rxlog_t *log = calloc(1, sizeof *log);
+
+    if (!log) {
+        return NULL;
+    }
+    fi_list_init(&log->held);
+    if (fi_ringr_init(&log->r, ring->map, ring->bytes, start ? start : ((const struct fi_ident *)ring->map)->lines) < 0 ||
+        fi_shared_new("ferry-ctl", fi_ctl_bytes(log->r.lines), &log->ctl_memory) < 0) {
+        free(log);
+        return NULL;
+    }
+    log->ring = fi_shared_ref(ring);
+    fi_ctl_init(&log->ctl, log->ctl_memory->map, log->r.lines, log->r.pos);
+    log->published = log->r.pos;
+    log->batch = fi_min(BATCH_LINES, log->r.lines / 8);
+    return log;
+}
+
+void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
+    fi_rxlog_t *log = l->logs[i];
+
+    if (log) {
+        l->logs[i] = NULL;
+        fi_shared_unref(log->ring);
+        fi_shared_unref(log->ctl_memory);
+        free(log);
+    }
+}
+
+void fi_rxlink_free(fi_rxlink_t *l) {
+    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+        fi_rxlog_free(l, i);
+    }
+    for (uint32_t i = 0; i < l->segment_count; i++) {
+        if (l->segments[i] && l->segments[i]->memory) {
+            __atomic_sub_fetch(&l->peer->mapped, l->segments[i]->memory->bytes, __ATOMIC_RELAXED);
+            fi_shared_unref(l->segments[i]->memory);
+        }
+        free(l->segments[i]);
+    }
+    __atomic_sub_fetch(&l->peer->links, 1, __ATOMIC_RELAXED);
+    fi_peer_unref(l->peer);
+    free(l->segments);
+    free(l);
+}
+
+static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m) {
+    fi_rxlink_t **more = realloc(rx->links, (rx->link_count + 1) * sizeof *more);
+    fi_rxlink_t *l = calloc(1, sizeof *l);
+
+    if (more) {
+        rx->links = more;
+    }
+    if (!more || !l) {
+        free(l);
+        return NULL;
+    }
+    l->rx = rx;
+    l->tx = m->frame.tx;
+    l->serial = (uint32_t)m->frame.b;
+    l->topic = rx->end.kind == FERRY_TOPIC;
+    l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
+    l->fence = !m->peer->asymmetric;
+    l->next_seq = m->frame.figures[0];
+    l->log = log_new(m->memory, m->frame.a);
+    if (!l->log) {
+        free(l);
+        return NULL;
+    }
+    l->peer = fi_peer_ref(m->peer);
+    l->logs[l->serial % FI_RX_LOGS] = l->log;
+    rx->links[rx->link_count++] = l;
+    return l;
+}
+
+static void offered(fi_receiver_t *rx, fi_mail_t *m) {
+    fi_rxlink_t *l = NULL;
+
+    if (find_link(rx, m->peer, m->frame.tx)) {
+        return;
+    }
+    if (__atomic_add_fetch(&m->peer->links, 1, __ATOMIC_RELAXED) <= rx->end.node->max_links &&
+        fi_contract_merge(&rx->end.contract, &m->frame.contract, rx->end.channel, "this receiver", "a sender") == 0) {
+        l = link_new(rx, m);
+    }
+    if (!l) {
+        __atomic_sub_fetch(&m->peer->links, 1, __ATOMIC_RELAXED);
+        tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
+        fi_node_count_link(&rx->end);
+        return;
+    }
+    tell(rx, l->peer, l->tx, FI_ACCEPT, 0, l->log->ctl_memory, "");
+}
+
+void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        if (rx->links[i] == l) {
+            rx->links[i] = rx->links[--rx->link_count];
+            break;
+        }
+    }
+    if (rx->turn >= rx->link_count) {
+        rx->turn = 0;
+    }
+    l->detached = true;
+    if (l->held == 0) {
+        fi_rxlink_free(l);
+    }
+}
+
+void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why) {
+    tell(rx, l->peer, l->tx, FI_EXPEL, 0, NULL, why);
+    fi_receiver_detach(rx, l);
+}
+
+static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
+    if (!l->live) {
+        l->live = true;
+        rx->stats.senders_seen++;
+        fi_node_count_link(&rx->end);
+    }
+}
+
+static void new_ring(fi_receiver_t *rx, fi_rxlink_t *l, fi_mail_t *m) {
+    uint32_t serial = (uint32_t)m->frame.a;
+    uint32_t i = serial % FI_RX_LOGS;
+
+    /* Only the ring after the newest one that is known, and only into a free place. */
+    if (l->logs[i] || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
+        return;
+    }
+    l->logs[i] = log_new(m->memory, 0);
+    if (l->logs[i]) {
+        tell(rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
+    }
+}
+
+static bool grow_segments(fi_rxlink_t *l, uint64_t id) {
+    if (id >= MAX_SEGMENT_ID) {
+        return false;
+    }
+    if (id < l->segment_count) {
+        return true;
+    }
+    uint32_t count = (uint32_t)fi_power_of_2_above(id + 1);
+    fi_rxsegment_t **more = realloc(l->segments, count * sizeof(fi_rxsegment_t *));
+    if (!more) {
+        return false;
+    }
+    memset(more + l->segment_count, 0, (count - l->segment_count) * sizeof(fi_rxsegment_t *));
+    l->segments = more;
+    l->segment_count = count;
+    return true;
+}
+
+static void new_segment(fi_rxlink_t *l, fi_mail_t *m) {
+    uint64_t id = m->frame.a;
+
+    if (!grow_segments(l, id) || l->segments[id]) {
+        return; /* an id is used once */
+    }
+    fi_rxsegment_t *s = calloc(1, sizeof *s);
+    if (s) {
+        s->memory = m->memory;
+        m->memory = NULL;
+        __atomic_add_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
+        l->segments[id] = s;
+    }
+}
+
+static void lost_segment(fi_rxlink_t *l, uint64_t id) {
+    fi_rxsegment_t *s = id < l->segment_count ? l->segments[id] : NULL;
+
+    if (!s || !s->memory) {
+        return;
+    }
+    s->gone = true;
+    if (s->held == 0) {
+        __atomic_sub_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
+        fi_shared_unref(s->memory);
+        s->memory = NULL;
+    }
+}
+
+static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
+    if (!l->live) {
+        fi_node_count_link(&rx->end);
+    }
+    l->ended = true; /* what is in the ring will still be read */
+}
+
+static void peer_gone(fi_receiver_t *rx, const fi_peer_t *p) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        if (rx->links[i]->peer == p) {
+            end_link(rx, rx->links[i]);
+        }
+    }
+}
+
+static void tell_closed(fi_receiver_t *rx) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        tell(rx, rx->links[i]->peer, rx->links[i]->tx, FI_CLOSE, 0, NULL, rx->end.channel);
+    }
+}
+
+void fi_receiver_part(fi_receiver_t *rx) {
+    tell_closed(rx);
+    while (rx->link_count > 0) {
+        fi_receiver_detach(rx, rx->links[rx->link_count - 1]);
+    }
+}
+
+static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
+    fi_rxlink_t *l = find_link(rx, m->peer, m->frame.tx);
+
+    if (!l) {
+        if (m->frame.type == FI_END) {
+            fi_node_count_link(&rx->end); /* a link that was never offered */
+        }
+        return;
+    }
+    switch (m->frame.type) {
+    case FI_LIVE:
+        live(rx, l);
+        break;
+    case FI_RING:
+        new_ring(rx, l, m);
+        break;
+    case FI_SEGMENT:
+        new_segment(l, m);
+        break;
+    case FI_UNSEGMENT:
+        lost_segment(l, m->frame.a);
+        break;
+    default: /* END */
+        end_link(rx, l);
+    }
+}
+
+void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
+    fi_receiver_t *rx = fi_receiver_of(e);
+
+    if (!rx->dead) {
+        switch (m->frame.type) {
+        case FI_OFFER:
+            offered(rx, m);
+            break;
+        case FI_PEER_GONE:
+            peer_gone(rx, m->peer);
+            break;
+        case FI_ABANDON:
+            rx->dead = true;
+            fi_receiver_part(rx);
+            break;
+        default:
+            on_link(rx, m);
+        }
+    }
+    fi_mail_free(m);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages that have no ring: sent before any receiver existed, or come back from one that did not release them.  They
+ * wait in the sender's pool, under its quota, and go out by pointer, in order, before anything newer.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/sender.h"
+
+static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
+    fi_waiting_t *w = malloc(sizeof *w);
+    if (w) {
+        *w = (fi_waiting_t){.block = block,
+                            .size = item->size,
+                            .seq = item->seq,
+                            .tag = item->tag,
+                            .time_ns = item->time_ns,
+                            .attempt = item->attempt};
+    }
+    return w;
+}
+
+int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item) {
+    fi_block_t *block = item->block;
+    int r = 0;
+
+    if (block) {
+        block->refs++;
+    } else {
+        r = fi_pool_alloc(&tx->pool, item->size, &block);
+        if (r == 0) {
+            memcpy(fi_block_data(block), item->data, item->size);
+        }
+    }
+    fi_waiting_t *w = r == 0 ? waiting_new(item, block) : NULL;
+    if (r == 0 && !w) {
+        fi_pool_unref(&tx->pool, block);
+        r = fi_fail(-ENOMEM, "no memory to keep a message for '%s'", tx->end.channel);
+    }
+    if (r == 0) {
+        fi_list_add_tail(&tx->backlog, &w->link);
+        tx->backlog_count++;
+    }
+    return r;
+}
+
+static void waiting_free(fi_sender_t *tx, fi_waiting_t *w) {
+    fi_list_remove(&w->link);
+    tx->backlog_count--;
+    fi_pool_unref(&tx->pool, w->block);
+    free(w);
+}
+
+int fi_backlog_pump(fi_sender_t *tx) {
+    while (!fi_list_empty(&tx->backlog)) {
+        fi_waiting_t *w = fi_container(tx->backlog.next, fi_waiting_t, link);
+        fi_item_t item = {NULL, w->block, w->size, w->seq, w->tag, w->time_ns, w->attempt};
+        int r = fi_sender_put(tx, &item);
+        if (r < 0) {
+            return r;
+        }
+        waiting_free(tx, w);
+    }
+    return 0;
+}
+
+void fi_backlog_watch(fi_sender_t *tx) {
+    if (fi_backlog_pump(tx) == 0) {
+        return;
+    }
+    fi_sender_arm(tx);
+    /* What was released before the arming rings no bell: look at it now. */
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_refresh_exactly(tx->outlets[i]);
+    }
+    if (fi_backlog_pump(tx) == 0) {
+        fi_sender_disarm(tx);
+    }
+}
+
+void fi_backlog_drop(fi_sender_t *tx) {
+    while (!fi_list_empty(&tx->backlog)) {
+        waiting_free(tx, fi_container(tx->backlog.next, fi_waiting_t, link));
+    }
+}
+
+/* One record of our own ring as an item for somebody else. */
+static void item_of(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item) {
+    const struct fi_record *rec = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines));
+    unsigned flags = fi_word_flags(word);
+
+    *item = (fi_item_t){.size = fi_word_len(word), .seq = rec->seq, .attempt = fi_word_attempt(word)};
+    if (flags & FI_REC_EXT) {
+        const struct fi_record_ext *ext = (const struct fi_record_ext *)(const void *)(rec + 1);
+        item->tag = ext->tag;
+        item->time_ns = ext->time_ns;
+    }
+    item->data = (const unsigned char *)rec + fi_payload_offset(flags);
+}
+
+static fi_block_t *lent_block(const fi_log_t *log, uint64_t pos) {
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (lent->pos == pos) {
+            return lent->block;
+        }
+    }
+    return NULL;
+}
+
+static void take_back_record(fi_sender_t *tx, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
+                             struct fi_list *after) {
+    fi_item_t item;
+
+    item_of(log, pos, word, &item);
+    if (fi_word_kind(word) == FI_REC_POINTER) {
+        item.block = lent_block(log, pos);
+        item.size = ((const struct fi_pointer *)item.data)->size;
+        item.data = NULL;
+        if (!item.block) {
+            return;
+        }
+    }
+    item.attempt = (uint16_t)(item.attempt + taken);
+    /* What was accepted must not be lost for want of quota: the ring that it comes from is freed right after. */
+    uint64_t quota = tx->pool.quota;
+    tx->pool.quota = UINT64_MAX / 2;
+    if (fi_backlog_add(tx, &item) == 0) {
+        fi_waiting_t *w = fi_container(tx->backlog.prev, fi_waiting_t, link);
+        fi_list_remove(&w->link);
+        fi_list_add_between(after->prev, &w->link, after);
+        tx->stats.redelivered++;
+    }
+    tx->pool.quota = quota;
+}
+
+void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
+    struct fi_list *after = tx->backlog.next; /* they are older than what waits already */
+
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        fi_log_t *log = o->logs[s % FI_LOGS];
+        const fi_ctl_t *ctl = &l->ctl[s % FI_LOGS];
+        bool known = l->ctl_memory[s % FI_LOGS] != NULL;
+        uint64_t pos = log->freed;
+        uint64_t taken = known ? fi_load_acquire64(&ctl->head->taken) : 0;
+        while (pos < log->w.pos) {
+            uint64_t at = pos;
+            uint64_t word = fi_ringw_walk(&log->w, &pos);
+            unsigned kind = fi_word_kind(word);
+            if ((kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at)) {
+                take_back_record(tx, log, at, word, at < taken, after);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An outlet goes on in another ring.
+ *
+ *   steady ── full too often, or pinned ──> offered ── every reader has accepted ──> the next put writes SWITCH into the
+ *   old ring and goes on in the new one ──> the old ring is freed when its readers have released everything in it
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "channel/sender.h"
+
+#define QUICK_FULLS 2u /* a ring that fills up this often while its readers are quick is too small */
+
+static void offer_ring(fi_outlet_t *o, fi_txlink_t *l, const fi_log_t *next) {
+    fi_frame_t f = fi_frame(FI_RING, o->tx->end.id, l->remote->end);
+    fi_cargo_t cargo = {next->memory, {-1, -1}};
+
+    f.a = next->serial;
+    (void)fi_peer_send(l->remote->peer, &f, &cargo);
+}
+
+void fi_outlet_offer_next(fi_outlet_t *o, fi_txlink_t *l) {
+    if (o->growing) {
+        offer_ring(o, l, o->logs[(o->current + 1) % FI_LOGS]);
+        o->awaiting++;
+    }
+}
+
+static uint32_t large_lines(const fi_outlet_t *o) {
+    uint64_t share = o->tx->pool.quota / 4 / FI_LINE;
+    return (uint32_t)fi_max(fi_min(share, FI_LARGE_RING_LINES), FI_SMALL_RING_LINES);
+}
+
+/* Does a message that is held for long keep released lines from being used again? */
+static bool is_pinned(fi_outlet_t *o) {
+    fi_log_t *log = fi_outlet_log(o);
+    uint64_t pos = fi_max(log->freed, log->oldest);
+    uint64_t total = 0;
+    uint64_t held = 0;
+
+    while (pos < log->w.pos) {
+        uint64_t at = pos;
+        unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
+        if (kind == FI_REC_INLINE || kind == FI_REC_POINTER) {
+            total++;
+            held += fi_outlet_holds(o, log, at);
+        }
+    }
+    return total >= 4 && held <= total / 2;
+}
+
+void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
+    fi_log_t *log = fi_outlet_log(o);
+    uint32_t lines = log->w.lines;
+
+    if (o->growing || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
+        return;
+    }
+    if (soon_had_room) {
+        if (lines >= large_lines(o) || ++o->quick_fulls < QUICK_FULLS) {
+            return;
+        }
+        lines = large_lines(o);
+    } else if (!is_pinned(o)) {
+        return;
+    }
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (!o->links[i]->live) {
+            return; /* it is still reading the offer of the current one */
+        }
+    }
+    if (fi_log_new(o, o->current + 1, lines) < 0) {
+        return; /* no quota or memory for it: the small ring goes on */
+    }
+    o->growing = true;
+    o->quick_fulls = 0;
+    o->awaiting = 0;
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        fi_outlet_offer_next(o, o->links[i]);
+    }
+}
+
+void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi_shared_t *ctl) {
+    unsigned i = serial % FI_LOGS;
+    fi_log_t *next = o->logs[i];
+
+    if (!o->growing || serial != o->current + 1 || l->ctl_memory[i] ||
+        fi_ctl_view(&l->ctl[i], ctl->map, ctl->bytes, next->w.lines) < 0) {
+        fi_shared_unref(ctl);
+        return; /* a late or lying answer: without a sound one, the ring is never used */
+    }
+    l->ctl_memory[i] = ctl;
+    l->seen[i] = next->w.lines;
+    o->awaiting--;
+}
+
+static void forget_ctl(fi_outlet_t *o, uint32_t serial) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        fi_txlink_t *l = o->links[i];
+        fi_shared_unref(l->ctl_memory[serial % FI_LOGS]);
+        l->ctl_memory[serial % FI_LOGS] = NULL;
+        if (l->first == serial) {
+            l->first = serial + 1;
+            l->start = o->logs[l->first % FI_LOGS]->w.lines;
+        }
+    }
+}
+
+void fi_outlet_free_old(fi_outlet_t *o) {
+    while (o->first < o->current) {
+        fi_log_t *old = o->logs[o->first % FI_LOGS];
+        fi_outlet_refresh(o);
+        fi_outlet_reclaim(o, false);
+        if (old->freed < old->w.pos || old->lent_head < old->lent_tail) {
+            return;
+        }
+        forget_ctl(o, o->first);
+        fi_log_free(o, old);
+        o->first++;
+    }
+}
+
+void fi_outlet_turn_over(fi_outlet_t *o) {
+    fi_log_t *log = fi_outlet_log(o);
+
+    if (o->growing && o->awaiting == 0 && !(o->tx->claim.open && o->tx->claim.outlet == o)) {
+        if (!fi_ringw_fits(&log->w, 1)) {
+            fi_outlet_refresh(o);
+        }
+        if (fi_ringw_fits(&log->w, 1)) {
+            (void)fi_ringw_begin(&log->w, 1);
+            fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
+            o->current++;
+            o->growing = false;
+        }
+    }
+    /* Looking at old readers' cursors costs cache misses: seldom while messages flow. */
+    if (o->first != o->current && fi_outlet_log(o)->w.pos % 64 == 0) {
+        fi_outlet_free_old(o);
+    }
+}

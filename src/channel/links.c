@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A sender's links: how they come, live and go.
+ *
+ *   MEET_RECEIVER ──> offered ── ACCEPT ──> live ── CLOSE, EXPEL, peer gone ──> dropped
+ *                        └── REFUSE, CLOSE, peer gone ──> dropped
+ *
+ * A topic's link holds the sender back from the offer on: nothing published after the receiver was met escapes it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "channel/sender.h"
+#include "platform/futex.h"
+
+static fi_txlink_t *find_link(const fi_sender_t *tx, uint64_t node, uint64_t rx) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        const fi_outlet_t *o = tx->outlets[i];
+        for (uint32_t k = 0; k < o->link_count; k++) {
+            if (o->links[k]->remote->end == rx && o->links[k]->remote->peer->id == node) {
+                return o->links[k];
+            }
+        }
+    }
+    return NULL;
+}
+
+static int remember_outlet(fi_sender_t *tx, fi_outlet_t *o) {
+    fi_outlet_t **more = realloc(tx->outlets, (tx->outlet_count + 1) * sizeof(fi_outlet_t *));
+    fi_txlink_t **links = realloc(tx->links, (tx->outlet_count + 1) * sizeof(fi_txlink_t *));
+    if (more) {
+        tx->outlets = more;
+    }
+    if (links) {
+        tx->links = links;
+    }
+    if (!more || !links) {
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+    }
+    tx->outlets[tx->outlet_count++] = o;
+    return 0;
+}
+
+int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
+    fi_outlet_t *o = fi_outlet_new(tx, lines);
+    if (!o) {
+        return -ENOMEM;
+    }
+    int r = remember_outlet(tx, o);
+    if (r < 0) {
+        fi_outlet_free(o);
+        return r;
+    }
+    *out = o;
+    return 0;
+}
+
+void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        if (tx->outlets[i] == o) {
+            tx->outlets[i] = tx->outlets[--tx->outlet_count];
+            break;
+        }
+    }
+    fi_outlet_free(o);
+}
+
+static void tell_segment(fi_sender_t *tx, const fi_txlink_t *l, enum fi_frame_type type, const fi_segment_t *s) {
+    fi_frame_t f = fi_frame(type, tx->end.id, l->remote->end);
+    fi_cargo_t cargo = {type == FI_SEGMENT ? s->memory : NULL, {-1, -1}};
+
+    f.a = s->id;
+    (void)fi_peer_send(l->remote->peer, &f, &cargo);
+}
+
+static void tell_all(fi_sender_t *tx, enum fi_frame_type type, const fi_segment_t *s) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        const fi_outlet_t *o = tx->outlets[i];
+        for (uint32_t k = 0; k < o->link_count; k++) {
+            tell_segment(tx, o->links[k], type, s);
+        }
+    }
+}
+
+void fi_sender_announce(void *tx, fi_segment_t *s) {
+    tell_all(tx, FI_SEGMENT, s);
+}
+
+void fi_sender_retire(void *tx, fi_segment_t *s) {
+    tell_all(tx, FI_UNSEGMENT, s);
+}
+
+static void tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type type) {
+    fi_frame_t f = fi_frame(type, tx->end.id, r->end);
+    (void)fi_peer_send(r->peer, &f, NULL);
+}
+
+static uint64_t first_position(const fi_sender_t *tx, const fi_log_t *log, bool history) {
+    if (!history || tx->retain == 0 || tx->retained_count == 0) {
+        return log->w.pos;
+    }
+    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
+    return tx->retained[oldest % tx->retain];
+}
+
+static void offer(fi_sender_t *tx, fi_txlink_t *l) {
+    fi_log_t *log = fi_outlet_log(l->outlet);
+    fi_frame_t f = fi_frame(FI_OFFER, tx->end.id, l->remote->end);
+    fi_cargo_t cargo = {log->memory, {-1, -1}};
+    struct fi_list *at;
+    struct fi_list *after;
+
+    f.kind = (uint16_t)tx->end.kind;
+    f.a = l->start;
+    f.b = l->first;
+    f.flags = l->lossy ? FI_OFFER_LOSSY : 0;
+    f.contract = tx->end.contract;
+    f.figures[0] =
+        l->start < log->w.pos ? fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq : tx->seq + 1;
+    memcpy(f.text, tx->end.channel, sizeof f.text);
+    (void)fi_peer_send(l->remote->peer, &f, &cargo);
+    fi_list_each(at, after, &tx->pool.segments) {
+        tell_segment(tx, l, FI_SEGMENT, fi_container(at, fi_segment_t, link));
+    }
+    fi_outlet_offer_next(l->outlet, l);
+}
+
+static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
+    fi_outlet_t *o = tx->topic;
+    fi_txlink_t *l = calloc(1, sizeof *l);
+    int r = 0;
+
+    if (!l) {
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+    }
+    if (!o) {
+        r = fi_sender_add_outlet(tx, tx->first_lines, &o);
+    }
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    const fi_log_t *log = fi_outlet_log(o);
+    l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || tx->end.contract.hold == FERRY_HOLD_NEVER);
+    l->first = o->current;
+    l->start = first_position(tx, log, !(m->frame.flags & FI_MEET_NO_HISTORY));
+    l->seen[l->first % FI_LOGS] = l->start;
+    r = fi_outlet_add_link(o, l);
+    if (r < 0) {
+        if (o != tx->topic) {
+            fi_sender_forget_outlet(tx, o);
+        }
+        free(l);
+        return r;
+    }
+    l->remote = m->remote;
+    m->remote = NULL;
+    *out = l;
+    return 0;
+}
+
+static void met_receiver(fi_sender_t *tx, fi_mail_t *m) {
+    fi_txlink_t *l = NULL;
+
+    if (find_link(tx, m->peer->id, m->frame.rx)) {
+        return; /* both sides saw each other first */
+    }
+    if (fi_contract_merge(&tx->end.contract, &m->frame.contract, tx->end.channel, "this sender", "a receiver") < 0 ||
+        new_link(tx, m, &l) < 0) {
+        if (m->remote) {
+            tell(tx, m->remote, FI_END);
+        }
+        fi_node_count_link(&tx->end);
+        return;
+    }
+    fi_sender_set_limits(tx);
+    offer(tx, l);
+}
+
+static void free_link(fi_txlink_t *l) {
+    for (unsigned i = 0; i < FI_LOGS; i++) {
+        fi_shared_unref(l->ctl_memory[i]);
+    }
+    fi_remote_unref(l->remote);
+    free(l);
+}
+
+static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
+    fi_outlet_t *o = l->outlet;
+
+    if (!l->live) {
+        fi_node_count_link(&tx->end);
+    }
+    for (uint32_t i = 0; i < tx->link_count; i++) {
+        if (tx->links[i] == l) {
+            tx->links[i] = tx->links[--tx->link_count];
+            break;
+        }
+    }
+    if (take_back && !tx->topic && l->live) {
+        fi_backlog_take_back(tx, o, l);
+    }
+    if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
+        o->awaiting--;
+    }
+    fi_outlet_remove_link(o, l);
+    free_link(l);
+    if (o == tx->topic) {
+        fi_outlet_refresh(o);
+        fi_outlet_reclaim(o, true);
+    } else if (!(tx->claim.open && tx->claim.outlet == o)) {
+        fi_sender_forget_outlet(tx, o);
+    }
+}
+
+static void accepted(fi_sender_t *tx, fi_mail_t *m) {
+    fi_txlink_t *l = find_link(tx, m->peer->id, m->frame.rx);
+
+    if (!l || l->live) {
+        return;
+    }
+    unsigned i = l->first % FI_LOGS;
+    const fi_log_t *log = l->outlet->logs[i];
+    if (!log || fi_ctl_view(&l->ctl[i], m->memory->map, m->memory->bytes, log->w.lines) < 0) {
+        tell(tx, l->remote, FI_END);
+        drop_link(tx, l, false);
+        return;
+    }
+    l->ctl_memory[i] = m->memory;
+    m->memory = NULL;
+    l->live = true;
+    if (!tx->topic) {
+        tx->links[tx->link_count++] = l;
+    }
+    tell(tx, l->remote, FI_LIVE);
+    fi_node_count_link(&tx->end);
+    fi_backlog_watch(tx);
+}
+
+static void peer_gone(fi_sender_t *tx, const fi_peer_t *p) {
+    for (uint32_t i = tx->outlet_count; i-- > 0;) {
+        fi_outlet_t *o = tx->outlets[i];
+        for (uint32_t k = o->link_count; k-- > 0;) {
+            bool last = o->link_count == 1 && o != tx->topic;
+            if (o->links[k]->remote->peer == p) {
+                drop_link(tx, o->links[k], true);
+                if (last) {
+                    break; /* the outlet went with it */
+                }
+            }
+        }
+    }
+    fi_backlog_watch(tx);
+}
+
+void fi_sender_unlink_all(fi_sender_t *tx) {
+    while (tx->outlet_count > 0) {
+        fi_outlet_t *o = tx->outlets[tx->outlet_count - 1];
+        while (o->link_count > 0) {
+            bool last = o->link_count == 1 && o != tx->topic;
+            tell(tx, o->links[o->link_count - 1]->remote, FI_END);
+            drop_link(tx, o->links[o->link_count - 1], false);
+            if (last) {
+                o = NULL;
+                break;
+            }
+        }
+        if (o) {
+            fi_sender_forget_outlet(tx, o);
+        }
+    }
+    tx->topic = NULL;
+}
+
+static void abandoned(fi_sender_t *tx) {
+    /* Its receivers drain what is in the rings; what was in no ring is lost with its thread. */
+    tx->claim = (fi_claim_t){0};
+    tx->abandoned = true;
+    fi_backlog_drop(tx);
+    fi_sender_unlink_all(tx);
+}
+
+static void on_link(fi_sender_t *tx, fi_mail_t *m) {
+    fi_txlink_t *l = find_link(tx, m->peer->id, m->frame.rx);
+
+    if (!l) {
+        return;
+    }
+    if (m->frame.type == FI_RING_OK) {
+        fi_outlet_ring_accepted(l->outlet, l, (uint32_t)m->frame.a, m->memory);
+        m->memory = NULL;
+        return;
+    }
+    drop_link(tx, l, true);
+    fi_backlog_watch(tx);
+}
+
+void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
+    fi_sender_t *tx = fi_sender_of(e);
+
+    if (!tx->abandoned) {
+        switch (m->frame.type) {
+        case FI_MEET_RECEIVER:
+            met_receiver(tx, m);
+            break;
+        case FI_ACCEPT:
+            accepted(tx, m);
+            break;
+        case FI_PEER_GONE:
+            peer_gone(tx, m->peer);
+            break;
+        case FI_ROOM:
+            fi_backlog_watch(tx);
+            break;
+        case FI_ABANDON:
+            abandoned(tx);
+            break;
+        default: /* REFUSE, CLOSE, EXPEL, RING_OK */
+            on_link(tx, m);
+        }
+    }
+    fi_mail_free(m);
+}
+
+bool fi_sender_wants_room(fi_end_t *e) {
+    return fi_load_acquire32(&fi_sender_of(e)->waiting) != 0;
+}
+
+void fi_sender_wake(fi_end_t *e) {
+    fi_sender_t *tx = fi_sender_of(e);
+    uint64_t one = 1;
+
+    fi_add32(&tx->room, 1);
+    if (fi_load_acquire32(&e->busy) == FI_BUSY_ASLEEP) {
+        (void)fi_futex_wake(&tx->room, 1);
+    }
+    int fd = __atomic_load_n(&tx->room_fd, __ATOMIC_ACQUIRE);
+    if (fd >= 0 && write(fd, &one, sizeof one) < 0) {
+        /* full: it is readable already */
+    }
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * message.h - the handle behind ferry_msg_t.
+ *
+ * A sender's handle (FI_MSG_SENT) refers to a block of the sender's pool.  A receiver's handle (FI_MSG_TAKEN) refers to
+ * a record in a sender's ring: to its bytes there, to the pool block that it points at, or, where the record could be
+ * overtaken, to a copy.  Handles are recycled within their end, so a stale one is recognised by its magic.
+ */
+#ifndef FI_MESSAGE_H
+#define FI_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "ferry/message.h"
+#include "memory/pool.h"
+
+#define FI_MSG_SENT 0x5367734du  /* "MsgS" */
+#define FI_MSG_TAKEN 0x5467734du /* "MsgT" */
+#define FI_MSG_FREE 0x4667734du  /* "MsgF" */
+
+struct fi_rxlink;
+struct fi_rxlog;
+struct fi_rxsegment;
+
+struct ferry_msg {
+    uint32_t magic;
+    uint32_t refs; /* handles; a taken message's may be touched by any thread */
+    const unsigned char *data;
+    uint64_t size;
+    struct fi_list held; /* taken: among its log's unreleased messages, in order; sent: among its sender's handles */
+    struct ferry_msg *next; /* free, or given back by another thread */
+
+    /* taken */
+    struct fi_rxlink *link;
+    struct fi_rxlog *log;
+    struct fi_rxsegment *segment; /* NULL: the bytes are in the ring, or copied */
+    uint64_t pos;
+    uint32_t idx;
+    uint32_t lap;
+    uint32_t lines;
+    uint16_t attempt;
+    int16_t slot; /* held slot of an overtaken reader, or -1 */
+    uint64_t seq;
+    uint64_t tag;
+    uint64_t time_ns;
+    uint64_t lost;
+    unsigned char *copy; /* private bytes: recorded out, edited, or made private; kept for the next use of the handle */
+    uint64_t copy_cap;
+
+    /* sent */
+    struct ferry_sender *sender;
+    fi_block_t *block;
+    uint64_t capacity; /* bytes asked for */
+    bool sent;
+};
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * messages.h - what can be done with a message handle, by the side it belongs to.
+ */
+#ifndef FI_MESSAGES_H
+#define FI_MESSAGES_H
+
+#include "channel/message.h"
+#include "channel/receiver.h"
+#include "channel/sender.h"
+
+/* sent.c: the sender's end is held. */
+int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, ferry_msg_t **out);
+int fi_sent_send(ferry_msg_t *m, int64_t timeout);
+int fi_sent_edit(ferry_msg_t *m, void **data);
+int fi_sent_release(ferry_msg_t *m);
+
+/* taken.c: any thread that may use the handle. */
+int fi_taken_release(ferry_msg_t *m);
+/* Makes the bytes private to the handle; `*data` is where they are. Returns 1 when a copy was made, 0 when not. */
+int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
+
+#endif

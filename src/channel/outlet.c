@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An outlet's rings: writing records, and learning from the readers what was released.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "channel/sender.h"
+#include "platform/bell.h"
+
+fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines) {
+    fi_outlet_t *o = calloc(1, sizeof *o);
+    if (!o) {
+        (void)fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+        return NULL;
+    }
+    o->tx = tx;
+    o->first = o->current = 1;
+    if (fi_log_new(o, o->current, lines) < 0) {
+        free(o);
+        return NULL;
+    }
+    return o;
+}
+
+int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
+    fi_log_t *log = calloc(1, sizeof *log);
+    if (!log) {
+        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", o->tx->end.channel);
+    }
+    int r = fi_shared_new("ferry-ring", fi_ring_bytes(lines), &log->memory);
+    if (r < 0) {
+        free(log);
+        return r;
+    }
+    fi_ringw_init(&log->w, log->memory->map, lines);
+    log->serial = serial;
+    log->freed = log->oldest = lines;
+    o->logs[serial % FI_LOGS] = log;
+    return 0;
+}
+
+void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
+    while (log->lent_head < log->lent_tail) {
+        fi_lent_t *lent = &log->lent[log->lent_head++ & (log->lent_cap - 1)];
+        if (lent->block) {
+            fi_pool_unref(&o->tx->pool, lent->block);
+        }
+    }
+    o->logs[log->serial % FI_LOGS] = NULL;
+    fi_shared_unref(log->memory);
+    free(log->lent);
+    free(log);
+}
+
+void fi_outlet_free(fi_outlet_t *o) {
+    for (unsigned i = 0; i < FI_LOGS; i++) {
+        if (o->logs[i]) {
+            fi_log_free(o, o->logs[i]);
+        }
+    }
+    free(o->links);
+    free(o);
+}
+
+static int lent_grow(fi_log_t *log) {
+    uint32_t cap = log->lent_cap ? 2 * log->lent_cap : 64;
+    fi_lent_t *more = malloc(cap * sizeof *more);
+    if (!more) {
+        return fi_fail(-ENOMEM, "no memory to remember a message that was handed out");
+    }
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        more[i & (cap - 1)] = log->lent[i & (log->lent_cap - 1)];
+    }
+    free(log->lent);
+    log->lent = more;
+    log->lent_cap = cap;
+    return 0;
+}
+
+void fi_remote_ring(fi_remote_t *r, uint32_t sleep) {
+    /* One ring ends a sleep; senders that share this view need not all pay for it. */
+    if (fi_load_relaxed32(&r->rung) != sleep) {
+        fi_store_relaxed32(&r->rung, sleep);
+        fi_bell_ring(r->bell);
+    }
+}
+
+void fi_outlet_ring(fi_outlet_t *o) {
+    fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        fi_remote_wake(o->links[i]->remote);
+    }
+}
+
+/* Announces that lines will be overwritten although somebody may still read them. */
+static void overtake(fi_log_t *log, uint64_t end) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+    uint64_t reserve = end + log->w.lines / 8; /* in strides, so that readers seldom miss this line */
+    uint64_t floor = reserve - log->w.lines;
+
+    while (log->oldest < floor && log->oldest < log->w.pos) {
+        (void)fi_ringw_walk(&log->w, &log->oldest);
+    }
+    fi_store_release64(&shared->oldest, log->oldest);
+    fi_store_release64(&shared->reserve, reserve);
+    fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
+}
+
+/* True when `lines` fit; where nobody may hold the sender back, they always do. */
+static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
+    if (o->link_count == o->lossy_count) {
+        log->w.limit = log->w.pos + log->w.lines;
+    }
+    if (fi_unlikely(!fi_ringw_fits(&log->w, lines))) {
+        return false;
+    }
+    if (fi_unlikely(o->lossy_count > 0)) {
+        uint64_t end = log->w.pos + fi_ringw_need(&log->w, lines);
+        if (end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
+            overtake(log, end);
+        }
+    }
+    return true;
+}
+
+static bool has_ext(const fi_item_t *item) {
+    return item->tag != 0 || item->time_ns != 0;
+}
+
+static void put_ext(struct fi_record *rec, const fi_item_t *item) {
+    struct fi_record_ext *ext = (struct fi_record_ext *)(void *)(rec + 1);
+    fi_store_relaxed64(&ext->tag, item->tag);
+    fi_store_relaxed64(&ext->time_ns, item->time_ns);
+}
+
+static void remember_position(fi_sender_t *tx, uint64_t pos) {
+    if (tx->retain) {
+        tx->retained[tx->retained_count++ % tx->retain] = pos;
+    }
+}
+
+static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
+    unsigned flags = fi_record_place(sizeof(struct fi_pointer), has_ext(item));
+    uint64_t lines = fi_record_lines(sizeof(struct fi_pointer), flags);
+    struct fi_pointer p = {item->block->offset, item->size, item->block->segment->id, 0};
+
+    if (!make_fit(o, log, lines)) {
+        return -EAGAIN;
+    }
+    if (log->lent_tail - log->lent_head == log->lent_cap) {
+        int r = lent_grow(log);
+        if (r < 0) {
+            return r;
+        }
+    }
+    struct fi_record *rec = fi_ringw_begin(&log->w, lines);
+    if (flags & FI_REC_EXT) {
+        put_ext(rec, item);
+    }
+    memcpy((unsigned char *)rec + fi_payload_offset(flags), &p, sizeof p);
+    log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
+    item->block->refs++;
+    remember_position(o->tx, log->w.pos);
+    fi_ringw_publish(&log->w, fi_record_word(sizeof p, FI_REC_POINTER, flags, item->attempt), item->seq);
+    fi_outlet_ring(o);
+    return 0;
+}
+
+static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
+    unsigned flags = fi_record_place(item->size, has_ext(item));
+    uint64_t lines = fi_record_lines(item->size, flags);
+
+    if (!make_fit(o, log, lines)) {
+        return -EAGAIN;
+    }
+    struct fi_record *rec = fi_ringw_begin(&log->w, lines);
+    if (flags & FI_REC_EXT) {
+        put_ext(rec, item);
+    }
+    memcpy((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
+    remember_position(o->tx, log->w.pos);
+    fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
+    fi_outlet_ring(o);
+    return 0;
+}
+
+int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item) {
+    fi_log_t *log = fi_outlet_log(o);
+
+    if (fi_unlikely(o->growing || o->first != o->current)) {
+        fi_outlet_turn_over(o);
+        log = fi_outlet_log(o);
+    }
+    return item->block ? put_pointer(o, log, item) : put_inline(o, log, item);
+}
+
+unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned *flags) {
+    if (fi_unlikely(o->growing || o->first != o->current)) {
+        fi_outlet_turn_over(o);
+    }
+    fi_log_t *log = fi_outlet_log(o);
+    unsigned place = fi_record_place(size, ext);
+    uint64_t lines = fi_record_lines(size, place);
+    if (!make_fit(o, log, lines)) {
+        return NULL;
+    }
+    *flags = place;
+    return (unsigned char *)fi_ringw_begin(&log->w, lines) + fi_payload_offset(place);
+}
+
+void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
+    fi_log_t *log = fi_outlet_log(o);
+
+    if (flags & FI_REC_EXT) {
+        put_ext(fi_ringw_at(&log->w, log->w.idx), item);
+    }
+    remember_position(o->tx, log->w.pos);
+    fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
+    fi_outlet_ring(o);
+}
+
+/* Where a link begins in a ring. */
+static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
+    return log->serial == l->first ? l->start : log->w.lines;
+}
+
+/* A reader's cursor in a ring, checked: a liar's word counts as no progress. */
+uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log) {
+    unsigned i = log->serial % FI_LOGS;
+
+    if (!l->ctl_memory[i]) {
+        return l->seen[i];
+    }
+    uint64_t cursor = fi_load_acquire64(&l->ctl[i].head->cursor); /* A2 */
+    if (cursor > l->seen[i] && cursor <= log->w.pos) {
+        l->seen[i] = cursor;
+    }
+    return l->seen[i];
+}
+
+static bool is_reader(const fi_txlink_t *l, const fi_log_t *log) {
+    return log->serial >= l->first && !l->lossy;
+}
+
+static bool log_refresh(fi_outlet_t *o, fi_log_t *log) {
+    uint64_t freed = log->w.pos;
+
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (is_reader(o->links[i], log)) {
+            freed = fi_min(freed, fi_link_cursor(o->links[i], log));
+        }
+    }
+    bool more = freed > log->freed;
+    log->freed = fi_max(freed, log->freed);
+    log->w.limit = log->freed + log->w.lines;
+    return more;
+}
+
+bool fi_outlet_refresh(fi_outlet_t *o) {
+    bool more = false;
+
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        more |= log_refresh(o, o->logs[s % FI_LOGS]);
+    }
+    return more;
+}
+
+/* A queue's reader publishes its cursor in batches, its releases at once: counts the latter too. */
+bool fi_outlet_refresh_exactly(fi_outlet_t *o) {
+    bool more = fi_outlet_refresh(o);
+
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        fi_log_t *log = o->logs[s % FI_LOGS];
+        uint64_t pos = log->freed;
+        while (pos < log->w.pos) {
+            uint64_t at = pos;
+            unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
+            /* Padding is passed when a message after it was released: before, a reader may still need to see it. */
+            if (kind == FI_REC_PAD || kind == FI_REC_SWITCH) {
+                continue;
+            }
+            if (fi_outlet_holds(o, log, at)) {
+                break;
+            }
+            log->freed = pos;
+            more = true;
+        }
+        log->w.limit = log->freed + log->w.lines;
+    }
+    return more;
+}
+
+static bool in_held_slots(const fi_ctl_t *ctl, uint64_t pos) {
+    for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
+        if (fi_load_acquire64(&ctl->head->held[k]) == pos) { /* A5 */
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
+    unsigned i = log->serial % FI_LOGS;
+
+    if (log->serial < l->first || pos < link_start(l, log)) {
+        return false;
+    }
+    bool overtaken = l->lossy && pos < log->oldest;
+    if (!l->ctl_memory[i]) {
+        return !overtaken; /* offered, and not read yet */
+    }
+    if (fi_ctl_is_released(&l->ctl[i], (uint32_t)(pos % log->w.lines), (uint32_t)(pos / log->w.lines)) ||
+        fi_load_acquire64(&l->ctl[i].head->cursor) > pos) {
+        return false;
+    }
+    return !overtaken || in_held_slots(&l->ctl[i], pos);
+}
+
+static bool is_retained(const fi_sender_t *tx, const fi_log_t *log, uint64_t pos) {
+    if (tx->retain == 0 || tx->retained_count == 0) {
+        return false;
+    }
+    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
+    return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
+}
+
+bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (link_holds(o->links[i], log, pos)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+    if (is_retained(o->tx, log, pos)) {
+        return false;
+    }
+    if (o->lossy_count == 0 && pos < log->freed) {
+        return true;
+    }
+    return !fi_outlet_holds(o, log, pos);
+}
+
+static void log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        /* Without looking at the release map, which the readers keep writing, the cursor must do. */
+        bool cheap = o->lossy_count == 0 && !all;
+        if (lent->block && cheap && lent->pos >= log->freed) {
+            return;
+        }
+        if (lent->block && lent_is_free(o, log, lent->pos)) {
+            fi_pool_unref(&o->tx->pool, lent->block);
+            lent->block = NULL;
+        }
+        if (!lent->block && i == log->lent_head) {
+            log->lent_head++;
+        } else if (!all) {
+            return;
+        }
+    }
+}
+
+void fi_outlet_reclaim(fi_outlet_t *o, bool all) {
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        log_reclaim(o, o->logs[s % FI_LOGS], all);
+    }
+}
+
+uint64_t fi_outlet_unreleased(fi_outlet_t *o) {
+    uint64_t count = 0;
+
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        const fi_log_t *log = o->logs[s % FI_LOGS];
+        uint64_t pos = fi_max(log->freed, log->oldest);
+        while (pos < log->w.pos) {
+            uint64_t at = pos;
+            unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
+            count += (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at);
+        }
+    }
+    return count;
+}
+
+int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
+    fi_txlink_t **more = realloc(o->links, (o->link_count + 1) * sizeof *more);
+    if (!more) {
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", o->tx->end.channel);
+    }
+    o->links = more;
+    o->links[o->link_count++] = l;
+    o->lossy_count += l->lossy;
+    l->outlet = o;
+    return 0;
+}
+
+void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (o->links[i] == l) {
+            o->links[i] = o->links[--o->link_count];
+            o->lossy_count -= l->lossy;
+            break;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening and closing a receiver, and what it can be asked.
+ */
+#include "channel/receiver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#define DEFAULT_QUANTUM (16u << 10)
+
+static void figures(fi_end_t *e, fi_frame_t *f) {
+    fi_receiver_t *rx = fi_receiver_of(e);
+
+    f->figures[0] = fi_load_relaxed64(&rx->stats.messages);
+    f->figures[1] = fi_load_relaxed64(&rx->stats.bytes);
+    f->figures[2] = fi_load_relaxed64(&rx->stats.copies_made);
+    f->figures[3] = fi_load_relaxed64(&rx->stats.copies_avoided);
+    f->figures[4] = fi_load_relaxed64(&rx->held);
+    f->figures[5] = fi_load_relaxed64(&rx->stats.lost);
+    f->figures[8] = rx->link_count;
+}
+
+static const fi_end_ops_t receiver_ops = {
+    .deliver = fi_receiver_deliver,
+    .wake = fi_receiver_wake,
+    .introduce = fi_receiver_introduce,
+    .figures = figures,
+};
+
+static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
+    rx->quantum = o->quantum ? o->quantum : DEFAULT_QUANTUM;
+    rx->quantum_left = rx->quantum;
+    rx->max_held = o->max_held;
+    rx->may_lose = o->may_lose != 0;
+    rx->no_history = o->no_history != 0;
+    rx->spinner.policy = (uint32_t)o->wait;
+    /* A receiver that always sleeps would pay for a barrier at every message: there the sender fences instead. */
+    rx->fence_bit = o->wait == FERRY_WAIT_BLOCK || !fi_barrier_is_asymmetric() ? FI_SLEEP_FENCE : 0;
+    pthread_mutex_init(&rx->returned_lock, NULL);
+    int r = fi_bell_init(&rx->bell);
+    if (r == 0) {
+        r = fi_shared_new("ferry-page", sizeof(struct fi_receiver_page), &rx->page_memory);
+    }
+    if (r == 0) {
+        rx->page = rx->page_memory->map;
+        rx->page->sleep = rx->fence_bit;
+        fi_store_release64(&rx->page->magic, FI_PAGE_MAGIC);
+    }
+    return r;
+}
+
+/* Frees everything but the handle itself, which goes to the graveyard. */
+void fi_receiver_bury(fi_receiver_t *rx) {
+    while (rx->free_handles) {
+        ferry_msg_t *m = rx->free_handles;
+        rx->free_handles = m->next;
+        free(m->copy);
+        m->copy = NULL;
+        fi_graveyard_add(m);
+    }
+    fi_bell_done(&rx->bell);
+    fi_shared_unref(rx->page_memory);
+    free(rx->links);
+    pthread_mutex_destroy(&rx->returned_lock);
+    fi_end_done(&rx->end);
+    fi_graveyard_add(rx);
+}
+
+static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
+    if ((unsigned)o->wait > FERRY_WAIT_BLOCK) {
+        return fi_fail(-EINVAL, "the receiver's wait (%d) is not one of the values in ferry/base.h", (int)o->wait);
+    }
+    if (kind == FERRY_QUEUE && (o->may_lose || o->no_history)) {
+        return fi_fail(-EINVAL, "`may_lose` and `no_history` are for topics: a queue's messages are never lost");
+    }
+    return 0;
+}
+
+int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                    fi_receiver_t **out) {
+    static const ferry_receiver_options_t none;
+    static const ferry_contract_t no_opinion;
+    fi_contract_t contract;
+
+    o = o ? o : &none;
+    int r = fi_contract_from_public(o->contract ? o->contract : &no_opinion, &contract);
+    if (r == 0) {
+        r = check_options(o, kind);
+    }
+    if (r < 0) {
+        return r;
+    }
+    fi_receiver_t *rx = calloc(1, sizeof *rx);
+    if (!rx) {
+        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", channel);
+    }
+    fi_end_init(&rx->end, n, FI_END_RECEIVER, &receiver_ops);
+    rx->bell.rd = rx->bell.wr = -1;
+    rx->end.kind = (uint32_t)kind;
+    rx->end.contract = contract;
+    memcpy(rx->end.channel, channel, strlen(channel) + 1);
+    r = set_up(rx, o);
+    if (r == 0) {
+        fi_end_own(&rx->end);
+        r = fi_node_join(n, &rx->end);
+    }
+    if (r < 0) {
+        (void)fi_receiver_close(rx);
+        return r;
+    }
+    *out = rx;
+    return 0;
+}
+
+int fi_receiver_close(fi_receiver_t *rx) {
+    fi_node_part(rx->end.node, &rx->end);
+    fi_end_disown(&rx->end);
+    fi_receiver_collect(rx);
+    fi_receiver_publish(rx);
+    fi_receiver_part(rx);
+    if (rx->too_large) {
+        fi_taken_give_back(rx->too_large);
+    }
+    pthread_mutex_lock(&rx->returned_lock);
+    rx->end.magic = FI_END_CLOSED;
+    rx->closed = true;
+    pthread_mutex_unlock(&rx->returned_lock);
+    fi_receiver_collect(rx); /* what came back in between */
+    int held = (int)rx->held;
+    if (held == 0) {
+        fi_receiver_bury(rx);
+    }
+    return held;
+}
+
+void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {
+    fi_receiver_collect(rx);
+    rx->stats.held = rx->held;
+    rx->stats.senders = rx->link_count;
+    *stats = rx->stats;
+}
+
+int fi_receiver_fd(fi_receiver_t *rx) {
+    if (!rx->fd_mode) {
+        rx->fd_mode = true;
+        rx->bell_full = true;
+        fi_bell_ring(rx->bell.wr); /* readable until the first look has armed it */
+    }
+    return rx->bell.rd;
+}

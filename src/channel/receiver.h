@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * receiver.h - the receiving end.
+ *
+ *   receiver ── links (one for each sender) ── logs (that sender's rings) ── held (messages taken, not released)
+ *
+ * A link is attached (OFFER), read in turn with the others, ended (END, peer gone) and dropped once it is drained; it
+ * stays in memory until the last message taken from it is released.
+ *
+ * The cursor tells the sender what it may overwrite: everything before the oldest held message, or everything taken.
+ * It is published in batches, and at once when nothing more is there or the sender sleeps for room.  Single releases
+ * are published at once in the release map, whatever their order and thread.
+ */
+#ifndef FI_RECEIVER_H
+#define FI_RECEIVER_H
+
+#include "channel/message.h"
+#include "channel/wait.h"
+#include "ferry/channel.h"
+#include "node/node.h"
+#include "ring/ring_reader.h"
+
+#define FI_RX_LOGS 4u /* as many as a sender's outlet has in use */
+
+typedef struct fi_rxlog {
+    fi_ringr_t r;
+    fi_ctl_t ctl;
+    fi_shared_t *ring;
+    fi_shared_t *ctl_memory;
+    uint64_t published; /* cursor */
+    uint64_t batch;     /* lines after which it is published */
+    struct fi_list held;
+    bool done; /* the sender goes on in the next ring */
+} fi_rxlog_t;
+
+typedef struct fi_rxsegment {
+    fi_shared_t *memory; /* NULL: not there */
+    uint32_t held;
+    bool gone; /* the sender has given it up */
+} fi_rxsegment_t;
+
+typedef struct fi_rxlink {
+    struct ferry_receiver *rx;
+    fi_peer_t *peer; /* counted */
+    uint64_t tx;
+    fi_rxlog_t *log; /* the one being read */
+    fi_rxlog_t *logs[FI_RX_LOGS];
+    uint32_t serial; /* of `log` */
+    uint32_t held;   /* messages taken and not released, in all logs */
+    uint64_t rung;   /* the sender's sleep that was ended from here */
+    uint64_t next_seq;
+    bool topic;
+    bool lossy;
+    bool fence; /* the sender does not take part in membarrier */
+    bool live;
+    bool ended;
+    bool detached;         /* dropped from the receiver, kept for its held messages */
+    fi_rxsegment_t **segments; /* by id */
+    uint32_t segment_count;
+} fi_rxlink_t;
+
+struct ferry_receiver {
+    fi_end_t end;
+
+    fi_rxlink_t **links;
+    uint32_t link_count;
+    uint32_t turn;
+    int64_t quantum_left;
+    uint32_t quantum;
+    uint32_t returned_some; /* 1: other threads have given messages back */
+    struct ferry_msg *free_handles;
+    struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */
+    struct fi_receiver_page *page;
+    uint64_t held;
+    uint32_t max_held;
+    uint32_t epoch; /* of sleeps */
+    fi_spinner_t spinner;
+    ferry_receiver_stats_t stats;
+
+    fi_bell_t bell;
+    fi_shared_t *page_memory;
+    bool fd_mode;   /* the program polls the bell itself */
+    bool bell_full; /* fd_mode: the bell holds a byte */
+    bool may_lose;
+    bool no_history;
+    bool dead; /* its thread has ended */
+    uint32_t fence_bit;
+
+    pthread_mutex_t returned_lock; /* guards returned, and closing */
+    struct ferry_msg *returned;
+    bool closed;
+};
+
+typedef struct ferry_receiver fi_receiver_t;
+
+_Static_assert(offsetof(struct ferry_receiver, end) == 0, "see fi_end_of");
+
+static inline fi_receiver_t *fi_receiver_of(fi_end_t *e) {
+    return fi_container(e, fi_receiver_t, end);
+}
+
+/* receiver.c */
+int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                    fi_receiver_t **out);
+int fi_receiver_close(fi_receiver_t *rx);
+void fi_receiver_bury(fi_receiver_t *rx);
+void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats);
+int fi_receiver_fd(fi_receiver_t *rx);
+
+/* recv.c: taking messages. The end is held. */
+int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out);
+int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
+/* Is a message, the end or an error there? */
+bool fi_receiver_ready(fi_receiver_t *rx);
+bool fi_receiver_at_end(const fi_receiver_t *rx);
+/* Around a sleep on the bell: after arm, a message rings it. Returns false when one is there already. */
+bool fi_receiver_arm(fi_receiver_t *rx);
+void fi_receiver_disarm(fi_receiver_t *rx);
+/* Leaves the bell as a program that polls it expects: readable, or armed with nothing there. */
+void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
+
+/* take.c: one link's next message: 1, 0, or -EPROTO. */
+int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
+bool fi_link_ready(fi_rxlink_t *l);
+
+/* taken.c */
+ferry_msg_t *fi_taken_new(fi_receiver_t *rx);
+void fi_taken_recycle(fi_receiver_t *rx, ferry_msg_t *m);
+/* Releases a message while the end is held. */
+void fi_taken_release_held(ferry_msg_t *m);
+/* Lets go of a message without releasing it: it stays the sender's to deliver. The link is detached. */
+void fi_taken_give_back(ferry_msg_t *m);
+int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
+void fi_receiver_collect(fi_receiver_t *rx);
+void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log);
+void fi_receiver_publish(fi_receiver_t *rx);
+
+/* attach.c */
+void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);
+void fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
+void fi_receiver_wake(fi_end_t *e);
+void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
+/* Tells all senders that the receiver closes, and drops its links. */
+void fi_receiver_part(fi_receiver_t *rx);
+void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l);
+void fi_rxlink_free(fi_rxlink_t *l);
+void fi_rxlog_free(fi_rxlink_t *l, uint32_t i);
+
+#endif

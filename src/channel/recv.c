@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking messages: links in turn, one quantum each; then spinning, then sleeping on the doorbell.
+ *
+ *   receiver                                        sender
+ *   sleep = epoch | ASLEEP                          publishes a record (R1)
+ *   heavy barrier (membarrier)                      light barrier
+ *   looks at every ring once more                   sleep & ASLEEP, and not rung for this epoch? -> rings
+ *   sleeps on the bell
+ *
+ * Fairness: a link is served at most `quantum` bytes (and then the message that exceeds it), while others have something.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/receiver.h"
+#include "platform/bell.h"
+#include "platform/clock.h"
+
+#define MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
+
+static void next_turn(fi_receiver_t *rx) {
+    rx->turn = rx->turn + 1 < rx->link_count ? rx->turn + 1 : 0;
+    rx->quantum_left = rx->quantum;
+}
+
+static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
+    uint64_t node = l->peer->id;
+    uint64_t tx = l->tx;
+
+    fi_receiver_expel(rx, l, "broke the rules of the ring");
+    return fi_fail(-EPROTO,
+                   "sender %llu of node %016llx wrote nonsense into its ring for '%s' and was expelled; the other "
+                   "senders are still served",
+                   (unsigned long long)tx, (unsigned long long)node, rx->end.channel);
+}
+
+/* 1: a message; 0: none; negative: error. */
+static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
+    if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
+        fi_receiver_collect(rx);
+    }
+    if (fi_unlikely(rx->max_held && rx->held >= rx->max_held)) {
+        return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
+                       rx->end.channel, (unsigned long long)rx->held);
+    }
+    for (uint32_t tried = 0; tried <= rx->link_count && rx->link_count > 0;) {
+        fi_rxlink_t *l = rx->links[rx->turn];
+        int r = rx->quantum_left > 0 ? fi_link_take(l, out) : 0;
+        if (fi_likely(r == 1)) {
+            rx->quantum_left -= (int64_t)(*out)->size + MESSAGE_OVERHEAD;
+            return 1;
+        }
+        if (fi_unlikely(r < 0)) {
+            return r == -EPROTO ? broken(rx, l) : r;
+        }
+        if (fi_unlikely(l->ended) && rx->quantum_left > 0) {
+            fi_receiver_detach(rx, l); /* drained */
+            rx->quantum_left = rx->quantum;
+            continue;
+        }
+        next_turn(rx);
+        tried++;
+    }
+    return 0;
+}
+
+bool fi_receiver_at_end(const fi_receiver_t *rx) {
+    return rx->link_count == 0 && rx->stats.senders_seen > 0;
+}
+
+bool fi_receiver_ready(fi_receiver_t *rx) {
+    if (fi_receiver_at_end(rx) || rx->dead || rx->too_large) {
+        return true;
+    }
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        if (fi_link_ready(rx->links[i]) || rx->links[i]->ended) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_sleep(fi_receiver_t *rx, uint32_t bits) {
+    fi_store_release32(&rx->page->sleep, rx->epoch << 2 | bits | rx->fence_bit);
+}
+
+bool fi_receiver_arm(fi_receiver_t *rx) {
+    fi_receiver_publish(rx);
+    rx->epoch++;
+    set_sleep(rx, FI_SLEEP_ASLEEP);
+    if (rx->fence_bit) {
+        fi_fence_seq_cst();
+    } else {
+        fi_barrier_heavy_global();
+    }
+    return !fi_receiver_ready(rx);
+}
+
+void fi_receiver_disarm(fi_receiver_t *rx) {
+    set_sleep(rx, 0);
+    fi_bell_drain(rx->bell.rd);
+    rx->bell_full = false;
+}
+
+void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty) {
+    if (empty) {
+        if (rx->bell_full || !(rx->page->sleep & FI_SLEEP_ASLEEP)) {
+            fi_receiver_disarm(rx);
+            empty = fi_receiver_arm(rx);
+        }
+    }
+    if (!empty && !rx->bell_full) {
+        fi_bell_ring(rx->bell.wr);
+        rx->bell_full = true;
+    }
+}
+
+static int nothing_now(fi_receiver_t *rx) {
+    if (rx->fd_mode) {
+        fi_receiver_settle_bell(rx, true);
+        rx->bell_full = true; /* it may be rung from now on: drain it the next time */
+    } else {
+        fi_receiver_publish(rx);
+    }
+    return fi_fail_static(-EAGAIN, "no message waits now");
+}
+
+static int ended(fi_receiver_t *rx) {
+    return fi_fail(-EPIPE, "all senders of '%s' have ended, and every message was taken", rx->end.channel);
+}
+
+/* Sleeps until the bell rings. 0: look again; -EAGAIN: deadline passed; -EINTR. */
+static int sleep_once(fi_receiver_t *rx, int64_t deadline) {
+    int r = 1;
+
+    if (fi_receiver_arm(rx) && !fi_node_is_shut(rx->end.node)) {
+        rx->stats.sleeps++;
+        fi_end_begin_sleep(&rx->end);
+        r = fi_bell_wait(rx->bell.rd, deadline);
+        fi_end_end_sleep(&rx->end);
+    }
+    fi_receiver_disarm(rx);
+    if (r == 0) {
+        return -EAGAIN;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* One look at everything; -EAGAIN: nothing there, nothing wrong. */
+static int look(fi_receiver_t *rx, ferry_msg_t **out) {
+    int r = try_next(rx, out);
+
+    if (fi_likely(r == 1)) {
+        return 0;
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (fi_unlikely(fi_receiver_at_end(rx))) {
+        return ended(rx);
+    }
+    if (fi_unlikely(fi_node_is_shut(rx->end.node))) {
+        return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' was received", rx->end.channel);
+    }
+    return -EAGAIN;
+}
+
+static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
+    fi_spin_t spin = fi_spin_begin();
+    int64_t deadline = fi_deadline(timeout);
+    bool last = false;
+
+    fi_receiver_publish(rx);
+    for (;;) {
+        fi_end_check(&rx->end);
+        int r = look(rx, out);
+        if (r != -EAGAIN) {
+            fi_spin_paid(&rx->spinner, &spin);
+            return r;
+        }
+        if (last) {
+            return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", rx->end.channel);
+        }
+        if (fi_spin_more(&rx->spinner, &spin)) {
+            last = spin.start && timeout > 0 && spin.rounds % 1024 == 0 && fi_now_ns() >= deadline;
+            continue;
+        }
+        r = sleep_once(rx, deadline);
+        if (r == -EINTR) {
+            return fi_fail(-EINTR, "a signal ended the wait on '%s'", rx->end.channel);
+        }
+        last = r == -EAGAIN;
+    }
+}
+
+int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
+    if (fi_unlikely(rx->dead)) {
+        return fi_fail(-EOWNERDEAD, "the thread that owned this receiver of '%s' has ended: close it, open a new one",
+                       rx->end.channel);
+    }
+    if (fi_unlikely(rx->too_large)) {
+        *out = rx->too_large;
+        rx->too_large = NULL;
+        return 0;
+    }
+    int r = look(rx, out);
+    if (fi_unlikely(r == -EAGAIN)) {
+        r = timeout == FERRY_NOW ? nothing_now(rx) : wait_for(rx, timeout, out);
+    }
+    if (fi_unlikely(rx->fd_mode) && r == 0) {
+        fi_receiver_settle_bell(rx, false);
+    }
+    return r;
+}
+
+int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len) {
+    ferry_msg_t *m = rx->too_large;
+    int r = 0;
+
+    rx->too_large = NULL;
+    if (!m) {
+        r = fi_receiver_recv(rx, timeout, &m);
+    }
+    if (r < 0) {
+        return r;
+    }
+    *len = m->size;
+    if (m->size > cap) {
+        rx->too_large = m;
+        return fi_fail(-EMSGSIZE, "the message has %llu bytes, the buffer only %zu: call again with a larger one",
+                       (unsigned long long)m->size, cap);
+    }
+    memcpy(buf, m->data, m->size);
+    if (m->data != m->copy) {
+        /* It was counted as read in place. */
+        rx->stats.copies_avoided--;
+        rx->stats.avoided_bytes -= m->size;
+        rx->stats.copies_made++;
+        rx->stats.copied_bytes += m->size;
+    }
+    fi_taken_release_held(m);
+    return 0;
+}

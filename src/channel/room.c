@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waiting for room: in a ring, in the quota, for the last release.
+ *
+ *   sender                                          receiver, releasing
+ *   want = number of this sleep, in every ring      released[i] = lap, cursor (R3, R2)
+ *   heavy barrier (membarrier)                      light barrier
+ *   looks once more at every release                want != 0 and not answered yet?
+ *   sleeps                                            -> publishes its cursor, rings the sender's node
+ *
+ * The node's steward takes the bell and wakes the sender, or, when the program's thread is elsewhere and messages wait
+ * in the backlog, sends them itself.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "channel/sender.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+
+static void set_want(fi_sender_t *tx, uint64_t want) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_t *o = tx->outlets[i];
+        for (uint32_t s = o->first; s <= o->current; s++) {
+            fi_store_release64(&o->logs[s % FI_LOGS]->w.head->shared.want, want);
+        }
+    }
+}
+
+void fi_sender_arm(fi_sender_t *tx) {
+    fi_store_release32(&tx->waiting, 1);
+    set_want(tx, ++tx->sleeps);
+    fi_barrier_heavy_global();
+}
+
+void fi_sender_disarm(fi_sender_t *tx) {
+    set_want(tx, 0);
+    fi_store_release32(&tx->waiting, 0);
+}
+
+static void refresh_all(fi_sender_t *tx, bool exactly) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        if (exactly) {
+            fi_outlet_refresh_exactly(tx->outlets[i]);
+        } else {
+            fi_outlet_refresh(tx->outlets[i]);
+        }
+        fi_outlet_reclaim(tx->outlets[i], exactly);
+    }
+}
+
+static void consider_growth(fi_sender_t *tx, bool soon) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_consider_growth(tx->outlets[i], soon);
+        fi_outlet_turn_over(tx->outlets[i]);
+    }
+}
+
+static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadline) {
+    uint32_t room = fi_load_acquire32(&tx->room);
+
+    consider_growth(tx, false);
+    fi_sender_arm(tx);
+    refresh_all(tx, true);
+    int r = try(tx, arg);
+    if (r == -EAGAIN && !fi_node_is_shut(tx->end.node)) {
+        tx->stats.waits++;
+        fi_end_begin_sleep(&tx->end);
+        r = fi_futex_wait(&tx->room, room, deadline);
+        fi_end_end_sleep(&tx->end);
+        r = r == -EINTR ? -EINTR : -EAGAIN;
+    }
+    if (fi_list_empty(&tx->backlog)) {
+        fi_sender_disarm(tx); /* with a backlog, the steward stays on watch */
+    }
+    return r;
+}
+
+static int gave_up(fi_sender_t *tx, int64_t timeout) {
+    if (timeout == FERRY_NOW) {
+        return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough", tx->end.channel);
+    }
+    return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: its receivers did not release enough",
+                   tx->end.channel);
+}
+
+int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
+    fi_spin_t spin = fi_spin_begin();
+    int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
+    bool now = timeout == FERRY_NOW || fail_at_once;
+
+    for (;;) {
+        fi_end_check(&tx->end);
+        refresh_all(tx, now);
+        int r = try(tx, arg);
+        if (r != -EAGAIN) {
+            if (r == 0 && spin.rounds > 0) {
+                fi_spin_paid(&tx->spinner, &spin);
+                consider_growth(tx, true);
+            }
+            return r;
+        }
+        if (fi_node_is_shut(tx->end.node)) {
+            return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' waited for room", tx->end.channel);
+        }
+        if (now) {
+            consider_growth(tx, false);
+            return gave_up(tx, FERRY_NOW);
+        }
+        if (fi_spin_more(&tx->spinner, &spin)) {
+            continue;
+        }
+        r = sleep_once(tx, try, arg, deadline);
+        if (r == 0) {
+            return 0;
+        }
+        if (r == -EINTR) {
+            return fi_fail(-EINTR, "a signal ended the wait for room on '%s'", tx->end.channel);
+        }
+        if (r != -EAGAIN) {
+            return r;
+        }
+        if (deadline != FI_NEVER && fi_now_ns() >= deadline) {
+            refresh_all(tx, true);
+            r = try(tx, arg);
+            return r == -EAGAIN ? gave_up(tx, timeout) : r;
+        }
+    }
+}
+
+struct wanted_block {
+    uint64_t size;
+    fi_block_t *block;
+    bool no_quota;
+};
+
+static int try_alloc(fi_sender_t *tx, void *arg) {
+    struct wanted_block *want = arg;
+    int r = fi_pool_alloc(&tx->pool, want->size, &want->block);
+
+    want->no_quota = r == -EDQUOT;
+    return r == -EDQUOT ? -EAGAIN : r;
+}
+
+int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out) {
+    struct wanted_block want = {.size = size};
+
+    int r = fi_pool_alloc(&tx->pool, size, out);
+    if (r != -EDQUOT) {
+        return r;
+    }
+    r = fi_sender_wait_until(tx, try_alloc, &want, timeout, tx->overflow == FERRY_OVERFLOW_FAIL);
+    if (r == 0) {
+        *out = want.block;
+    }
+    if (r == -EAGAIN && want.no_quota) {
+        return fi_fail(-EDQUOT,
+                       "the quota of '%s' (%llu bytes) has no room for %llu more: release messages, wait for the "
+                       "receivers, or raise `quota`",
+                       tx->end.channel, (unsigned long long)tx->pool.quota, (unsigned long long)size);
+    }
+    return r;
+}

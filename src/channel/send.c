@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Putting messages in: by copy, in place, by pointer.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/sender.h"
+#include "platform/clock.h"
+
+#define CHOICES 8u       /* links looked at for the next message */
+#define LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
+
+static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
+    return tx->claim.open && tx->claim.outlet == o;
+}
+
+/* The link of a queue with the least before it, as far as is known; in turn among equals. */
+static fi_outlet_t *choose(fi_sender_t *tx) {
+    fi_outlet_t *best = NULL;
+    uint64_t least = UINT64_MAX;
+    uint32_t n = tx->link_count;
+
+    if (fi_likely(n == 1)) {
+        return tx->links[0]->outlet;
+    }
+    for (uint32_t i = 0; i < n && i < CHOICES; i++) {
+        fi_outlet_t *o = tx->links[(tx->turn + i) % n]->outlet;
+        fi_log_t *log = fi_outlet_log(o);
+        if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
+            fi_outlet_refresh(o);
+        }
+        if (log->w.pos - log->freed < least && !is_claimed(tx, o)) {
+            least = log->w.pos - log->freed;
+            best = o;
+        }
+    }
+    tx->turn = (tx->turn + 1) % n;
+    return best;
+}
+
+/* Any link that takes it, after the chosen one did not. */
+static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
+    for (uint32_t i = 0; i < tx->link_count; i++) {
+        fi_outlet_t *o = tx->links[(tx->turn + i) % tx->link_count]->outlet;
+        if (!is_claimed(tx, o)) {
+            fi_outlet_refresh(o);
+            int r = fi_outlet_put(o, item);
+            if (r != -EAGAIN) {
+                return r;
+            }
+        }
+    }
+    return -EAGAIN;
+}
+
+int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
+    fi_outlet_t *o = tx->topic;
+
+    if (!o) {
+        if (tx->link_count == 0) {
+            return -EAGAIN;
+        }
+        o = choose(tx);
+    }
+    int r = o ? fi_outlet_put(o, item) : -EAGAIN;
+    if (fi_unlikely(r == -EAGAIN && o)) {
+        if (fi_outlet_refresh(o)) {
+            r = fi_outlet_put(o, item);
+        }
+        if (r == -EAGAIN && tx->link_count > 1) {
+            r = put_anywhere(tx, item);
+        }
+    }
+    if (item->block) {
+        fi_log_t *log = o ? fi_outlet_log(o) : NULL;
+        if (log && log->lent_tail - log->lent_head > log->w.lines / 4) {
+            fi_outlet_refresh(o);
+        }
+        if (o) {
+            fi_outlet_reclaim(o, false);
+        }
+    }
+    return r;
+}
+
+static bool over_capacity(fi_sender_t *tx) {
+    if (tx->capacity == 0 || tx->unreleased_bound < tx->capacity) {
+        return false;
+    }
+    tx->unreleased_bound = fi_sender_unreleased(tx);
+    return tx->unreleased_bound >= tx->capacity;
+}
+
+/* One attempt to accept an item. */
+static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
+    if (fi_unlikely(over_capacity(tx))) {
+        return -EAGAIN;
+    }
+    if (fi_unlikely(tx->backlog_count > 0)) {
+        int r = fi_backlog_pump(tx);
+        if (r < 0 && !(r == -EAGAIN && (tx->link_count == 0 || tx->capacity))) {
+            return r;
+        }
+    }
+    int r = tx->backlog_count == 0 ? fi_sender_put(tx, item) : -EAGAIN;
+    if (r == -EAGAIN && !tx->topic && (tx->link_count == 0 || tx->capacity)) {
+        /* No receiver yet, or more messages allowed than the ring holds: they wait in the pool. */
+        r = fi_backlog_add(tx, item);
+        if (r == 0 && tx->link_count > 0 && !tx->waiting) {
+            fi_backlog_watch(tx);
+        }
+    }
+    return r;
+}
+
+struct attempt {
+    fi_item_t *item;
+    bool no_quota;
+};
+
+static int try_item(fi_sender_t *tx, void *arg) {
+    struct attempt *a = arg;
+    int r = accept_item(tx, a->item);
+
+    a->no_quota = r == -EDQUOT;
+    return r == -EDQUOT ? -EAGAIN : r;
+}
+
+static int quota_error(fi_sender_t *tx) {
+    return fi_fail(-EDQUOT,
+                   "the quota of '%s' (%" PRIu64 " bytes) is used up by messages that nobody has received yet: open a "
+                   "receiver, or raise `quota`",
+                   tx->end.channel, tx->pool.quota);
+}
+
+static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
+    item->seq = tx->seq + 1;
+    item->attempt = 1;
+    if (tx->timestamps) {
+        item->time_ns = (uint64_t)fi_now_ns();
+    }
+    struct attempt a = {item, false};
+    int r = try_item(tx, &a);
+    if (fi_unlikely(r == -EAGAIN)) {
+        r = fi_sender_wait_until(tx, try_item, &a, timeout, tx->overflow == FERRY_OVERFLOW_FAIL);
+        if (r == -EAGAIN && a.no_quota) {
+            r = quota_error(tx);
+        }
+    }
+    if (fi_likely(r == 0)) {
+        tx->seq++;
+        tx->unreleased_bound++;
+        fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
+        fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + item->size);
+    }
+    return r;
+}
+
+static int bad_size(const fi_sender_t *tx, uint64_t size) {
+    const fi_contract_t *c = &tx->end.contract;
+
+    if (c->type_size && size != c->type_size) {
+        return fi_fail(-EMSGSIZE, "'%s' carries messages of exactly %" PRIu64 " bytes (%s), this one has %" PRIu64,
+                       tx->end.channel, c->type_size, c->type_name[0] ? c->type_name : "type_size", size);
+    }
+    if (c->max_size && size > c->max_size) {
+        return fi_fail(-EMSGSIZE, "'%s' carries messages of at most %" PRIu64 " bytes, this one has %" PRIu64,
+                       tx->end.channel, c->max_size, size);
+    }
+    return fi_fail(-EMSGSIZE,
+                   "a message of %" PRIu64 " bytes can never fit the quota of '%s' (%" PRIu64 " bytes): raise `quota`",
+                   size, tx->end.channel, tx->pool.quota);
+}
+
+/* The largest message: what the contract and the quota leave. */
+static bool size_fits(const fi_sender_t *tx, uint64_t size) {
+    return fi_likely(size <= tx->largest && (tx->end.contract.type_size == 0 || tx->end.contract.type_size == size));
+}
+
+static int not_now(const fi_sender_t *tx) {
+    if (tx->abandoned) {
+        return fi_fail(-EOWNERDEAD, "the thread that owned this sender on '%s' has ended: close it and open a new one",
+                       tx->end.channel);
+    }
+    if (fi_node_is_shut(tx->end.node)) {
+        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing more can be sent on '%s'", tx->end.channel);
+    }
+    if (tx->claim.open) {
+        return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first", tx->end.channel);
+    }
+    return 0;
+}
+
+static int check_send(const fi_sender_t *tx, uint64_t size) {
+    if (fi_unlikely(tx->abandoned || tx->claim.open || fi_node_is_shut(tx->end.node))) {
+        return not_now(tx);
+    }
+    return size_fits(tx, size) ? 0 : bad_size(tx, size);
+}
+
+static void count_copy(fi_sender_t *tx, uint64_t size) {
+    fi_store_relaxed64(&tx->stats.copies_made, tx->stats.copies_made + 1);
+    tx->stats.copied_bytes += size;
+}
+
+static void count_no_copy(fi_sender_t *tx, uint64_t size) {
+    fi_store_relaxed64(&tx->stats.copies_avoided, tx->stats.copies_avoided + 1);
+    tx->stats.avoided_bytes += size;
+}
+
+int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64_t tag, int64_t timeout) {
+    fi_block_t *block = NULL;
+    int64_t deadline = timeout > 0 ? fi_deadline(timeout) : timeout;
+
+    int r = check_send(tx, size);
+    if (r == 0 && size > tx->inline_max) {
+        r = fi_sender_alloc(tx, size, timeout, &block);
+        if (r == 0) {
+            memcpy(fi_block_data(block), data, size);
+            timeout = timeout > 0 ? fi_time_left(deadline) : timeout;
+        }
+    }
+    if (r < 0) {
+        return r;
+    }
+    fi_item_t item = {.data = data, .block = block, .size = size, .tag = tag};
+    r = send_item(tx, &item, timeout);
+    if (block) {
+        fi_pool_unref(&tx->pool, block);
+    }
+    if (r == 0) {
+        count_copy(tx, size);
+    }
+    return r;
+}
+
+int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout) {
+    int r = check_send(tx, size);
+
+    if (r == 0) {
+        fi_item_t item = {.block = block, .size = size, .tag = tag};
+        r = send_item(tx, &item, timeout);
+    }
+    if (r == 0) {
+        count_no_copy(tx, size);
+    }
+    return r;
+}
+
+struct wanted_claim {
+    uint64_t size;
+    bool no_quota;
+};
+
+static int claim_block(fi_sender_t *tx, uint64_t size) {
+    fi_claim_t *c = &tx->claim;
+    int r = fi_pool_alloc(&tx->pool, size, &c->block);
+
+    if (r == 0) {
+        c->outlet = NULL;
+        c->data = fi_block_data(c->block);
+    }
+    return r;
+}
+
+static int try_claim(fi_sender_t *tx, void *arg) {
+    struct wanted_claim *want = arg;
+    fi_claim_t *c = &tx->claim;
+
+    want->no_quota = false;
+    if (over_capacity(tx)) {
+        return -EAGAIN;
+    }
+    if (tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN && tx->link_count > 0) {
+        return -EAGAIN;
+    }
+    if (want->size > tx->inline_max || (!tx->topic && tx->link_count == 0)) {
+        int r = claim_block(tx, want->size);
+        want->no_quota = r == -EDQUOT;
+        return r == -EDQUOT ? -EAGAIN : r;
+    }
+    fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
+    c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+    if (!c->data && fi_outlet_refresh(o)) {
+        c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+    }
+    c->outlet = o;
+    return c->data ? 0 : -EAGAIN;
+}
+
+int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data) {
+    struct wanted_claim want = {.size = size};
+
+    int r = check_send(tx, size);
+    if (r < 0) {
+        return r;
+    }
+    r = try_claim(tx, &want);
+    if (fi_unlikely(r == -EAGAIN)) {
+        r = fi_sender_wait_until(tx, try_claim, &want, timeout, tx->overflow == FERRY_OVERFLOW_FAIL);
+        if (r == -EAGAIN && want.no_quota) {
+            r = quota_error(tx);
+        }
+    }
+    if (r == 0) {
+        tx->claim.open = true;
+        tx->claim.size = size;
+        *data = tx->claim.data;
+    }
+    return r;
+}
+
+static int no_claim(const fi_sender_t *tx) {
+    return fi_fail(-EINVAL, "no claim is open on '%s': call ferry_claim first", tx->end.channel);
+}
+
+/* Sends the claim that stands in a block, or in the ring of a receiver that has gone meanwhile. */
+static int commit_elsewhere(fi_sender_t *tx, const fi_claim_t *c, uint64_t size) {
+    fi_item_t item = {.data = c->block ? NULL : c->data, .block = c->block, .size = size};
+    uint64_t quota = tx->pool.quota;
+
+    /* Claimed is accepted: what has room already cannot fail now, and must not wait. */
+    tx->pool.quota = UINT64_MAX / 2;
+    item.seq = tx->seq + 1;
+    item.attempt = 1;
+    item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
+    int r = tx->backlog_count == 0 && c->block ? fi_sender_put(tx, &item) : -EAGAIN;
+    if (r == -EAGAIN) {
+        r = fi_backlog_add(tx, &item);
+        if (r == 0) {
+            fi_backlog_watch(tx);
+        }
+    }
+    tx->pool.quota = quota;
+    return r;
+}
+
+static void end_claim(fi_sender_t *tx) {
+    fi_claim_t c = tx->claim;
+
+    tx->claim = (fi_claim_t){0};
+    if (c.block) {
+        fi_pool_unref(&tx->pool, c.block);
+    }
+    if (c.outlet && c.outlet != tx->topic && c.outlet->link_count == 0) {
+        fi_sender_forget_outlet(tx, c.outlet);
+    }
+}
+
+int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
+    fi_claim_t c = tx->claim;
+    int r = 0;
+
+    if (!c.open) {
+        return no_claim(tx);
+    }
+    if (size > c.size) {
+        return fi_fail(-EINVAL, "%" PRIu64 " bytes were committed on '%s', but only %" PRIu64 " claimed", size,
+                       tx->end.channel, c.size);
+    }
+    if (!size_fits(tx, size)) {
+        return bad_size(tx, size);
+    }
+    if (fi_likely(c.outlet && (c.outlet == tx->topic || c.outlet->link_count > 0))) {
+        fi_item_t item = {.size = size, .seq = tx->seq + 1, .attempt = 1};
+        item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
+        fi_outlet_commit(c.outlet, &item, c.flags);
+        tx->claim.open = false;
+    } else {
+        r = commit_elsewhere(tx, &c, size);
+        end_claim(tx);
+    }
+    if (r == 0) {
+        tx->seq++;
+        tx->unreleased_bound++;
+        fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
+        fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+        count_no_copy(tx, size);
+    }
+    return r;
+}
+
+int fi_sender_abort(fi_sender_t *tx) {
+    if (!tx->claim.open) {
+        return no_claim(tx);
+    }
+    end_claim(tx);
+    return 0;
+}
+
+bool fi_sender_has_room(fi_sender_t *tx) {
+    if (tx->capacity) {
+        tx->unreleased_bound = fi_sender_unreleased(tx);
+        if (tx->unreleased_bound >= tx->capacity) {
+            return false;
+        }
+    }
+    if (!tx->topic && tx->link_count == 0) {
+        return tx->pool.charged + FI_INLINE_MAX <= tx->pool.quota;
+    }
+    if (tx->backlog_count > 0 && fi_backlog_pump(tx) < 0) {
+        return tx->capacity != 0;
+    }
+    fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
+    fi_outlet_refresh_exactly(o);
+    return o->link_count == o->lossy_count || fi_ringw_fits(&fi_outlet_log(o)->w, 2);
+}

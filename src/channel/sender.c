@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening and closing a sender, and what it can be asked.
+ */
+#include "channel/sender.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "platform/clock.h"
+#include "platform/memfd.h"
+
+#define DEFAULT_QUOTA (64ull << 20)
+#define MIN_QUOTA (16ull << 10)
+#define MAX_RETAIN 65536u
+#define RETAIN_INLINE_MAX 96u /* two lines with the extension, so that the ring's size bounds the history */
+
+static void figures(fi_end_t *e, fi_frame_t *f) {
+    fi_sender_t *tx = fi_sender_of(e);
+
+    f->figures[0] = fi_load_relaxed64(&tx->stats.messages);
+    f->figures[1] = fi_load_relaxed64(&tx->stats.bytes);
+    f->figures[2] = fi_load_relaxed64(&tx->stats.copies_made);
+    f->figures[3] = fi_load_relaxed64(&tx->stats.copies_avoided);
+    f->figures[4] = fi_load_relaxed64(&tx->depth);
+    f->figures[6] = fi_load_relaxed64(&tx->pool.charged);
+    f->figures[7] = tx->pool.quota;
+    f->figures[8] = tx->outlet_count;
+}
+
+static const fi_end_ops_t sender_ops = {
+    .deliver = fi_sender_deliver,
+    .wake = fi_sender_wake,
+    .figures = figures,
+    .wants_room = fi_sender_wants_room,
+};
+
+void fi_sender_set_limits(fi_sender_t *tx) {
+    uint64_t max = tx->end.contract.max_size;
+
+    tx->largest = max ? fi_min(max, tx->pool.quota) : tx->pool.quota;
+    tx->timestamps = tx->end.contract.timestamps != 0;
+}
+
+static int check_own(const ferry_contract_t *c, ferry_kind_t kind) {
+    if (c->quota && c->quota < MIN_QUOTA) {
+        return fi_fail(-EINVAL, "a quota of %" PRIu64 " bytes is too small: at least %" PRIu64 " are needed", c->quota,
+                       (uint64_t)MIN_QUOTA);
+    }
+    if (c->retain && kind != FERRY_TOPIC) {
+        return fi_fail(-EINVAL, "`retain` is for topics: a queue keeps every message until it is released anyway");
+    }
+    if (c->retain > MAX_RETAIN) {
+        return fi_fail(-EINVAL, "`retain` is %u, more than the %u messages a topic can keep", c->retain, MAX_RETAIN);
+    }
+    if ((unsigned)c->overflow > FERRY_OVERFLOW_FAIL || (unsigned)c->wait > FERRY_WAIT_BLOCK) {
+        return fi_fail(-EINVAL, "the contract's overflow (%d) or wait (%d) is not one of the values in ferry/channel.h",
+                       (int)c->overflow, (int)c->wait);
+    }
+    return 0;
+}
+
+static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
+    fi_pool_events_t events = {fi_sender_announce, fi_sender_retire, tx};
+    uint64_t quota = c->quota ? c->quota : DEFAULT_QUOTA;
+    const char *check = getenv("FERRY_CHECK");
+
+    fi_pool_init(&tx->pool, fi_align_up(quota, fi_page_size()), &events);
+    fi_list_init(&tx->backlog);
+    fi_list_init(&tx->handles);
+    tx->room_fd = -1;
+    tx->overflow = c->overflow;
+    tx->capacity = c->capacity;
+    tx->retain = c->retain;
+    tx->spinner.policy = (uint32_t)c->wait;
+    tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : FI_INLINE_MAX;
+    tx->check = check && strcmp(check, "1") == 0;
+    tx->first_lines = FI_SMALL_RING_LINES;
+    if (tx->end.contract.hold == FERRY_HOLD_NEVER) {
+        tx->first_lines = FI_LARGE_RING_LINES; /* what a slow receiver can lag behind before it loses */
+    }
+    if (tx->retain) {
+        tx->first_lines = (uint32_t)fi_max(4ull * tx->retain + 14, tx->first_lines);
+        tx->retained = calloc(tx->retain, sizeof *tx->retained);
+        if (!tx->retained) {
+            return fi_fail(-ENOMEM, "no memory to remember %u retained messages", tx->retain);
+        }
+    }
+    fi_sender_set_limits(tx);
+    return tx->end.kind == FERRY_TOPIC ? fi_sender_add_outlet(tx, tx->first_lines, &tx->topic) : 0;
+}
+
+static void tear_down(fi_sender_t *tx) {
+    fi_backlog_drop(tx);
+    fi_sender_unlink_all(tx);
+    fi_messages_forget(tx);
+    fi_pool_done(&tx->pool);
+    free(tx->retained);
+    free(tx->outlets);
+    free(tx->links);
+    if (tx->room_fd >= 0) {
+        close(tx->room_fd);
+    }
+    fi_end_done(&tx->end);
+}
+
+int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c, fi_sender_t **out) {
+    static const ferry_contract_t none;
+    fi_contract_t shared;
+
+    c = c ? c : &none;
+    int r = fi_contract_from_public(c, &shared);
+    if (r == 0) {
+        r = check_own(c, kind);
+    }
+    if (r < 0) {
+        return r;
+    }
+    fi_sender_t *tx = calloc(1, sizeof *tx);
+    if (!tx) {
+        return fi_fail(-ENOMEM, "no memory for a sender on '%s'", channel);
+    }
+    fi_end_init(&tx->end, n, FI_END_SENDER, &sender_ops);
+    tx->end.kind = (uint32_t)kind;
+    tx->end.contract = shared;
+    memcpy(tx->end.channel, channel, strlen(channel) + 1);
+    r = set_up(tx, c);
+    if (r == 0) {
+        fi_end_own(&tx->end);
+        r = fi_node_join(n, &tx->end);
+    }
+    if (r < 0) {
+        fi_node_part(n, &tx->end);
+        fi_end_disown(&tx->end);
+        tear_down(tx);
+        free(tx);
+        return r;
+    }
+    fi_sender_set_limits(tx);
+    *out = tx;
+    return 0;
+}
+
+uint64_t fi_sender_unreleased(fi_sender_t *tx) {
+    uint64_t count = tx->backlog_count;
+
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_refresh(tx->outlets[i]);
+        count += fi_outlet_unreleased(tx->outlets[i]);
+    }
+    fi_store_relaxed64(&tx->depth, count);
+    return count;
+}
+
+static int try_drained(fi_sender_t *tx, void *arg) {
+    (void)arg;
+    if (tx->backlog_count > 0 && tx->link_count > 0) {
+        fi_backlog_watch(tx);
+    }
+    return fi_sender_unreleased(tx) == 0 ? 0 : -EAGAIN;
+}
+
+int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
+    return fi_sender_wait_until(tx, try_drained, NULL, timeout, false);
+}
+
+static unsigned live_links(const fi_sender_t *tx) {
+    unsigned live = tx->link_count;
+
+    if (tx->topic) {
+        for (uint32_t i = 0; i < tx->topic->link_count; i++) {
+            live += tx->topic->links[i]->live;
+        }
+    }
+    return live;
+}
+
+static int try_receivers(fi_sender_t *tx, void *arg) {
+    const unsigned *wanted = arg;
+    return live_links(tx) >= *wanted ? 0 : -EAGAIN;
+}
+
+int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout) {
+    int r = fi_sender_wait_until(tx, try_receivers, &receivers, timeout, false);
+
+    if (r == -EAGAIN || r == -ETIMEDOUT) {
+        return fi_fail(r, "%u receivers are linked with '%s', fewer than the %u waited for", live_links(tx),
+                       tx->end.channel, receivers);
+    }
+    return r < 0 ? r : (int)live_links(tx);
+}
+
+static void finish(fi_sender_t *tx) {
+    fi_node_part(tx->end.node, &tx->end);
+    fi_end_disown(&tx->end);
+    tx->end.magic = FI_END_CLOSED;
+    tear_down(tx);
+    fi_graveyard_add(tx);
+}
+
+int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
+    if (tx->claim.open) {
+        (void)fi_sender_abort(tx);
+    }
+    int r = fi_sender_flush(tx, timeout);
+    if (r == -EINTR) {
+        return r;
+    }
+    if (undelivered) {
+        *undelivered = fi_sender_unreleased(tx);
+    }
+    int violation = fi_messages_check(tx);
+    finish(tx);
+    return violation;
+}
+
+void fi_sender_drop(fi_sender_t *tx) {
+    tx->claim = (fi_claim_t){0};
+    finish(tx);
+}
+
+void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
+    tx->stats.unreleased = fi_sender_unreleased(tx);
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_refresh_exactly(tx->outlets[i]);
+        fi_outlet_reclaim(tx->outlets[i], true);
+    }
+    tx->stats.pool_blocks = tx->pool.blocks;
+    tx->stats.pool_bytes = tx->pool.bytes;
+    tx->stats.memory = tx->pool.charged;
+    tx->stats.receivers = live_links(tx);
+    *stats = tx->stats;
+}

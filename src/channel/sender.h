@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sender.h - the sending end.
+ *
+ *   sender ── outlet ── log (ring) ── links (readers)
+ *
+ * An outlet is a chain of rings with the same readers.  A topic's sender has one outlet, read by all its links; a
+ * queue's sender has one for each link, with that one reader.  The chain grows when the ring proves too small for the
+ * traffic, or when a message held long ago pins it: the sender goes on in a new ring, and the old one is freed once its
+ * readers have released everything in it.
+ *
+ * A message is in exactly one state:
+ *   waiting   in the backlog: no receiver yet, or it came back from one
+ *   sent      a record in a ring; its block, if it has one, counts a reference
+ *   released  by every reader of the outlet; the record's lines may be written again
+ *
+ * Everything here is done by whoever holds the end (node/end.h).
+ */
+#ifndef FI_SENDER_H
+#define FI_SENDER_H
+
+#include "channel/message.h"
+#include "channel/wait.h"
+#include "ferry/channel.h"
+#include "memory/pool.h"
+#include "node/node.h"
+#include "ring/ring_reader.h"
+#include "ring/ring_writer.h"
+
+#define FI_LOGS 4u /* rings of one outlet that may be in use at once */
+#define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
+#define FI_LARGE_RING_LINES 4094u
+#define FI_INLINE_MAX 2048u /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
+
+/* A record that points into the pool, until it is released. */
+typedef struct fi_lent {
+    uint64_t pos;
+    fi_block_t *block; /* NULL: given back out of order */
+} fi_lent_t;
+
+typedef struct fi_log {
+    fi_ringw_t w;
+    fi_shared_t *memory;
+    uint32_t serial;
+    fi_lent_t *lent; /* circular, lent_cap a power of two */
+    uint32_t lent_cap;
+    uint64_t lent_head; /* oldest */
+    uint64_t lent_tail;
+    uint64_t freed;  /* min of the readers' cursors, as last seen */
+    uint64_t oldest; /* with readers that may be overtaken: first record that is still whole */
+} fi_log_t;
+
+struct fi_outlet;
+
+typedef struct fi_txlink {
+    struct fi_outlet *outlet;
+    fi_remote_t *remote; /* counted */
+    bool live;           /* the receiver has accepted */
+    bool lossy;          /* it may be overtaken */
+    uint32_t first;      /* serial of the ring it began with */
+    uint64_t start;      /* position it began at in that ring */
+    fi_ctl_t ctl[FI_LOGS];
+    fi_shared_t *ctl_memory[FI_LOGS];
+    uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
+} fi_txlink_t;
+
+typedef struct fi_outlet {
+    struct ferry_sender *tx;
+    fi_log_t *logs[FI_LOGS]; /* by serial % FI_LOGS */
+    uint32_t first;          /* serials first..current are in use */
+    uint32_t current;
+    uint32_t awaiting; /* links that have not accepted the next ring yet */
+    bool growing;      /* a next ring was offered: serial current + 1 */
+    uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
+    fi_txlink_t **links;
+    uint32_t link_count;
+    uint32_t lossy_count;
+} fi_outlet_t;
+
+/* A message without a ring. */
+typedef struct fi_waiting {
+    struct fi_list link;
+    fi_block_t *block; /* one reference */
+    uint64_t size;
+    uint64_t seq;
+    uint64_t tag;
+    uint64_t time_ns;
+    uint16_t attempt;
+} fi_waiting_t;
+
+/* What is to be put into a ring. */
+typedef struct fi_item {
+    const void *data;  /* inline bytes; NULL: the claim's bytes are in place, or `block` */
+    fi_block_t *block; /* by pointer */
+    uint64_t size;
+    uint64_t seq;
+    uint64_t tag;
+    uint64_t time_ns;
+    uint16_t attempt;
+} fi_item_t;
+
+typedef struct fi_claim {
+    bool open;
+    fi_outlet_t *outlet; /* in a ring; NULL: in a block */
+    fi_block_t *block;
+    uint64_t size;
+    unsigned flags; /* where the payload begins */
+    unsigned char *data;
+} fi_claim_t;
+
+struct ferry_sender {
+    fi_end_t end;
+
+    fi_txlink_t **links; /* a queue's live links */
+    uint32_t link_count;
+    uint32_t turn;
+    fi_outlet_t *topic; /* a topic's only outlet */
+    uint64_t seq;
+    uint64_t largest;          /* message: what contract and quota leave */
+    uint64_t unreleased_bound; /* messages unreleased: never less than there are */
+    uint32_t inline_max;
+    uint32_t backlog_count;
+    uint32_t room;    /* futex: grows whenever something may have changed */
+    uint32_t waiting; /* 1: a release shall ring the node's bell */
+    uint64_t sleeps;  /* number of the current sleep, as the rings' `want` has it */
+    fi_spinner_t spinner;
+    ferry_sender_stats_t stats;
+
+    fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
+    uint32_t outlet_count;
+    struct fi_list backlog; /* fi_waiting_t, in order */
+    fi_pool_t pool;
+    fi_claim_t claim;
+    struct fi_list handles; /* ferry_msg_t of the program */
+    struct ferry_msg *free_handles;
+    int room_fd; /* eventfd for ferry_poll; -1: none yet */
+
+    ferry_overflow_t overflow;
+    uint32_t capacity;
+    uint32_t first_lines; /* of an outlet's first ring */
+    uint32_t retain;
+    uint64_t *retained; /* positions of the last `retain` records, circular */
+    uint64_t retained_count;
+    bool timestamps;
+    bool check;     /* FERRY_CHECK=1 */
+    bool abandoned; /* its thread has ended: nothing more can be sent */
+    uint64_t depth; /* unreleased messages, when last counted */
+};
+
+typedef struct ferry_sender fi_sender_t;
+
+_Static_assert(offsetof(struct ferry_sender, end) == 0, "see fi_end_of");
+
+static inline fi_sender_t *fi_sender_of(fi_end_t *e) {
+    return fi_container(e, fi_sender_t, end);
+}
+
+static inline bool fi_sender_is_topic(const fi_sender_t *tx) {
+    return tx->end.kind == FERRY_TOPIC;
+}
+
+/* sender.c: opening, closing, statistics. */
+int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c, fi_sender_t **out);
+int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered);
+/* Closes without lingering and without regard to owner and thread: for ferry_close. */
+void fi_sender_drop(fi_sender_t *tx);
+uint64_t fi_sender_unreleased(fi_sender_t *tx);
+int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
+int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
+void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
+/* After the contract has become more definite. */
+void fi_sender_set_limits(fi_sender_t *tx);
+
+/* sent.c, for closing: is any message changed that was sent; and no handle is valid any more. */
+int fi_messages_check(fi_sender_t *tx);
+void fi_messages_forget(fi_sender_t *tx);
+
+/* send.c: putting messages in. The end is held. */
+int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64_t tag, int64_t timeout);
+int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data);
+int fi_sender_commit(fi_sender_t *tx, uint64_t size);
+int fi_sender_abort(fi_sender_t *tx);
+/* Puts one item into a ring with room, bypassing the backlog. -EAGAIN: none has room, or there is none. */
+int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
+int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout);
+bool fi_sender_has_room(fi_sender_t *tx);
+
+/* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
+typedef int fi_try_fn(fi_sender_t *tx, void *arg);
+int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once);
+void fi_sender_arm(fi_sender_t *tx);
+void fi_sender_disarm(fi_sender_t *tx);
+int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out);
+
+/* backlog.c */
+int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item);
+/* Sends what waits for as long as there is room; 0 when nothing waits any more, else -EAGAIN. */
+int fi_backlog_pump(fi_sender_t *tx);
+/* Pumps, and lets releases call the steward for what is left. */
+void fi_backlog_watch(fi_sender_t *tx);
+void fi_backlog_drop(fi_sender_t *tx);
+/* Takes back what the reader of a queue's outlet has not released. */
+void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
+
+/* outlet.c */
+int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);
+void fi_log_free(fi_outlet_t *o, fi_log_t *log);
+fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines);
+void fi_outlet_free(fi_outlet_t *o);
+/* Puts one message into the current ring and rings sleeping readers. -EAGAIN: no room. */
+int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item);
+/* Room for `size` inline bytes in the ring, where they will be read; NULL: none. */
+unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned *flags);
+void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags);
+/* A reader's cursor in a ring, checked. */
+uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log);
+/* Looks at the readers' cursors; true when there is more room than before. */
+bool fi_outlet_refresh(fi_outlet_t *o);
+/* The same by every single release, not only by cursors, which come in batches. */
+bool fi_outlet_refresh_exactly(fi_outlet_t *o);
+/* Does anybody still hold the record at `pos` of ring `serial`? */
+bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* Gives blocks back whose records are released; `all`: also those released out of order. */
+void fi_outlet_reclaim(fi_outlet_t *o, bool all);
+void fi_outlet_ring(fi_outlet_t *o);
+uint64_t fi_outlet_unreleased(fi_outlet_t *o);
+int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l);
+void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
+
+/* grow.c */
+/* The ring was full: asks the readers to accept another one, when that would help. */
+void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room);
+void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi_shared_t *ctl);
+/* Goes on in the next ring if every reader has it; frees old rings that nobody reads any more. */
+void fi_outlet_turn_over(fi_outlet_t *o);
+void fi_outlet_free_old(fi_outlet_t *o);
+/* A link that joins while the next ring is on offer gets that offer too. */
+void fi_outlet_offer_next(fi_outlet_t *o, fi_txlink_t *l);
+
+/* links.c: what the mail says about links. */
+void fi_sender_deliver(fi_end_t *e, fi_mail_t *m);
+void fi_sender_unlink_all(fi_sender_t *tx);
+int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out);
+void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o);
+bool fi_sender_wants_room(fi_end_t *e);
+void fi_sender_wake(fi_end_t *e);
+void fi_sender_announce(void *tx, fi_segment_t *s);
+void fi_sender_retire(void *tx, fi_segment_t *s);
+
+static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
+    return o->logs[o->current % FI_LOGS];
+}
+
+/* Rings a receiver's doorbell if it sleeps. */
+void fi_remote_ring(fi_remote_t *r, uint32_t sleep);
+static inline void fi_remote_wake(fi_remote_t *r) {
+    const struct fi_receiver_page *page = r->page->map;
+    uint32_t sleep = fi_load_relaxed32(&page->sleep);
+
+    if (fi_unlikely(sleep & FI_SLEEP_FENCE)) {
+        fi_fence_seq_cst();
+        sleep = fi_load_relaxed32(&page->sleep);
+    }
+    if (fi_unlikely(sleep & FI_SLEEP_ASLEEP)) {
+        fi_remote_ring(r, sleep);
+    }
+}
+
+#endif

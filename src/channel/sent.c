@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A sender's own message handles: new, edit, send, release.
+ *
+ *   fresh ── send ──> sent ── edit ──> fresh (in place when nobody else holds it, else in a copy) ── ...
+ *
+ * A message's block counts one reference for the handle and one for each record that points at it.  Whether anybody
+ * else holds it is told by the receivers' release maps, exactly.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/messages.h"
+#include "channel/sender.h"
+
+static ferry_msg_t *handle_new(fi_sender_t *tx) {
+    ferry_msg_t *m = tx->free_handles;
+
+    if (m) {
+        tx->free_handles = m->next;
+    } else {
+        m = calloc(1, sizeof *m);
+    }
+    if (m) {
+        m->magic = FI_MSG_SENT;
+        m->refs = 1;
+        m->sender = tx;
+        m->sent = false;
+        m->tag = 0;
+        fi_list_add_tail(&tx->handles, &m->held);
+    }
+    return m;
+}
+
+static void handle_free(ferry_msg_t *m) {
+    fi_list_remove(&m->held);
+    m->magic = FI_MSG_FREE;
+    m->data = NULL;
+    m->next = m->sender->free_handles;
+    m->sender->free_handles = m;
+}
+
+int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, ferry_msg_t **out) {
+    fi_block_t *block;
+
+    if (size > tx->largest) {
+        return fi_fail(-EMSGSIZE,
+                       "a message of %" PRIu64 " bytes is larger than '%s' allows (%" PRIu64
+                       " bytes): raise `max_size` or `quota`",
+                       size, tx->end.channel, tx->largest);
+    }
+    int r = fi_sender_alloc(tx, size ? size : 1, timeout, &block);
+    if (r < 0) {
+        return r;
+    }
+    ferry_msg_t *m = handle_new(tx);
+    if (!m) {
+        fi_pool_unref(&tx->pool, block);
+        return fi_fail(-ENOMEM, "no memory for a message handle");
+    }
+    m->block = block;
+    m->size = m->capacity = size;
+    m->data = fi_block_data(block);
+    *data = fi_block_data(block);
+    *out = m;
+    return 0;
+}
+
+/* FNV-1a over eight bytes at a time: catches accidents, which is all that FERRY_CHECK is for. */
+static uint64_t checksum(const unsigned char *p, uint64_t n) {
+    uint64_t h = 0xcbf29ce484222325ull ^ n;
+    uint64_t word = 0;
+
+    for (; n >= 8; n -= 8, p += 8) {
+        memcpy(&word, p, 8);
+        h = (h ^ word) * 0x100000001b3ull;
+    }
+    word = 0;
+    memcpy(&word, p, n);
+    return (h ^ word) * 0x100000001b3ull;
+}
+
+static int check(const ferry_msg_t *m) {
+    if (!m->sender->check || !m->sent || m->block->sum == checksum(m->data, m->block->size)) {
+        return 0;
+    }
+    return fi_fail(-EBADMSG,
+                   "a message of %" PRIu64 " bytes on '%s' was changed after it was sent: call ferry_msg_edit before "
+                   "you write, and do not use older pointers",
+                   m->size, m->sender->end.channel);
+}
+
+int fi_sent_send(ferry_msg_t *m, int64_t timeout) {
+    fi_sender_t *tx = m->sender;
+    int r = check(m);
+
+    if (r == 0) {
+        if (tx->check && !m->sent) {
+            m->block->size = m->size;
+            m->block->sum = checksum(m->data, m->size);
+        }
+        r = fi_sender_send_block(tx, m->block, m->size, m->tag, timeout);
+    }
+    if (r == 0) {
+        m->sent = true;
+    }
+    return r;
+}
+
+/* Does anybody but this handle hold the block? */
+static bool is_shared(fi_sender_t *tx, const fi_block_t *b) {
+    if (b->refs > 1) {
+        for (uint32_t i = 0; i < tx->outlet_count; i++) {
+            fi_outlet_refresh(tx->outlets[i]);
+            fi_outlet_reclaim(tx->outlets[i], true);
+        }
+    }
+    return b->refs > 1;
+}
+
+int fi_sent_edit(ferry_msg_t *m, void **data) {
+    fi_sender_t *tx = m->sender;
+    fi_block_t *copy;
+    int copied = 0;
+
+    int r = check(m);
+    if (r < 0) {
+        return r;
+    }
+    if (is_shared(tx, m->block)) {
+        r = fi_pool_alloc(&tx->pool, m->size ? m->size : 1, &copy);
+        if (r < 0) {
+            return r;
+        }
+        memcpy(fi_block_data(copy), m->data, m->size);
+        m->capacity = m->size;
+        fi_pool_unref(&tx->pool, m->block);
+        m->block = copy;
+        m->data = fi_block_data(copy);
+        fi_store_relaxed64(&tx->stats.copies_made, tx->stats.copies_made + 1);
+        tx->stats.copied_bytes += m->size;
+        copied = 1;
+    }
+    m->sent = false;
+    *data = fi_block_data(m->block);
+    return copied;
+}
+
+int fi_sent_release(ferry_msg_t *m) {
+    int r = check(m);
+
+    if (fi_sub32(&m->refs, 1) == 1) {
+        fi_pool_unref(&m->sender->pool, m->block);
+        handle_free(m);
+    }
+    return r;
+}
+
+int fi_messages_check(fi_sender_t *tx) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &tx->handles) {
+        int r = check(fi_container(at, ferry_msg_t, held));
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+void fi_messages_forget(fi_sender_t *tx) {
+    while (!fi_list_empty(&tx->handles)) {
+        ferry_msg_t *m = fi_container(tx->handles.next, ferry_msg_t, held);
+        fi_pool_unref(&tx->pool, m->block);
+        handle_free(m);
+    }
+    while (tx->free_handles) {
+        ferry_msg_t *m = tx->free_handles;
+        tx->free_handles = m->next;
+        fi_graveyard_add(m); /* the program may still have it */
+    }
+}

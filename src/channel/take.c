@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Taking the next message of one link.
+ *
+ * A reader that holds its sender back reads in place: nothing is overwritten before it was released.  A reader that may
+ * be overtaken copies small messages out and looks again whether they were still whole; for a message in the pool it
+ * first announces that it holds it (a hazard pointer) and then looks again.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/receiver.h"
+
+#define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
+
+/* Goes on in the sender's next ring, once it is here. */
+static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
+    fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
+    fi_rxlog_t *old = l->log;
+
+    if (!next || next == old || next->done) {
+        return false;
+    }
+    fi_ringr_advance(&old->r, s);
+    old->done = true;
+    fi_log_publish(l, old);
+    l->serial++;
+    l->log = next;
+    if (fi_list_empty(&old->held)) {
+        fi_rxlog_free(l, (l->serial - 1) % FI_RX_LOGS);
+    }
+    return true;
+}
+
+static fi_rxsegment_t *segment_of(const fi_rxlink_t *l, uint32_t id) {
+    return id < l->segment_count && l->segments[id] && l->segments[id]->memory ? l->segments[id] : NULL;
+}
+
+/* 1: the bytes are found; 0: their memory is still on its way; -EPROTO. */
+static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    struct fi_pointer p;
+
+    if (s->len != sizeof p) {
+        return -EPROTO;
+    }
+    memcpy(&p, s->payload, sizeof p); /* read once */
+    fi_rxsegment_t *seg = segment_of(l, p.segment);
+    if (!seg) {
+        return l->ended ? -EPROTO : 0;
+    }
+    if (p.offset > seg->memory->bytes || p.size > seg->memory->bytes - p.offset) {
+        return -EPROTO;
+    }
+    m->segment = seg;
+    m->data = (const unsigned char *)seg->memory->map + p.offset;
+    m->size = p.size;
+    return 1;
+}
+
+static void describe(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    m->link = l;
+    m->log = l->log;
+    m->pos = s->pos;
+    m->idx = s->idx;
+    m->lap = s->lap;
+    m->lines = s->lines;
+    m->seq = s->seq;
+    m->attempt = s->attempt;
+    m->tag = 0;
+    m->time_ns = 0;
+    if (fi_unlikely(s->flags & FI_REC_EXT)) {
+        struct fi_record_ext ext = fi_seen_ext(&l->log->r, s->idx);
+        m->tag = ext.tag;
+        m->time_ns = ext.time_ns;
+    }
+}
+
+/* The message is the program's from here on. */
+static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    fi_rxlog_t *log = l->log;
+    fi_receiver_t *rx = l->rx;
+
+    m->lost = 0;
+    if (l->topic) {
+        if (fi_unlikely(s->seq > l->next_seq)) {
+            m->lost = s->seq - l->next_seq;
+            rx->stats.lost += m->lost;
+        }
+        l->next_seq = s->seq + 1;
+    }
+    if (m->segment) {
+        m->segment->held++;
+    }
+    fi_ringr_advance(&log->r, s);
+    fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
+    fi_list_add_tail(&log->held, &m->held);
+    l->held++;
+    rx->held++;
+    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
+    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
+    if (m->data != m->copy) {
+        fi_store_relaxed64(&rx->stats.copies_avoided, rx->stats.copies_avoided + 1);
+        rx->stats.avoided_bytes += m->size;
+    } else {
+        fi_store_relaxed64(&rx->stats.copies_made, rx->stats.copies_made + 1);
+        rx->stats.copied_bytes += m->size;
+    }
+    return 1;
+}
+
+/* Copies the bytes of a ring that is being written over meanwhile; fi_ringr_overtaken then tells whether they are good.
+ * ThreadSanitizer must not look: the race is the point, and is decided afterwards (Boehm, "Can seqlocks get along with
+ * programming language memory models?", 2012). */
+__attribute__((no_sanitize("thread"), noinline)) static void copy_racing(unsigned char *to, const unsigned char *from,
+                                                                        size_t n) {
+    const volatile unsigned char *v = from;
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        uint64_t word = *(const volatile uint64_t *)(const volatile void *)(v + i);
+        __builtin_memcpy(to + i, &word, 8);
+    }
+    for (; i < n; i++) {
+        to[i] = v[i];
+    }
+}
+
+static int hold_slot(fi_rxlog_t *log, uint64_t pos) {
+    for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
+        if (fi_load_relaxed64(&log->ctl.head->held[k]) == 0) {
+            fi_store_release64(&log->ctl.head->held[k], pos);
+            fi_fence_seq_cst(); /* R5: before we look whether we were overtaken */
+            return (int)k;
+        }
+    }
+    return -EDQUOT;
+}
+
+/* 1: taken into m; 0: overtaken, look again, or nothing to be had; negative: error. */
+static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    fi_rxlog_t *log = l->log;
+    int r = 1;
+
+    if (s->kind == FI_REC_POINTER) {
+        int slot = hold_slot(log, s->pos);
+        if (slot < 0) {
+            return fi_fail(slot, "this receiver of '%s' holds %u messages by pointer, as many as one that may lose "
+                                 "messages can: release some",
+                           l->rx->end.channel, FI_HELD_SLOTS);
+        }
+        m->slot = (int16_t)slot;
+        r = resolve(l, s, m);
+    } else {
+        r = fi_taken_reserve_copy(m, s->len);
+        if (r < 0) {
+            return r;
+        }
+        copy_racing(m->copy, s->payload, s->len);
+        m->data = m->copy;
+        m->size = s->len;
+        r = 1;
+    }
+    describe(l, s, m);
+    bool overtaken = fi_ringr_overtaken(&log->r, s->pos);
+    if ((overtaken || r < 1) && m->slot >= 0) {
+        fi_store_release64(&log->ctl.head->held[m->slot], 0);
+        m->slot = -1;
+        m->segment = NULL;
+    }
+    return overtaken ? 0 : r;
+}
+
+/* Looks at the next record of a link that may be overtaken; 1: `*s` is sound for now. */
+static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
+    fi_ringr_t *r = &l->log->r;
+
+    for (int i = 0; i < OVERTAKEN_TRIES; i++) {
+        fi_ringr_t before = *r;
+        int got = fi_ringr_peek(r, s);
+        if (!fi_ringr_overtaken(r, before.pos)) {
+            return got;
+        }
+        *r = before;
+        if (fi_ringr_catch_up(r) < 0) {
+            return -EPROTO;
+        }
+    }
+    return 0;
+}
+
+static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    m->segment = NULL;
+    m->slot = -1;
+    if (fi_unlikely(l->lossy)) {
+        return take_lossy(l, s, m);
+    }
+    describe(l, s, m);
+    if (s->kind == FI_REC_POINTER) {
+        return resolve(l, s, m);
+    }
+    m->data = s->payload;
+    m->size = s->len;
+    return 1;
+}
+
+int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
+    fi_receiver_t *rx = l->rx;
+    fi_seen_t s;
+
+    for (int i = 0; i < OVERTAKEN_TRIES; i++) {
+        int r = fi_unlikely(l->lossy) ? peek_lossy(l, &s) : fi_ringr_peek(&l->log->r, &s);
+        if (r <= 0) {
+            return r;
+        }
+        if (fi_unlikely(s.kind == FI_REC_SWITCH)) {
+            if (!next_log(l, &s)) {
+                return l->ended ? -EPROTO : 0;
+            }
+            continue;
+        }
+        ferry_msg_t *m = fi_taken_new(rx);
+        if (!m) {
+            return fi_fail(-ENOMEM, "no memory for a message handle");
+        }
+        r = take(l, &s, m);
+        if (fi_likely(r == 1)) {
+            *out = m;
+            return hand_over(l, &s, m);
+        }
+        fi_taken_recycle(rx, m);
+        if (r < 0 || !l->lossy) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+bool fi_link_ready(fi_rxlink_t *l) {
+    fi_seen_t s;
+
+    if (!fi_ringr_ready(&l->log->r)) {
+        return l->lossy && fi_ringr_overtaken(&l->log->r, l->log->r.pos);
+    }
+    if (fi_ringr_peek(&l->log->r, &s) != 1) {
+        return fi_ringr_ready(&l->log->r); /* padding passed, or a liar: taking it will tell */
+    }
+    if (s.kind == FI_REC_SWITCH) {
+        fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
+        return l->ended || (next && fi_ringr_ready(&next->r));
+    }
+    if (s.kind == FI_REC_POINTER && s.len == sizeof(struct fi_pointer)) {
+        struct fi_pointer p;
+        memcpy(&p, s.payload, sizeof p);
+        return l->ended || segment_of(l, p.segment) != NULL;
+    }
+    return true;
+}

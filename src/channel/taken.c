@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages that were taken: released in any order, by any thread.
+ *
+ * The receiver's own thread releases without a lock.  Another thread publishes the release to the sender by itself (one
+ * store into the release map) and leaves the handle for the owner to collect.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/messages.h"
+#include "channel/receiver.h"
+#include "platform/bell.h"
+
+ferry_msg_t *fi_taken_new(fi_receiver_t *rx) {
+    ferry_msg_t *m = rx->free_handles;
+
+    if (fi_likely(m != NULL)) {
+        rx->free_handles = m->next;
+    } else {
+        m = calloc(1, sizeof *m);
+        if (!m) {
+            return NULL;
+        }
+    }
+    m->magic = FI_MSG_TAKEN;
+    m->refs = 1;
+    return m;
+}
+
+void fi_taken_recycle(fi_receiver_t *rx, ferry_msg_t *m) {
+    m->magic = FI_MSG_FREE;
+    m->next = rx->free_handles;
+    rx->free_handles = m;
+}
+
+int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size) {
+    if (size <= m->copy_cap && m->copy) {
+        return 0;
+    }
+    unsigned char *more = malloc(size ? size : 1);
+    if (!more) {
+        return fi_fail(-ENOMEM, "no memory for a private copy of %llu bytes", (unsigned long long)size);
+    }
+    free(m->copy);
+    m->copy = more;
+    m->copy_cap = size;
+    return 0;
+}
+
+int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
+    fi_receiver_t *rx = m->link->rx;
+
+    if (m->copy && m->data == m->copy) {
+        *data = m->copy;
+        return 0;
+    }
+    int r = fi_taken_reserve_copy(m, m->size);
+    if (r < 0) {
+        return r;
+    }
+    memcpy(m->copy, m->data, m->size);
+    m->data = m->copy;
+    fi_add_relaxed64(&rx->stats.copies_made, 1);
+    fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
+    *data = m->copy;
+    return 1;
+}
+
+void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log) {
+    (void)l;
+    uint64_t cursor = log->r.pos;
+
+    if (!fi_list_empty(&log->held)) {
+        cursor = fi_container(log->held.next, ferry_msg_t, held)->pos;
+    }
+    if (cursor != log->published) {
+        log->published = cursor;
+        fi_store_release64(&log->ctl.head->cursor, cursor); /* R2 */
+    }
+}
+
+/* Ends the sender's sleep for room, if it sleeps. */
+static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
+    fi_barrier_light_for(!l->fence);
+    uint64_t want = fi_load_relaxed64(&log->r.head->shared.want);
+
+    if (fi_unlikely(want != 0) && fi_load_relaxed64(&l->rung) != want) {
+        fi_store_relaxed64(&l->rung, want);
+        fi_bell_ring(l->peer->bell);
+    }
+}
+
+void fi_receiver_publish(fi_receiver_t *rx) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        fi_rxlink_t *l = rx->links[i];
+        if (l->log->published != l->log->r.pos) {
+            fi_log_publish(l, l->log);
+            ring_sender(l, l->log);
+        }
+    }
+}
+
+static void tell_released(ferry_msg_t *m) {
+    if (m->slot >= 0) {
+        fi_store_release64(&m->log->ctl.head->held[m->slot], 0);
+    }
+    fi_ctl_release(&m->log->ctl, m->idx, m->lap);
+}
+
+static void drop_segment(ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_rxsegment_t *s = m->segment;
+
+    if (--s->held == 0 && s->gone) {
+        __atomic_sub_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
+        fi_shared_unref(s->memory);
+        s->memory = NULL;
+    }
+}
+
+void fi_taken_give_back(ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_receiver_t *rx = l->rx;
+
+    fi_list_remove(&m->held);
+    if (m->segment) {
+        drop_segment(m);
+    }
+    rx->held--;
+    if (--l->held == 0) {
+        fi_rxlink_free(l);
+    }
+    fi_taken_recycle(rx, m);
+}
+
+/* Takes a released message out of the books. The end is held, or closed. */
+static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+
+    fi_list_remove(&m->held);
+    if (m->segment) {
+        drop_segment(m);
+    }
+    rx->held--;
+    l->held--;
+    if (fi_unlikely(log->done)) {
+        fi_log_publish(l, log);
+        for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+            if (l->logs[i] == log && fi_list_empty(&log->held)) {
+                ring_sender(l, log);
+                fi_rxlog_free(l, i);
+                log = NULL;
+            }
+        }
+    } else if (log->r.pos - log->published >= log->batch) {
+        fi_log_publish(l, log);
+    }
+    if (fi_likely(log != NULL)) {
+        ring_sender(l, log);
+    }
+    if (fi_unlikely(l->detached && l->held == 0)) {
+        fi_rxlink_free(l);
+    }
+    fi_taken_recycle(rx, m);
+}
+
+void fi_receiver_collect(fi_receiver_t *rx) {
+    pthread_mutex_lock(&rx->returned_lock);
+    ferry_msg_t *m = rx->returned;
+    rx->returned = NULL;
+    fi_store_relaxed32(&rx->returned_some, 0);
+    pthread_mutex_unlock(&rx->returned_lock);
+    while (m) {
+        ferry_msg_t *next = m->next;
+        settle(rx, m);
+        m = next;
+    }
+}
+
+/* The last message of a closed receiver takes it along. Called with returned_lock taken, which it gives back. */
+static void settle_closed(fi_receiver_t *rx, ferry_msg_t *m) {
+    settle(rx, m);
+    bool last = rx->held == 0;
+    pthread_mutex_unlock(&rx->returned_lock);
+    if (last) {
+        fi_receiver_bury(rx);
+    }
+}
+
+static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
+    pthread_mutex_lock(&rx->returned_lock);
+    tell_released(m);
+    m->magic = FI_MSG_FREE;
+    if (rx->closed) {
+        settle_closed(rx, m);
+        return;
+    }
+    ring_sender(m->link, m->log);
+    m->next = rx->returned;
+    rx->returned = m;
+    fi_store_relaxed32(&rx->returned_some, 1);
+    pthread_mutex_unlock(&rx->returned_lock);
+}
+
+void fi_taken_release_held(ferry_msg_t *m) {
+    tell_released(m);
+    settle(m->link->rx, m);
+}
+
+int fi_taken_release(ferry_msg_t *m) {
+    fi_receiver_t *rx = m->link->rx;
+    fi_end_t *e = &rx->end;
+
+    if (fi_unlikely(fi_load_relaxed32(&m->refs) > 1)) {
+        if (fi_sub32(&m->refs, 1) > 1) {
+            return 0;
+        }
+        fi_store_relaxed32(&m->refs, 1);
+    }
+    if (fi_unlikely(e->owner != fi_thread_mark() || e->magic != FI_END_RECEIVER ||
+                    fi_end_enter(e, FI_END_RECEIVER) < 0)) {
+        release_from_afar(rx, m);
+        return 0;
+    }
+    fi_taken_release_held(m);
+    fi_end_leave(e);
+    return 0;
+}

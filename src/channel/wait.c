@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "channel/wait.h"
+
+#include <sched.h>
+
+#include "base/assert.h"
+#include "platform/clock.h"
+#include "platform/cpu.h"
+
+#define QUICK_ROUNDS 200u /* without a look at the clock: some hundred nanoseconds */
+#define CLOCK_ROUNDS 16u
+#define FULL_US 30u    /* about the cost of a wake-up between two processors of a virtual machine */
+#define SHORT_US 2u    /* when full spins were in vain */
+#define YIELD_US 2u    /* from then on, give way */
+#define CROWDED_US 4u  /* a yield that took longer let somebody else run */
+#define VAIN_LIMIT 4u  /* full spins in vain before they become short */
+#define PROBE_EVERY 32u
+
+static uint64_t budget_us(const fi_spinner_t *k) {
+    if (k->policy == FERRY_WAIT_BLOCK) {
+        return 0;
+    }
+    if (k->in_vain < VAIN_LIMIT || k->in_vain % PROBE_EVERY == 0) {
+        return FULL_US;
+    }
+    return SHORT_US;
+}
+
+static bool give_way(fi_spin_t *s, uint64_t now) {
+    sched_yield();
+    if (fi_ticks() - now > CROWDED_US * fi_ticks_per_us()) {
+        s->crowded++;
+    }
+    return s->crowded < 2;
+}
+
+bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
+    if (fi_unlikely(k->policy == FERRY_WAIT_BLOCK)) {
+        return false;
+    }
+    if (++s->rounds < QUICK_ROUNDS) {
+        return true;
+    }
+    fi_cpu_relax();
+    if (s->rounds % CLOCK_ROUNDS != 0) {
+        return true;
+    }
+    uint64_t now = fi_ticks();
+    if (s->start == 0) {
+        s->start = now;
+        s->budget = budget_us(k) * fi_ticks_per_us();
+        return true;
+    }
+    uint64_t spent = now - s->start;
+    if (k->policy == FERRY_WAIT_SPIN) {
+        if (spent > FULL_US * fi_ticks_per_us()) {
+            sched_yield(); /* one whole core, but not somebody else's */
+        }
+        return true;
+    }
+    bool more = spent <= s->budget;
+    if (more && spent > YIELD_US * fi_ticks_per_us()) {
+        more = give_way(s, now);
+    }
+    if (!more) {
+        k->in_vain++;
+    }
+    return more;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wait.h - how long to spin before going to sleep.
+ *
+ * A wake-up costs tens of microseconds, a hand-over between spinning threads a tenth of one; so a waiter first spins for
+ * about as long as the wake-up would cost, then sleeps.  The classic bound: never more than twice the best choice
+ * (Karlin et al., "Competitive randomized algorithms", 1990).  Three things keep a spinner from harming others:
+ *
+ *   - after the first microseconds it yields, so that whoever shares its processor runs, and when a yield takes long
+ *     (somebody else did run) it stops spinning;
+ *   - when spinning was in vain a few times in a row, it becomes short, and is tried at full length only now and then;
+ *   - while messages flow between two running threads, neither phase is reached, and no system call is made.
+ */
+#ifndef FI_WAIT_H
+#define FI_WAIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ferry/base.h"
+
+/* Kept from wait to wait. */
+typedef struct fi_spinner {
+    uint32_t policy;  /* ferry_wait_t */
+    uint32_t in_vain; /* full spins in a row that ended in sleep */
+} fi_spinner_t;
+
+/* One wait. */
+typedef struct fi_spin {
+    uint64_t start; /* ticks; 0: not looked at the clock yet */
+    uint64_t budget;
+    uint32_t rounds;
+    uint32_t crowded; /* yields during which somebody else ran */
+} fi_spin_t;
+
+static inline fi_spin_t fi_spin_begin(void) {
+    fi_spin_t s = {0, 0, 0, 0};
+    return s;
+}
+
+/* One round of spinning; false when it is time to sleep. */
+bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s);
+
+/* The wait ended while spinning. */
+static inline void fi_spin_paid(fi_spinner_t *k, const fi_spin_t *s) {
+    if (s->start) {
+        k->in_vain = 0;
+    }
+}
+
+#endif

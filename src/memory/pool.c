@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/bits.h"
+#include "base/error.h"
+#include "platform/memfd.h"
+
+#define MIN_BLOCK 256u
+#define MAX_SMALL (256u * 1024u)
+#define SEGMENT_BYTES (256u * 1024u)
+
+void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) {
+    *p = (fi_pool_t){.events = *events, .quota = quota, .next_id = 1};
+    fi_list_init(&p->segments);
+}
+
+static void segment_free(fi_pool_t *p, fi_segment_t *s) {
+    fi_list_remove(&s->link);
+    p->charged -= s->memory->bytes;
+    p->events.removed(p->events.owner, s);
+    fi_shared_unref(s->memory);
+    free(s->blocks);
+    free(s);
+}
+
+void fi_pool_done(fi_pool_t *p) {
+    while (!fi_list_empty(&p->segments)) {
+        segment_free(p, fi_container(p->segments.next, fi_segment_t, link));
+    }
+}
+
+/* Class of a size: 256, 320, 384, 448, 512, 640, ... ; `*bytes` becomes the class's size. */
+static int class_of(uint64_t size, uint64_t *bytes) {
+    uint64_t base = MIN_BLOCK;
+    int cls = 0;
+
+    while (base * 2 < size) {
+        base *= 2;
+        cls += 4;
+    }
+    uint64_t step = base / 4;
+    uint64_t over = size > base ? (size - base + step - 1) / step : 0;
+    *bytes = base + over * step;
+    return cls + (int)over;
+}
+
+static void class_forget(fi_pool_t *p, fi_segment_t *s) {
+    if (s->cls < 0) {
+        return;
+    }
+    fi_block_t **at = &p->free[s->cls];
+    while (*at) {
+        if ((*at)->segment == s) {
+            *at = (*at)->next_free;
+        } else {
+            at = &(*at)->next_free;
+        }
+    }
+}
+
+/* Gives idle segments back until `bytes` more fit under the quota. */
+static bool make_room(fi_pool_t *p, uint64_t bytes) {
+    struct fi_list *n = p->segments.next;
+
+    while (p->charged + bytes > p->quota && n != &p->segments) {
+        fi_segment_t *s = fi_container(n, fi_segment_t, link);
+        n = n->next;
+        if (s->used == 0) {
+            class_forget(p, s);
+            segment_free(p, s);
+        }
+    }
+    return p->charged + bytes <= p->quota;
+}
+
+static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes, fi_segment_t **out) {
+    bytes = fi_align_up(bytes, fi_page_size());
+    if (bytes > p->quota || !make_room(p, bytes)) {
+        return fi_fail(-EDQUOT, "a block of %" PRIu64 " bytes does not fit the quota of %" PRIu64 " bytes (%" PRIu64
+                                " in use): release messages or raise `quota`",
+                       block_bytes, p->quota, p->charged);
+    }
+    fi_segment_t *s = calloc(1, sizeof *s);
+    uint32_t count = cls < 0 ? 1 : (uint32_t)(bytes / block_bytes);
+    fi_block_t *blocks = calloc(count, sizeof *blocks);
+    if (!s || !blocks) {
+        free(s);
+        free(blocks);
+        return fi_fail(-ENOMEM, "no memory to describe a segment of %" PRIu64 " bytes", bytes);
+    }
+    int r = fi_shared_new("ferry-pool", bytes, &s->memory);
+    if (r < 0) {
+        free(s);
+        free(blocks);
+        return r;
+    }
+    s->blocks = blocks;
+    s->block_bytes = cls < 0 ? bytes : block_bytes;
+    s->id = p->next_id++;
+    s->count = count;
+    s->cls = cls;
+    fi_list_add_tail(&p->segments, &s->link);
+    p->charged += bytes;
+    *out = s;
+    p->events.added(p->events.owner, s);
+    return 0;
+}
+
+static fi_block_t *block_use(fi_pool_t *p, fi_block_t *b, uint64_t size) {
+    b->segment->used++;
+    b->refs = 1;
+    b->lent = 0;
+    b->size = size;
+    b->next_free = NULL;
+    p->blocks++;
+    p->bytes += b->segment->block_bytes;
+    return b;
+}
+
+static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
+    /* A small quota gets small segments, so that one size cannot eat all of it. */
+    uint64_t target = fi_min(SEGMENT_BYTES, p->quota / 8);
+    uint64_t count = target / block_bytes ? target / block_bytes : 1;
+    fi_segment_t *s;
+    int r = segment_new(p, cls, block_bytes, count * block_bytes, &s);
+    if (r < 0) {
+        return r;
+    }
+    for (uint32_t i = s->count; i-- > 0;) {
+        s->blocks[i] = (fi_block_t){.segment = s, .offset = i * block_bytes, .next_free = p->free[cls]};
+        p->free[cls] = &s->blocks[i];
+    }
+    return 0;
+}
+
+static int large_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    fi_segment_t *best = NULL;
+    fi_segment_t *s;
+
+    for (struct fi_list *n = p->segments.next; n != &p->segments; n = n->next) {
+        s = fi_container(n, fi_segment_t, link);
+        if (s->cls < 0 && s->used == 0 && s->block_bytes >= size && s->block_bytes / 2 <= size &&
+            (!best || s->block_bytes < best->block_bytes)) {
+            best = s;
+        }
+    }
+    if (!best) {
+        int r = segment_new(p, -1, size, size, &best);
+        if (r < 0) {
+            return r;
+        }
+        best->blocks[0].segment = best;
+    }
+    *out = block_use(p, &best->blocks[0], size);
+    return 0;
+}
+
+int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    uint64_t bytes;
+
+    if (size > MAX_SMALL) {
+        return large_alloc(p, size, out);
+    }
+    int cls = class_of(size, &bytes);
+    if (!p->free[cls]) {
+        int r = small_refill(p, cls, bytes);
+        if (r < 0) {
+            return r;
+        }
+    }
+    fi_block_t *b = p->free[cls];
+    p->free[cls] = b->next_free;
+    *out = block_use(p, b, size);
+    return 0;
+}
+
+void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
+    fi_assert(b->refs > 0);
+    if (--b->refs > 0) {
+        return;
+    }
+    fi_segment_t *s = b->segment;
+    s->used--;
+    p->blocks--;
+    p->bytes -= s->block_bytes;
+    if (s->cls >= 0) {
+        b->next_free = p->free[s->cls];
+        p->free[s->cls] = b;
+    }
+}

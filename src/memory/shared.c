@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/shared.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/error.h"
+#include "platform/memfd.h"
+
+static fi_shared_t *shared_alloc(void) {
+    fi_shared_t *s = calloc(1, sizeof *s);
+    if (s) {
+        s->refs = 1;
+        s->fd = -1;
+    }
+    return s;
+}
+
+int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+    fi_shared_t *s = shared_alloc();
+    if (!s) {
+        return fi_fail(-ENOMEM, "no memory to describe a shared mapping of %zu bytes", bytes);
+    }
+    s->own = true;
+    s->bytes = fi_align_up(bytes, fi_page_size());
+    int r = fi_memfd_create(label, s->bytes, &s->fd, &s->map);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    s->inode = fi_memfd_inode(s->fd);
+    *out = s;
+    return 0;
+}
+
+int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out) {
+    const void *map;
+    fi_shared_t *s = shared_alloc();
+    if (!s) {
+        close(fd);
+        return fi_fail(-ENOMEM, "no memory to describe a peer's mapping");
+    }
+    int r = fi_memfd_map_peer(fd, min_bytes, max_bytes, &map, &s->bytes, &s->inode);
+    close(fd);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    s->map = (void *)(uintptr_t)map;
+    *out = s;
+    return 0;
+}
+
+fi_shared_t *fi_shared_ref(fi_shared_t *s) {
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+void fi_shared_unref(fi_shared_t *s) {
+    /* acq_rel: whoever unmaps has seen everybody's last look. */
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0) {
+        return;
+    }
+    fi_memfd_unmap(s->map, s->bytes);
+    if (s->fd >= 0) {
+        close(s->fd);
+    }
+    free(s);
+}

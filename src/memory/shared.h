@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shared.h - a counted mapping of a sealed memfd: this process's own memory, or a peer's.
+ *
+ * Own memory is mapped writable and keeps its descriptor, to be handed to peers.  A peer's memory is mapped read-only,
+ * and its descriptor is closed once mapped.  Threads of one node share the owner's mapping by taking a reference, so
+ * memory outlives its owner's handle for as long as a reader looks at it.
+ */
+#ifndef FI_SHARED_H
+#define FI_SHARED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fi_shared {
+    uint32_t refs;
+    bool own;
+    int fd; /* own memory only, else -1 */
+    void *map;
+    size_t bytes;
+    uint64_t inode;
+} fi_shared_t;
+
+/* Allocates `bytes` (rounded up to pages) of sealed, fully allocated, zeroed memory. Errors: -ENOMEM, -EMFILE, ... */
+int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out);
+
+/* Maps a peer's memory after checking seals, size and allocation; takes `fd` over in any case. -EPROTO: unfit. */
+int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out);
+
+/* Any thread. */
+fi_shared_t *fi_shared_ref(fi_shared_t *s);
+void fi_shared_unref(fi_shared_t *s); /* NULL is allowed */
+
+#endif

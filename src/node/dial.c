@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Connections between nodes: dialling, accepting, introducing oneself, losing a peer.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/clock.h"
+#include "platform/process.h"
+#include "platform/socket.h"
+
+fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->id == id && p->state != FI_PEER_LOST) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable) {
+    struct epoll_event ev = {.events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.ptr = p};
+    (void)epoll_ctl(n->epoll, EPOLL_CTL_MOD, p->fd, &ev);
+}
+
+int fi_node_add_peer(fi_node_t *n, int fd, uint64_t id, fi_peer_t **out) {
+    if (n->peer_count >= n->max_peers) {
+        close(fd);
+        return fi_fail(-EMFILE, "%u nodes are connected, as many as `max_peers` allows", n->max_peers);
+    }
+    fi_peer_t *p = fi_peer_new(n, n->routes.shm, fd);
+    if (!p) {
+        close(fd);
+        return fi_fail(-ENOMEM, "no memory for a connection");
+    }
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = p};
+    if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        int r = fi_fail_errno(errno, "cannot wait on a connection");
+        fi_peer_unref(p);
+        return r;
+    }
+    p->id = id;
+    p->deadline = fi_now_ns() + FI_HANDSHAKE_NS;
+    fi_list_add_tail(&n->peers, &p->link);
+    n->peer_count++;
+    *out = p;
+    return 0;
+}
+
+int fi_node_send_hello(fi_node_t *n, fi_peer_t *p) {
+    fi_frame_t f = fi_frame(FI_HELLO, 0, 0);
+    fi_cargo_t cargo = {NULL, {n->pidfd, n->bell.wr}};
+
+    f.a = n->id;
+    f.b = (uint64_t)getpid();
+    f.flags = fi_barrier_is_asymmetric() ? FI_HELLO_ASYMMETRIC : 0;
+    memcpy(f.text, n->name, sizeof f.text);
+    return fi_peer_send(p, &f, &cargo);
+}
+
+int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out) {
+    char name[FI_NODE_NAME_MAX];
+    int fd;
+
+    fi_peer_t *p = fi_node_find_peer(n, id);
+    if (p) {
+        *out = p;
+        return 0;
+    }
+    fi_space_node_name(id, name);
+    int r = fi_socket_connect(n->space.dirfd, name, &fd);
+    if (r == -ECONNREFUSED || r == -ENOENT) {
+        fi_space_remove_node(&n->space, id);
+        return -ECONNREFUSED;
+    }
+    if (r < 0) {
+        return r;
+    }
+    r = fi_node_add_peer(n, fd, id, &p);
+    if (r == 0) {
+        r = fi_node_send_hello(n, p);
+    }
+    if (r == 0) {
+        *out = p;
+    }
+    return r;
+}
+
+/* Removes the names of a peer that did not do so itself. */
+static void sweep_if_dead(fi_node_t *n, uint64_t id) {
+    char name[FI_NODE_NAME_MAX];
+    int fd;
+
+    if (id == 0 || fi_node_find_peer(n, id)) {
+        return;
+    }
+    fi_space_node_name(id, name);
+    int r = fi_socket_connect(n->space.dirfd, name, &fd);
+    if (r == 0) {
+        close(fd);
+    } else if (r == -ECONNREFUSED || r == -ENOENT) {
+        fi_space_remove_node(&n->space, id);
+    }
+}
+
+static void settle_for(fi_node_t *n, uint64_t end) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (e->id == end) {
+            e->settled++;
+        }
+    }
+}
+
+void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_PEER_GONE, 0, 0);
+
+    if (p->state == FI_PEER_LOST) {
+        return;
+    }
+    f.error = why;
+    fi_store_release32(&p->state, FI_PEER_LOST);
+    (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->fd, NULL);
+    if (p->pidfd >= 0) {
+        (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->pidfd, NULL);
+    }
+    (void)shutdown(p->fd, SHUT_RDWR);
+    for (size_t i = 0; i < p->unsettled_count; i++) {
+        settle_for(n, p->unsettled[i]);
+    }
+    p->unsettled_count = 0;
+    fi_list_each(at, after, &n->ends) {
+        fi_mail_t *m = fi_mail_new(p, &f);
+        if (m) {
+            fi_end_deliver(fi_container(at, fi_end_t, link), m);
+        }
+    }
+    fi_list_remove(&p->link);
+    fi_list_add_tail(&n->lost, &p->link);
+    n->peer_count--;
+    sweep_if_dead(n, p->id);
+    pthread_cond_broadcast(&n->changed);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What arrives, and whom it concerns.  Steward only; the node's lock is taken.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/process.h"
+
+static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (e->id == id && e->magic == magic) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_frame_t *f) {
+    return e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
+}
+
+static int hello(fi_node_t *n, fi_mail_t *m) {
+    fi_peer_t *p = m->peer;
+    bool accepted = p->id == 0;
+
+    if (p->state != FI_PEER_NEW || m->frame.a == 0 || (!accepted && m->frame.a != p->id) || m->fds[0] < 0 ||
+        m->fds[1] < 0 || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
+        return -EPROTO;
+    }
+    p->id = m->frame.a;
+    p->pidfd = m->fds[0];
+    p->bell = m->fds[1];
+    m->fds[0] = m->fds[1] = -1;
+    p->asymmetric = (m->frame.flags & FI_HELLO_ASYMMETRIC) != 0;
+    memcpy(p->name, m->frame.text, sizeof p->name);
+    fi_store_release32(&p->state, FI_PEER_MET);
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = (uint64_t)(uintptr_t)p | 1};
+    if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0) {
+        return -EPROTO; /* its death would go unnoticed */
+    }
+    return accepted ? fi_node_send_hello(n, p) : 0;
+}
+
+static void settled_reply(fi_peer_t *p, uint64_t tx, uint64_t rx, uint64_t count) {
+    fi_frame_t f = fi_frame(FI_SETTLED, tx, rx);
+
+    f.a = count;
+    (void)fi_peer_send(p, &f, NULL);
+}
+
+static int meet_sender(fi_node_t *n, fi_mail_t *m) {
+    struct fi_list *at;
+    struct fi_list *after;
+    uint64_t count = 0;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (same_channel(e, FI_END_RECEIVER, &m->frame)) {
+            e->ops->introduce(e, m->peer);
+            count++;
+        }
+    }
+    settled_reply(m->peer, m->frame.tx, 0, count);
+    return 0;
+}
+
+static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
+    struct fi_list *at;
+    struct fi_list *after;
+    uint64_t count = 0;
+
+    if (!m->memory || m->memory->bytes < sizeof(struct fi_receiver_page) || m->fds[0] < 0 ||
+        fi_bell_check(m->fds[0]) < 0) {
+        return -EPROTO;
+    }
+    fi_remote_t *remote = fi_remote_new(m->peer, m->frame.rx, m->memory, m->fds[0]);
+    if (!remote) {
+        return 0; /* no memory: the receiver is not served, as if it had not been seen */
+    }
+    m->memory = NULL;
+    m->fds[0] = -1;
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (!same_channel(e, FI_END_SENDER, &m->frame)) {
+            continue;
+        }
+        fi_mail_t *copy = fi_mail_new(m->peer, &m->frame);
+        if (copy) {
+            copy->remote = fi_remote_ref(remote);
+            fi_end_deliver(e, copy);
+            count++;
+        }
+    }
+    settled_reply(m->peer, 0, m->frame.rx, count);
+    fi_remote_unref(remote);
+    return 0;
+}
+
+static int settled(fi_node_t *n, fi_mail_t *m) {
+    fi_peer_t *p = m->peer;
+    bool sender = m->frame.tx != 0;
+    uint64_t id = sender ? m->frame.tx : m->frame.rx;
+    fi_end_t *e = find_end(n, id, sender ? FI_END_SENDER : FI_END_RECEIVER);
+
+    for (size_t i = 0; i < p->unsettled_count; i++) {
+        if (p->unsettled[i] == id) {
+            p->unsettled[i] = p->unsettled[--p->unsettled_count];
+            if (e) {
+                e->settled++;
+                e->expected += m->frame.a;
+                pthread_cond_broadcast(&n->changed);
+            }
+            break;
+        }
+    }
+    return 0;
+}
+
+/* One end's receiver closed: every sender that could be linked with it looks. */
+static int closed(fi_node_t *n, fi_mail_t *m) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        fi_mail_t *copy;
+        if (e->magic == FI_END_SENDER && strcmp(e->channel, m->frame.text) == 0 &&
+            (copy = fi_mail_new(m->peer, &m->frame)) != NULL) {
+            fi_end_deliver(e, copy);
+        }
+    }
+    return 0;
+}
+
+static int to_end(fi_node_t *n, fi_mail_t *m, bool to_sender) {
+    fi_end_t *e = to_sender ? find_end(n, m->frame.tx, FI_END_SENDER) : find_end(n, m->frame.rx, FI_END_RECEIVER);
+
+    if (e) {
+        fi_end_deliver(e, m);
+        return 1;
+    }
+    if (m->frame.type == FI_OFFER) {
+        fi_frame_t f = fi_frame(FI_REFUSE, m->frame.tx, m->frame.rx);
+        f.error = -EPIPE;
+        (void)fi_peer_send(m->peer, &f, NULL);
+    }
+    return 0;
+}
+
+/* Returns 1 when the mail was taken over. */
+static int dispatch(fi_node_t *n, fi_mail_t *m) {
+    if (m->peer->state == FI_PEER_NEW && m->frame.type != FI_HELLO && m->frame.type != FI_LOOK) {
+        return -EPROTO;
+    }
+    switch (m->frame.type) {
+    case FI_HELLO:
+        return hello(n, m);
+    case FI_MEET_SENDER:
+        return meet_sender(n, m);
+    case FI_MEET_RECEIVER:
+        return meet_receiver(n, m);
+    case FI_SETTLED:
+        return settled(n, m);
+    case FI_OFFER:
+    case FI_LIVE:
+    case FI_SEGMENT:
+    case FI_UNSEGMENT:
+    case FI_RING:
+    case FI_END:
+        return to_end(n, m, false);
+    case FI_ACCEPT:
+    case FI_REFUSE:
+    case FI_RING_OK:
+    case FI_EXPEL:
+        return to_end(n, m, true);
+    case FI_CLOSE:
+        return closed(n, m);
+    case FI_LOOK:
+        fi_node_tell(n, m->peer);
+        return 0;
+    default:
+        return -EPROTO;
+    }
+}
+
+int fi_node_dispatch(fi_node_t *n, fi_mail_t *m) {
+    int r = dispatch(n, m);
+    if (r != 1) {
+        fi_mail_free(m);
+    }
+    return r < 0 ? r : 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/end.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/clock.h"
+
+/* Ends by owning thread: a thread that exits while it owns ends is dead for them. */
+static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t own_key;
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+
+static void thread_ended(void *arg) {
+    struct fi_list *mine = arg;
+
+    pthread_mutex_lock(&own_lock);
+    while (!fi_list_empty(mine)) {
+        fi_end_t *e = fi_container(mine->next, fi_end_t, owned);
+        fi_list_remove(&e->owned);
+        fi_list_init(&e->owned);
+        fi_store_release32(&e->orphan, 1);
+        fi_node_orphaned(e->node);
+    }
+    pthread_mutex_unlock(&own_lock);
+    free(mine);
+}
+
+static void own_init(void) {
+    (void)pthread_key_create(&own_key, thread_ended);
+}
+
+void fi_end_own(fi_end_t *e) {
+    pthread_once(&own_once, own_init);
+    struct fi_list *mine = pthread_getspecific(own_key);
+    if (!mine) {
+        mine = malloc(sizeof *mine);
+        if (!mine) {
+            return; /* the end of this thread will then not be noticed before the process ends */
+        }
+        fi_list_init(mine);
+        pthread_setspecific(own_key, mine);
+    }
+    pthread_mutex_lock(&own_lock);
+    fi_list_remove(&e->owned);
+    fi_list_add_tail(mine, &e->owned);
+    pthread_mutex_unlock(&own_lock);
+    e->owner = fi_thread_mark();
+}
+
+void fi_end_disown(fi_end_t *e) {
+    pthread_mutex_lock(&own_lock);
+    fi_list_remove(&e->owned);
+    fi_list_init(&e->owned);
+    pthread_mutex_unlock(&own_lock);
+}
+
+void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops) {
+    e->magic = magic;
+    e->node = node;
+    e->ops = ops;
+    e->opened_ns = fi_now_ns();
+    fi_list_init(&e->inbox);
+    fi_list_init(&e->link);
+    fi_list_init(&e->owned);
+    pthread_mutex_init(&e->chores, NULL);
+}
+
+void fi_end_done(fi_end_t *e) {
+    while (!fi_list_empty(&e->inbox)) {
+        fi_mail_t *m = fi_container(e->inbox.next, fi_mail_t, link);
+        fi_list_remove(&m->link);
+        fi_mail_free(m);
+    }
+    pthread_mutex_destroy(&e->chores);
+}
+
+/* The end is held and the chores lock taken. */
+static void do_chores(fi_end_t *e) {
+    while (!fi_list_empty(&e->inbox)) {
+        fi_mail_t *m = fi_container(e->inbox.next, fi_mail_t, link);
+        fi_list_remove(&m->link);
+        e->ops->deliver(e, m);
+    }
+    fi_store_release32(&e->wanted, 0);
+}
+
+bool fi_end_do_chores(fi_end_t *e) {
+    pthread_mutex_lock(&e->chores);
+    bool some = !fi_list_empty(&e->inbox);
+    do_chores(e);
+    pthread_mutex_unlock(&e->chores);
+    return some;
+}
+
+static int refuse(const fi_end_t *e, uint32_t magic) {
+    const char *what = magic == FI_END_SENDER ? "sender" : "receiver";
+    if (!e) {
+        return fi_fail(-EBADF, "the %s handle is NULL: open one first", what);
+    }
+    if (e->magic == FI_END_CLOSED) {
+        return fi_fail(-EBADF, "this %s was closed before: open a new one", what);
+    }
+    return fi_fail(-EBADF, "this handle is not an open %s", what);
+}
+
+int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
+    if (!e || e->magic != magic) {
+        return refuse(e, magic);
+    }
+    if (fi_node_is_forked(e->node)) {
+        return fi_fail(-ECHILD, "this handle on '%s' belongs to the parent process: after fork(), open your own node "
+                                "with ferry_open",
+                       e->channel);
+    }
+    if (fi_load_acquire32(&e->orphan)) {
+        return fi_fail(-EOWNERDEAD,
+                       "the thread that used this handle on '%s' last has ended without closing it, so it counts as "
+                       "dead: close it and open a new one",
+                       e->channel);
+    }
+    bool mine = e->owner == fi_thread_mark();
+    uint32_t busy = fi_load_relaxed32(&e->busy);
+    /* Inside our own call already only when fi_end_enter had set it a moment ago, because of chores. */
+    if (busy != FI_BUSY_NO && !(mine && busy == FI_BUSY_CALL && fi_load_relaxed32(&e->wanted))) {
+        return fi_fail(-EBUSY, "another thread is inside a call on this handle on '%s': open one for each thread",
+                       e->channel);
+    }
+    if (!mine) {
+        fi_end_own(e);
+    }
+    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+    fi_barrier_light();
+    if (fi_load_acquire32(&e->wanted)) {
+        fi_end_do_chores(e);
+    }
+    return 0;
+}
+
+void fi_end_leave_slow(fi_end_t *e) {
+    if (fi_node_is_forked(e->node)) {
+        return;
+    }
+    pthread_mutex_lock(&e->chores);
+    if (fi_load_relaxed32(&e->busy) == FI_BUSY_NO) {
+        do_chores(e);
+    }
+    pthread_mutex_unlock(&e->chores);
+}
+
+void fi_end_begin_sleep(fi_end_t *e) {
+    fi_store_release32(&e->busy, FI_BUSY_ASLEEP); /* R6 */
+    fi_barrier_light();
+    if (fi_load_acquire32(&e->wanted)) {
+        fi_end_do_chores(e);
+        e->ops->wake(e); /* what has changed may be what we want to sleep for */
+    }
+}
+
+void fi_end_end_sleep(fi_end_t *e) {
+    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+    fi_barrier_light();
+    fi_end_check(e);
+}
+
+void fi_end_deliver(fi_end_t *e, fi_mail_t *m) {
+    pthread_mutex_lock(&e->chores);
+    if (m) {
+        fi_list_add_tail(&e->inbox, &m->link);
+    }
+    fi_store_release32(&e->wanted, 1);
+    fi_barrier_heavy_private();
+    /* A thread that has ended may have been cancelled inside its call. */
+    bool inside = fi_load_acquire32(&e->busy) == FI_BUSY_CALL && !fi_load_acquire32(&e->orphan); /* A6 */
+    if (!inside) {
+        do_chores(e);
+    }
+    pthread_mutex_unlock(&e->chores);
+    e->ops->wake(e);
+}

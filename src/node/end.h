@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * end.h - what senders and receivers have in common: who may act on them, and when.
+ *
+ * The user's thread owns its end; the node's steward must act on it too: links come and go, a peer dies, messages have
+ * to be sent again, and all that also while the user's thread is elsewhere.  A lock around every call would cost more
+ * than the call.  So the end is *held* by one of the two at a time, and the fast path takes no lock:
+ *
+ *   user's thread                               steward (or whoever delivers mail)
+ *   enter: busy = 1                             lock chores
+ *          light barrier                        put mail into the inbox
+ *          wanted? -> lock chores, do them      wanted = 1
+ *   ... the call ...                            heavy barrier (membarrier)
+ *   leave: busy = 0          (R6)               busy == 1?  -> the user's thread will do them; wake it if it sleeps
+ *          light barrier                        else do them (A6), wanted = 0
+ *          wanted? -> lock chores, do them      unlock
+ *
+ * Why it is correct (Dekker with an asymmetric barrier, membarrier(2)): either the user's thread stored busy before the
+ * steward's heavy barrier, then the steward sees it; or it loads wanted after that barrier, then it sees wanted.
+ * `wanted` changes under the chores lock only, and stays 1 for as long as somebody does chores, so that a thread that
+ * enters meanwhile waits for the lock.  A thread that sleeps inside a call has busy == FI_BUSY_ASLEEP: other threads are
+ * refused, the steward may act.
+ *
+ * So for every event the acting thread is: the user's thread, if it is inside a call on that end, else the steward.
+ */
+#ifndef FI_END_H
+#define FI_END_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/list.h"
+#include "node/contract.h"
+#include "node/peer.h"
+#include "platform/barrier.h"
+
+#define FI_END_SENDER 0x53646e45u   /* "EndS" */
+#define FI_END_RECEIVER 0x52646e45u /* "EndR" */
+#define FI_END_CLOSED 0x58646e45u   /* "EndX" */
+
+enum fi_busy { FI_BUSY_NO = 0, FI_BUSY_CALL = 1, FI_BUSY_ASLEEP = 2 };
+
+struct fi_end;
+
+typedef struct fi_end_ops {
+    /* Handles one mail. The end is held. Takes the mail over. */
+    void (*deliver)(struct fi_end *e, fi_mail_t *m);
+    /* Ends the user's thread's sleep, now or when it begins. Any thread. */
+    void (*wake)(struct fi_end *e);
+    /* Receivers: tells `p` of this receiver. Steward, or the thread that opens the end. */
+    void (*introduce)(struct fi_end *e, fi_peer_t *p);
+    /* Fills the figures for FI_LOOK_END. Steward; reads what the user's thread writes, so each figure is a snapshot. */
+    void (*figures)(struct fi_end *e, fi_frame_t *f);
+    /* Senders: the node's bell rang; true when this end sleeps for room or has a backlog. Steward, end not held. */
+    bool (*wants_room)(struct fi_end *e);
+} fi_end_ops_t;
+
+typedef struct fi_end {
+    uint32_t magic;
+    uint32_t busy;   /* enum fi_busy; user's thread writes */
+    uint32_t wanted; /* 1: mail or chores wait; changes under `chores` */
+    uint32_t orphan; /* 1: the owning thread has ended */
+    uintptr_t owner; /* fi_thread_mark() of the thread that used it last */
+
+    struct ferry *node;
+    const fi_end_ops_t *ops;
+    pthread_mutex_t chores;
+    struct fi_list inbox; /* fi_mail_t */
+    struct fi_list link;  /* in the node's list of ends */
+    struct fi_list owned; /* in its thread's list */
+    uint64_t id;
+    int64_t opened_ns;
+    uint32_t kind;
+    fi_contract_t contract;
+    uint32_t digest; /* of the contract, as the entry's name has it */
+    bool published;
+    char channel[104];
+
+    /* Opening: how many links are still to come. Guarded by the node's lock. */
+    uint32_t asked;    /* peers that were told of this end */
+    uint32_t settled;  /* of these, that have said how many links will come */
+    uint64_t expected; /* links they announced */
+    uint64_t linked;   /* links that came, or were refused or lost */
+} fi_end_t;
+
+/* A sender's or receiver's handle as an end: it stands first in both. NULL stays NULL. */
+static inline fi_end_t *fi_end_of(void *handle) {
+    return handle;
+}
+
+/* An address that differs between living threads. */
+static inline uintptr_t fi_thread_mark(void) {
+    static __thread char mark __attribute__((tls_model("initial-exec")));
+    return (uintptr_t)&mark;
+}
+
+void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops);
+void fi_end_done(fi_end_t *e);
+
+/* Enters with chores to do, a new owner, another thread inside, or a handle that is not open. */
+int fi_end_enter_slow(fi_end_t *e, uint32_t magic);
+void fi_end_leave_slow(fi_end_t *e);
+
+/* Begins a call. Errors: -EBADF, -EBUSY, -ECHILD, -EOWNERDEAD. */
+static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
+    if (fi_unlikely(!e || e->magic != magic || fi_load_relaxed32(&e->busy) != FI_BUSY_NO ||
+                    e->owner != fi_thread_mark())) {
+        return fi_end_enter_slow(e, magic);
+    }
+    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+    fi_barrier_light();
+    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
+        return fi_end_enter_slow(e, magic);
+    }
+    return 0;
+}
+
+static inline void fi_end_leave(fi_end_t *e) {
+    fi_store_release32(&e->busy, FI_BUSY_NO); /* R6 */
+    fi_barrier_light();
+    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
+        fi_end_leave_slow(e);
+    }
+}
+
+/* Does waiting chores in the middle of a call; true when there were some. */
+bool fi_end_do_chores(fi_end_t *e);
+static inline bool fi_end_check(fi_end_t *e) {
+    return fi_unlikely(fi_load_acquire32(&e->wanted)) && fi_end_do_chores(e);
+}
+
+/* Around a sleep inside a call: others may act on the end meanwhile. Wake-ups between the two are never lost. */
+void fi_end_begin_sleep(fi_end_t *e);
+void fi_end_end_sleep(fi_end_t *e);
+
+/* Hands mail to the end (NULL: only lets it look after itself). Any thread that holds no end. Takes the mail over. */
+void fi_end_deliver(fi_end_t *e, fi_mail_t *m);
+
+/* Makes the calling thread the owner. */
+void fi_end_own(fi_end_t *e);
+/* Nobody owns the end any more. */
+void fi_end_disown(fi_end_t *e);
+
+#endif

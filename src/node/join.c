@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An end joins its channel and leaves it.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/clock.h"
+
+void fi_node_count_link(fi_end_t *e) {
+    fi_add64(&e->linked, 1);
+    pthread_cond_broadcast(&e->node->changed);
+}
+
+static bool is_settled(const fi_end_t *e) {
+    return e->settled >= e->asked && fi_load_acquire64(&e->linked) >= e->expected;
+}
+
+/* Waits until everybody who was there before is linked; those who do not answer in time will be later. */
+static int settle(fi_node_t *n, fi_end_t *e) {
+    int64_t deadline = fi_now_ns() + FI_SETTLE_NS;
+    struct timespec ts = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
+
+    while (!is_settled(e)) {
+        if (fi_node_is_shut(n)) {
+            return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' was opened", e->channel);
+        }
+        if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
+            break;
+        }
+    }
+    return 0;
+}
+
+int fi_node_join(fi_node_t *n, fi_end_t *e) {
+    if (fi_node_is_shut(n)) {
+        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");
+    }
+    pthread_mutex_lock(&n->lock);
+    e->id = ++n->next_end;
+    fi_list_add_tail(&n->ends, &e->link);
+    int r = fi_node_publish(n, e);
+    if (r == 0) {
+        e->published = true;
+        n->end_count++;
+        r = fi_node_meet(n, e);
+    }
+    if (r == 0) {
+        r = settle(n, e);
+    }
+    if (r < 0 && !e->published) {
+        fi_list_remove(&e->link);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return r;
+}
+
+void fi_node_part(fi_node_t *n, fi_end_t *e) {
+    pthread_mutex_lock(&n->lock);
+    if (e->published) {
+        fi_node_unpublish(n, e);
+        n->end_count--;
+    }
+    fi_list_remove(&e->link);
+    pthread_mutex_unlock(&n->lock);
+}

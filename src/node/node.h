@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * node.h - one process's membership in a space: its ends, its peers, its steward.
+ *
+ * The steward is the node's one background thread.  It blocks all signals and sleeps in epoll_wait until a socket, a
+ * pidfd, the node's bell or the directory watch has something.  Everything that crosses from one end or one peer to
+ * another goes through it, so that no thread ever holds two ends.
+ *
+ * Lock order: node->lock, then an end's chores lock, then a peer's lock or node->mail_lock (leaves).  Whoever holds an
+ * end must not take node->lock.
+ */
+#ifndef FI_NODE_H
+#define FI_NODE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "ferry/space.h"
+#include "node/end.h"
+#include "node/entry.h"
+#include "node/peer.h"
+#include "node/space.h"
+#include "node/watch.h"
+#include "platform/bell.h"
+
+#define FI_NODE_MAGIC 0x65646f4eu /* "Node" */
+#define FI_NODE_CLOSED 0x6465736cu
+#define FI_SETTLE_NS 1000000000ll    /* how long an open waits for those it meets */
+#define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
+
+/* What an epoll event is about; anything else is a fi_peer_t, with bit 0 set for its pidfd. */
+enum fi_source { FI_SOURCE_BELL = 2, FI_SOURCE_LISTENER = 4, FI_SOURCE_WATCH = 6, FI_SOURCE_LAST = 8 };
+
+typedef struct fi_routes {
+    const fi_route_t *thread; /* to ends of this node */
+    const fi_route_t *shm;    /* to other nodes on this machine */
+} fi_routes_t;
+
+struct ferry {
+    uint32_t magic;
+    uint32_t forked;   /* this is a child's copy */
+    uint32_t shutdown; /* ferry_shutdown was called */
+    uint32_t orphans;  /* ends whose thread has ended wait for the steward */
+    uint64_t id;
+    fi_space_t space;
+    char name[104];
+    uint32_t max_peers;
+    uint32_t max_links;
+    uint64_t max_memory;
+    fi_routes_t routes;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* an end's open counters, or the set of peers */
+    struct fi_list ends;
+    struct fi_list peers;
+    struct fi_list lost; /* peers lost in this turn of the steward: their events may still be in hand */
+    fi_peer_t *self;
+    uint64_t next_end;
+    uint32_t peer_count;
+    uint32_t end_count;
+
+    pthread_mutex_t mail_lock;
+    struct fi_list mail; /* between ends of this node */
+
+    pthread_t steward;
+    uint32_t stopping;
+    int epoll;
+    int listener;
+    int watch; /* inotify; -1 when the system has none left */
+    int pidfd;
+    int halt; /* eventfd, readable for ever once shut down */
+    fi_bell_t bell;
+
+    struct fi_list all; /* in the process's list of nodes */
+};
+
+typedef struct ferry fi_node_t;
+
+int fi_node_open(const char *space, const ferry_options_t *o, const fi_routes_t *routes, fi_node_t **out);
+void fi_node_close(fi_node_t *n);
+void fi_node_free(fi_node_t *n);
+
+static inline bool fi_node_is_forked(const fi_node_t *n) {
+    return fi_load_relaxed32(&n->forked) != 0;
+}
+static inline bool fi_node_is_shut(const fi_node_t *n) {
+    return fi_load_relaxed32(&n->shutdown) != 0;
+}
+
+/* Async-signal-safe. */
+void fi_node_shutdown(fi_node_t *n);
+/* An end's thread has ended; called with the ownership lock taken. */
+void fi_node_orphaned(fi_node_t *n);
+/* Puts mail from one end of this node to another on its way. Any thread. Takes it over. */
+void fi_node_post(fi_node_t *n, fi_mail_t *m);
+/* Takes an arrived frame in: dispatches to the ends it concerns. Steward only. Takes the mail over. -EPROTO. */
+int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
+
+/* Opening and closing an end (join.c). */
+int fi_node_join(fi_node_t *n, fi_end_t *e);
+/* After this the steward no longer knows the end. */
+void fi_node_part(fi_node_t *n, fi_end_t *e);
+/* Counts links that came or fell through, for the thread that opens `e`. The steward holds the node's lock. */
+void fi_node_count_link(fi_end_t *e);
+
+/* Peers (dial.c). The node's lock is taken. */
+fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id);
+/* Connects to the node `id`, or finds it. Errors: -ECONNREFUSED it is dead (and its names were removed), ... */
+int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out);
+int fi_node_add_peer(fi_node_t *n, int fd, uint64_t id, fi_peer_t **out);
+/* The peer has died or left (-EPIPE) or was expelled (-EPROTO, ...): tells every end. Steward. */
+void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why);
+int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
+void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
+
+/* The steward's thread (steward.c). */
+void *fi_steward_main(void *node);
+
+/* Publishing this node's names (publish.c). The node's lock is taken. */
+int fi_node_listen(fi_node_t *n);
+void fi_node_republish(fi_node_t *n);
+int fi_node_publish(fi_node_t *n, fi_end_t *e);
+void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
+void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry);
+int fi_node_meet(fi_node_t *n, fi_end_t *e);
+
+/* Answering `ferry ls` (figures.c). Steward, the node's lock is taken. */
+void fi_node_tell(fi_node_t *n, fi_peer_t *p);
+
+/* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */
+void fi_graveyard_add(void *closed);
+
+/* The process's nodes, for fork and exit (process.c). */
+void fi_process_add(fi_node_t *n);
+void fi_process_remove(fi_node_t *n);
+
+#endif

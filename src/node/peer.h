@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peer.h - another node that this one is connected with, or this node itself.
+ *
+ * Counted: links keep their peer alive, so a frame can always be sent; to a peer that has gone it is dropped.
+ * `route` is how frames and memory travel there: between processes over a socket, within the process by reference.
+ */
+#ifndef FI_PEER_H
+#define FI_PEER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "memory/shared.h"
+#include "node/wire.h"
+
+struct ferry;
+struct fi_peer;
+
+/* What a frame may carry: memory, and one or two descriptors. All are borrowed from the caller. */
+typedef struct fi_cargo {
+    fi_shared_t *memory; /* NULL: none */
+    int fds[2];          /* -1: none */
+} fi_cargo_t;
+
+/* One frame that has arrived, with its cargo unpacked. Freed by fi_mail_free. */
+typedef struct fi_mail {
+    struct fi_list link;
+    struct fi_peer *peer;     /* counted */
+    struct fi_remote *remote; /* counted; MEET_RECEIVER only */
+    fi_shared_t *memory;
+    int fds[2];
+    fi_frame_t frame;
+} fi_mail_t;
+
+/* How frames travel to a peer. One table for each route; every slot may be called by any thread and never blocks. */
+typedef struct fi_route {
+    const char *name; /* "thread", "shm" */
+    /* Sends or queues the frame; takes nothing over. Errors: -ENOMEM; -EPIPE the peer has gone (not an event to handle:
+     * the loss of the peer is told to every end in its own time). */
+    int (*send)(struct fi_peer *p, const fi_frame_t *f, const fi_cargo_t *cargo);
+    /* Steward only: the peer's descriptor is readable; -EPIPE: it has left, -EPROTO: it broke the rules. NULL: none. */
+    int (*readable)(struct fi_peer *p);
+    /* Steward only: the peer's descriptor has room for what was queued. NULL: never queues. */
+    int (*writable)(struct fi_peer *p);
+} fi_route_t;
+
+enum fi_peer_state { FI_PEER_NEW, FI_PEER_MET, FI_PEER_LOST };
+
+typedef struct fi_peer {
+    struct fi_list link; /* in the node's list */
+    struct ferry *node;
+    const fi_route_t *route;
+    uint32_t refs;
+    uint32_t state; /* enum fi_peer_state; steward writes */
+    int fd;         /* socket; -1: this node itself */
+    int pidfd;
+    int bell; /* wakes its steward */
+    uint64_t id;
+    pid_t pid;
+    uid_t uid;
+    bool asymmetric;  /* it takes part in membarrier */
+    int64_t deadline; /* of the handshake */
+    char name[104];
+    uint32_t links;       /* opened by this peer, bounded */
+    uint64_t mapped;      /* bytes of its memory that this node maps, bounded */
+    pthread_mutex_t lock; /* guards queue */
+    struct fi_list queue; /* frames that did not fit into the socket */
+    uint64_t *unsettled;  /* ends that wait for this peer's SETTLED; guarded by the node's lock */
+    size_t unsettled_count;
+} fi_peer_t;
+
+/* A receiver as its senders see it: its page and its doorbell, shared by all links that lead there. */
+typedef struct fi_remote {
+    fi_peer_t *peer; /* counted */
+    uint64_t end;
+    fi_shared_t *page;
+    int bell;
+    uint32_t refs;
+    uint32_t rung; /* the sleep that was already ended by a ring from here */
+} fi_remote_t;
+
+/* A receiver's page: written by it alone, read by all its senders. */
+struct fi_receiver_page {
+    uint64_t magic;
+    uint64_t pad[7];
+    uint32_t sleep; /* epoch << 2 | FI_SLEEP_* */
+    uint32_t pad2[15];
+};
+#define FI_PAGE_MAGIC 0x656761705f796566ull /* "fey_page" */
+#define FI_SLEEP_ASLEEP 1u /* ring the doorbell */
+#define FI_SLEEP_FENCE 2u  /* the receiver does not issue barriers: fence before you look at this word */
+
+fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd);
+fi_peer_t *fi_peer_ref(fi_peer_t *p);
+void fi_peer_unref(fi_peer_t *p);
+
+fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *page, int bell);
+fi_remote_t *fi_remote_ref(fi_remote_t *r);
+void fi_remote_unref(fi_remote_t *r);
+
+/* Allocates mail for a frame from `p`; takes nothing over yet. NULL: no memory. */
+fi_mail_t *fi_mail_new(fi_peer_t *p, const fi_frame_t *f);
+void fi_mail_free(fi_mail_t *m);
+
+/* Fills in what every frame has. */
+fi_frame_t fi_frame(enum fi_frame_type type, uint64_t tx, uint64_t rx);
+
+static inline int fi_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
+    static const fi_cargo_t none = {NULL, {-1, -1}};
+    return p->route->send(p, f, cargo ? cargo : &none);
+}
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The nodes of this process: what fork() and exit() do to them.
+ *
+ * A forked child must not disturb its parent: it would keep the parent's sockets open, so that nobody noticed the
+ * parent's leaving, and could write into its rings.  So the child's copy gives its sockets up at once and refuses every
+ * call; the parent's writable memory is not even mapped there (MADV_DONTFORK).
+ */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "node/node.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fi_list nodes = {&nodes, &nodes};
+
+static void give_up(int *fd) {
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static void before_fork(void) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    pthread_mutex_lock(&lock);
+    fi_list_each(at, after, &nodes) {
+        fi_node_t *n = fi_container(at, fi_node_t, all);
+        pthread_mutex_lock(&n->lock);
+    }
+}
+
+static void after_fork_in_parent(void) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &nodes) {
+        fi_node_t *n = fi_container(at, fi_node_t, all);
+        pthread_mutex_unlock(&n->lock);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void orphan(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_store_relaxed32(&n->forked, 1);
+    fi_list_each(at, after, &n->ends) {
+        fi_store_relaxed32(&fi_container(at, fi_end_t, link)->wanted, 1); /* off the fast path */
+    }
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        give_up(&p->fd);
+        give_up(&p->pidfd);
+        give_up(&p->bell);
+    }
+    give_up(&n->listener);
+    give_up(&n->epoll);
+    give_up(&n->watch);
+    give_up(&n->pidfd);
+    give_up(&n->bell.rd);
+    give_up(&n->bell.wr);
+}
+
+static void after_fork_in_child(void) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &nodes) {
+        fi_node_t *n = fi_container(at, fi_node_t, all);
+        orphan(n);
+        pthread_mutex_unlock(&n->lock);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor)) static void register_fork_handlers(void) {
+    (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. */
+__attribute__((destructor)) static void remove_names(void) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    pthread_mutex_lock(&lock);
+    fi_list_each(at, after, &nodes) {
+        fi_node_t *n = fi_container(at, fi_node_t, all);
+        /* Another thread may be in the middle of a change; then whoever meets the names sweeps them. */
+        if (!fi_node_is_forked(n) && pthread_mutex_trylock(&n->lock) == 0) {
+            fi_space_remove_node(&n->space, n->id);
+            fi_space_close(&n->space);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void fi_process_add(fi_node_t *n) {
+    pthread_mutex_lock(&lock);
+    fi_list_add_tail(&nodes, &n->all);
+    pthread_mutex_unlock(&lock);
+}
+
+void fi_process_remove(fi_node_t *n) {
+    pthread_mutex_lock(&lock);
+    fi_list_remove(&n->all);
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Publishing a node and its ends in the space's directory, and meeting those who are there.
+ *
+ * A newcomer publishes first and looks around afterwards: of two simultaneous newcomers at least one sees the other.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "node/node.h"
+
+#define PUBLISH_TRIES 3
+
+int fi_node_listen(fi_node_t *n) {
+    char name[FI_NODE_NAME_MAX];
+    int fd;
+
+    fi_space_node_name(n->id, name);
+    int r = fi_space_listen(&n->space, name, &fd);
+    if (r < 0) {
+        return r;
+    }
+    if (n->listener >= 0) {
+        close(n->listener);
+    }
+    n->listener = fd;
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_LISTENER};
+    if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        return fi_fail_errno(errno, "cannot wait on the node's socket");
+    }
+    if (n->watch >= 0) {
+        (void)fi_watch_add(n->watch, &n->space, name);
+    }
+    return 0;
+}
+
+static void end_entry(const fi_node_t *n, const fi_end_t *e, fi_entry_t *entry) {
+    *entry = (fi_entry_t){.node = n->id,
+                          .end = e->id,
+                          .is_sender = e->magic == FI_END_SENDER,
+                          .kind = e->kind,
+                          .digest = e->digest};
+    memcpy(entry->channel, e->channel, sizeof entry->channel);
+}
+
+static bool node_lives(uint64_t id, void *arg) {
+    fi_node_t *n = arg;
+    fi_peer_t *p;
+
+    return id == n->id || fi_node_dial(n, id, &p) != -ECONNREFUSED;
+}
+
+int fi_node_publish(fi_node_t *n, fi_end_t *e) {
+    fi_entry_t entry;
+    int r = -ESTALE;
+
+    for (int tries = 0; r == -ESTALE && tries < PUBLISH_TRIES; tries++) {
+        if (tries > 0 || fi_space_is_gone(&n->space)) {
+            fi_node_republish(n); /* somebody swept the directory */
+        }
+        end_entry(n, e, &entry);
+        r = fi_entry_publish(&n->space, &entry, &e->contract, node_lives, n);
+    }
+    if (r == 0) {
+        e->digest = entry.digest;
+        fi_node_watch_entry(n, &entry);
+    }
+    return r;
+}
+
+void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry) {
+    char name[FI_ENTRY_NAME_MAX];
+
+    if (n->watch >= 0) {
+        fi_entry_name(entry, name);
+        (void)fi_watch_add(n->watch, &n->space, name);
+    }
+}
+
+void fi_node_unpublish(fi_node_t *n, fi_end_t *e) {
+    fi_entry_t entry;
+
+    end_entry(n, e, &entry);
+    fi_entry_remove(&n->space, &entry);
+}
+
+/* Tells one peer of an end, and remembers that it owes an answer. */
+static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
+    (void)n;
+    uint64_t *more = realloc(p->unsettled, (p->unsettled_count + 1) * sizeof *more);
+    if (!more) {
+        return fi_fail(-ENOMEM, "no memory to meet the peers of '%s'", e->channel);
+    }
+    p->unsettled = more;
+    p->unsettled[p->unsettled_count++] = e->id;
+    e->asked++;
+    if (e->magic == FI_END_RECEIVER) {
+        e->ops->introduce(e, p);
+        return 0;
+    }
+    fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
+    f.kind = (uint16_t)e->kind;
+    f.contract = e->contract;
+    memcpy(f.text, e->channel, sizeof f.text);
+    return fi_peer_send(p, &f, NULL);
+}
+
+struct meeting {
+    fi_node_t *node;
+    fi_end_t *end;
+    uint64_t last; /* entries of one node tend to stand together */
+    int error;
+};
+
+static bool already_asked(const fi_peer_t *p, uint64_t end) {
+    for (size_t i = 0; i < p->unsettled_count; i++) {
+        if (p->unsettled[i] == end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int meet_entry(const fi_entry_t *entry, void *arg) {
+    struct meeting *m = arg;
+    fi_peer_t *p;
+
+    if (entry->node == m->node->id || entry->node == m->last || entry->kind != m->end->kind ||
+        entry->is_sender == (m->end->magic == FI_END_SENDER)) {
+        return 0;
+    }
+    m->last = entry->node;
+    int r = fi_node_dial(m->node, entry->node, &p);
+    if (r == 0 && !already_asked(p, m->end->id)) {
+        r = meet_peer(m->node, m->end, p);
+    }
+    if (r < 0 && r != -ECONNREFUSED && r != -EAGAIN) {
+        m->error = r; /* no descriptors, no memory: the open must say so */
+    }
+    return 0;
+}
+
+int fi_node_meet(fi_node_t *n, fi_end_t *e) {
+    struct meeting m = {.node = n, .end = e};
+
+    int r = meet_peer(n, e, n->self);
+    if (r == 0) {
+        r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
+    }
+    return r < 0 ? r : m.error;
+}
+
+static bool is_missing(const fi_node_t *n, const char *name) {
+    struct stat st;
+    return fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+void fi_node_republish(fi_node_t *n) {
+    char name[FI_NODE_NAME_MAX];
+    struct fi_list *at;
+    struct fi_list *after;
+
+    bool gone = fi_space_is_gone(&n->space);
+    if (gone && fi_space_reopen(&n->space) < 0) {
+        return; /* nothing to publish in: the next event or open tries again */
+    }
+    if (gone && n->watch >= 0) {
+        close(n->watch);
+        struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_WATCH};
+        if (fi_watch_open(&n->space, &n->watch) < 0) {
+            n->watch = -1;
+        } else {
+            (void)epoll_ctl(n->epoll, EPOLL_CTL_ADD, n->watch, &ev);
+        }
+    }
+    fi_space_node_name(n->id, name);
+    bool missing = is_missing(n, name);
+    if (missing) {
+        (void)fi_node_listen(n);
+    }
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        fi_entry_t entry;
+        char entry_name[FI_ENTRY_NAME_MAX];
+        end_entry(n, e, &entry);
+        fi_entry_name(&entry, entry_name);
+        if (e->published && (missing || is_missing(n, entry_name))) {
+            (void)fi_entry_write(&n->space, &entry, &e->contract);
+            fi_node_watch_entry(n, &entry);
+            (void)fi_node_meet(n, e); /* whoever came between the sweep and now did not see us */
+        }
+    }
+}

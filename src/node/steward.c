@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The steward: the node's background thread.
+ *
+ *   event                          what it does
+ *   a connection comes             admits it by its kernel credentials, says HELLO
+ *   a frame comes                  dispatches it (dispatch.c)
+ *   a pidfd is readable            the peer is dead: tells every end
+ *   a socket ends                  the peer has left: likewise
+ *   the bell rings                 mail between ends of this node; room for a sender; an ended thread; shutdown; stop
+ *   the watch has something        somebody swept the directory: publishes the node anew
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/clock.h"
+#include "platform/socket.h"
+
+#define EVENTS 32
+#define LAST_WORDS 8 /* turns of reading: more than a socket buffer holds */
+
+static void admit(fi_node_t *n, int fd) {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+    fi_peer_t *p;
+
+    /* The directory's and the socket's mode keep others out; the kernel's word on who it is decides. */
+    if (fi_socket_peer(fd, &pid, &uid, &gid) < 0 ||
+        !(uid == geteuid() || uid == 0 || (n->space.group && fi_socket_peer_in_group(fd, n->space.gid)))) {
+        close(fd);
+        return;
+    }
+    if (fi_node_add_peer(n, fd, 0, &p) == 0) {
+        p->pid = pid;
+        p->uid = uid;
+    }
+}
+
+static void accept_all(fi_node_t *n) {
+    int fd;
+
+    while (fi_socket_accept(n->listener, &fd) == 0) {
+        admit(n, fd);
+    }
+}
+
+static void deliver_local(fi_node_t *n) {
+    for (;;) {
+        pthread_mutex_lock(&n->mail_lock);
+        struct fi_list *first = fi_list_pop(&n->mail);
+        pthread_mutex_unlock(&n->mail_lock);
+        if (!first) {
+            return;
+        }
+        (void)fi_node_dispatch(n, fi_container(first, fi_mail_t, link));
+    }
+}
+
+static void bury_orphans(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (!fi_exchange32(&n->orphans, 0)) {
+        return;
+    }
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (fi_load_acquire32(&e->orphan)) {
+            fi_frame_t f = fi_frame(FI_ABANDON, 0, 0);
+            fi_mail_t *m = fi_mail_new(NULL, &f);
+            if (m) {
+                fi_end_deliver(e, m);
+                fi_node_unpublish(n, e);
+                e->published = false;
+            }
+        }
+    }
+}
+
+static void look_after_ends(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool shut = fi_node_is_shut(n);
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (e->ops->wants_room && e->ops->wants_room(e)) {
+            fi_frame_t f = fi_frame(FI_ROOM, 0, 0);
+            fi_mail_t *m = fi_mail_new(NULL, &f);
+            if (m) {
+                fi_end_deliver(e, m);
+            }
+        } else if (shut) {
+            e->ops->wake(e);
+        }
+    }
+    if (shut) {
+        pthread_cond_broadcast(&n->changed);
+    }
+}
+
+static void bell_rang(fi_node_t *n) {
+    fi_bell_drain(n->bell.rd);
+    deliver_local(n);
+    bury_orphans(n);
+    look_after_ends(n);
+}
+
+/* A dead peer may have said something before: memory that its last messages point into, for example. */
+static int read_last_words(fi_peer_t *p) {
+    for (int i = 0; i < LAST_WORDS; i++) {
+        int r = p->route->readable(p);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return -EPIPE;
+}
+
+static void peer_event(fi_node_t *n, uint64_t tag, uint32_t events) {
+    fi_peer_t *p = (fi_peer_t *)(uintptr_t)(tag & ~1ull); /* NOLINT: the tag is the pointer */
+    int r = 0;
+
+    if (p->state == FI_PEER_LOST) {
+        return;
+    }
+    if (tag & 1) {
+        r = read_last_words(p);
+    } else {
+        if (events & EPOLLOUT) {
+            r = p->route->writable(p);
+        }
+        if (r == 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+            r = p->route->readable(p);
+        }
+    }
+    if (r < 0) {
+        fi_node_lose_peer(n, p, r);
+    }
+}
+
+static void one_event(fi_node_t *n, const struct epoll_event *ev) {
+    switch (ev->data.u64) {
+    case FI_SOURCE_BELL:
+        bell_rang(n);
+        break;
+    case FI_SOURCE_LISTENER:
+        accept_all(n);
+        break;
+    case FI_SOURCE_WATCH:
+        if (fi_watch_drain(n->watch)) {
+            fi_node_republish(n);
+        }
+        break;
+    default:
+        peer_event(n, ev->data.u64, ev->events);
+    }
+}
+
+/* Drops connections that never introduced themselves; returns how long to wait for the next of them. */
+static int handshake_timeout(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t now = 0;
+    int64_t next = INT64_MAX;
+
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->state != FI_PEER_NEW) {
+            continue;
+        }
+        now = now ? now : fi_now_ns();
+        if (p->deadline <= now) {
+            fi_node_lose_peer(n, p, -ETIMEDOUT);
+        } else if (p->deadline < next) {
+            next = p->deadline;
+        }
+    }
+    return next == INT64_MAX ? -1 : (int)((next - now) / 1000000) + 1;
+}
+
+static void forget_lost(fi_node_t *n) {
+    struct fi_list *at;
+
+    while ((at = fi_list_pop(&n->lost)) != NULL) {
+        fi_peer_unref(fi_container(at, fi_peer_t, link));
+    }
+}
+
+void *fi_steward_main(void *arg) {
+    fi_node_t *n = arg;
+    struct epoll_event events[EVENTS];
+
+    for (;;) {
+        pthread_mutex_lock(&n->lock);
+        int timeout = handshake_timeout(n);
+        forget_lost(n);
+        pthread_mutex_unlock(&n->lock);
+        if (fi_load_acquire32(&n->stopping)) {
+            return NULL;
+        }
+        int count = epoll_wait(n->epoll, events, EVENTS, timeout);
+        pthread_mutex_lock(&n->lock);
+        for (int i = 0; i < count; i++) {
+            one_event(n, &events[i]);
+        }
+        pthread_mutex_unlock(&n->lock);
+    }
+}

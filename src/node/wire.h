@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wire.h - frames: what nodes say to each other when they meet, join, grow and part.  Never on the data path.
+ *
+ * Every frame has the same size and travels as one SOCK_SEQPACKET message, with at most two descriptors.
+ *
+ *   opener                                                peer
+ *     HELLO (pidfd, node bell)        ->   <-             HELLO            both at once, first on every connection
+ *     MEET_SENDER tx                  ->                                   "I have this sender; who receives?"
+ *                                     <-  MEET_RECEIVER rx (page, bell)    one for each receiver on the channel
+ *                                     <-  SETTLED tx, count
+ *   or
+ *     MEET_RECEIVER rx (page, bell)   ->                                   "I have this receiver; who sends?"
+ *                                     <-  OFFER tx rx (ring)               one for each sender on the channel
+ *                                     <-  SETTLED rx, count
+ *   then, sender -> receiver: OFFER (ring), receiver -> sender: ACCEPT (control area) or REFUSE, sender -> receiver: LIVE
+ *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area), END (sender), CLOSE (receiver), EXPEL
+ */
+#ifndef FI_WIRE_H
+#define FI_WIRE_H
+
+#include <stdint.h>
+
+#include "node/contract.h"
+
+#define FI_WIRE_MAGIC 0x31656972u /* "rie1" */
+
+enum fi_frame_type {
+    FI_HELLO = 1,
+    FI_MEET_SENDER,
+    FI_MEET_RECEIVER,
+    FI_SETTLED,
+    FI_OFFER,
+    FI_ACCEPT,
+    FI_REFUSE,
+    FI_LIVE,
+    FI_SEGMENT,
+    FI_UNSEGMENT,
+    FI_RING,
+    FI_RING_OK,
+    FI_END,
+    FI_CLOSE,
+    FI_EXPEL,
+    FI_LOOK,      /* what `ferry ls` asks */
+    FI_LOOK_NODE, /* and is told */
+    FI_LOOK_END,
+    FI_LOOK_DONE,
+    FI_FRAME_TYPES,
+    /* never on the wire: made by the node for its own ends */
+    FI_PEER_GONE = 100,
+    FI_ROOM,    /* a receiver may have made room */
+    FI_ABANDON, /* the owning thread has ended */
+};
+
+enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
+enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2 };
+enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
+
+typedef struct fi_frame {
+    uint32_t magic;
+    uint16_t type;
+    uint16_t kind; /* enum ferry_kind */
+    uint64_t tx;   /* number of the sending end within its node; 0: none */
+    uint64_t rx;   /* number of the receiving end within its node; 0: none */
+    uint64_t a, b; /* by type: see below */
+    uint32_t flags;
+    int32_t error; /* REFUSE: negative errno */
+    fi_contract_t contract;
+    char text[104]; /* HELLO: node name; MEET: channel; REFUSE, EXPEL: reason; zero-terminated */
+    uint64_t figures[12]; /* LOOK_* only */
+} fi_frame_t;
+
+/* a, b by type
+ *   HELLO          node id, process id          SETTLED    count of links to come
+ *   OFFER          start position, first serial RING       serial of the new ring
+ *   ACCEPT         -                            RING_OK    serial
+ *   SEGMENT        id                           UNSEGMENT  id
+ */
+
+_Static_assert(sizeof(fi_frame_t) <= 512, "a frame stays small");
+
+#endif

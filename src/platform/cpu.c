@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/cpu.c - see cpu.h.
+ */
+#include "platform/cpu.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+
+/* The kernel refuses (EINVAL) a mask smaller than its own, so ask with larger ones: up to 65536 cores. */
+static int count_allowed(void) {
+    for (int cores = 1024; cores <= 65536; cores *= 4) {
+        cpu_set_t *set = CPU_ALLOC((size_t)cores);
+        if (set == NULL)
+            return 0;
+        size_t bytes = CPU_ALLOC_SIZE((size_t)cores);
+        int failed = sched_getaffinity(0, bytes, set);
+        int count = failed ? 0 : CPU_COUNT_S(bytes, set);
+        CPU_FREE(set);
+        if (!failed || errno != EINVAL)
+            return count;
+    }
+    return 0;
+}
+
+int fi_cpu_count(void) {
+    static uint32_t known;
+    uint32_t count = fi_load_relaxed32(&known);
+    if (count != 0)
+        return (int)count;
+    int allowed = count_allowed();
+    if (allowed <= 0)
+        allowed = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (allowed <= 0)
+        allowed = 1;
+    fi_store_relaxed32(&known, (uint32_t)allowed);
+    return allowed;
+}

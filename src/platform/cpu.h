@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/cpu.h - the processor: hints for spinning, size of a cache line, number of cores.
+ */
+#ifndef FI_PLATFORM_CPU_H
+#define FI_PLATFORM_CPU_H
+
+/** Bytes that travel together between cores. Layouts are built on it; a peer with another value is refused. */
+#define FI_CACHE_LINE 64
+
+/** Tells the core that this is a spin: it yields to its sibling thread and saves power. */
+static inline void fi_cpu_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield" ::: "memory");
+#else
+    __asm__ __volatile__("" ::: "memory");
+#endif
+}
+
+/** Starts to bring the line at `p` into the cache, to read it. Never faults. */
+static inline void fi_prefetch(const void *p) {
+    __builtin_prefetch(p, 0, 3);
+}
+
+/**
+ * Number of cores this process may run on, at least 1. Asked of the kernel once per process; a mask that is changed
+ * later is not noticed, which costs speed, never correctness.
+ */
+int fi_cpu_count(void);
+
+#endif

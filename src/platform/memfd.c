@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/memfd.c - see memfd.h, memfd_create(2), and fcntl(2) on seals.
+ */
+#include "platform/memfd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/error.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
+#define HUGE_PAGE (UINT64_C(2) << 20)
+#define LARGE (UINT64_C(64) << 20)
+
+size_t fi_page_size(void) {
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Newer kernels may insist on a file that cannot be executed (vm.memfd_noexec=2); older ones do not know the flag. */
+static int create_file(const char *label) {
+    int fd = (int)syscall(SYS_memfd_create, label, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = (int)syscall(SYS_memfd_create, label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd;
+}
+
+/* Touching every page is what MADV_POPULATE_WRITE does in one call; kernels without it get it page by page. */
+static int touch_pages(int fd, char *map, size_t bytes) {
+    if (fallocate(fd, 0, 0, (off_t)bytes) != 0)
+        return errno;
+    for (size_t at = 0; at < bytes; at += fi_page_size())
+        ((volatile char *)map)[at] = 0;
+    return 0;
+}
+
+/* Makes every page present and mapped, so that the file has no holes. Returns 0 or a positive errno value. */
+static int populate(int fd, char *map, size_t bytes) {
+    if (bytes >= HUGE_PAGE)
+        (void)madvise(map, bytes, MADV_HUGEPAGE); /* a wish: smaller pages do as well */
+    int rc;
+    do
+        rc = madvise(map, bytes, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+    while (rc == EINTR || rc == EAGAIN);
+    if (rc == EINVAL)
+        return touch_pages(fd, map, bytes);
+    return rc == 0 ? 0 : ENOMEM; /* EFAULT is how this call says that a page could not be had */
+}
+
+/* Sizes, maps, fills and seals `fd`. Returns 0 or a negative errno value; on failure nothing is mapped. */
+static int furnish(int fd, size_t bytes, void **map) {
+    /* The default mode is 0777: through /proc, any user who sees the descriptor could open it anew for writing. */
+    if (fchmod(fd, 0600) != 0)
+        return fi_fail_errno(errno, "cannot restrict the mode of a memory file");
+    if (ftruncate(fd, (off_t)bytes) != 0)
+        return fi_fail_errno(ENOMEM, "cannot make a memory file of %zu bytes", bytes);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return fi_fail_errno(ENOMEM, "cannot map a memory file of %zu bytes", bytes);
+    (void)madvise(at, bytes, MADV_DONTFORK);
+    int rc = populate(fd, at, bytes);
+    if (rc == ENOSPC)
+        rc = ENOMEM;
+    if (rc != 0)
+        rc = fi_fail_errno(rc,
+                           "cannot allocate the %zu bytes of a memory file; free memory, raise the limit of this "
+                           "control group, or ask for a smaller quota",
+                           bytes);
+    else if (fcntl(fd, F_ADD_SEALS, SEALS) != 0)
+        rc = fi_fail(-ENOSYS, "this kernel cannot seal a memory file against later writers; Ferry needs Linux 5.14");
+    if (rc == 0)
+        *map = at;
+    else
+        munmap(at, bytes);
+    return rc;
+}
+
+/* Kilobytes behind `key` in /proc/meminfo's text; 0 when it is not there. */
+static uint64_t kilobytes(const char *text, const char *key) {
+    const char *line = strstr(text, key);
+    return line == NULL ? 0 : strtoull(line + strlen(key), NULL, 10);
+}
+
+/*
+ * Memory files have no limit of their own: the kernel grants any size, and kills somebody when the pages run out.  So a
+ * large request is compared with what is available first; small ones would only pay for the look.
+ */
+static bool is_available(size_t bytes) {
+    char text[4096];
+    if (bytes < LARGE)
+        return true;
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n < 0 ? 0 : n] = '\0';
+    uint64_t free_kb = kilobytes(text, "\nMemAvailable:");
+    return free_kb == 0 || bytes / 1024 < free_kb + kilobytes(text, "\nSwapFree:");
+}
+
+int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
+    fi_assert(bytes != 0 && bytes % fi_page_size() == 0);
+    if (bytes > PTRDIFF_MAX || !is_available(bytes))
+        return fi_fail(-ENOMEM,
+                       "a memory file of %zu bytes is more than this machine has free; ask for a smaller quota", bytes);
+    int file = create_file(label);
+    if (file < 0 && (errno == ENOSYS || errno == EPERM || errno == EACCES))
+        return fi_fail(-ENOSYS, "the kernel, or a filter on this process, refuses memfd_create; Ferry cannot work "
+                                "without it");
+    if (file < 0)
+        return fi_fail_errno(errno, "cannot make a memory file (see ulimit -n)");
+    void *at = NULL;
+    int rc = furnish(file, bytes, &at);
+    if (rc != 0) {
+        close(file);
+        return rc;
+    }
+    *fd = file;
+    *map = at;
+    return 0;
+}
+
+/* What we require of memory that somebody else writes. Returns 0 or -EPROTO. */
+static int check_peer(int fd, const struct stat *st, size_t min_bytes, size_t max_bytes) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS)
+        return fi_fail(-EPROTO, "a peer offered memory that is not sealed against changes of size and new writers");
+    if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes || (uint64_t)st->st_size > max_bytes)
+        return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu to %zu are allowed",
+                       (long long)st->st_size, min_bytes, max_bytes);
+    if ((uint64_t)st->st_blocks < ((uint64_t)st->st_size + 511) / 512)
+        return fi_fail(-EPROTO, "a peer offered memory with holes, which we would be charged for when we read it");
+    return 0;
+}
+
+int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode) {
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return fi_fail_errno(EPROTO, "a peer offered memory that cannot be looked at");
+    int rc = check_peer(fd, &st, min_bytes, max_bytes);
+    if (rc != 0)
+        return rc;
+    size_t size = (size_t)st.st_size;
+    int flags = MAP_SHARED | (size <= LARGE ? MAP_POPULATE : 0);
+    void *at = mmap(NULL, size, PROT_READ, flags, fd, 0);
+    if (at == MAP_FAILED && (errno == EACCES || errno == EBADF))
+        return fi_fail_errno(EPROTO, "a peer offered memory that we may not read");
+    if (at == MAP_FAILED)
+        return fi_fail_errno(ENOMEM, "cannot map the %zu bytes of a peer's memory", size);
+    *map = at;
+    *bytes = size;
+    *inode = (uint64_t)st.st_ino;
+    return 0;
+}
+
+void fi_memfd_unmap(const void *map, size_t bytes) {
+    union {
+        const void *from;
+        void *to;
+    } drop_const = {.from = map};
+    if (map != NULL)
+        (void)munmap(drop_const.to, bytes);
+}
+
+uint64_t fi_memfd_inode(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/process.c - see process.h, and pidfd_open(2).
+ */
+#include "platform/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+int fi_pidfd_self(int *fd) {
+    long pidfd = syscall(SYS_pidfd_open, getpid(), 0U);
+    if (pidfd < 0)
+        return fi_fail_errno(errno,
+                             "cannot open a pidfd of this process (Ferry needs Linux 5.14 or newer and descriptors)");
+    *fd = (int)pidfd;
+    return 0;
+}
+
+/* Only pidfds show a line "Pid:" there, and the kernel translates the number into this process's PID namespace. */
+static int pid_of(int fd, long *pid) {
+    char path[48], text[1024];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    int info = open(path, O_RDONLY | O_CLOEXEC);
+    if (info < 0 && errno == ENOENT)
+        return fi_fail(-ENOSYS, "cannot look at a received descriptor in %s; mount /proc", path);
+    if (info < 0)
+        return fi_fail_errno(errno, "cannot look at a received descriptor in %s", path);
+    ssize_t n = read(info, text, sizeof text - 1);
+    close(info);
+    text[n < 0 ? 0 : n] = '\0';
+    const char *line = strstr(text, "\nPid:");
+    if (line == NULL)
+        return fi_fail(-EPROTO, "a peer sent a descriptor that is not a pidfd where its pidfd should be");
+    *pid = strtol(line + 5, NULL, 10);
+    return 0;
+}
+
+/* The kernel shows 0 for a process that is not visible from this PID namespace, and -1 for one that has ended. */
+int fi_pidfd_check(int fd, pid_t expected_pid) {
+    long pid = 0;
+    int rc = pid_of(fd, &pid);
+    if (rc < 0)
+        return rc;
+    if (pid > 0 && expected_pid > 0 && pid != expected_pid)
+        return fi_fail(-EPROTO, "a peer with process id %ld sent the pidfd of process %ld as its own",
+                       (long)expected_pid, pid);
+    return 0;
+}
+
+bool fi_pidfd_dead(int fd) {
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    return poll(&item, 1, 0) == 1 && (item.revents & (POLLIN | POLLHUP)) != 0;
+}
+
+uint64_t fi_random64(void) {
+    uint64_t bits = 0;
+    while (bits == 0) {
+        uint64_t fresh;
+        if (getrandom(&fresh, sizeof fresh, 0) == (ssize_t)sizeof fresh)
+            bits = fresh;
+    }
+    return bits;
+}
+
+const char *fi_program_name(void) {
+    const char *name = program_invocation_short_name;
+    return name == NULL || name[0] == '\0' ? "unknown" : name;
+}

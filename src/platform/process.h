@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/process.h - who we are, and whether somebody else still lives.
+ *
+ * A pidfd names one process for good, also across PID namespaces: unlike a process id it is never reused, and unlike a
+ * socket it is not kept open by a forked child.  No call here blocks.
+ */
+#ifndef FI_PLATFORM_PROCESS_H
+#define FI_PLATFORM_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** A pidfd of this process, the caller's to close. Errors: -EMFILE, -ENFILE; -ENOMEM; -ENOSYS. */
+int fi_pidfd_self(int *fd);
+
+/**
+ * Is a received descriptor a pidfd, and of process `expected_pid` (as the socket told; 0: not visible from here)?
+ * A process that has ended meanwhile is accepted: fi_pidfd_dead tells. 0; -EPROTO no; -ENOSYS /proc is not mounted;
+ * -EMFILE, -ENFILE.
+ */
+int fi_pidfd_check(int fd, pid_t expected_pid);
+
+/** Has the process ended? A zombie has. */
+bool fi_pidfd_dead(int fd);
+
+/** 64 unpredictable bits from the kernel, never 0. */
+uint64_t fi_random64(void);
+
+/** Name of the running program without its directory; static storage. */
+const char *fi_program_name(void);
+
+#endif

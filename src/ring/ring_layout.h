@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ring_layout.h - the bytes of a ring and of its reader's control area, as two processes see them.
+ *
+ * A ring is a log of 64-byte lines written by one sender.  Positions count lines and never wrap; line `pos % lines` of
+ * the data holds position `pos`, and `pos / lines` is its lap.  The first position is `lines` (lap 1), so that a
+ * zeroed release map means "nothing released".
+ *
+ *   ring (the sender's memory, read-only for everybody else)
+ *   +--------+--------+--------+--------+-- ... --+
+ *   | ident  | shared | line 0 | line 1 |         |     2 + lines lines
+ *   +--------+--------+--------+--------+-- ... --+
+ *
+ *   record: the header stands in the first 16 bytes of its first line
+ *    0     4    5     6       8        16                       (16|32)                      or 64
+ *   +-----+----+-----+-------+--------+------------------------+----------- ... ---+  +---- ... ----+
+ *   | len |kind|flags|attempt|  seq   | tag, time if FI_REC_EXT| payload           |  | payload ... |
+ *   +-----+----+-----+-------+--------+------------------------+----------- ... ---+  +---- ... ----+
+ *   The payload follows the header, or begins on the next line (FI_REC_NEXT_LINE) where that costs no line more.
+ *
+ *   control (the receiver's memory, read-only for the sender)
+ *   +--------+--------+--------+------------------+------------------------------+
+ *   | ident  | cursor | taken  | held[64]         | released[lines], 4 bytes each |
+ *   +--------+--------+--------+------------------+------------------------------+
+ *
+ * Ordering edges (release -> acquire)
+ *   R1 the writer publishes a record by storing the first word of its header  -> A1 the reader loads that word
+ *   R2 the reader publishes its cursor after its last look at what it frees   -> A2 the writer loads the cursor
+ *   R3 a releaser stores released[i] after its last look at the payload       -> A3 the writer loads released[i]
+ *   R4 an overtaking writer raises `reserve` before it overwrites (fence)     -> A4 the reader loads it after copying
+ *   R5 an overtaken reader stores held[k], full fence, looks at `reserve`     -> A5 the writer raises `reserve`, full
+ *      fence, looks at held[]: at least one of the two sees the other (Dekker; M. Michael's hazard pointers, 2004)
+ */
+#ifndef FI_RING_LAYOUT_H
+#define FI_RING_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FI_LINE 64u
+#define FI_RING_MAGIC 0x676e69725f796566ull /* "fey_ring" */
+#define FI_CTL_MAGIC 0x6c74635f5f796566ull  /* "fey__ctl" */
+#define FI_LAYOUT_VERSION 1u
+#define FI_HELD_SLOTS 64u
+
+/* Fixes what both sides must have in common: line size, header size, slots. */
+#define FI_LAYOUT_FINGERPRINT (FI_LINE | 16u << 8 | FI_HELD_SLOTS << 16)
+
+enum fi_record_kind {
+    FI_REC_NONE = 0,    /* nothing published here yet */
+    FI_REC_INLINE = 1,  /* the payload is the message */
+    FI_REC_POINTER = 2, /* the payload is a struct fi_pointer */
+    FI_REC_PAD = 3,     /* skip to the first line of the next lap */
+    FI_REC_SWITCH = 4   /* the sender goes on in its next ring */
+};
+
+enum fi_record_flags { FI_REC_NEXT_LINE = 1, FI_REC_EXT = 2 };
+
+struct fi_ident {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t fingerprint;
+    uint32_t lines;
+    uint32_t reserved[11];
+};
+
+struct fi_ring_shared {
+    uint64_t want;    /* number of the sender's sleep that the next release shall end; 0: it does not sleep */
+    uint64_t reserve; /* with readers that may be overtaken: positions below reserve - lines may be overwritten */
+    uint64_t oldest;  /* likewise: a record boundary at or above reserve - lines */
+    uint64_t reserved[5];
+};
+
+struct fi_ring_head {
+    struct fi_ident ident;
+    struct fi_ring_shared shared;
+};
+
+struct fi_record {
+    uint64_t word; /* len | kind << 32 | flags << 40 | attempt << 48; stored last, 0 while unpublished */
+    uint64_t seq;
+};
+
+struct fi_record_ext {
+    uint64_t tag;
+    uint64_t time_ns;
+};
+
+struct fi_pointer {
+    uint64_t offset; /* in the segment */
+    uint64_t size;
+    uint32_t segment;
+    uint32_t reserved;
+};
+
+struct fi_ctl_head {
+    struct fi_ident ident;
+    uint64_t cursor; /* everything below is released */
+    uint64_t cursor_pad[7];
+    uint64_t taken; /* everything below was given to the program */
+    uint64_t taken_pad[7];
+    uint64_t held[FI_HELD_SLOTS]; /* positions an overtaken reader still holds by pointer; 0: free */
+};
+
+_Static_assert(sizeof(struct fi_ident) == 64, "ident fills a line");
+_Static_assert(offsetof(struct fi_ident, lines) == 16, "layout");
+_Static_assert(sizeof(struct fi_ring_shared) == 64, "shared fills a line");
+_Static_assert(sizeof(struct fi_ring_head) == 2 * FI_LINE, "two lines before the data");
+_Static_assert(sizeof(struct fi_record) == 16, "header");
+_Static_assert(sizeof(struct fi_record_ext) == 16, "extension");
+_Static_assert(sizeof(struct fi_pointer) == 24, "pointer");
+_Static_assert(offsetof(struct fi_ctl_head, cursor) == 64, "cursor on a line of its own");
+_Static_assert(offsetof(struct fi_ctl_head, taken) == 128, "taken on a line of its own");
+_Static_assert(offsetof(struct fi_ctl_head, held) == 192, "layout");
+_Static_assert(sizeof(struct fi_ctl_head) == 192 + 8 * FI_HELD_SLOTS, "layout");
+_Static_assert(__atomic_always_lock_free(8, 0), "64-bit words must be lock-free between processes");
+
+static inline size_t fi_ring_bytes(uint32_t lines) {
+    return sizeof(struct fi_ring_head) + (size_t)lines * FI_LINE;
+}
+
+static inline size_t fi_ctl_bytes(uint32_t lines) {
+    return sizeof(struct fi_ctl_head) + (size_t)lines * sizeof(uint32_t);
+}
+
+static inline uint64_t fi_record_word(uint32_t len, unsigned kind, unsigned flags, uint16_t attempt) {
+    return (uint64_t)len | (uint64_t)kind << 32 | (uint64_t)flags << 40 | (uint64_t)attempt << 48;
+}
+
+static inline uint32_t fi_word_len(uint64_t word) {
+    return (uint32_t)word;
+}
+static inline unsigned fi_word_kind(uint64_t word) {
+    return (unsigned)(word >> 32 & 0xff);
+}
+static inline unsigned fi_word_flags(uint64_t word) {
+    return (unsigned)(word >> 40 & 0xff);
+}
+static inline uint16_t fi_word_attempt(uint64_t word) {
+    return (uint16_t)(word >> 48);
+}
+
+/* Where the payload begins, in bytes from the header. */
+static inline uint32_t fi_payload_offset(unsigned flags) {
+    if (flags & FI_REC_NEXT_LINE) {
+        return FI_LINE;
+    }
+    return flags & FI_REC_EXT ? 32u : 16u;
+}
+
+/* Lines that a record of `len` payload bytes takes; 64 bits, so that a lying length cannot overflow. */
+static inline uint64_t fi_record_lines(uint64_t len, unsigned flags) {
+    return (fi_payload_offset(flags) + len + FI_LINE - 1) / FI_LINE;
+}
+
+/* The payload goes to a line of its own where that costs no line more: readers then walk whole lines. */
+static inline unsigned fi_record_place(uint64_t len, bool ext) {
+    unsigned flags = ext ? FI_REC_EXT : 0;
+    return fi_record_lines(len, flags) < fi_record_lines(len, flags | FI_REC_NEXT_LINE) ? flags
+                                                                                       : flags | FI_REC_NEXT_LINE;
+}
+
+#endif

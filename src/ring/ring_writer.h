@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ring_writer.h - the sender's side of a ring.
+ *
+ * Single thread at a time.  Given its bytes; never blocks, never allocates, never reads what a peer wrote: how far it
+ * may write is told by `limit`, which its owner derives from the readers' cursors.
+ *
+ * States of a line: free -> (being written, header word 0) -> published -> free again once every reader's cursor has
+ * passed.  A line that held payload may become a header in the next lap; therefore the writer clears the header that
+ * follows a record before it publishes the record, and never fills the ring to the last line.
+ */
+#ifndef FI_RING_WRITER_H
+#define FI_RING_WRITER_H
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "ring/ring_layout.h"
+
+typedef struct fi_ringw {
+    struct fi_ring_head *head;
+    unsigned char *data; /* line 0 */
+    uint32_t lines;
+    uint32_t idx;   /* pos % lines */
+    uint64_t pos;   /* next record */
+    uint64_t limit; /* no line at or above this position may be touched */
+} fi_ringw_t;
+
+/* Initialises `bytes` = fi_ring_bytes(lines) zeroed bytes as an empty ring. */
+void fi_ringw_init(fi_ringw_t *w, void *bytes, uint32_t lines);
+
+static inline struct fi_record *fi_ringw_at(const fi_ringw_t *w, uint32_t idx) {
+    return (struct fi_record *)(void *)(w->data + (size_t)idx * FI_LINE);
+}
+
+/* Lines from `pos` that a record needs, with the padding before it and the cleared header after it. */
+static inline uint64_t fi_ringw_need(const fi_ringw_t *w, uint64_t record_lines) {
+    uint64_t left = w->lines - w->idx;
+    return (record_lines > left ? left : 0) + record_lines + 1;
+}
+
+static inline bool fi_ringw_fits(const fi_ringw_t *w, uint64_t record_lines) {
+    return w->pos + fi_ringw_need(w, record_lines) <= w->limit;
+}
+
+static inline uint32_t fi_ringw_step(const fi_ringw_t *w, uint32_t idx, uint32_t lines) {
+    uint32_t next = idx + lines;
+    return next >= w->lines ? next - w->lines : next;
+}
+
+/* Writes the header of a record whose payload is in place, and moves on. The caller has checked fi_ringw_fits. */
+static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) {
+    uint32_t lines = (uint32_t)fi_record_lines(fi_word_len(word), fi_word_flags(word));
+    struct fi_record *r = fi_ringw_at(w, w->idx);
+    uint32_t next = fi_ringw_step(w, w->idx, lines);
+
+    fi_store_relaxed64(&fi_ringw_at(w, next)->word, 0);
+    fi_store_relaxed64(&r->seq, seq);
+    fi_store_release64(&r->word, word); /* R1 */
+    w->pos += lines;
+    w->idx = next;
+}
+
+/* Skips to line 0 of the next lap. */
+void fi_ringw_pad(fi_ringw_t *w);
+
+/* Where the next record's header goes; pads first when `record_lines` would not fit before the end of the lap. */
+static inline struct fi_record *fi_ringw_begin(fi_ringw_t *w, uint64_t record_lines) {
+    fi_assert(fi_ringw_fits(w, record_lines));
+    if (fi_unlikely(record_lines > w->lines - w->idx)) {
+        fi_ringw_pad(w);
+    }
+    return fi_ringw_at(w, w->idx);
+}
+
+/* Header word of the record at `pos`, which must not have been overwritten; steps `*pos` to the next one. */
+uint64_t fi_ringw_walk(const fi_ringw_t *w, uint64_t *pos);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The route between processes of one machine: frames and descriptors over a UNIX socket, data through sealed memfds.
+ *
+ * Everything that arrives is a peer's word: sizes, types, counts of descriptors and the memory itself are checked here,
+ * before any end sees it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "node/node.h"
+#include "platform/memfd.h"
+#include "platform/socket.h"
+#include "route/route.h"
+
+#define MAX_RING_BYTES (64u << 20)
+#define FRAMES_PER_TURN 64 /* then others have their turn */
+
+/* What each frame must carry. */
+struct burden {
+    bool memory;
+    unsigned fds;
+};
+
+static struct burden burden_of(unsigned type) {
+    switch (type) {
+    case FI_HELLO:
+        return (struct burden){false, 2};
+    case FI_MEET_RECEIVER:
+        return (struct burden){true, 1};
+    case FI_OFFER:
+    case FI_ACCEPT:
+    case FI_SEGMENT:
+    case FI_RING:
+    case FI_RING_OK:
+        return (struct burden){true, 0};
+    default:
+        return (struct burden){false, 0};
+    }
+}
+
+static unsigned cargo_fds(const fi_cargo_t *cargo, int fds[3]) {
+    unsigned count = 0;
+
+    if (cargo->memory) {
+        fds[count++] = cargo->memory->fd;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (cargo->fds[i] >= 0) {
+            fds[count++] = cargo->fds[i];
+        }
+    }
+    return count;
+}
+
+static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
+    fi_mail_t *m = fi_mail_new(NULL, f);
+    if (!m) {
+        return fi_fail(-ENOMEM, "no memory for a frame to a peer");
+    }
+    m->memory = cargo->memory ? fi_shared_ref(cargo->memory) : NULL;
+    for (int i = 0; i < 2; i++) {
+        m->fds[i] = cargo->fds[i] < 0 ? -1 : fcntl(cargo->fds[i], F_DUPFD_CLOEXEC, 0);
+    }
+    if (fi_list_empty(&p->queue)) {
+        fi_node_poll_peer(p->node, p, true);
+    }
+    fi_list_add_tail(&p->queue, &m->link);
+    return 0;
+}
+
+static bool must_wait(int r) {
+    /* Too many descriptors in flight is a matter of the readers' pace, like a full socket. */
+    return r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS;
+}
+
+static int shm_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
+    int fds[3];
+    unsigned count = cargo_fds(cargo, fds);
+    int r = -EAGAIN;
+
+    if (fi_load_acquire32(&p->state) == FI_PEER_LOST) {
+        return -EPIPE;
+    }
+    pthread_mutex_lock(&p->lock);
+    if (fi_list_empty(&p->queue)) {
+        r = fi_socket_send(p->fd, f, sizeof *f, fds, count);
+    }
+    if (must_wait(r)) {
+        r = enqueue(p, f, cargo);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+static int shm_writable(fi_peer_t *p) {
+    int r = 0;
+
+    pthread_mutex_lock(&p->lock);
+    while (r == 0 && !fi_list_empty(&p->queue)) {
+        fi_mail_t *m = fi_container(p->queue.next, fi_mail_t, link);
+        fi_cargo_t cargo = {m->memory, {m->fds[0], m->fds[1]}};
+        int fds[3];
+        unsigned count = cargo_fds(&cargo, fds);
+        r = fi_socket_send(p->fd, &m->frame, sizeof m->frame, fds, count);
+        if (r == 0) {
+            fi_list_remove(&m->link);
+            fi_mail_free(m);
+        }
+    }
+    if (fi_list_empty(&p->queue)) {
+        fi_node_poll_peer(p->node, p, false);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return must_wait(r) ? 0 : r;
+}
+
+static bool is_text(const char *text, size_t cap) {
+    return memchr(text, 0, cap) != NULL;
+}
+
+static bool frame_is_sound(const fi_frame_t *f, size_t len) {
+    return len == sizeof *f && f->magic == FI_WIRE_MAGIC && f->type > 0 && f->type < FI_FRAME_TYPES &&
+           is_text(f->text, sizeof f->text) && is_text(f->contract.type_name, sizeof f->contract.type_name);
+}
+
+static size_t memory_limit(const fi_peer_t *p, const fi_frame_t *f) {
+    uint64_t mapped = fi_load_relaxed64(&p->mapped);
+
+    if (f->type == FI_SEGMENT) {
+        return mapped < p->node->max_memory ? p->node->max_memory - mapped : 0;
+    }
+    return f->type == FI_MEET_RECEIVER ? fi_page_size() : MAX_RING_BYTES;
+}
+
+/* Takes all descriptors over, in any case. */
+static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
+    struct burden want = burden_of(f->type);
+    unsigned at = 0;
+    int r = -EPROTO;
+    fi_mail_t *m = NULL;
+
+    if (count == want.fds + want.memory) {
+        r = 0;
+        m = fi_mail_new(p, f);
+        if (!m) {
+            r = -ENOMEM;
+        }
+    }
+    if (r == 0 && want.memory) {
+        r = fi_shared_accept(fds[at++], 1, memory_limit(p, f), &m->memory);
+    }
+    for (unsigned i = 0; r == 0 && i < want.fds; i++) {
+        m->fds[i] = fds[at++];
+    }
+    while (at < count) {
+        close(fds[at++]);
+    }
+    if (r < 0) {
+        fi_mail_free(m);
+        return r;
+    }
+    return fi_node_dispatch(p->node, m);
+}
+
+static int shm_readable(fi_peer_t *p) {
+    fi_frame_t f;
+    int fds[FI_SOCKET_MAX_FDS];
+    unsigned count;
+    size_t len;
+
+    for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        int r = fi_socket_recv(p->fd, &f, sizeof f, &len, fds, FI_SOCKET_MAX_FDS, &count);
+        if (r == -EAGAIN || r == -EINTR) {
+            return 0;
+        }
+        if (r <= 0) {
+            return r == 0 ? -EPIPE : r;
+        }
+        if (!frame_is_sound(&f, len)) {
+            while (count > 0) {
+                close(fds[--count]);
+            }
+            return -EPROTO;
+        }
+        r = unpack(p, &f, fds, count);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+const fi_route_t fi_route_shm = {
+    .name = "shm",
+    .send = shm_send,
+    .readable = shm_readable,
+    .writable = shm_writable,
+};

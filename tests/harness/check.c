@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * check.c - checks, patterns and bounded waits.
+ */
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Ends this process: a failed check may stand in any thread and any child, from which cmocka could not return. */
+static void give_up(const char *file, int line, const char *sentence) {
+    const char *name = strrchr(file, '/');
+    fprintf(stderr, "# %s:%d: %s (pid %d)\n", name ? name + 1 : file, line, sentence, (int)getpid());
+    fflush(stderr);
+    _exit(1);
+}
+
+void check_at(bool condition, const char *text, const char *file, int line) {
+    char sentence[1024];
+    if (condition)
+        return;
+    snprintf(sentence, sizeof sentence, "this does not hold: %s [%s]", text, ferry_last_error());
+    give_up(file, line, sentence);
+}
+
+static const char *errno_name(int64_t value) {
+    return value < 0 && value > -4096 ? strerrorname_np((int)-value) : NULL;
+}
+
+static void show(char *out, size_t size, int64_t value) {
+    const char *name = errno_name(value);
+    if (name)
+        snprintf(out, size, "-%s", name);
+    else
+        snprintf(out, size, "%lld", (long long)value);
+}
+
+void check_is_at(int64_t got, int64_t want, const char *got_text, const char *want_text, const char *file, int line) {
+    char sentence[1024], got_shown[32], want_shown[32];
+    if (got == want)
+        return;
+    show(got_shown, sizeof got_shown, got);
+    show(want_shown, sizeof want_shown, want);
+    snprintf(sentence, sizeof sentence, "%s is %s, not %s (%s) [%s]", got_text, got_shown, want_shown, want_text,
+             ferry_last_error());
+    give_up(file, line, sentence);
+}
+
+void check_error_at(int64_t got, int want, const char *got_text, const char *want_text, const char *words,
+                    const char *file, int line) {
+    char said[1024], list[256], sentence[2048];
+    snprintf(said, sizeof said, "%s", ferry_last_error());
+    check_is_at(got, want, got_text, want_text, file, line);
+    if (said[0] == '\0') {
+        snprintf(sentence, sizeof sentence, "%s answered %s without a sentence", got_text, want_text);
+        give_up(file, line, sentence);
+    }
+    snprintf(list, sizeof list, "%s", words);
+    for (char *rest = NULL, *word = strtok_r(list, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        if (strcasestr(said, word))
+            continue;
+        snprintf(sentence, sizeof sentence, "the sentence for %s does not say \"%s\": %s", got_text, word, said);
+        give_up(file, line, sentence);
+    }
+}
+
+static int64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
+}
+
+void nap(int64_t nanoseconds) {
+    struct timespec t = {nanoseconds / SECOND, nanoseconds % SECOND};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR) {
+    }
+}
+
+void await_that(bool (*condition)(void *arg), void *arg, const char *sentence) {
+    int64_t end = now() + PATIENCE;
+    while (!condition(arg)) {
+        if (now() > end)
+            give_up(__FILE__, __LINE__, sentence);
+        nap(MILLISECOND / 4);
+    }
+}
+
+void await(const atomic_uint *flag, unsigned value) {
+    int64_t end = now() + PATIENCE;
+    while (atomic_load(flag) < value) {
+        char sentence[128];
+        snprintf(sentence, sizeof sentence, "waited for a flag to become %u; it is %u", value, atomic_load(flag));
+        if (now() > end)
+            give_up(__FILE__, __LINE__, sentence);
+        nap(MILLISECOND / 4);
+    }
+}
+
+void *share(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    check(memory != MAP_FAILED);
+    return memory;
+}
+
+static uint64_t mix(uint64_t x) {
+    x ^= x >> 33;
+    x *= 0xff51afd7ed558ccdu;
+    x ^= x >> 29;
+    return x;
+}
+
+void fill(void *data, size_t len, uint64_t seed) {
+    unsigned char *p = data;
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t word = mix(seed * 0x9e3779b97f4a7c15u + i);
+        memcpy(p + i, &word, len - i < 8 ? len - i : 8);
+    }
+}
+
+bool filled(const void *data, size_t len, uint64_t seed) {
+    const unsigned char *p = data;
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t word = mix(seed * 0x9e3779b97f4a7c15u + i);
+        if (memcmp(p + i, &word, len - i < 8 ? len - i : 8) != 0)
+            return false;
+    }
+    return true;
+}

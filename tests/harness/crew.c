@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * crew.c - child processes, and members that are threads of one node or processes with a node each.
+ */
+#include "harness.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+pid_t child_start(void (*run)(void *arg), void *arg) {
+    pid_t parent = getpid();
+    fflush(NULL);
+    pid_t pid = fork();
+    check(pid >= 0);
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    run(arg);
+    exit(0);
+}
+
+int child_wait(pid_t pid) {
+    int status = 0;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    check(fd >= 0);
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    int ready;
+    do
+        ready = poll(&item, 1, 3 * (int)(PATIENCE / MILLISECOND));
+    while (ready < 0 && errno == EINTR);
+    close(fd);
+    if (ready != 1) {
+        fprintf(stderr, "# child %d did not end\n", (int)pid);
+        kill(pid, SIGKILL);
+    }
+    check(waitpid(pid, &status, 0) == pid);
+    check(ready == 1);
+    return status;
+}
+
+void child_join(pid_t pid) {
+    int status = child_wait(pid);
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "# child %d was ended by signal %d\n", (int)pid, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        fprintf(stderr, "# child %d ended with status %d\n", (int)pid, WEXITSTATUS(status));
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+void child_kill(pid_t pid) {
+    check(kill(pid, SIGKILL) == 0);
+    int status = child_wait(pid);
+    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+typedef struct member {
+    void (*run)(ferry_t *node, void *arg);
+    void *arg;
+    ferry_t *node; /* threads: the crew's */
+    pthread_t thread;
+    pid_t pid;
+    bool running;
+} member_t;
+
+struct crew {
+    where_t where;
+    ferry_t *node;
+    unsigned count;
+    member_t members[CREW_MAX];
+};
+
+crew_t *crew_begin(where_t where) {
+    crew_t *crew = calloc(1, sizeof *crew);
+    check(crew != NULL);
+    crew->where = where;
+    return crew;
+}
+
+ferry_t *crew_node(crew_t *crew) {
+    if (!crew->node)
+        crew->node = open_node("test");
+    return crew->node;
+}
+
+static void *run_thread(void *arg) {
+    member_t *member = arg;
+    member->run(member->node, member->arg);
+    return NULL;
+}
+
+static void run_process(void *arg) {
+    member_t *member = arg;
+    ferry_t *node = open_node("test");
+    member->run(node, member->arg);
+    close_node(node);
+}
+
+unsigned crew_add(crew_t *crew, void (*run)(ferry_t *node, void *arg), void *arg) {
+    check(crew->count < CREW_MAX);
+    member_t *member = &crew->members[crew->count];
+    *member = (member_t){.run = run, .arg = arg, .running = true};
+    if (crew->where == IN_THREADS) {
+        member->node = crew_node(crew);
+        check(pthread_create(&member->thread, NULL, run_thread, member) == 0);
+    } else {
+        check(crew->node == NULL); /* fork first, then open */
+        member->pid = child_start(run_process, member);
+    }
+    return crew->count++;
+}
+
+static void join_thread(pthread_t thread) {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 3 * (time_t)(PATIENCE / SECOND);
+    check_is(pthread_timedjoin_np(thread, NULL, &end), 0);
+}
+
+void crew_join(crew_t *crew, unsigned member) {
+    member_t *m = &crew->members[member];
+    check(member < crew->count && m->running);
+    m->running = false;
+    if (crew->where == IN_THREADS)
+        join_thread(m->thread);
+    else
+        child_join(m->pid);
+}
+
+void crew_end(crew_t *crew) {
+    for (unsigned i = 0; i < crew->count; i++)
+        if (crew->members[i].running)
+            crew_join(crew, i);
+    if (crew->node)
+        close_node(crew->node);
+    free(crew);
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Builds and tests three variants of Ferry: as users get it, under AddressSanitizer with UBSan, and under
+# ThreadSanitizer (both with assertions on). The last line says "N passed, N failed"; the exit status agrees.
+#
+# Whatever happens, the run ends within its time: a step gets what is left of it, and what did not run has failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 125
+exec </dev/null
+
+limit_seconds=${FERRY_TEST_SECONDS:-585}
+# Every process that the tests start carries this mark in its environment: survivors are found whoever their parent is.
+mark="$$-$(date +%s%N)"
+FERRY_TEST_TMP=$(mktemp -d "${TMPDIR:-/tmp}/frytest.XXXXXX") || exit 125
+export FERRY_TEST_TMP
+unset FERRY_DIR FERRY_SPACE FERRY_CHECK
+passed=0
+failed=0
+
+survivors() {
+    local environ
+    for environ in $(grep -lzxF "FERRY_TEST_RUN=$mark" /proc/[0-9]*/environ 2>/dev/null); do
+        basename "$(dirname "$environ")"
+    done
+}
+
+clean_up() {
+    local pid
+    for pid in $(survivors); do kill -KILL "$pid" 2>/dev/null; done
+    rm -rf "$FERRY_TEST_TMP"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+left() {
+    local seconds=$((limit_seconds - SECONDS))
+    echo $((seconds > 1 ? seconds : 1))
+}
+
+say() {
+    printf '\n== %s (%d s of %d) ==\n' "$1" "$SECONDS" "$limit_seconds"
+}
+
+verdict() { # STATUS SENTENCE
+    if [ "$1" = 0 ]; then
+        passed=$((passed + 1))
+        echo "ok - $2"
+    else
+        failed=$((failed + 1))
+        echo "FAILED - $2"
+    fi
+}
+
+# What this user could have left on the machine; compared before and after.
+traces() {
+    { find /dev/shm -maxdepth 1 -user "$(id -u)" -printf '%p\n'; find /tmp -maxdepth 1 -name 'ferry-*' -user "$(id -u)" -printf '%p\n'; } \
+        2>/dev/null | LC_ALL=C sort
+}
+
+variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
+    local build=$1 name=$2 factor=$3 wrapper=() counts
+    shift 3
+    say "$name: build"
+    if [ -f "$build/build.ninja" ]; then
+        timeout -k 5 "$(left)" meson configure "$build" -Dtests=true "$@" >/dev/null &&
+            timeout -k 5 "$(left)" meson setup --reconfigure "$build" >/dev/null
+    else
+        timeout -k 5 "$(left)" meson setup "$build" -Dtests=true "$@"
+    fi && timeout -k 5 "$(left)" meson compile -C "$build" 2>&1 | grep -v '^\[[0-9]*/[0-9]*\] [CL]'
+    if [ "${PIPESTATUS[0]}" != 0 ]; then
+        verdict 1 "$name builds without a warning"
+        return
+    fi
+    verdict 0 "$name builds without a warning"
+
+    say "$name: tests"
+    # gcc 12's ThreadSanitizer cannot place its shadow memory on kernels that randomise addresses over 32 bits.
+    [ "$build" = build-tsan ] && setarch -R true 2>/dev/null && wrapper=(setarch -R)
+    rm -f "$build"/meson-logs/testlog*
+    timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" --no-rebuild --timeout-multiplier "$factor" \
+        --num-processes "$(nproc)" 2>&1 | sed -u '/^ninja: /d;/^$/d'
+    counts=$(python3 tests/count.py "$build" "$name")
+    passed=$((passed + ${counts% *}))
+    failed=$((failed + ${counts#* }))
+}
+
+before=$(traces)
+variant build "release" 1 -Db_lto=true
+variant build-asan "address and undefined" 3 -Db_sanitize=address,undefined -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
+variant build-tsan "thread" 4 -Db_sanitize=thread -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
+
+say "what is left behind"
+remaining=$(survivors)
+[ -z "$remaining" ]; verdict $? "no process of the tests is left${remaining:+: $remaining}"
+remaining=$(comm -13 <(echo "$before") <(traces))
+[ -z "$remaining" ]; verdict $? "nothing is left in /dev/shm and /tmp${remaining:+: $remaining}"
+remaining=$(find "$FERRY_TEST_TMP" -mindepth 1)
+[ -z "$remaining" ]; verdict $? "the tests' own directory is empty${remaining:+: $remaining}"
+[ "$SECONDS" -lt 600 ]; verdict $? "the run took less than ten minutes"
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# `ferry ls` and `ferry doctor`.
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+
+
+# json FILE EXPRESSION: the expression about `d` must hold
+json() {
+    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else repr(d))' "$@"
+}
+
+ls_says_when_nothing_is_open() {
+    status_of 1 "${ferry[@]}" ls >out 2>said
+    [ ! -s out ]
+    has 'nothing is open' said
+    status_of 1 "${ferry[@]}" ls --json >out
+    json out 'd["spaces"] == []'
+}
+
+ls_shows_ends_nodes_and_figures() {
+    "${ferry[@]}" send --type word x a b c &
+    until_true shows depth 3 x
+    "${ferry[@]}" ls >out
+    # shellcheck disable=SC2031
+    has "Space $FERRY_SPACE" out
+    grep -Eq '^  ferry-send +[0-9]+ +[^ ]+ +[0-9]+$' out
+    grep -Eq '^  x +queue +sender +word +[0-9]+ +3 +0/s +3 ' out
+    "${ferry[@]}" ls --json >json
+    json json 'len(d["spaces"]) == 1'
+    json json 'd["spaces"][0]["nodes"][0]["name"] == "ferry-send" and d["spaces"][0]["nodes"][0]["answered"]'
+    json json '[(e["channel"], e["kind"], e["role"], e["messages"], e["bytes"], e["depth"], e["messages_per_s"])
+               for e in d["spaces"][0]["ends"]] == [("x", "queue", "sender", 3, 3, 3, 0)]'
+    "${ferry[@]}" ls --no-rate --json >json
+    json json '"messages_per_s" not in d["spaces"][0]["ends"][0]'
+    "${ferry[@]}" recv x >out
+    ended 0 $!
+}
+
+ls_shows_rates() {
+    yes | "${ferry[@]}" send --linger 0s x 2>/dev/null &
+    "$FERRY" recv x >/dev/null &
+    open_ends receiver x 1
+    open_ends sender x 1
+    "${ferry[@]}" ls --json x >json
+    kill -TERM %2
+    kill -TERM %1 2>/dev/null || true
+    json json 'all(e["messages_per_s"] > 1000 for e in d["spaces"][0]["ends"])'
+    wait || true
+}
+
+ls_shows_only_what_was_asked_for() {
+    "${ferry[@]}" recv --idle 20s cam1 &
+    "${ferry[@]}" recv --idle 20s cam2 &
+    "${ferry[@]}" recv --idle 20s mic &
+    open_ends receiver '*' 3
+    "${ferry[@]}" ls --no-rate --json 'cam*' >json
+    json json 'sorted(e["channel"] for e in d["spaces"][0]["ends"]) == ["cam1", "cam2"] and len(d["spaces"][0]["nodes"]) == 2'
+    "${ferry[@]}" ls --no-rate --json mic >json
+    json json 'len(d["spaces"][0]["ends"]) == 1'
+    status_of 1 "${ferry[@]}" ls nothing 2>said
+    has "no channel 'nothing' is open" said
+    kill -TERM %1 %2 %3
+    wait || true
+}
+
+ls_shows_all_spaces_or_the_one_named() {
+    "${ferry[@]}" --space here-$$ recv --idle 20s x &
+    "${ferry[@]}" --space there-$$ recv --idle 20s x &
+    until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "here-$$"
+    until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "there-$$"
+    env -u FERRY_SPACE "$FERRY" ls --no-rate --json >json
+    json json "[s['name'] for s in d['spaces']] == ['here-$$', 'there-$$']"
+    "${ferry[@]}" ls --all --no-rate --json >json
+    json json 'len(d["spaces"]) == 2'
+    "${ferry[@]}" --space "there-$$" ls --no-rate --json >json
+    json json "[s['name'] for s in d['spaces']] == ['there-$$']"
+    kill -TERM %1 %2
+    wait || true
+}
+
+ls_shows_a_stopped_node_as_one_that_does_not_answer() {
+    "$FERRY" recv --idle 20s x &
+    local receiver=$!
+    open_ends receiver x 1
+    kill -STOP "$receiver"
+    "${ferry[@]}" ls --no-rate >out
+    kill -CONT "$receiver"
+    kill -TERM "$receiver"
+    wait "$receiver" || true
+    has 'does not answer' out
+}
+
+a_killed_node_is_no_longer_shown() {
+    "$FERRY" recv x &
+    local receiver=$!
+    open_ends receiver x 1
+    kill -KILL "$receiver"
+    wait "$receiver" || true
+    status_of 1 "${ferry[@]}" ls
+}
+
+doctor_finds_this_machine_fit() {
+    "${ferry[@]}" doctor >out
+    has 'a space opened, a message sent and received' out
+    ! grep -vE '^(ok  |warn|fail|     +->) ' out || fail "a line of another form"
+    "${ferry[@]}" doctor --json >json
+    json json 'd["fail"] == 0 and d["ok"] + d["warn"] == len(d["checks"]) and all(c["found"] for c in d["checks"])'
+}
+
+doctor_leaves_nothing_behind() {
+    "${ferry[@]}" doctor >out
+    find "$FERRY_DIR" -mindepth 1 >left
+    [ ! -s left ] || { cat left; return 1; }
+}
+
+doctor_counts_and_removes_what_the_dead_left() {
+    "$FERRY" recv x &
+    local receiver=$!
+    open_ends receiver x 1
+    kill -KILL "$receiver"
+    wait "$receiver" || true
+    "${ferry[@]}" doctor >out
+    grep -Eq 'leftovers +[1-9][0-9]* names? of dead processes, now removed' out
+    "${ferry[@]}" doctor >out
+    grep -Eq 'leftovers +none in' out
+}
+
+doctor_fails_where_others_may_write() {
+    mkdir open
+    chmod 0777 open
+    status_of 1 "${ferry[@]}" --directory "$PWD/open" doctor >out
+    grep -Eq '^fail +directory' out
+    grep -Eq '^fail +a message' out
+    has 'chmod go-w' out
+}
+
+doctor_fails_where_the_directory_is_a_link() {
+    mkdir real
+    ln -s real link
+    status_of 1 "${ferry[@]}" --directory "$PWD/link" doctor >out
+    has 'is a symbolic link' out
+}
+
+doctor_fails_with_too_few_descriptors() {
+    # shellcheck disable=SC2016
+    status_of 1 bash -c 'ulimit -n 64; exec "$0" doctor' "$FERRY" >out
+    grep -Eq '^fail +descriptors' out
+    has 'ulimit -n' out
+}
+
+quiet_doctor_shows_only_what_is_not_ok() {
+    "${ferry[@]}" doctor -q >out
+    ! grep '^ok' out
+}
+
+test_that "ls says when nothing is open" ls_says_when_nothing_is_open
+test_that "ls shows ends, nodes and figures" ls_shows_ends_nodes_and_figures
+test_that "ls shows rates" ls_shows_rates
+test_that "ls shows only what was asked for" ls_shows_only_what_was_asked_for
+test_that "ls shows all spaces, or the one named" ls_shows_all_spaces_or_the_one_named
+test_that "ls shows a stopped node as one that does not answer" ls_shows_a_stopped_node_as_one_that_does_not_answer
+test_that "a killed node is no longer shown" a_killed_node_is_no_longer_shown
+test_that "doctor finds this machine fit" doctor_finds_this_machine_fit
+test_that "doctor leaves nothing behind" doctor_leaves_nothing_behind
+test_that "doctor counts and removes what the dead left" doctor_counts_and_removes_what_the_dead_left
+test_that "doctor fails where others may write" doctor_fails_where_others_may_write
+test_that "doctor fails where the directory is a link" doctor_fails_where_the_directory_is_a_link
+test_that "doctor fails with too few descriptors" doctor_fails_with_too_few_descriptors
+test_that "a quiet doctor shows only what is not ok" quiet_doctor_shows_only_what_is_not_ok
+all_done

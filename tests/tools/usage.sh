@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# What the tool says about its use, and about its misuse: status 2, one sentence, and where to read on.
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+
+# wrong TEXT ARGUMENT...: a usage error that says so, and nothing on standard output
+wrong() {
+    local text=$1
+    shift
+    status_of 2 "${ferry[@]}" "$@" >out 2>said
+    [ ! -s out ] || fail "something on standard output: ferry $*"
+    has "$text" said
+    [ "$(wc -l <said)" = 1 ] || { echo "more than a sentence: ferry $*"; cat said; return 1; }
+    has '--help' said
+}
+
+every_command_has_help() {
+    local command
+    for command in send recv pub sub ls doctor; do
+        "${ferry[@]}" "$command" --help >out 2>said
+        grep -q "^Usage: ferry $command" out
+        has 'Examples:' out
+        [ ! -s said ]
+        "${ferry[@]}" help "$command" >again
+        same out again
+        awk 'length > 110 { exit 1 }' out || fail "a line of the help of $command is too long"
+    done
+    "${ferry[@]}" --help >out
+    grep -q '^Commands:' out
+    "${ferry[@]}" help >again
+    same out again
+}
+
+every_option_of_the_help_is_in_the_manual_page() {
+    local pages=$here/../../docs/man command option
+    for command in send recv pub sub ls doctor; do
+        "${ferry[@]}" "$command" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sed 's/^--//' >options
+        while read -r option; do
+            [ "$option" = help ] || grep -qE "^\.It.* Fl Fl $option( |$)|, Fl Fl $option( |$)| Fl Fl $option " \
+                "$pages/ferry-$command.1" "$pages/ferry.1" || fail "ferry-$command.1 does not tell of --$option"
+        done <options
+    done
+}
+
+the_version_is_told() {
+    "${ferry[@]}" --version >out
+    grep -Eqx 'ferry [0-9]+\.[0-9]+\.[0-9]+ \(library [0-9]+\.[0-9]+\.[0-9]+\)' out
+}
+
+no_command_is_a_usage_error() {
+    status_of 2 "${ferry[@]}" >out 2>said
+    [ ! -s out ]
+    has 'a command is missing' said
+    has 'Commands:' said
+}
+
+a_mistyped_command_is_recognised() {
+    wrong "did you mean 'send'" sned x
+    wrong "did you mean 'doctor'" docter
+    wrong "there is no command 'fly'" fly
+    wrong "there is no command 'fly'" help fly
+}
+
+a_mistyped_option_is_recognised() {
+    wrong 'did you mean --linger' send --lingre 1s x
+    wrong 'there is no option -Z' recv -Z x
+    wrong 'there is no option --unheard-of' ls --unheard-of
+    wrong 'there is no option --json' send --json x y
+    wrong 'there is no option --what' --what send x
+}
+
+a_duration_needs_a_unit() {
+    wrong "the value '5' of --idle is not a duration" recv --idle 5 x
+    wrong 'such as 300ms, 1.5s or 2m' recv --timeout=0 x
+    wrong 'is not a duration' recv --timeout -- 5s
+    wrong 'is not a duration' send --linger 5parsecs x
+    wrong 'is not a duration' send --linger -5s x
+    wrong 'is not a duration' send --linger inf x
+    wrong 'is not a duration' send --linger 99999999999999d x
+}
+
+a_size_and_a_count_must_be_one() {
+    wrong "the value 'big' of --quota is not a size" send --quota big x
+    wrong 'is not a size' send --quota 64XB x
+    wrong 'is not a size' send --quota=-1 x
+    wrong "the value '1k' of --capacity is not a count" send --capacity 1k x
+    wrong 'larger than anything' send --capacity 5000000000 x
+    wrong '--count 0 would receive nothing' recv --count 0 x
+}
+
+a_missing_or_superfluous_word_is_told() {
+    wrong 'the name of the queue is missing' send
+    wrong 'the name of the topic is missing' sub
+    wrong "but 'y' was given too" recv x y
+    wrong 'needs a value' recv x --idle
+    wrong 'takes no value' recv --follow=yes x
+    wrong "was given" doctor now
+    wrong "is not one of its values (any|back|never)" pub --hold maybe x
+}
+
+options_that_contradict_each_other_are_told() {
+    wrong 'only one of --null, --whole and --framed' send --whole -0 x
+    wrong 'give one of them' recv --follow --senders 2 x
+    wrong 'files are named by --file: -f report.pdf' send --whole x report.pdf
+}
+
+a_bad_name_is_told() {
+    status_of 2 "${ferry[@]}" send 'a/b' x 2>said
+    [ -s said ]
+    status_of 2 "${ferry[@]}" recv --space .hidden x 2>said
+    [ -s said ]
+}
+
+common_options_stand_before_or_after_the_command() {
+    "${ferry[@]}" recv --space elsewhere x >out &
+    "${ferry[@]}" --space elsewhere send x before
+    ended 0 $!
+    [ "$(cat out)" = before ]
+    mkdir base
+    chmod 0700 base
+    "${ferry[@]}" --directory="$PWD/base" -q recv x >out &
+    "${ferry[@]}" send x after --directory "$PWD/base"
+    ended 0 $!
+    [ "$(cat out)" = after ]
+}
+
+letters_may_be_joined_to_others_and_to_their_value() {
+    printf 'a\0b' >in
+    "${ferry[@]}" recv -q0n2 x >out &
+    "${ferry[@]}" send -q0fin x
+    ended 0 $!
+    same in out
+}
+
+a_directory_that_cannot_be_used_is_told() {
+    status_of 125 "${ferry[@]}" --directory /proc/no/such send x y 2>said
+    [ -s said ]
+    mkdir open
+    chmod 0777 open
+    status_of 125 "${ferry[@]}" --directory "$PWD/open" send x y 2>said
+    has "$PWD/open" said
+}
+
+output_that_cannot_be_written_is_told() {
+    status_of 125 "${ferry[@]}" --help >/dev/full 2>said
+    has 'cannot write to standard output' said
+}
+
+test_that "every command has help" every_command_has_help
+test_that "every option of the help is in the manual page" every_option_of_the_help_is_in_the_manual_page
+test_that "the version is told" the_version_is_told
+test_that "no command is a usage error" no_command_is_a_usage_error
+test_that "a mistyped command is recognised" a_mistyped_command_is_recognised
+test_that "a mistyped option is recognised" a_mistyped_option_is_recognised
+test_that "a duration needs a unit" a_duration_needs_a_unit
+test_that "a size and a count must be one" a_size_and_a_count_must_be_one
+test_that "a missing or superfluous word is told" a_missing_or_superfluous_word_is_told
+test_that "options that contradict each other are told" options_that_contradict_each_other_are_told
+test_that "a bad name is told" a_bad_name_is_told
+test_that "common options stand before or after the command" common_options_stand_before_or_after_the_command
+test_that "letters may be joined to others and to their value" letters_may_be_joined_to_others_and_to_their_value
+test_that "a directory that cannot be used is told" a_directory_that_cannot_be_used_is_told
+test_that "output that cannot be written is told" output_that_cannot_be_written_is_told
+all_done

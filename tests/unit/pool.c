@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pool.c - a sender's memory by itself: blocks that do not overlap, a quota that holds, segments that go back.
+ */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "memory/pool.h"
+
+typedef struct fixture {
+    fi_pool_t pool;
+    unsigned added;
+    unsigned removed;
+    uint64_t bytes;
+} fixture_t;
+
+static void segment_added(void *owner, fi_segment_t *s) {
+    fixture_t *f = owner;
+    f->added++;
+    f->bytes += s->memory->bytes;
+}
+
+static void segment_removed(void *owner, fi_segment_t *s) {
+    fixture_t *f = owner;
+    f->removed++;
+    f->bytes -= s->memory->bytes;
+}
+
+static void open_pool(fixture_t *f, uint64_t quota) {
+    *f = (fixture_t){0};
+    fi_pool_events_t events = {.added = segment_added, .removed = segment_removed, .owner = f};
+    fi_pool_init(&f->pool, quota, &events);
+}
+
+static void close_pool(fixture_t *f) {
+    fi_pool_done(&f->pool);
+    assert_int_equal(f->added, f->removed);
+    assert_int_equal(f->bytes, 0);
+}
+
+/* What always holds: the owner knows every segment, and together they are what is charged. */
+static void check_books(const fixture_t *f) {
+    assert_int_equal(f->bytes, f->pool.charged);
+    assert_true(f->pool.charged <= f->pool.quota);
+    assert_true(f->pool.bytes <= f->pool.charged);
+}
+
+static void blocks_are_large_enough_and_aligned(void **state) {
+    (void)state;
+    fixture_t f;
+    open_pool(&f, 64 << 20);
+    for (uint64_t size = 0; size < 600000; size = size * 5 / 4 + 1) {
+        fi_block_t *b;
+        assert_int_equal(fi_pool_alloc(&f.pool, size, &b), 0);
+        assert_true(b->segment->block_bytes >= size);
+        assert_true(b->offset + b->segment->block_bytes <= b->segment->memory->bytes);
+        assert_int_equal((uintptr_t)fi_block_data(b) % FI_BLOCK_ALIGN, 0);
+        /* A block wastes at most a quarter of itself, but for the smallest and a page's rounding. */
+        assert_true(size <= 256 || b->segment->block_bytes <= size * 4 / 3 + 4096);
+        assert_int_equal(b->size, size);
+        memset(fi_block_data(b), 0xa5, size);
+        fi_pool_unref(&f.pool, b);
+        check_books(&f);
+    }
+    assert_int_equal(f.pool.blocks, 0);
+    close_pool(&f);
+}
+
+enum { LIVE = 200 };
+
+static void blocks_in_use_never_overlap(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *live[LIVE] = {0};
+    uint64_t chance = 7;
+    open_pool(&f, 16 << 20);
+    for (unsigned round = 0; round < 20000; round++) {
+        unsigned i = (unsigned)(unit_random(&chance) % LIVE);
+        if (live[i]) {
+            unsigned char *data = fi_block_data(live[i]);
+            for (uint64_t k = 0; k < live[i]->size; k += 61)
+                assert_int_equal(data[k], i);
+            fi_pool_unref(&f.pool, live[i]);
+            live[i] = NULL;
+        } else {
+            uint64_t size = unit_random(&chance) % (round % 20 ? 2000 : 400000);
+            int answer = fi_pool_alloc(&f.pool, size, &live[i]);
+            assert_true(answer == 0 || answer == -EDQUOT);
+            if (answer == 0)
+                memset(fi_block_data(live[i]), (int)i, size);
+        }
+        check_books(&f);
+    }
+    close_pool(&f);
+}
+
+static void a_block_lives_until_its_last_reference_is_gone(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *a, *b;
+    open_pool(&f, 16 << 20);
+    assert_int_equal(fi_pool_alloc(&f.pool, 1000, &a), 0);
+    a->refs++;
+    fi_pool_unref(&f.pool, a);
+    assert_int_equal(f.pool.blocks, 1);
+    assert_int_equal(fi_pool_alloc(&f.pool, 1000, &b), 0);
+    assert_ptr_not_equal(a, b);
+    fi_pool_unref(&f.pool, a);
+    fi_pool_unref(&f.pool, b);
+    assert_int_equal(f.pool.blocks, 0);
+    close_pool(&f);
+}
+
+static void the_quota_is_never_exceeded_and_is_named_when_it_is_used_up(void **state) {
+    (void)state;
+    static const uint64_t sizes[] = {100, 5000, 100000, 300000};
+    for (unsigned s = 0; s < 4; s++) {
+        fixture_t f;
+        fi_block_t *b;
+        unsigned count = 0;
+        int answer;
+        open_pool(&f, 1 << 20);
+        while ((answer = fi_pool_alloc(&f.pool, sizes[s], &b)) == 0) {
+            count++;
+            check_books(&f);
+            assert_true(count < 100000);
+        }
+        assert_int_equal(answer, -EDQUOT);
+        assert_non_null(strstr(fi_error_text(), "quota"));
+        assert_true(count * sizes[s] >= (1 << 20) * 3 / 10); /* not wasted on anything else */
+        close_pool(&f);
+    }
+}
+
+static void memory_of_one_size_becomes_memory_of_another(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *b[200];
+    open_pool(&f, 1 << 20);
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned count = 0;
+        uint64_t size = round % 2 ? 200000 : 6000;
+        while (count < 200 && fi_pool_alloc(&f.pool, size, &b[count]) == 0)
+            count++;
+        assert_true(count >= 2);
+        while (count > 0)
+            fi_pool_unref(&f.pool, b[--count]);
+        check_books(&f);
+    }
+    close_pool(&f);
+}
+
+static void freed_memory_is_used_again_without_asking_the_system(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *b;
+    open_pool(&f, 64 << 20);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(fi_pool_alloc(&f.pool, i % 2 ? 3000 : 1 << 20, &b), 0);
+        fi_pool_unref(&f.pool, b);
+    }
+    assert_int_equal(f.added, 2);
+    close_pool(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_are_large_enough_and_aligned),
+        cmocka_unit_test(blocks_in_use_never_overlap),
+        cmocka_unit_test(a_block_lives_until_its_last_reference_is_gone),
+        cmocka_unit_test(the_quota_is_never_exceeded_and_is_named_when_it_is_used_up),
+        cmocka_unit_test(memory_of_one_size_becomes_memory_of_another),
+        cmocka_unit_test(freed_memory_is_used_again_without_asking_the_system),
+    };
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}

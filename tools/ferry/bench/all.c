@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ferry bench all: the standard set. Progress goes to standard error.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "bench/parts.h"
+#include "say.h"
+
+typedef int part_fn(const bench_settings_t *settings, bench_report_t *report);
+
+typedef struct step {
+    const char *what;
+    part_fn *run;
+    bench_settings_t settings;
+} step_t;
+
+static const step_t steps[] = {
+    {"latency between processes, spin", bench_latency, {.wait = FERRY_WAIT_SPIN}},
+    {"latency between processes, adaptive", bench_latency, {.wait = FERRY_WAIT_ADAPTIVE}},
+    {"latency between processes, block", bench_latency, {.wait = FERRY_WAIT_BLOCK}},
+    {"latency between threads, spin", bench_latency, {.between = BENCH_THREADS, .wait = FERRY_WAIT_SPIN}},
+    {"latency between threads, adaptive", bench_latency, {.between = BENCH_THREADS}},
+    {"latency between threads, block", bench_latency, {.between = BENCH_THREADS, .wait = FERRY_WAIT_BLOCK}},
+    {"latency on one core", bench_latency, {.pin = BENCH_PIN_TOGETHER}},
+    {"throughput, 64 bytes", bench_throughput, {.size = 64}},
+    {"throughput, 64 bytes, claimed", bench_throughput, {.size = 64, .api = BENCH_CLAIM}},
+    {"throughput, 1 KiB", bench_throughput, {.size = 1024}},
+    {"throughput, 1 KiB, claimed", bench_throughput, {.size = 1024, .api = BENCH_CLAIM}},
+    {"throughput, 4 KiB", bench_throughput, {.size = 4096}},
+    {"throughput, four senders", bench_throughput, {.size = 64, .senders = 4}},
+    {"throughput, eight senders", bench_throughput, {.size = 64, .senders = 8}},
+    {"throughput, eight senders, not pinned", bench_throughput, {.senders = 8, .pin = BENCH_PIN_NONE}},
+    {"throughput between threads", bench_throughput, {.between = BENCH_THREADS}},
+    {"throughput between threads, claimed", bench_throughput, {.between = BENCH_THREADS, .api = BENCH_CLAIM}},
+    {"throughput, a topic with one subscriber", bench_throughput, {.kind = FERRY_TOPIC}},
+    {"throughput, a topic with eight subscribers", bench_throughput, {.kind = FERRY_TOPIC, .receivers = 8}},
+    {"large messages", bench_large, {.wait = FERRY_WAIT_ADAPTIVE}},
+    {"many senders", bench_senders, {.count = 1000}},
+    {"fairness", bench_fairness, {.wait = FERRY_WAIT_ADAPTIVE}},
+};
+
+enum { STEPS = sizeof steps / sizeof steps[0] };
+
+static void show_progress(const bench_settings_t *settings, size_t i) {
+    char line[100];
+
+    snprintf(line, sizeof line, "[%zu/%d] %s", i + 1, STEPS, steps[i].what);
+    if (settings->quiet)
+        return;
+    if (isatty(STDERR_FILENO))
+        say_passing(line);
+    else
+        say("%s", line);
+}
+
+int bench_everything(const bench_settings_t *settings, bench_report_t *report) {
+    int failed = 0;
+
+    for (size_t i = 0; i < STEPS; i++) {
+        bench_settings_t s = steps[i].settings;
+        s.measure_ns = 1000000000;
+        s.kind = s.kind == 0 ? FERRY_QUEUE : s.kind;
+        s.senders = s.senders == 0 ? 1 : s.senders;
+        s.receivers = s.receivers == 0 ? 1 : s.receivers;
+        s.directory = settings->directory;
+        show_progress(settings, i);
+        failed |= steps[i].run(&s, report); /* what went wrong was said; the other figures are worth having */
+    }
+    say_wipe();
+    return failed;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench/bench.h"
+
+#include "bench/parts.h"
+#include "tool.h"
+
+static int measure(bench_part_t part, const bench_settings_t *settings, bench_report_t *report) {
+    switch (part) {
+    case BENCH_LATENCY:
+        return bench_latency(settings, report);
+    case BENCH_THROUGHPUT:
+        return bench_throughput(settings, report);
+    case BENCH_LARGE:
+        return bench_large(settings, report);
+    case BENCH_SENDERS:
+        return bench_senders(settings, report);
+    case BENCH_FAIRNESS:
+        return bench_fairness(settings, report);
+    case BENCH_ALL:
+        return bench_everything(settings, report);
+    }
+    return 1;
+}
+
+int ferry_tool_bench(int argc, char **argv) {
+    bench_settings_t settings;
+    bench_part_t part;
+    int status;
+
+    if (!bench_settings_read(argc, argv, &settings, &part, &status))
+        return status;
+    bench_report_t report = {.json = settings.json};
+    int failed = measure(part, &settings, &report);
+    bench_report_end(&report);
+    return finish_output(failed != 0 ? STATUS_FAILED : STATUS_OK);
+}

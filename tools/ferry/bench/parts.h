@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * parts.h - the benchmarks. Each returns 0, or 1 when it could not be measured (said), or was not worth reporting.
+ */
+#ifndef FERRY_BENCH_PARTS_H
+#define FERRY_BENCH_PARTS_H
+
+#include "bench/report.h"
+#include "bench/settings.h"
+
+/* Round trips of one message. */
+int bench_latency(const bench_settings_t *settings, bench_report_t *report);
+/* Streams of messages, from any number of senders to any number of receivers. */
+int bench_throughput(const bench_settings_t *settings, bench_report_t *report);
+/* Messages that are handed over by pointer. */
+int bench_large(const bench_settings_t *settings, bench_report_t *report);
+/* Many senders on one receiver: memory, cost, coming and going, death. */
+int bench_senders(const bench_settings_t *settings, bench_report_t *report);
+/* A sender of a few messages beside one that floods. */
+int bench_fairness(const bench_settings_t *settings, bench_report_t *report);
+/* All of these, as far as they have targets. */
+int bench_everything(const bench_settings_t *settings, bench_report_t *report);
+
+#endif

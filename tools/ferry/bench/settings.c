@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/payload.h"
+#include "options.h"
+#include "say.h"
+#include "units.h"
+
+enum { MAX_OPTIONS = 16 };
+
+/* What the command line says, before it is checked. */
+typedef struct words {
+    int between, wait, kind, api, take, touch, pin;
+    uint64_t size, senders, receivers, count, depth;
+    const char *seconds;
+} words_t;
+
+typedef struct part {
+    bench_part_t part;
+    const char *name;
+    const char *usage;
+    const char *text;
+    const char *examples;
+} part_t;
+
+static const part_t parts[] = {
+    {BENCH_LATENCY, "latency", "bench latency [OPTION...]",
+     "Round trips of one message over two queues, beside the round trip of a bare cache line (or of a bare futex\n"
+     "where sides block or share a core), and the processor time of waiting two seconds for nothing.",
+     "ferry bench latency\nferry bench latency --between threads --wait spin\nferry bench latency --same-core --json"},
+    {BENCH_THROUGHPUT, "throughput", "bench throughput [OPTION...]",
+     "Messages per second from all senders to all receivers, beside a bare ring in shared memory. For a topic also\n"
+     "the publisher's processor time per message, beside that of a topic with one receiver.",
+     "ferry bench throughput --size 1024\nferry bench throughput --senders 8 --api claim\n"
+     "ferry bench throughput --kind topic --receivers 8"},
+    {BENCH_LARGE, "large", "bench large [OPTION...]",
+     "Messages handed over by pointer: with one line written and read, beside the round trip of a bare cache line;\n"
+     "with all bytes written and read, beside the same work on bare shared memory.",
+     "ferry bench large\nferry bench large --size 1MiB --touch whole"},
+    {BENCH_SENDERS, "senders", "bench senders [OPTION...]",
+     "Many senders on one receiver: memory of an idle link, cost per message as their number grows, joining and\n"
+     "leaving under load, how soon a death is noticed, opening, and the memory of an idle node.",
+     "ferry bench senders\nferry bench senders --count 100"},
+    {BENCH_FAIRNESS, "fairness", "bench fairness [OPTION...]",
+     "How late a message of a sender of few messages arrives, alone and beside a sender that floods; at most one\n"
+     "quantum of the flood may come before it.",
+     "ferry bench fairness"},
+    {BENCH_ALL, "all", "bench all [OPTION...]", "Everything that has a target, in two minutes, and a table of targets.",
+     "ferry bench all\nferry bench all --json > figures.json"},
+};
+
+enum { PARTS = sizeof parts / sizeof parts[0] };
+
+static const char *const betweens[] = {"processes", "threads", NULL};
+static const char *const waits[] = {"adaptive", "spin", "block", NULL};
+static const char *const kinds[] = {"queue", "topic", NULL};
+static const char *const apis[] = {"send", "claim", NULL};
+static const char *const takes[] = {"one", "batch", "copy", NULL};
+static const char *const touches[] = {"both", "line", "whole", NULL};
+static const char *const pins[] = {"apart", "same core", "not pinned", NULL};
+
+const char *bench_between_word(bench_between_t between) {
+    return betweens[between];
+}
+
+const char *bench_wait_word(ferry_wait_t wait) {
+    return waits[wait];
+}
+
+const char *bench_pin_word(bench_pin_t pin) {
+    return pins[pin];
+}
+
+/* --- the table of options ---------------------------------------------------------------------------------------- */
+
+typedef struct known {
+    unsigned parts; /* that know it */
+    option_t option;
+} known_t;
+
+/* Gathers the options of `part`. */
+static size_t options_of(bench_part_t part, words_t *w, option_t *options) {
+    const unsigned flows = BENCH_LATENCY | BENCH_THROUGHPUT;
+    const unsigned measured = flows | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS;
+    const known_t known[] = {
+        {measured,
+         {.name = "between",
+          .value = "processes|threads",
+          .kind = OPTION_CHOICE,
+          .target = &w->between,
+          .choices = betweens,
+          .help = "what the sides are (default: processes)"}},
+        {measured,
+         {.name = "wait",
+          .value = "adaptive|spin|block",
+          .kind = OPTION_CHOICE,
+          .target = &w->wait,
+          .choices = waits,
+          .help = "how they wait (default: adaptive)"}},
+        {flows | BENCH_LARGE | BENCH_FAIRNESS,
+         {.name = "size", .value = "SIZE", .kind = OPTION_SIZE, .target = &w->size, .help = "bytes of a message"}},
+        {BENCH_THROUGHPUT,
+         {.name = "senders",
+          .value = "N",
+          .kind = OPTION_COUNT,
+          .target = &w->senders,
+          .help = "how many send (default: 1)"}},
+        {BENCH_THROUGHPUT,
+         {.name = "receivers",
+          .value = "N",
+          .kind = OPTION_COUNT,
+          .target = &w->receivers,
+          .help = "how many receive (default: 1)"}},
+        {BENCH_THROUGHPUT,
+         {.name = "kind",
+          .value = "queue|topic",
+          .kind = OPTION_CHOICE,
+          .target = &w->kind,
+          .choices = kinds,
+          .help = "the channel (default: queue)"}},
+        {BENCH_THROUGHPUT,
+         {.name = "api",
+          .value = "send|claim",
+          .kind = OPTION_CHOICE,
+          .target = &w->api,
+          .choices = apis,
+          .help = "copy in, or write in place (default: send)"}},
+        {BENCH_THROUGHPUT,
+         {.name = "take",
+          .value = "one|batch|copy",
+          .kind = OPTION_CHOICE,
+          .target = &w->take,
+          .choices = takes,
+          .help = "how messages are taken out (default: one)"}},
+        {BENCH_LARGE,
+         {.name = "touch",
+          .value = "both|line|whole",
+          .kind = OPTION_CHOICE,
+          .target = &w->touch,
+          .choices = touches,
+          .help = "write and read one line, or everything (default: both)"}},
+        {BENCH_LARGE,
+         {.name = "depth",
+          .value = "N",
+          .kind = OPTION_COUNT,
+          .target = &w->depth,
+          .help = "messages on their way at once"}},
+        {BENCH_SENDERS,
+         {.name = "count",
+          .value = "N",
+          .kind = OPTION_COUNT,
+          .target = &w->count,
+          .help = "up to how many senders (default: 1000)"}},
+        {measured,
+         {.name = "seconds",
+          .value = "N",
+          .kind = OPTION_TEXT,
+          .target = &w->seconds,
+          .help = "to measure Ferry; the limit takes as long again (default: 1)"}},
+        {flows | BENCH_FAIRNESS,
+         {.name = "same-core",
+          .kind = OPTION_SET,
+          .constant = BENCH_PIN_TOGETHER,
+          .target = &w->pin,
+          .help = "pin all sides to one core"}},
+        {measured,
+         {.name = "no-pin",
+          .kind = OPTION_SET,
+          .constant = BENCH_PIN_NONE,
+          .target = &w->pin,
+          .help = "let the system move sides between processors"}},
+    };
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if ((known[i].parts & part) != 0)
+            options[n++] = known[i].option;
+    }
+    return n;
+}
+
+/* --- checks ------------------------------------------------------------------------------------------------------ */
+
+static bool in_range(const usage_t *usage, const char *name, uint64_t value, uint64_t least, uint64_t most) {
+    if (value >= least && value <= most)
+        return true;
+    usage_error(usage, "--%s %llu is out of range: it may be from %llu to %llu", name, (unsigned long long)value,
+                (unsigned long long)least, (unsigned long long)most);
+    return false;
+}
+
+/* Plain seconds, or a duration with its unit. */
+static bool read_seconds(const usage_t *usage, const char *text, int64_t *ns) {
+    char with_unit[40];
+
+    if (text == NULL)
+        return true;
+    snprintf(with_unit, sizeof with_unit, "%ss", text);
+    bool is_time = parse_duration(with_unit, ns) || parse_duration(text, ns);
+    if (is_time && *ns >= 10000000 && *ns <= INT64_C(3600000000000))
+        return true;
+    usage_error(usage, "--seconds '%s' is not a time to measure: give a number of seconds from 0.01 to 3600", text);
+    return false;
+}
+
+static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
+    uint64_t least = part == BENCH_LARGE ? 64 : BENCH_MIN_PAYLOAD;
+    uint64_t largest = part == BENCH_LARGE ? UINT64_C(1) << 30 : UINT64_C(16) << 20;
+
+    *s = (bench_settings_t){.between = (bench_between_t)w->between,
+                            .wait = (ferry_wait_t)w->wait,
+                            .kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
+                            .api = (bench_api_t)w->api,
+                            .take = (bench_take_t)w->take,
+                            .touch = (bench_touch_t)w->touch,
+                            .pin = (bench_pin_t)w->pin,
+                            .measure_ns = 1000000000};
+    bool good = (w->size == 0 || in_range(usage, "size", w->size, least, largest)) &&
+                in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
+                in_range(usage, "receivers", w->receivers, 1, BENCH_MAX_RECEIVERS) &&
+                in_range(usage, "count", w->count, 1, BENCH_MAX_COUNT) &&
+                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) &&
+                read_seconds(usage, w->seconds, &s->measure_ns);
+    s->size = (size_t)w->size;
+    s->senders = (unsigned)w->senders;
+    s->receivers = (unsigned)w->receivers;
+    s->count = (unsigned)w->count;
+    s->depth = (unsigned)w->depth;
+    return good;
+}
+
+/* A space of one's own is the point; what names another one would have no effect. */
+static bool check_common(const usage_t *usage, const common_t *common, bench_settings_t *s) {
+    if (common->space != NULL || common->group != NULL) {
+        usage_error(usage, "--%s has no meaning here: benchmarks use a space of their own",
+                    common->space != NULL ? "space" : "group");
+        return false;
+    }
+    s->directory = common->directory;
+    s->quiet = common->quiet;
+    s->json = common->json;
+    return true;
+}
+
+/* --- the command line -------------------------------------------------------------------------------------------- */
+
+static const part_t *find_part(const char *word) {
+    for (size_t i = 0; i < PARTS; i++) {
+        if (strcmp(parts[i].name, word) == 0)
+            return &parts[i];
+    }
+    return NULL;
+}
+
+static const usage_t general = {
+    .command = "bench",
+    .synopsis = "bench latency|throughput|large|senders|fairness|all [OPTION...]",
+    .text = "Measures how fast messages go on this machine, each figure beside the limit that the bare hardware sets,\n"
+            "taken alternately with it in the same run. `ferry bench PART --help` tells a part's options.",
+    .examples = "ferry bench all\nferry bench latency --wait spin\nferry bench throughput --senders 4 --json",
+    .json = true,
+};
+
+/* No part was named: --help, or a wrong line. */
+static int without_part(int argc, char **argv) {
+    const char *names[PARTS];
+    common_t common = {0};
+    operands_t operands;
+    int status;
+
+    if (!options_parse(&general, argc, argv, &common, &operands, &status))
+        return status;
+    if (operands.n == 0)
+        return usage_error(&general,
+                           "what to measure is missing: latency, throughput, large, senders, fairness or all");
+    for (size_t i = 0; i < PARTS; i++)
+        names[i] = parts[i].name;
+    const char *meant = nearest_word(operands.items[0], names, PARTS);
+    if (meant != NULL)
+        return usage_error(&general, "there is no benchmark '%s'; did you mean '%s'?", operands.items[0], meant);
+    return usage_error(&general,
+                       "there is no benchmark '%s': there are latency, throughput, large, senders, fairness "
+                       "and all",
+                       operands.items[0]);
+}
+
+bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, bench_part_t *part, int *status) {
+    const part_t *named = argc > 1 ? find_part(argv[1]) : NULL;
+    words_t words = {.senders = 1, .receivers = 1, .count = 1000};
+    option_t options[MAX_OPTIONS];
+    common_t common = {0};
+    operands_t operands;
+
+    if (named == NULL) {
+        *status = without_part(argc, argv);
+        return false;
+    }
+    usage_t usage = {.command = "bench",
+                     .synopsis = named->usage,
+                     .text = named->text,
+                     .examples = named->examples,
+                     .options = options,
+                     .json = true};
+    usage.n_options = options_of(named->part, &words, options);
+    if (!options_parse(&usage, argc - 1, argv + 1, &common, &operands, status))
+        return false;
+    *status = STATUS_USAGE;
+    if (operands.n > 0) {
+        usage_error(&usage, "'%s' is one word too many", operands.items[0]);
+        return false;
+    }
+    *part = named->part;
+    return check(&usage, named->part, &words, settings) && check_common(&usage, &common, settings);
+}

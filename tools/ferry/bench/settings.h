@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * settings.h - what to measure: the command line of `ferry bench`.
+ */
+#ifndef FERRY_BENCH_SETTINGS_H
+#define FERRY_BENCH_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ferry/ferry.h>
+
+enum {
+    BENCH_SLICES = 5, /* of the limit and as many of Ferry, in turn */
+    BENCH_MAX_SENDERS = 256,
+    BENCH_MAX_RECEIVERS = 64,
+    BENCH_MAX_COUNT = 10000
+};
+
+/* How long a side waits for the other one before it calls the run a failure, in nanoseconds. */
+#define BENCH_PATIENCE INT64_C(5000000000)
+
+typedef enum bench_between { BENCH_PROCESSES = 0, BENCH_THREADS = 1 } bench_between_t;
+typedef enum bench_pin { BENCH_PIN_APART = 0, BENCH_PIN_TOGETHER = 1, BENCH_PIN_NONE = 2 } bench_pin_t;
+typedef enum bench_api { BENCH_SEND = 0, BENCH_CLAIM = 1 } bench_api_t;
+typedef enum bench_take { BENCH_TAKE_ONE = 0, BENCH_TAKE_BATCH = 1, BENCH_TAKE_COPY = 2 } bench_take_t;
+typedef enum bench_touch { BENCH_TOUCH_BOTH = 0, BENCH_TOUCH_LINE = 1, BENCH_TOUCH_WHOLE = 2 } bench_touch_t;
+
+typedef enum bench_part {
+    BENCH_LATENCY = 1 << 0,
+    BENCH_THROUGHPUT = 1 << 1,
+    BENCH_LARGE = 1 << 2,
+    BENCH_SENDERS = 1 << 3,
+    BENCH_FAIRNESS = 1 << 4,
+    BENCH_ALL = 1 << 5
+} bench_part_t;
+
+typedef struct bench_settings {
+    bench_between_t between;
+    ferry_wait_t wait;
+    ferry_kind_t kind;
+    bench_api_t api;
+    bench_take_t take;
+    bench_touch_t touch;
+    bench_pin_t pin;
+    size_t size;        /* bytes of a message; 0: the part's own choice */
+    unsigned senders;   /* throughput */
+    unsigned receivers; /* throughput */
+    unsigned count;     /* senders: the largest number of senders */
+    unsigned depth;     /* large: messages on their way at once; 0: as many as fit a reasonable memory */
+    int64_t measure_ns; /* of Ferry, all slices together; the limit is given as much again */
+    bool json;
+    bool quiet;            /* no word of progress */
+    const char *directory; /* where the temporary space is made; NULL: $TMPDIR, else /tmp */
+} bench_settings_t;
+
+/*
+ * Reads the command line. True: go on with `*part`. False: it is over with exit status `*status` (help was shown, or
+ * the line was wrong).
+ */
+bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, bench_part_t *part, int *status);
+
+/* Words for the tables. */
+const char *bench_between_word(bench_between_t between);
+const char *bench_wait_word(ferry_wait_t wait);
+const char *bench_pin_word(bench_pin_t pin);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * common.c - what every command does the same way: opening a node, and ending with the right status.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "say.h"
+#include "stop.h"
+#include "tool.h"
+
+const char *common_space(const common_t *common) {
+    const char *named = common->space != NULL ? common->space : getenv("FERRY_SPACE");
+    return named != NULL && named[0] != '\0' ? named : "default";
+}
+
+ferry_options_t common_options(const common_t *common, const char *name) {
+    return (ferry_options_t){
+        .size = sizeof(ferry_options_t), .directory = common->directory, .name = name, .group = common->group};
+}
+
+int library_failed(int error) {
+    const char *sentence = ferry_last_error();
+
+    say("%s", sentence[0] != '\0' ? sentence : strerror(-error));
+    /* What the library calls invalid came from the command line: names, and nothing else goes in unchecked. */
+    return error == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+}
+
+bool common_open(const common_t *common, const char *name, ferry_t **node, int *status) {
+    ferry_options_t options = common_options(common, name);
+    int result = ferry_open(common_space(common), &options, node);
+
+    if (result < 0) {
+        *status = library_failed(result);
+        return false;
+    }
+    stop_watch(*node);
+    return true;
+}
+
+int finish_output(int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    say("cannot write to standard output: %s", strerror(errno));
+    return STATUS_FAILED;
+}

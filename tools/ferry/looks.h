@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * looks.h - what `ferry ls` found: for each space one look, or two a moment apart, from which rates follow.
+ */
+#ifndef FERRY_TOOL_LOOKS_H
+#define FERRY_TOOL_LOOKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ferry/ferry.h>
+
+#include "tool.h"
+
+typedef struct space_look {
+    char *name;
+    ferry_look_t *before; /* NULL: no rates */
+    ferry_look_t *now;
+    int64_t before_ns, now_ns;
+    /* the ends of `now` that were asked for, sorted by channel, kind and role */
+    const ferry_look_end_t **ends;
+    size_t n_ends;
+} space_look_t;
+
+typedef struct looks {
+    const common_t *common;
+    const char *channel; /* only channels that match this pattern; NULL: all */
+    bool rates;
+    space_look_t *spaces;
+    size_t n;
+} looks_t;
+
+/*
+ * Looks at the space `space`, or at all of them when it is NULL. Returns 0 or an exit status, with the reason said.
+ * Spaces where nothing was found are left out.
+ */
+int looks_take(looks_t *looks, const char *space);
+void looks_done(looks_t *looks);
+
+/* Whether the node has any end that was asked for (without a pattern every node counts). */
+bool looks_shows_node(const looks_t *looks, const space_look_t *space, const ferry_look_node_t *node);
+
+/* The node an end belongs to, or NULL. */
+const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end);
+
+/* Messages and bytes a second between the two looks; false when there is nothing to compare with. */
+bool looks_rate(const space_look_t *space, const ferry_look_end_t *end, double *messages, double *bytes);
+
+#endif

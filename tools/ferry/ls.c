@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ls.c - `ferry ls`: what is open, where, and how much flows.
+ */
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "looks.h"
+#include "options.h"
+#include "say.h"
+#include "table.h"
+#include "units.h"
+
+static const char text[] = "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
+                           "they have carried, what waits, and how fast it goes. CHANNEL may be a pattern ('cam*').";
+
+static const char examples[] = "ferry ls\n"
+                               "ferry ls --space demo lines\n"
+                               "ferry ls --json | jq '.spaces[].ends[].depth'\n"
+                               "ferry ls --no-rate 'cam*'    one look, no waiting";
+
+static const char *kind_word(const ferry_look_end_t *end) {
+    return end->kind == FERRY_QUEUE ? "queue" : "topic";
+}
+
+static const char *role_word(const ferry_look_end_t *end) {
+    return end->is_sender ? "sender" : "receiver";
+}
+
+/* --- for people ------------------------------------------------------------------------------------------------------ */
+
+static void user_name(uint32_t uid, char *cell) {
+    const struct passwd *user = getpwuid(uid);
+
+    if (user != NULL)
+        snprintf(cell, TABLE_CELL, "%s", user->pw_name);
+    else
+        snprintf(cell, TABLE_CELL, "%" PRIu32, uid);
+}
+
+static void pid_text(const ferry_look_node_t *node, char *cell) {
+    if (node == NULL || node->pid == 0)
+        snprintf(cell, TABLE_CELL, "?"); /* in a PID namespace that cannot be seen from here */
+    else
+        snprintf(cell, TABLE_CELL, "%" PRId32, node->pid);
+}
+
+static int print_nodes(const looks_t *looks, const space_look_t *space) {
+    static const char *const heads[] = {"NODE", ">PID", "USER", ">PEERS", ""};
+    table_t table = {.heads = heads, .columns = 5};
+
+    for (size_t i = 0; i < ferry_look_nodes(space->now); i++) {
+        const ferry_look_node_t *node = ferry_look_node(space->now, i);
+        if (!looks_shows_node(looks, space, node))
+            continue;
+        table_row_t *row = table_add(&table);
+        if (row == NULL)
+            return -1;
+        snprintf(row->cells[0], TABLE_CELL, "%s", node->name);
+        pid_text(node, row->cells[1]);
+        user_name(node->uid, row->cells[2]);
+        snprintf(row->cells[3], TABLE_CELL, "%" PRIu32, node->peers);
+        snprintf(row->cells[4], TABLE_CELL, "%s", node->answered ? "" : "does not answer");
+    }
+    table_print(&table, 2);
+    table_done(&table);
+    return 0;
+}
+
+/* The figures of an end: MESSAGES, RATE, DEPTH, MEMORY, LOST, LINKS, AGE from `cells` on. */
+static void figures(const space_look_t *space, const ferry_look_end_t *end, char (*cells)[TABLE_CELL]) {
+    const ferry_look_node_t *node = looks_node_of(space, end);
+    double messages;
+    double bytes;
+
+    if (node == NULL || node->answered == 0) {
+        for (int i = 0; i < 7; i++)
+            snprintf(cells[i], TABLE_CELL, "?");
+        return;
+    }
+    show_count(end->messages, cells[0]);
+    if (looks_rate(space, end, &messages, &bytes)) {
+        char count[UNITS_TEXT];
+        snprintf(cells[1], TABLE_CELL, "%s/s", show_count((uint64_t)messages, count));
+    } else {
+        snprintf(cells[1], TABLE_CELL, "-");
+    }
+    show_count(end->depth, cells[2]);
+    snprintf(cells[3], TABLE_CELL, "-");
+    snprintf(cells[4], TABLE_CELL, "-");
+    if (end->is_sender)
+        show_bytes((double)end->memory, cells[3]);
+    else
+        show_count(end->lost, cells[4]);
+    show_count(end->links, cells[5]);
+    show_duration((double)end->age_ns, cells[6]);
+}
+
+static int print_ends(const space_look_t *space) {
+    static const char *const heads[] = {"CHANNEL", "KIND",   "END",     "TYPE",  ">PID",   ">MESSAGES",
+                                        ">RATE",   ">DEPTH", ">MEMORY", ">LOST", ">LINKS", ">AGE"};
+    table_t table = {.heads = heads, .columns = 12};
+
+    for (size_t i = 0; i < space->n_ends; i++) {
+        const ferry_look_end_t *end = space->ends[i];
+        table_row_t *row = table_add(&table);
+        if (row == NULL)
+            return -1;
+        snprintf(row->cells[0], TABLE_CELL, "%s", end->channel);
+        snprintf(row->cells[1], TABLE_CELL, "%s", kind_word(end));
+        snprintf(row->cells[2], TABLE_CELL, "%s", role_word(end));
+        snprintf(row->cells[3], TABLE_CELL, "%s", end->type_name[0] != '\0' ? end->type_name : "-");
+        pid_text(looks_node_of(space, end), row->cells[4]);
+        figures(space, end, row->cells + 5);
+    }
+    if (table.n > 0) {
+        printf("\n");
+        table_print(&table, 2);
+    }
+    table_done(&table);
+    return 0;
+}
+
+static int print_text(const looks_t *looks) {
+    for (size_t i = 0; i < looks->n; i++) {
+        const space_look_t *space = &looks->spaces[i];
+        printf("%sSpace %s\n\n", i > 0 ? "\n" : "", space->name);
+        if (print_nodes(looks, space) < 0 || print_ends(space) < 0) {
+            say("no memory for the table");
+            return STATUS_FAILED;
+        }
+    }
+    return 0;
+}
+
+/* --- for scripts ----------------------------------------------------------------------------------------------------- */
+
+/* Ids go out as text: most readers of JSON keep only 53 bits of a number. */
+static void json_id(json_t *j, const char *key, uint64_t id) {
+    char digits[20];
+
+    snprintf(digits, sizeof digits, "%016" PRIx64, id);
+    json_text(j, key, digits);
+}
+
+static void json_node(json_t *j, const ferry_look_node_t *node) {
+    json_open(j, NULL, '{');
+    json_id(j, "id", node->id);
+    json_text(j, "name", node->name);
+    json_signed(j, "pid", node->pid);
+    json_count(j, "uid", node->uid);
+    json_count(j, "peers", node->peers);
+    json_bool(j, "answered", node->answered != 0);
+    json_close(j, '}');
+}
+
+static void json_end(json_t *j, const space_look_t *space, const ferry_look_end_t *end) {
+    double messages;
+    double bytes;
+
+    json_open(j, NULL, '{');
+    json_text(j, "channel", end->channel);
+    json_text(j, "kind", kind_word(end));
+    json_text(j, "role", role_word(end));
+    json_id(j, "node", end->node);
+    json_count(j, "end", end->end);
+    json_text(j, "type", end->type_name);
+    json_count(j, "type_size", end->type_size);
+    json_count(j, "messages", end->messages);
+    json_count(j, "bytes", end->bytes);
+    if (looks_rate(space, end, &messages, &bytes)) {
+        json_number(j, "messages_per_s", messages);
+        json_number(j, "bytes_per_s", bytes);
+    }
+    json_count(j, "copies_made", end->copies_made);
+    json_count(j, "copies_avoided", end->copies_avoided);
+    json_count(j, "depth", end->depth);
+    json_count(j, "lost", end->lost);
+    json_count(j, "memory", end->memory);
+    json_count(j, "quota", end->quota);
+    json_count(j, "age_ns", end->age_ns);
+    json_count(j, "links", end->links);
+    json_close(j, '}');
+}
+
+static void print_json(const looks_t *looks, const char *base) {
+    json_t j = {.out = stdout};
+
+    json_open(&j, NULL, '{');
+    json_text(&j, "directory", base);
+    json_open(&j, "spaces", '[');
+    for (size_t i = 0; i < looks->n; i++) {
+        const space_look_t *space = &looks->spaces[i];
+        json_open(&j, NULL, '{');
+        json_text(&j, "name", space->name);
+        json_open(&j, "nodes", '[');
+        for (size_t k = 0; k < ferry_look_nodes(space->now); k++) {
+            if (looks_shows_node(looks, space, ferry_look_node(space->now, k)))
+                json_node(&j, ferry_look_node(space->now, k));
+        }
+        json_close(&j, ']');
+        json_open(&j, "ends", '[');
+        for (size_t k = 0; k < space->n_ends; k++)
+            json_end(&j, space, space->ends[k]);
+        json_close(&j, ']');
+        json_close(&j, '}');
+    }
+    json_close(&j, ']');
+    json_close(&j, '}');
+    printf("\n");
+}
+
+/* --- the command ----------------------------------------------------------------------------------------------------- */
+
+static void say_nothing_found(const looks_t *looks, const char *space, const char *base) {
+    const char *where = space != NULL ? " in space " : "";
+    const char *name = space != NULL ? space : "";
+
+    if (looks->channel != NULL)
+        say("no channel '%s' is open%s%s (base directory %s)", looks->channel, where, name, base);
+    else
+        say("nothing is open%s%s (base directory %s)", where, name, base);
+}
+
+static int run(looks_t *looks, const char *space) {
+    const common_t *common = looks->common;
+    ferry_options_t options = common_options(common, NULL);
+    char base[4096];
+    int result = ferry_base_directory(&options, base, sizeof base);
+
+    if (result < 0)
+        return library_failed(result);
+    int status = looks_take(looks, space);
+    if (common->json)
+        print_json(looks, base);
+    else if (status != STATUS_FAILED || looks->n > 0)
+        status = print_text(looks) != 0 ? STATUS_FAILED : status;
+    if (status == 0 && looks->n == 0) {
+        status = STATUS_NO;
+        if (!common->quiet)
+            say_nothing_found(looks, space, base);
+    }
+    return finish_output(status);
+}
+
+int command_ls(int argc, char **argv) {
+    common_t common = {0};
+    bool no_rate = false;
+    bool all = false;
+    operands_t operands;
+    int status;
+    const option_t options[] = {
+        {.letter = 'a',
+         .name = "all",
+         .kind = OPTION_FLAG,
+         .target = &all,
+         .help = "all spaces, even if $FERRY_SPACE names one"},
+        {.name = "no-rate", .kind = OPTION_FLAG, .target = &no_rate, .help = "look once only: no rates, no waiting"},
+    };
+    const usage_t usage = {.command = "ls",
+                           .synopsis = "ls [OPTION...] [CHANNEL]",
+                           .text = text,
+                           .examples = examples,
+                           .options = options,
+                           .n_options = 2,
+                           .json = true};
+
+    if (!options_parse(&usage, argc, argv, &common, &operands, &status))
+        return status;
+    if (operands.n > 1)
+        return usage_error(&usage, "one channel is enough, but '%s' was given too", operands.items[1]);
+    looks_t looks = {.common = &common, .channel = operands.n > 0 ? operands.items[0] : NULL, .rates = !no_rate};
+    const char *space = common.space != NULL || getenv("FERRY_SPACE") != NULL ? common_space(&common) : NULL;
+    status = run(&looks, all ? NULL : space);
+    looks_done(&looks);
+    return status;
+}

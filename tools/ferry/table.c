@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+table_row_t *table_add(table_t *table) {
+    table_row_t *rows = realloc(table->rows, (table->n + 1) * sizeof *rows);
+
+    if (rows == NULL)
+        return NULL;
+    table->rows = rows;
+    memset(&rows[table->n], 0, sizeof rows[table->n]);
+    return &rows[table->n++];
+}
+
+void table_done(table_t *table) {
+    free(table->rows);
+    table->rows = NULL;
+    table->n = 0;
+}
+
+static void print_cell(const char *text, int width, bool right, bool last) {
+    if (right)
+        printf("%*s", width, text);
+    else if (last)
+        printf("%s", text); /* no blanks at the end of a line */
+    else
+        printf("%-*s", width, text);
+    if (!last)
+        printf("  ");
+}
+
+static void print_line(const table_t *table, const int *widths, const table_row_t *row, int indent) {
+    printf("%*s", indent, "");
+    for (size_t c = 0; c < table->columns; c++) {
+        bool right = table->heads[c][0] == '>';
+        const char *text = row != NULL ? row->cells[c] : table->heads[c] + right;
+        print_cell(text, widths[c], right, c + 1 == table->columns);
+    }
+    printf("\n");
+}
+
+void table_print(const table_t *table, int indent) {
+    int widths[TABLE_COLUMNS];
+
+    for (size_t c = 0; c < table->columns; c++) {
+        size_t width = strlen(table->heads[c]) - (table->heads[c][0] == '>');
+        for (size_t i = 0; i < table->n; i++) {
+            size_t len = strlen(table->rows[i].cells[c]);
+            width = len > width ? len : width;
+        }
+        widths[c] = (int)width;
+    }
+    print_line(table, widths, NULL, indent);
+    for (size_t i = 0; i < table->n; i++)
+        print_line(table, widths, &table->rows[i], indent);
+}
