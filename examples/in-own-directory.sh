@@ -7,14 +7,14 @@
 set -u
 FERRY_DIR=$(mktemp -d "${TMPDIR:-/tmp}/ferry-example.XXXXXX") || exit 1
 export FERRY_DIR
-trap 'rm -rf "$FERRY_DIR"' EXIT
+trap 'trap "" INT TERM; rm -rf "$FERRY_DIR"' EXIT
 trap 'exit 130' INT TERM
 
 "$@"
 status=$?
 
-# A space without nodes may leave its empty directory and its lock; sockets and entries must be gone.
-left=$(find "$FERRY_DIR" \( -type s -o -type f -size +0 \) -print)
+# The last node to leave a space takes the space's directory along.
+left=$(find "$FERRY_DIR" -mindepth 1 -print)
 if [ -n "$left" ]; then
     echo "in-own-directory.sh: $1 left behind: $left" >&2
     [ "$status" -ne 0 ] || status=1

@@ -29,9 +29,11 @@ done
 work=$(mktemp -d "${TMPDIR:-/tmp}/ferry-demo.XXXXXX")
 jobs_started=()
 clean_up() {
+    trap '' INT TERM HUP # a second Ctrl-C must not stop the cleaning
     for job in "${jobs_started[@]}"; do
         kill -TERM -- "-$job" 2>/dev/null || true # the whole pipeline: each is a process group of its own
     done
+    [ ${#jobs_started[@]} -eq 0 ] || wait 2>/dev/null || true
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -89,8 +91,8 @@ take_snapshot() {
     local files=$(($(tr -cd '\0' <"$work/plain" | wc -c) + $(tr -cd '\0' <"$work/packed" | wc -c)))
     echo "$files files, read $passes time(s): $(as_megabytes "$bytes"), $lines lines; each line will be one message."
     local held=$((quota_kib * 1024 * producers))
-    echo "The $producers producers may hold $quota_kib KiB each in messages that nobody has released yet," \
-        "$((bytes / held)) times less than they send."
+    echo "The $producers producers may hold $quota_kib KiB each in messages that nobody has released yet;" \
+        "together they send $((bytes / held)) times as much."
     if [ $((bytes / held)) -lt 10 ]; then
         echo "run.sh: the text is too small to show that the quotas hold" >&2
         exit 1
@@ -143,12 +145,13 @@ count_with_commands() {
     began=$(now_ms)
     set -m # every pipeline gets a process group, so that clean_up can end it
     for ((i = 0; i < workers; i++)); do
-        timeout --foreground "$patience" "$build/ferry" recv lines | tr -cs A-Za-z '\n' | tr A-Z a-z | sort | uniq -c >"$work/part.$i" &
+        timeout --foreground "$patience" "$build/ferry" recv lines | tee "$work/received.$i" |
+            tr -cs A-Za-z '\n' | tr A-Z a-z | sort | uniq -c >"$work/part.$i" &
         jobs_started+=("$(jobs -p %%)")
     done
     set +m
     # A receiver ends when all senders that it met have ended: so all of them must be there first.
-    until [ "$("$build/ferry" ls --json 2>/dev/null | grep -o '"channel": *"lines"' | wc -l)" -ge "$workers" ]; do
+    until [ "0$("$build/ferry" ls --json 2>/dev/null | grep -o '"channel": *"lines"' | wc -l)" -ge "$workers" ]; do
         [ $(($(now_ms) - began)) -lt 10000 ] || { echo "run.sh: ferry recv did not start" >&2; exit 1; }
         sleep 0.05
     done
@@ -158,6 +161,7 @@ count_with_commands() {
     cat "$work"/part.* | awk 'NF == 2 { n[$2] += $1 } END { for (w in n) printf "%7d %s\n", n[w], w }' |
         sort -k 2 >"$work/commands"
     commands_ms=$(($(now_ms) - began))
+    received=$(cat "$work"/received.* | wc -l)
     as_seconds "$commands_ms"
     echo " in all, sorting included"
     compare commands
@@ -189,15 +193,15 @@ print_table() {
             status=1
         fi
     done
-    print_row commands shm "$lines" \
+    print_row commands shm "$received" \
         "$(awk -v b="$bytes" -v ms="$commands_ms" 'BEGIN { printf "%.0f", b / ms / 1e3 }')" - - - - \
         "$(as_seconds "$commands_ms")" "$(cat "$work/commands.equal")"
     print_row coreutils - - "$(awk -v b="$bytes" -v ms="$coreutils_ms" 'BEGIN { printf "%.0f", b / ms / 1e3 }')" - - - - \
         "$(as_seconds "$coreutils_ms")" -
     cat <<END
 
-The median and p99 are the times from sending a line to a worker's having it. They are mostly the wait behind the
-$((quota_kib * producers)) KiB of lines that the producers, who are faster, keep in front of it: that is the flow control at work.
+The median and p99 are the times from sending a line to a worker's having it. They include the wait behind earlier
+lines, up to the $((quota_kib * producers)) KiB of the quotas, and the turns that $((producers + workers + 1)) parts take on $(nproc) processor(s).
 Copies: each line is copied once, from the file into its sender's memory, and read there. Avoided are the second copy
 of each line, and every copy of the workers' tables ($(as_megabytes "$(figure processes table_bytes)") in $(figure processes tables) messages), which go by pointer.
 END

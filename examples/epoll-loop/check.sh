@@ -9,7 +9,7 @@ mkfifo "$dir/anna.in" "$dir/bert.in"
 anna=$!
 "$1" bert <"$dir/bert.in" >"$dir/bert.out" &
 bert=$!
-trap 'kill $anna $bert 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'trap "" INT TERM; kill $anna $bert 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 exec 3>"$dir/anna.in" 4>"$dir/bert.in"
 

@@ -4,7 +4,7 @@
 # check.sh HELLO - `hello send` and `hello recv` as two processes, whichever comes first. TAP.
 set -u
 out=$(mktemp "${TMPDIR:-/tmp}/hello-check.XXXXXX") || exit 1
-trap 'rm -f "$out"' EXIT
+trap 'trap "" INT TERM; rm -f "$out"' EXIT
 trap 'exit 130' INT TERM
 status=0
 

@@ -7,7 +7,7 @@ set -u
 LC_ALL=C
 export LC_ALL
 dir=$(mktemp -d "${TMPDIR:-/tmp}/wordcount-check.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
+trap 'trap "" INT TERM; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 here=$(dirname "$0")
 

@@ -26,8 +26,9 @@ static _Noreturn void run(const job_t *job, const part_t *part, pid_t parent) {
     if (ferry_open(job->space, &options, &node) < 0) {
         failed(part->name, part->number, "opening the space");
     } else {
+        interrupt_leaves(node);
         result = part->run(node, job, part->number);
-        ferry_close(node);
+        interrupt_ends(node);
     }
     fflush(stdout);
     _exit(result == 0 ? 0 : 1);
@@ -47,7 +48,7 @@ static int wait_all(pid_t *children, const part_t *parts, size_t n) {
     int result = 0;
     for (size_t left = n; left > 0; left--) {
         int status;
-        pid_t pid = waitpid(-1, &status, 0);
+        pid_t pid = waitpid(-1, &status, 0); /* goes on after a signal: see interrupt.c */
         if (pid < 0) {
             fprintf(stderr, "wordcount: waiting for the processes: %s\n", strerror(errno));
             return -1;
@@ -60,7 +61,7 @@ static int wait_all(pid_t *children, const part_t *parts, size_t n) {
             children[i] = 0;
         }
         if (status != 0 && result == 0) {
-            if (WIFSIGNALED(status) && i < n) {
+            if (WIFSIGNALED(status) && !interrupt_came() && i < n) {
                 fprintf(stderr, "wordcount: %s %u was killed by signal %d (%s)\n", parts[i].name, parts[i].number,
                         WTERMSIG(status), strsignal(WTERMSIG(status)));
             }
@@ -91,7 +92,10 @@ int start_processes(const job_t *job, const part_t *parts, size_t n) {
             break;
         }
     }
+    /* Ctrl-C reaches all processes of the terminal; this one stays until the others have left. */
+    interrupt_leaves(NULL);
     int result = wait_all(children, parts, started);
+    interrupt_ends(NULL);
     free(children);
     return started == n ? result : -1;
 }

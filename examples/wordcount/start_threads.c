@@ -63,8 +63,9 @@ int start_threads(const job_t *job, const part_t *parts, size_t n) {
     for (size_t i = 0; i < n; i++) {
         all[i] = (running_t){.node = node, .job = job, .part = &parts[i]};
     }
+    interrupt_leaves(node);
     int result = run_all(all, node, n);
     free(all);
-    ferry_close(node);
+    interrupt_ends(node);
     return result;
 }

@@ -14,6 +14,7 @@
 #define WORDCOUNT_H
 
 #include <ferry/ferry.h>
+#include <stdbool.h>
 
 /** What the user asked for; the same for all parts. */
 typedef struct job {
@@ -41,6 +42,14 @@ part_run_t collector;
 typedef int start_t(const job_t *job, const part_t *parts, size_t n);
 start_t start_threads;   /**< as threads of this process, which share one node */
 start_t start_processes; /**< as processes, each with a node of its own */
+
+/** From now on Ctrl-C and SIGTERM make every waiting call on `node` return, so that its parts end; with NULL, Ctrl-C is
+ * only noted. */
+void interrupt_leaves(ferry_t *node);
+/** Has one of them come? */
+bool interrupt_came(void);
+/** Closes the node, if any, and then ends the process if it was interrupted, as that signal would have. */
+void interrupt_ends(ferry_t *node);
 
 /** No wait lasts longer than this: a part that has died must not make the others wait for ever. */
 #define PATIENCE ((int64_t)60 * 1000 * 1000 * 1000)

@@ -13,12 +13,16 @@ static bool is_taken(const ferry_msg_t *m) {
 }
 
 static int stale(void) {
-    return fi_fail(-EBADF, "this message handle was released before, or its sender was closed");
+    return fi_fail(-EBADF, "this message handle was released before, or its sender or node was closed");
 }
 
-/* Our own memory is not mapped in a forked child. */
+static int inherited(void) {
+    return fi_fail(-ECHILD, "this message belongs to the parent process: after fork(), open your own node");
+}
+
+/* A node's own memory is not mapped in a forked child. */
 static bool is_gone(const ferry_msg_t *m) {
-    return is_sent(m) && fi_node_is_forked(m->sender->end.node);
+    return is_sent(m) ? fi_node_is_forked(m->sender->end.node) : m->link->rx->generation != fi_process_generation;
 }
 
 int ferry_msg_new(ferry_sender_t *tx, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
@@ -81,7 +85,7 @@ int ferry_msg_edit(ferry_msg_t *m, void **data) {
         return r;
     }
     if (is_taken(m)) {
-        r = fi_taken_copy(m, &copy);
+        r = is_gone(m) ? inherited() : fi_taken_copy(m, &copy);
         if (r >= 0) {
             *data = copy;
         }
@@ -114,7 +118,7 @@ int ferry_msg_private(ferry_msg_t *m, const void **data) {
     if (!is_taken(m)) {
         return stale();
     }
-    r = fi_taken_copy(m, &copy);
+    r = is_gone(m) ? inherited() : fi_taken_copy(m, &copy);
     if (r >= 0) {
         *data = copy;
         r = 0;

@@ -57,9 +57,14 @@ int ferry_close(ferry_t *node) {
     }
     if (fi_node_is_forked(node)) {
         fi_node_close(node);
-        return fi_fail(-ECHILD, "this node belongs to the parent process; the child's copy was freed");
+        return fi_fail(-ECHILD, "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
     }
     int open = close_ends(node);
+    while (!fi_list_empty(&node->held)) {
+        fi_end_t *e = fi_container(node->held.next, fi_end_t, link);
+        fi_list_remove(&e->link);
+        fi_receiver_discard(fi_receiver_of(e));
+    }
     fi_node_close(node);
     return open;
 }

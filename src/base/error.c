@@ -43,9 +43,18 @@ int fi_fail(int err, const char *format, ...) {
     va_start(args, format);
     keep(format, args, NULL);
     va_end(args);
-    fi_assert(err < 0);
+    fi_assert(err <= 0);
     errno = saved;
     return err;
+}
+
+/* The system's words, with what to do where they do not say it. */
+static const char *words_for(int errnum, char *buf, size_t cap) {
+    if (errnum == EMFILE)
+        return "no descriptors left in this process: close some, or raise the limit (ulimit -n)";
+    if (errnum == ENFILE)
+        return "no descriptors left on this machine: raise fs.file-max";
+    return strerror_r(errnum, buf, cap);
 }
 
 int fi_fail_errno(int errnum, const char *format, ...) {
@@ -53,7 +62,7 @@ int fi_fail_errno(int errnum, const char *format, ...) {
     char words[128];
     va_list args;
     va_start(args, format);
-    keep(format, args, strerror_r(errnum, words, sizeof words));
+    keep(format, args, words_for(errnum, words, sizeof words));
     va_end(args);
     fi_assert(errnum > 0);
     errno = saved;

@@ -12,18 +12,18 @@
 #include "platform/bell.h"
 
 #define BATCH_LINES 256u
-#define MAX_SEGMENT_ID (1u << 24) /* bounds the table that a liar could make us allocate */
+#define MAX_SEGMENTS 32768u /* of one sender: half of what a process may map by default */
 
-void fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
+int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     fi_receiver_t *rx = fi_receiver_of(e);
     fi_frame_t f = fi_frame(FI_MEET_RECEIVER, 0, e->id);
     fi_cargo_t cargo = {rx->page_memory, {rx->bell.wr, -1}};
 
     f.kind = (uint16_t)e->kind;
     f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u);
-    f.contract = e->contract;
+    f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
-    (void)fi_peer_send(p, &f, &cargo);
+    return fi_peer_send(p, &f, &cargo);
 }
 
 void fi_receiver_wake(fi_end_t *e) {
@@ -53,15 +53,22 @@ static void tell(fi_receiver_t *rx, fi_peer_t *p, uint64_t tx, enum fi_frame_typ
     (void)fi_peer_send(p, &f, &cargo);
 }
 
-static fi_rxlog_t *log_new(fi_shared_t *ring, uint64_t start) {
+static fi_rxlog_t *log_new(fi_shared_t *ring, uint64_t start, int *error) {
     fi_rxlog_t *log = calloc(1, sizeof *log);
 
     if (!log) {
+        *error = -ENOMEM;
         return NULL;
     }
     fi_list_init(&log->held);
-    if (fi_ringr_init(&log->r, ring->map, ring->bytes, start ? start : ((const struct fi_ident *)ring->map)->lines) < 0 ||
-        fi_shared_new("ferry-ctl", fi_ctl_bytes(log->r.lines), &log->ctl_memory) < 0) {
+    if (start == 0) {
+        start = ((const struct fi_ident *)ring->map)->lines;
+    }
+    *error = fi_ringr_init(&log->r, ring->map, ring->bytes, start);
+    if (*error == 0) {
+        *error = fi_shared_new("ferry-ctl", fi_ctl_bytes(log->r.lines), &log->ctl_memory);
+    }
+    if (*error < 0) {
         free(log);
         return NULL;
     }
@@ -87,20 +94,18 @@ void fi_rxlink_free(fi_rxlink_t *l) {
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         fi_rxlog_free(l, i);
     }
-    for (uint32_t i = 0; i < l->segment_count; i++) {
-        if (l->segments[i] && l->segments[i]->memory) {
-            __atomic_sub_fetch(&l->peer->mapped, l->segments[i]->memory->bytes, __ATOMIC_RELAXED);
-            fi_shared_unref(l->segments[i]->memory);
+    for (uint32_t i = 0; i < FI_SEGMENT_BUCKETS; i++) {
+        while (l->segments[i]) {
+            fi_rxlink_drop_segment(l, l->segments[i]);
         }
-        free(l->segments[i]);
     }
+    fi_list_remove(&l->link);
     __atomic_sub_fetch(&l->peer->links, 1, __ATOMIC_RELAXED);
     fi_peer_unref(l->peer);
-    free(l->segments);
     free(l);
 }
 
-static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m) {
+static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     fi_rxlink_t **more = realloc(rx->links, (rx->link_count + 1) * sizeof *more);
     fi_rxlink_t *l = calloc(1, sizeof *l);
 
@@ -108,9 +113,11 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m) {
         rx->links = more;
     }
     if (!more || !l) {
+        *error = -ENOMEM;
         free(l);
         return NULL;
     }
+    fi_list_init(&l->link);
     l->rx = rx;
     l->tx = m->frame.tx;
     l->serial = (uint32_t)m->frame.b;
@@ -118,7 +125,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m) {
     l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->fence = !m->peer->asymmetric;
     l->next_seq = m->frame.figures[0];
-    l->log = log_new(m->memory, m->frame.a);
+    l->log = log_new(m->memory, m->frame.a, error);
     if (!l->log) {
         free(l);
         return NULL;
@@ -131,16 +138,18 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m) {
 
 static void offered(fi_receiver_t *rx, fi_mail_t *m) {
     fi_rxlink_t *l = NULL;
+    int r = 0;
 
     if (find_link(rx, m->peer, m->frame.tx)) {
         return;
     }
     if (__atomic_add_fetch(&m->peer->links, 1, __ATOMIC_RELAXED) <= rx->end.node->max_links &&
         fi_contract_merge(&rx->end.contract, &m->frame.contract, rx->end.channel, "this receiver", "a sender") == 0) {
-        l = link_new(rx, m);
+        l = link_new(rx, m, &r);
     }
     if (!l) {
         __atomic_sub_fetch(&m->peer->links, 1, __ATOMIC_RELAXED);
+        fi_end_note_error(&rx->end, r);
         tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
         fi_node_count_link(&rx->end);
         return;
@@ -159,6 +168,7 @@ void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
         rx->turn = 0;
     }
     l->detached = true;
+    fi_list_add_tail(&rx->detached, &l->link);
     if (l->held == 0) {
         fi_rxlink_free(l);
     }
@@ -180,61 +190,58 @@ static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
 static void new_ring(fi_receiver_t *rx, fi_rxlink_t *l, fi_mail_t *m) {
     uint32_t serial = (uint32_t)m->frame.a;
     uint32_t i = serial % FI_RX_LOGS;
+    int error;
 
     /* Only the ring after the newest one that is known, and only into a free place. */
     if (l->logs[i] || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
         return;
     }
-    l->logs[i] = log_new(m->memory, 0);
+    l->logs[i] = log_new(m->memory, 0, &error);
     if (l->logs[i]) {
         tell(rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
     }
 }
 
-static bool grow_segments(fi_rxlink_t *l, uint64_t id) {
-    if (id >= MAX_SEGMENT_ID) {
-        return false;
+void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s) {
+    fi_rxsegment_t **at = &l->segments[s->id % FI_SEGMENT_BUCKETS];
+
+    while (*at != s) {
+        at = &(*at)->next;
     }
-    if (id < l->segment_count) {
-        return true;
-    }
-    uint32_t count = (uint32_t)fi_power_of_2_above(id + 1);
-    fi_rxsegment_t **more = realloc(l->segments, count * sizeof(fi_rxsegment_t *));
-    if (!more) {
-        return false;
-    }
-    memset(more + l->segment_count, 0, (count - l->segment_count) * sizeof(fi_rxsegment_t *));
-    l->segments = more;
-    l->segment_count = count;
-    return true;
+    *at = s->next;
+    l->segment_count--;
+    __atomic_sub_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
+    fi_shared_unref(s->memory);
+    free(s);
 }
 
 static void new_segment(fi_rxlink_t *l, fi_mail_t *m) {
-    uint64_t id = m->frame.a;
+    uint32_t id = (uint32_t)m->frame.a;
 
-    if (!grow_segments(l, id) || l->segments[id]) {
+    if (l->segment_count >= MAX_SEGMENTS || fi_rxlink_segment(l, id)) {
         return; /* an id is used once */
     }
     fi_rxsegment_t *s = calloc(1, sizeof *s);
     if (s) {
+        s->id = id;
         s->memory = m->memory;
+        s->next = l->segments[id % FI_SEGMENT_BUCKETS];
+        l->segments[id % FI_SEGMENT_BUCKETS] = s;
+        l->segment_count++;
         m->memory = NULL;
         __atomic_add_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
-        l->segments[id] = s;
     }
 }
 
-static void lost_segment(fi_rxlink_t *l, uint64_t id) {
-    fi_rxsegment_t *s = id < l->segment_count ? l->segments[id] : NULL;
+static void lost_segment(fi_rxlink_t *l, uint32_t id) {
+    fi_rxsegment_t *s = fi_rxlink_segment(l, id);
 
-    if (!s || !s->memory) {
+    if (!s) {
         return;
     }
     s->gone = true;
     if (s->held == 0) {
-        __atomic_sub_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
-        fi_shared_unref(s->memory);
-        s->memory = NULL;
+        fi_rxlink_drop_segment(l, s);
     }
 }
 
@@ -286,7 +293,7 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         new_segment(l, m);
         break;
     case FI_UNSEGMENT:
-        lost_segment(l, m->frame.a);
+        lost_segment(l, (uint32_t)m->frame.a);
         break;
     default: /* END */
         end_link(rx, l);

@@ -58,6 +58,10 @@ int fi_backlog_pump(fi_sender_t *tx) {
     while (!fi_list_empty(&tx->backlog)) {
         fi_waiting_t *w = fi_container(tx->backlog.next, fi_waiting_t, link);
         fi_item_t item = {NULL, w->block, w->size, w->seq, w->tag, w->time_ns, w->attempt};
+        if (w->size <= FI_BACKLOG_INLINE_MAX && w->size <= tx->inline_max) {
+            item.data = fi_block_data(w->block); /* costs the receiver less than a pointer, and the pool a block less */
+            item.block = NULL;
+        }
         int r = fi_sender_put(tx, &item);
         if (r < 0) {
             return r;
@@ -70,6 +74,9 @@ int fi_backlog_pump(fi_sender_t *tx) {
 void fi_backlog_watch(fi_sender_t *tx) {
     if (fi_backlog_pump(tx) == 0) {
         return;
+    }
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_consider_growth(tx->outlets[i], false);
     }
     fi_sender_arm(tx);
     /* What was released before the arming rings no bell: look at it now. */

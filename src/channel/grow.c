@@ -34,24 +34,6 @@ static uint32_t large_lines(const fi_outlet_t *o) {
     return (uint32_t)fi_max(fi_min(share, FI_LARGE_RING_LINES), FI_SMALL_RING_LINES);
 }
 
-/* Does a message that is held for long keep released lines from being used again? */
-static bool is_pinned(fi_outlet_t *o) {
-    fi_log_t *log = fi_outlet_log(o);
-    uint64_t pos = fi_max(log->freed, log->oldest);
-    uint64_t total = 0;
-    uint64_t held = 0;
-
-    while (pos < log->w.pos) {
-        uint64_t at = pos;
-        unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
-        if (kind == FI_REC_INLINE || kind == FI_REC_POINTER) {
-            total++;
-            held += fi_outlet_holds(o, log, at);
-        }
-    }
-    return total >= 4 && held <= total / 2;
-}
-
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     fi_log_t *log = fi_outlet_log(o);
     uint32_t lines = log->w.lines;
@@ -64,8 +46,12 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
             return;
         }
         lines = large_lines(o);
-    } else if (!is_pinned(o)) {
-        return;
+    } else {
+        /* Full of messages that are held or not read, while more wait: the quota bounds them, not the ring. */
+        if (fi_ringw_fits(&log->w, log->w.lines / 4)) {
+            return;
+        }
+        lines = (uint32_t)fi_min(fi_max(2ull * lines, large_lines(o)), FI_MAX_RING_LINES);
     }
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (!o->links[i]->live) {
@@ -127,10 +113,10 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
     fi_log_t *log = fi_outlet_log(o);
 
     if (o->growing && o->awaiting == 0 && !(o->tx->claim.open && o->tx->claim.outlet == o)) {
-        if (!fi_ringw_fits(&log->w, 1)) {
+        if (!fi_ringw_can_switch(&log->w)) {
             fi_outlet_refresh(o);
         }
-        if (fi_ringw_fits(&log->w, 1)) {
+        if (fi_ringw_can_switch(&log->w)) {
             (void)fi_ringw_begin(&log->w, 1);
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;

@@ -16,11 +16,16 @@
 #include "channel/sender.h"
 #include "platform/futex.h"
 
-static fi_txlink_t *find_link(const fi_sender_t *tx, uint64_t node, uint64_t rx) {
+/* The same node by another connection, which is met when two newcomers dial each other; by the kernel's word, not its own. */
+static bool same_node(const fi_peer_t *a, const fi_peer_t *b) {
+    return a == b || (a->id == b->id && a->pid == b->pid && a->uid == b->uid);
+}
+
+static fi_txlink_t *find_link(const fi_sender_t *tx, const fi_peer_t *p, uint64_t rx) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         const fi_outlet_t *o = tx->outlets[i];
         for (uint32_t k = 0; k < o->link_count; k++) {
-            if (o->links[k]->remote->end == rx && o->links[k]->remote->peer->id == node) {
+            if (o->links[k]->remote->end == rx && same_node(o->links[k]->remote->peer, p)) {
                 return o->links[k];
             }
         }
@@ -76,21 +81,50 @@ static void tell_segment(fi_sender_t *tx, const fi_txlink_t *l, enum fi_frame_ty
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
 }
 
-static void tell_all(fi_sender_t *tx, enum fi_frame_type type, const fi_segment_t *s) {
+static bool knows(const fi_txlink_t *l, uint32_t id) {
+    return id < l->announced_bits && l->announced[id / 64] & 1ull << id % 64;
+}
+
+static int note_announced(fi_txlink_t *l, uint32_t id) {
+    if (id >= l->announced_bits) {
+        uint32_t bits = (id / 64 + 1) * 2 * 64;
+        uint64_t *more = realloc(l->announced, bits / 8);
+        if (!more) {
+            return fi_fail(-ENOMEM, "no memory to remember what a receiver was told");
+        }
+        memset(more + l->announced_bits / 64, 0, (bits - l->announced_bits) / 8);
+        l->announced = more;
+        l->announced_bits = bits;
+    }
+    l->announced[id / 64] |= 1ull << id % 64;
+    return 0;
+}
+
+int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
+    for (uint32_t k = 0; k < o->link_count; k++) {
+        fi_txlink_t *l = o->links[k];
+        if (!knows(l, s->id)) {
+            int r = note_announced(l, s->id);
+            if (r < 0) {
+                return r;
+            }
+            tell_segment(o->tx, l, FI_SEGMENT, s);
+        }
+    }
+    return 0;
+}
+
+void fi_sender_retire(void *owner, fi_segment_t *s) {
+    fi_sender_t *tx = owner;
+
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         const fi_outlet_t *o = tx->outlets[i];
         for (uint32_t k = 0; k < o->link_count; k++) {
-            tell_segment(tx, o->links[k], type, s);
+            if (knows(o->links[k], s->id)) {
+                tell_segment(tx, o->links[k], FI_UNSEGMENT, s);
+            }
         }
     }
-}
-
-void fi_sender_announce(void *tx, fi_segment_t *s) {
-    tell_all(tx, FI_SEGMENT, s);
-}
-
-void fi_sender_retire(void *tx, fi_segment_t *s) {
-    tell_all(tx, FI_UNSEGMENT, s);
 }
 
 static void tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type type) {
@@ -106,12 +140,20 @@ static uint64_t first_position(const fi_sender_t *tx, const fi_log_t *log, bool 
     return tx->retained[oldest % tx->retain];
 }
 
+/* What is kept for late comers may point into the pool. */
+static void announce_history(fi_outlet_t *o, const fi_log_t *log, uint64_t start) {
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (lent->block && lent->pos >= start) {
+            (void)fi_outlet_announce(o, lent->block->segment);
+        }
+    }
+}
+
 static void offer(fi_sender_t *tx, fi_txlink_t *l) {
     fi_log_t *log = fi_outlet_log(l->outlet);
     fi_frame_t f = fi_frame(FI_OFFER, tx->end.id, l->remote->end);
     fi_cargo_t cargo = {log->memory, {-1, -1}};
-    struct fi_list *at;
-    struct fi_list *after;
 
     f.kind = (uint16_t)tx->end.kind;
     f.a = l->start;
@@ -122,9 +164,7 @@ static void offer(fi_sender_t *tx, fi_txlink_t *l) {
         l->start < log->w.pos ? fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq : tx->seq + 1;
     memcpy(f.text, tx->end.channel, sizeof f.text);
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
-    fi_list_each(at, after, &tx->pool.segments) {
-        tell_segment(tx, l, FI_SEGMENT, fi_container(at, fi_segment_t, link));
-    }
+    announce_history(l->outlet, log, l->start);
     fi_outlet_offer_next(l->outlet, l);
 }
 
@@ -165,11 +205,15 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
 static void met_receiver(fi_sender_t *tx, fi_mail_t *m) {
     fi_txlink_t *l = NULL;
 
-    if (find_link(tx, m->peer->id, m->frame.rx)) {
+    if (find_link(tx, m->peer, m->frame.rx)) {
         return; /* both sides saw each other first */
     }
-    if (fi_contract_merge(&tx->end.contract, &m->frame.contract, tx->end.channel, "this sender", "a receiver") < 0 ||
-        new_link(tx, m, &l) < 0) {
+    int r = fi_contract_merge(&tx->end.contract, &m->frame.contract, tx->end.channel, "this sender", "a receiver");
+    if (r == 0) {
+        r = new_link(tx, m, &l);
+    }
+    if (r < 0) {
+        fi_end_note_error(&tx->end, r);
         if (m->remote) {
             tell(tx, m->remote, FI_END);
         }
@@ -185,6 +229,7 @@ static void free_link(fi_txlink_t *l) {
         fi_shared_unref(l->ctl_memory[i]);
     }
     fi_remote_unref(l->remote);
+    free(l->announced);
     free(l);
 }
 
@@ -217,7 +262,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
 }
 
 static void accepted(fi_sender_t *tx, fi_mail_t *m) {
-    fi_txlink_t *l = find_link(tx, m->peer->id, m->frame.rx);
+    fi_txlink_t *l = find_link(tx, m->peer, m->frame.rx);
 
     if (!l || l->live) {
         return;
@@ -284,7 +329,7 @@ static void abandoned(fi_sender_t *tx) {
 }
 
 static void on_link(fi_sender_t *tx, fi_mail_t *m) {
-    fi_txlink_t *l = find_link(tx, m->peer->id, m->frame.rx);
+    fi_txlink_t *l = find_link(tx, m->peer, m->frame.rx);
 
     if (!l) {
         return;
@@ -292,6 +337,7 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     if (m->frame.type == FI_RING_OK) {
         fi_outlet_ring_accepted(l->outlet, l, (uint32_t)m->frame.a, m->memory);
         m->memory = NULL;
+        fi_backlog_watch(tx);
         return;
     }
     drop_link(tx, l, true);
@@ -314,6 +360,9 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         case FI_ROOM:
             fi_backlog_watch(tx);
+            break;
+        case FI_COUNT:
+            (void)fi_sender_unreleased(tx);
             break;
         case FI_ABANDON:
             abandoned(tx);

@@ -46,6 +46,7 @@ struct ferry_msg {
     uint64_t tag;
     uint64_t time_ns;
     uint64_t lost;
+    uint64_t sum; /* checksum when taken, with FERRY_CHECK=1 */
     unsigned char *copy; /* private bytes: recorded out, edited, or made private; kept for the next use of the handle */
     uint64_t copy_cap;
 

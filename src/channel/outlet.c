@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "channel/sender.h"
 #include "platform/bell.h"
+#include "ring/ring_copy.h"
 
 fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines) {
     fi_outlet_t *o = calloc(1, sizeof *o);
@@ -20,7 +21,7 @@ fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines) {
     o->tx = tx;
     o->first = o->current = 1;
     if (fi_log_new(o, o->current, lines) < 0) {
-        free(o);
+        free(o); /* the sentence says why */
         return NULL;
     }
     return o;
@@ -35,6 +36,12 @@ int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
     if (r < 0) {
         free(log);
         return r;
+    }
+    log->starts = calloc(lines, sizeof *log->starts);
+    if (!log->starts) {
+        fi_shared_unref(log->memory);
+        free(log);
+        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", o->tx->end.channel);
     }
     fi_ringw_init(&log->w, log->memory->map, lines);
     log->serial = serial;
@@ -53,6 +60,7 @@ void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
     o->logs[log->serial % FI_LOGS] = NULL;
     fi_shared_unref(log->memory);
     free(log->lent);
+    free(log->starts);
     free(log);
 }
 
@@ -96,6 +104,14 @@ void fi_outlet_ring(fi_outlet_t *o) {
     }
 }
 
+static bool is_retained(const fi_sender_t *tx, const fi_log_t *log, uint64_t pos) {
+    if (tx->retain == 0 || tx->retained_count == 0) {
+        return false;
+    }
+    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
+    return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
+}
+
 /* Announces that lines will be overwritten although somebody may still read them. */
 static void overtake(fi_log_t *log, uint64_t end) {
     struct fi_ring_shared *shared = &log->w.head->shared;
@@ -108,6 +124,30 @@ static void overtake(fi_log_t *log, uint64_t end) {
     fi_store_release64(&shared->oldest, log->oldest);
     fi_store_release64(&shared->reserve, reserve);
     fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
+}
+
+bool fi_outlet_lose_oldest(fi_outlet_t *o) {
+    fi_log_t *log = fi_outlet_log(o);
+    struct fi_ring_shared *shared = &log->w.head->shared;
+
+    if (o->lossy_count == 0 || o->lossy_count != o->link_count) {
+        return false;
+    }
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (!lent->block || lent->pos < log->oldest || is_retained(o->tx, log, lent->pos)) {
+            continue;
+        }
+        while (log->oldest <= lent->pos) {
+            (void)fi_ringw_walk(&log->w, &log->oldest);
+        }
+        fi_store_release64(&shared->oldest, log->oldest);
+        fi_store_release64(&shared->reserve, fi_max(shared->reserve, log->oldest + log->w.lines));
+        fi_fence_seq_cst(); /* R4, A5 */
+        fi_outlet_reclaim(o, true);
+        return true;
+    }
+    return false;
 }
 
 /* True when `lines` fit; where nobody may hold the sender back, they always do. */
@@ -125,6 +165,14 @@ static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
         }
     }
     return true;
+}
+
+/* Where the next record goes, remembered as a place where a cursor may stand. */
+static struct fi_record *begin(fi_log_t *log, uint64_t lines) {
+    log->starts[log->w.idx] = log->w.lap; /* this may become padding */
+    struct fi_record *rec = fi_ringw_begin(&log->w, lines);
+    log->starts[log->w.idx] = log->w.lap;
+    return rec;
 }
 
 static bool has_ext(const fi_item_t *item) {
@@ -152,16 +200,20 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
         return -EAGAIN;
     }
     if (log->lent_tail - log->lent_head == log->lent_cap) {
-        int r = lent_grow(log);
-        if (r < 0) {
-            return r;
+        int grown = lent_grow(log);
+        if (grown < 0) {
+            return grown;
         }
     }
-    struct fi_record *rec = fi_ringw_begin(&log->w, lines);
+    int r = fi_outlet_announce(o, item->block->segment);
+    if (r < 0) {
+        return r;
+    }
+    struct fi_record *rec = begin(log, lines);
     if (flags & FI_REC_EXT) {
         put_ext(rec, item);
     }
-    memcpy((unsigned char *)rec + fi_payload_offset(flags), &p, sizeof p);
+    fi_copy_racing((unsigned char *)rec + fi_payload_offset(flags), (const unsigned char *)&p, sizeof p);
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
     item->block->refs++;
     remember_position(o->tx, log->w.pos);
@@ -177,11 +229,15 @@ static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     if (!make_fit(o, log, lines)) {
         return -EAGAIN;
     }
-    struct fi_record *rec = fi_ringw_begin(&log->w, lines);
+    struct fi_record *rec = begin(log, lines);
     if (flags & FI_REC_EXT) {
         put_ext(rec, item);
     }
-    memcpy((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
+    if (FI_TSAN && o->lossy_count > 0) {
+        fi_copy_racing((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
+    } else if (item->size > 0) {
+        memcpy((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
+    }
     remember_position(o->tx, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
@@ -209,7 +265,7 @@ unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned
         return NULL;
     }
     *flags = place;
-    return (unsigned char *)fi_ringw_begin(&log->w, lines) + fi_payload_offset(place);
+    return (unsigned char *)begin(log, lines) + fi_payload_offset(place);
 }
 
 void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
@@ -228,6 +284,12 @@ static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
     return log->serial == l->first ? l->start : log->w.lines;
 }
 
+/* Our own walks through the ring begin at cursors: they must never begin inside a record. */
+static bool is_boundary(const fi_log_t *log, uint64_t pos) {
+    return pos == log->w.pos ||
+           (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)(pos / log->w.lines));
+}
+
 /* A reader's cursor in a ring, checked: a liar's word counts as no progress. */
 uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log) {
     unsigned i = log->serial % FI_LOGS;
@@ -236,7 +298,7 @@ uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log) {
         return l->seen[i];
     }
     uint64_t cursor = fi_load_acquire64(&l->ctl[i].head->cursor); /* A2 */
-    if (cursor > l->seen[i] && cursor <= log->w.pos) {
+    if (cursor > l->seen[i] && is_boundary(log, cursor)) {
         l->seen[i] = cursor;
     }
     return l->seen[i];
@@ -318,14 +380,6 @@ static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) 
         return false;
     }
     return !overtaken || in_held_slots(&l->ctl[i], pos);
-}
-
-static bool is_retained(const fi_sender_t *tx, const fi_log_t *log, uint64_t pos) {
-    if (tx->retain == 0 || tx->retained_count == 0) {
-        return false;
-    }
-    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
-    return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
 }
 
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {

@@ -72,9 +72,10 @@ static int make_room_fd(fi_sender_t *tx) {
 static uint32_t look_receiver(const ferry_pollitem_t *it) {
     uint32_t found = 0;
 
+    bool ready = fi_receiver_ready(it->receiver);
     if (fi_receiver_at_end(it->receiver)) {
         found |= FERRY_POLL_END;
-    } else if (it->events & FERRY_POLL_IN && fi_receiver_ready(it->receiver)) {
+    } else if (it->events & FERRY_POLL_IN && ready) {
         found |= FERRY_POLL_IN;
     }
     return found;
@@ -86,11 +87,11 @@ static int look_at_ends(ferry_pollitem_t *items, size_t n) {
 
     for (size_t i = 0; i < n; i++) {
         ferry_pollitem_t *it = &items[i];
-        if (it->revents & FERRY_POLL_ERR) {
-            ready++;
+        if (!end_of(it)) {
             continue;
         }
-        if (!end_of(it)) {
+        if (it->revents & FERRY_POLL_ERR) {
+            ready++;
             continue;
         }
         fi_end_check(end_of(it));
@@ -159,7 +160,8 @@ static bool arm_all(ferry_pollitem_t *items, size_t n) {
 
     for (size_t i = 0; i < n; i++) {
         if (items[i].receiver) {
-            nothing &= fi_receiver_arm(items[i].receiver);
+            bool empty = fi_receiver_arm(items[i].receiver);
+            nothing &= empty || !(items[i].events & FERRY_POLL_IN);
         } else if (items[i].sender) {
             fi_sender_arm(items[i].sender);
         }

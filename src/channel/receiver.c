@@ -32,11 +32,16 @@ static const fi_end_ops_t receiver_ops = {
 };
 
 static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
+    const char *check = getenv("FERRY_CHECK");
+
     rx->quantum = o->quantum ? o->quantum : DEFAULT_QUANTUM;
     rx->quantum_left = rx->quantum;
     rx->max_held = o->max_held;
     rx->may_lose = o->may_lose != 0;
     rx->no_history = o->no_history != 0;
+    rx->generation = fi_process_generation;
+    rx->check = check && strcmp(check, "1") == 0;
+    fi_list_init(&rx->detached);
     rx->spinner.policy = (uint32_t)o->wait;
     /* A receiver that always sleeps would pay for a barrier at every message: there the sender fences instead. */
     rx->fence_bit = o->wait == FERRY_WAIT_BLOCK || !fi_barrier_is_asymmetric() ? FI_SLEEP_FENCE : 0;
@@ -125,16 +130,40 @@ int fi_receiver_close(fi_receiver_t *rx) {
     if (rx->too_large) {
         fi_taken_give_back(rx->too_large);
     }
+    fi_node_keep_held(rx->end.node, &rx->end);
     pthread_mutex_lock(&rx->returned_lock);
     rx->end.magic = FI_END_CLOSED;
     rx->closed = true;
-    pthread_mutex_unlock(&rx->returned_lock);
-    fi_receiver_collect(rx); /* what came back in between */
+    while (rx->returned) { /* what came back in between */
+        ferry_msg_t *m = rx->returned;
+        rx->returned = m->next;
+        fi_taken_give_back(m);
+    }
     int held = (int)rx->held;
+    pthread_mutex_unlock(&rx->returned_lock);
+    /* With messages held, whoever releases the last one, or closes the node, buries the receiver. */
     if (held == 0) {
+        fi_node_forget_held(rx->end.node, &rx->end);
         fi_receiver_bury(rx);
     }
     return held;
+}
+
+void fi_receiver_discard(fi_receiver_t *rx) {
+    while (!fi_list_empty(&rx->detached)) {
+        fi_rxlink_t *l = fi_container(rx->detached.next, fi_rxlink_t, link);
+        for (unsigned i = 0, left = l->held; left > 0; i++) {
+            while (l->logs[i] && !fi_list_empty(&l->logs[i]->held)) {
+                ferry_msg_t *m = fi_container(l->logs[i]->held.next, ferry_msg_t, held);
+                left--;
+                fi_taken_give_back(m); /* the last one frees the link */
+                if (left == 0) {
+                    break;
+                }
+            }
+        }
+    }
+    fi_receiver_bury(rx);
 }
 
 void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {

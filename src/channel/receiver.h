@@ -33,13 +33,18 @@ typedef struct fi_rxlog {
     bool done; /* the sender goes on in the next ring */
 } fi_rxlog_t;
 
+#define FI_SEGMENT_BUCKETS 64u
+
 typedef struct fi_rxsegment {
-    fi_shared_t *memory; /* NULL: not there */
+    struct fi_rxsegment *next; /* in its bucket */
+    uint32_t id;
+    fi_shared_t *memory;
     uint32_t held;
     bool gone; /* the sender has given it up */
 } fi_rxsegment_t;
 
 typedef struct fi_rxlink {
+    struct fi_list link; /* when detached */
     struct ferry_receiver *rx;
     fi_peer_t *peer; /* counted */
     uint64_t tx;
@@ -55,8 +60,8 @@ typedef struct fi_rxlink {
     bool live;
     bool ended;
     bool detached;         /* dropped from the receiver, kept for its held messages */
-    fi_rxsegment_t **segments; /* by id */
     uint32_t segment_count;
+    fi_rxsegment_t *segments[FI_SEGMENT_BUCKETS]; /* by id % FI_SEGMENT_BUCKETS */
 } fi_rxlink_t;
 
 struct ferry_receiver {
@@ -85,10 +90,13 @@ struct ferry_receiver {
     bool no_history;
     bool dead; /* its thread has ended */
     uint32_t fence_bit;
+    bool check;          /* FERRY_CHECK=1 */
+    uint32_t generation; /* fi_process_generation when it was opened */
 
     pthread_mutex_t returned_lock; /* guards returned, and closing */
     struct ferry_msg *returned;
     bool closed;
+    struct fi_list detached; /* links kept for their held messages */
 };
 
 typedef struct ferry_receiver fi_receiver_t;
@@ -103,6 +111,8 @@ static inline fi_receiver_t *fi_receiver_of(fi_end_t *e) {
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                     fi_receiver_t **out);
 int fi_receiver_close(fi_receiver_t *rx);
+/* Frees a closed receiver of which messages are still held: their handles become stale. */
+void fi_receiver_discard(fi_receiver_t *rx);
 void fi_receiver_bury(fi_receiver_t *rx);
 void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats);
 int fi_receiver_fd(fi_receiver_t *rx);
@@ -137,12 +147,21 @@ void fi_receiver_publish(fi_receiver_t *rx);
 
 /* attach.c */
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);
-void fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
+int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
 void fi_receiver_wake(fi_end_t *e);
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
 /* Tells all senders that the receiver closes, and drops its links. */
 void fi_receiver_part(fi_receiver_t *rx);
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l);
+void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s);
+static inline fi_rxsegment_t *fi_rxlink_segment(const fi_rxlink_t *l, uint32_t id) {
+    fi_rxsegment_t *s = l->segments[id % FI_SEGMENT_BUCKETS];
+
+    while (s && s->id != id) {
+        s = s->next;
+    }
+    return s;
+}
 void fi_rxlink_free(fi_rxlink_t *l);
 void fi_rxlog_free(fi_rxlink_t *l, uint32_t i);
 

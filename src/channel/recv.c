@@ -71,15 +71,18 @@ bool fi_receiver_at_end(const fi_receiver_t *rx) {
 }
 
 bool fi_receiver_ready(fi_receiver_t *rx) {
-    if (fi_receiver_at_end(rx) || rx->dead || rx->too_large) {
+    if (rx->dead || rx->too_large) {
         return true;
     }
-    for (uint32_t i = 0; i < rx->link_count; i++) {
-        if (fi_link_ready(rx->links[i]) || rx->links[i]->ended) {
+    for (uint32_t i = rx->link_count; i-- > 0;) {
+        if (fi_link_ready(rx->links[i])) {
             return true;
         }
+        if (rx->links[i]->ended) {
+            fi_receiver_detach(rx, rx->links[i]); /* drained */
+        }
     }
-    return false;
+    return fi_receiver_at_end(rx);
 }
 
 static void set_sleep(fi_receiver_t *rx, uint32_t bits) {
@@ -133,7 +136,8 @@ static int ended(fi_receiver_t *rx) {
 
 /* Sleeps until the bell rings. 0: look again; -EAGAIN: deadline passed; -EINTR. */
 static int sleep_once(fi_receiver_t *rx, int64_t deadline) {
-    int r = 1;
+    /* What is said to be there, and then is not, must not keep us beyond the deadline. */
+    int r = deadline == FI_NEVER || fi_now_ns() < deadline;
 
     if (fi_receiver_arm(rx) && !fi_node_is_shut(rx->end.node)) {
         rx->stats.sleeps++;
@@ -232,7 +236,9 @@ int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t time
         return fi_fail(-EMSGSIZE, "the message has %llu bytes, the buffer only %zu: call again with a larger one",
                        (unsigned long long)m->size, cap);
     }
-    memcpy(buf, m->data, m->size);
+    if (m->size > 0) {
+        memcpy(buf, m->data, m->size);
+    }
     if (m->data != m->copy) {
         /* It was counted as read in place. */
         rx->stats.copies_avoided--;

@@ -85,11 +85,12 @@ static int gave_up(fi_sender_t *tx, int64_t timeout) {
                    tx->end.channel);
 }
 
-int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
+static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
     bool now = timeout == FERRY_NOW || fail_at_once;
 
+    tx->stalled = now;
     for (;;) {
         fi_end_check(&tx->end);
         refresh_all(tx, now);
@@ -108,10 +109,12 @@ int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t tim
             consider_growth(tx, false);
             return gave_up(tx, FERRY_NOW);
         }
-        if (fi_spin_more(&tx->spinner, &spin)) {
+        bool late = spin.rounds % 1024 == 1023 && deadline != FI_NEVER && fi_now_ns() >= deadline;
+        if (!late && fi_spin_more(&tx->spinner, &spin)) {
             continue;
         }
-        r = sleep_once(tx, try, arg, deadline);
+        tx->stalled = true;
+        r = late ? -EAGAIN : sleep_once(tx, try, arg, deadline);
         if (r == 0) {
             return 0;
         }
@@ -129,15 +132,32 @@ int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t tim
     }
 }
 
+int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
+    int r = wait_until(tx, try, arg, timeout, fail_at_once);
+
+    tx->stalled = false;
+    return r;
+}
+
 struct wanted_block {
     uint64_t size;
     fi_block_t *block;
     bool no_quota;
 };
 
+/* From the pool, at the expense of readers that lag behind where the contract says so. */
+static int alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
+    int r = fi_pool_alloc(&tx->pool, size, out);
+
+    while (r == -EDQUOT && tx->topic && fi_outlet_lose_oldest(tx->topic)) {
+        r = fi_pool_alloc(&tx->pool, size, out);
+    }
+    return r;
+}
+
 static int try_alloc(fi_sender_t *tx, void *arg) {
     struct wanted_block *want = arg;
-    int r = fi_pool_alloc(&tx->pool, want->size, &want->block);
+    int r = alloc_now(tx, want->size, &want->block);
 
     want->no_quota = r == -EDQUOT;
     return r == -EDQUOT ? -EAGAIN : r;
@@ -146,7 +166,7 @@ static int try_alloc(fi_sender_t *tx, void *arg) {
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out) {
     struct wanted_block want = {.size = size};
 
-    int r = fi_pool_alloc(&tx->pool, size, out);
+    int r = alloc_now(tx, size, out);
     if (r != -EDQUOT) {
         return r;
     }

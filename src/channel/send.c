@@ -86,12 +86,21 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
     return r;
 }
 
+/* Nobody may hold this sender back. */
+static bool never_waits(const fi_sender_t *tx) {
+    return tx->topic && tx->topic->link_count == tx->topic->lossy_count;
+}
+
 static bool over_capacity(fi_sender_t *tx) {
-    if (tx->capacity == 0 || tx->unreleased_bound < tx->capacity) {
+    if (fi_likely(tx->capacity == 0) || never_waits(tx) || tx->unreleased_bound < tx->capacity) {
         return false;
     }
     tx->unreleased_bound = fi_sender_unreleased(tx);
     return tx->unreleased_bound >= tx->capacity;
+}
+
+static bool has_no_reader(const fi_sender_t *tx) {
+    return !tx->topic && tx->link_count == 0;
 }
 
 /* One attempt to accept an item. */
@@ -101,15 +110,15 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
     }
     if (fi_unlikely(tx->backlog_count > 0)) {
         int r = fi_backlog_pump(tx);
-        if (r < 0 && !(r == -EAGAIN && (tx->link_count == 0 || tx->capacity))) {
+        if (r < 0 && r != -EAGAIN) {
             return r;
         }
     }
     int r = tx->backlog_count == 0 ? fi_sender_put(tx, item) : -EAGAIN;
-    if (r == -EAGAIN && !tx->topic && (tx->link_count == 0 || tx->capacity)) {
-        /* No receiver yet, or more messages allowed than the ring holds: they wait in the pool. */
+    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx))) {
+        /* Nobody to give it to, or nobody who takes: it waits in the pool, as far as the quota goes. */
         r = fi_backlog_add(tx, item);
-        if (r == 0 && tx->link_count > 0 && !tx->waiting) {
+        if (r == 0 && !has_no_reader(tx) && !tx->waiting) {
             fi_backlog_watch(tx);
         }
     }
@@ -271,24 +280,26 @@ static int try_claim(fi_sender_t *tx, void *arg) {
     fi_claim_t *c = &tx->claim;
 
     want->no_quota = false;
+    c->data = NULL;
     if (over_capacity(tx)) {
         return -EAGAIN;
     }
-    if (tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN && tx->link_count > 0) {
-        return -EAGAIN;
-    }
-    if (want->size > tx->inline_max || (!tx->topic && tx->link_count == 0)) {
-        int r = claim_block(tx, want->size);
-        want->no_quota = r == -EDQUOT;
-        return r == -EDQUOT ? -EAGAIN : r;
-    }
-    fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
-    c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
-    if (!c->data && fi_outlet_refresh(o)) {
+    bool behind = tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN;
+    if (!behind && want->size <= tx->inline_max && !has_no_reader(tx)) {
+        fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
         c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+        if (!c->data && fi_outlet_refresh(o)) {
+            c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+        }
+        c->outlet = o;
+        behind = !c->data;
     }
-    c->outlet = o;
-    return c->data ? 0 : -EAGAIN;
+    if (c->data || (behind && !tx->stalled && !has_no_reader(tx))) {
+        return c->data ? 0 : -EAGAIN;
+    }
+    int r = claim_block(tx, want->size);
+    want->no_quota = r == -EDQUOT;
+    return r == -EDQUOT ? -EAGAIN : r;
 }
 
 int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data) {
@@ -392,19 +403,21 @@ int fi_sender_abort(fi_sender_t *tx) {
 }
 
 bool fi_sender_has_room(fi_sender_t *tx) {
+    if (never_waits(tx)) {
+        return true;
+    }
     if (tx->capacity) {
         tx->unreleased_bound = fi_sender_unreleased(tx);
         if (tx->unreleased_bound >= tx->capacity) {
             return false;
         }
     }
-    if (!tx->topic && tx->link_count == 0) {
-        return tx->pool.charged + FI_INLINE_MAX <= tx->pool.quota;
+    if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
+        fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
+        fi_outlet_refresh_exactly(o);
+        if (fi_ringw_fits(&fi_outlet_log(o)->w, 2)) {
+            return true;
+        }
     }
-    if (tx->backlog_count > 0 && fi_backlog_pump(tx) < 0) {
-        return tx->capacity != 0;
-    }
-    fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
-    fi_outlet_refresh_exactly(o);
-    return o->link_count == o->lossy_count || fi_ringw_fits(&fi_outlet_log(o)->w, 2);
+    return fi_pool_has_room(&tx->pool, tx->inline_max);
 }

@@ -66,7 +66,7 @@ static int check_own(const ferry_contract_t *c, ferry_kind_t kind) {
 }
 
 static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
-    fi_pool_events_t events = {fi_sender_announce, fi_sender_retire, tx};
+    fi_pool_events_t events = {fi_sender_retire, tx};
     uint64_t quota = c->quota ? c->quota : DEFAULT_QUOTA;
     const char *check = getenv("FERRY_CHECK");
 
@@ -141,7 +141,10 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
         free(tx);
         return r;
     }
-    fi_sender_set_limits(tx);
+    if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
+        fi_sender_set_limits(tx); /* the channel's contract may say more than ours */
+        fi_end_leave(&tx->end);
+    }
     *out = tx;
     return 0;
 }

@@ -30,6 +30,8 @@
 #define FI_LOGS 4u /* rings of one outlet that may be in use at once */
 #define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
 #define FI_LARGE_RING_LINES 4094u
+#define FI_MAX_RING_LINES 65534u /* for receivers that hold very many messages */
+#define FI_BACKLOG_INLINE_MAX 240u /* what waited goes out by pointer, unless it is this small */
 #define FI_INLINE_MAX 2048u /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
 
 /* A record that points into the pool, until it is released. */
@@ -42,6 +44,7 @@ typedef struct fi_log {
     fi_ringw_t w;
     fi_shared_t *memory;
     uint32_t serial;
+    uint32_t *starts; /* by line: the lap in which a record began there last; what a reader's cursor is checked against */
     fi_lent_t *lent; /* circular, lent_cap a power of two */
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
@@ -62,6 +65,8 @@ typedef struct fi_txlink {
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
+    uint64_t *announced;    /* bits: segments of the pool that it was told of */
+    uint32_t announced_bits;
 } fi_txlink_t;
 
 typedef struct fi_outlet {
@@ -121,6 +126,7 @@ struct ferry_sender {
     uint32_t inline_max;
     uint32_t backlog_count;
     uint32_t room;    /* futex: grows whenever something may have changed */
+    bool stalled;     /* the receivers did not make room while we spun: messages may go to the backlog */
     uint32_t waiting; /* 1: a release shall ring the node's bell */
     uint64_t sleeps;  /* number of the current sleep, as the rings' `want` has it */
     fi_spinner_t spinner;
@@ -220,6 +226,9 @@ bool fi_outlet_refresh(fi_outlet_t *o);
 bool fi_outlet_refresh_exactly(fi_outlet_t *o);
 /* Does anybody still hold the record at `pos` of ring `serial`? */
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* Where nobody may hold the sender back: takes its oldest message in the pool from the readers that lag behind, to make
+ * room under the quota. False: there is none. */
+bool fi_outlet_lose_oldest(fi_outlet_t *o);
 /* Gives blocks back whose records are released; `all`: also those released out of order. */
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
@@ -244,8 +253,9 @@ int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out);
 void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o);
 bool fi_sender_wants_room(fi_end_t *e);
 void fi_sender_wake(fi_end_t *e);
-void fi_sender_announce(void *tx, fi_segment_t *s);
 void fi_sender_retire(void *tx, fi_segment_t *s);
+/* Hands the segment to every reader of the outlet that does not have it yet. */
+int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s);
 
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
     return o->logs[o->current % FI_LOGS];

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
 #include "channel/sender.h"
@@ -69,22 +70,8 @@ int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, fe
     return 0;
 }
 
-/* FNV-1a over eight bytes at a time: catches accidents, which is all that FERRY_CHECK is for. */
-static uint64_t checksum(const unsigned char *p, uint64_t n) {
-    uint64_t h = 0xcbf29ce484222325ull ^ n;
-    uint64_t word = 0;
-
-    for (; n >= 8; n -= 8, p += 8) {
-        memcpy(&word, p, 8);
-        h = (h ^ word) * 0x100000001b3ull;
-    }
-    word = 0;
-    memcpy(&word, p, n);
-    return (h ^ word) * 0x100000001b3ull;
-}
-
 static int check(const ferry_msg_t *m) {
-    if (!m->sender->check || !m->sent || m->block->sum == checksum(m->data, m->block->size)) {
+    if (!m->sender->check || !m->sent || m->block->sum == fi_checksum(m->data, m->block->size)) {
         return 0;
     }
     return fi_fail(-EBADMSG,
@@ -100,7 +87,7 @@ int fi_sent_send(ferry_msg_t *m, int64_t timeout) {
     if (r == 0) {
         if (tx->check && !m->sent) {
             m->block->size = m->size;
-            m->block->sum = checksum(m->data, m->size);
+            m->block->sum = fi_checksum(m->data, m->size);
         }
         r = fi_sender_send_block(tx, m->block, m->size, m->tag, timeout);
     }

@@ -7,10 +7,11 @@
  * first announces that it holds it (a hazard pointer) and then looks again.
  */
 #include <errno.h>
-#include <string.h>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "channel/receiver.h"
+#include "ring/ring_copy.h"
 
 #define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
 
@@ -33,10 +34,6 @@ static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     return true;
 }
 
-static fi_rxsegment_t *segment_of(const fi_rxlink_t *l, uint32_t id) {
-    return id < l->segment_count && l->segments[id] && l->segments[id]->memory ? l->segments[id] : NULL;
-}
-
 /* 1: the bytes are found; 0: their memory is still on its way; -EPROTO. */
 static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     struct fi_pointer p;
@@ -44,8 +41,8 @@ static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (s->len != sizeof p) {
         return -EPROTO;
     }
-    memcpy(&p, s->payload, sizeof p); /* read once */
-    fi_rxsegment_t *seg = segment_of(l, p.segment);
+    fi_copy_racing((unsigned char *)&p, s->payload, sizeof p); /* read once */
+    fi_rxsegment_t *seg = fi_rxlink_segment(l, p.segment);
     if (!seg) {
         return l->ended ? -EPROTO : 0;
     }
@@ -92,6 +89,9 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (m->segment) {
         m->segment->held++;
     }
+    if (fi_unlikely(rx->check)) {
+        m->sum = fi_checksum(m->data, m->size);
+    }
     fi_ringr_advance(&log->r, s);
     fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
     fi_list_add_tail(&log->held, &m->held);
@@ -107,23 +107,6 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         rx->stats.copied_bytes += m->size;
     }
     return 1;
-}
-
-/* Copies the bytes of a ring that is being written over meanwhile; fi_ringr_overtaken then tells whether they are good.
- * ThreadSanitizer must not look: the race is the point, and is decided afterwards (Boehm, "Can seqlocks get along with
- * programming language memory models?", 2012). */
-__attribute__((no_sanitize("thread"), noinline)) static void copy_racing(unsigned char *to, const unsigned char *from,
-                                                                        size_t n) {
-    const volatile unsigned char *v = from;
-    size_t i = 0;
-
-    for (; i + 8 <= n; i += 8) {
-        uint64_t word = *(const volatile uint64_t *)(const volatile void *)(v + i);
-        __builtin_memcpy(to + i, &word, 8);
-    }
-    for (; i < n; i++) {
-        to[i] = v[i];
-    }
 }
 
 static int hold_slot(fi_rxlog_t *log, uint64_t pos) {
@@ -156,7 +139,7 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         if (r < 0) {
             return r;
         }
-        copy_racing(m->copy, s->payload, s->len);
+        fi_copy_racing(m->copy, s->payload, s->len);
         m->data = m->copy;
         m->size = s->len;
         r = 1;
@@ -251,8 +234,8 @@ bool fi_link_ready(fi_rxlink_t *l) {
     }
     if (s.kind == FI_REC_POINTER && s.len == sizeof(struct fi_pointer)) {
         struct fi_pointer p;
-        memcpy(&p, s.payload, sizeof p);
-        return l->ended || segment_of(l, p.segment) != NULL;
+        fi_copy_racing((unsigned char *)&p, s.payload, sizeof p);
+        return l->ended || fi_rxlink_segment(l, p.segment) != NULL;
     }
     return true;
 }

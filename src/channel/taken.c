@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
 #include "channel/receiver.h"
 #include "platform/bell.h"
+#include "platform/cancel.h"
 
 ferry_msg_t *fi_taken_new(fi_receiver_t *rx) {
     ferry_msg_t *m = rx->free_handles;
@@ -111,13 +113,8 @@ static void tell_released(ferry_msg_t *m) {
 }
 
 static void drop_segment(ferry_msg_t *m) {
-    fi_rxlink_t *l = m->link;
-    fi_rxsegment_t *s = m->segment;
-
-    if (--s->held == 0 && s->gone) {
-        __atomic_sub_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
-        fi_shared_unref(s->memory);
-        s->memory = NULL;
+    if (--m->segment->held == 0 && m->segment->gone) {
+        fi_rxlink_drop_segment(m->link, m->segment);
     }
 }
 
@@ -136,6 +133,18 @@ void fi_taken_give_back(ferry_msg_t *m) {
     fi_taken_recycle(rx, m);
 }
 
+/* A ring that the sender has left is given up with its last message. */
+static void settle_old_log(fi_rxlink_t *l, fi_rxlog_t *log) {
+    fi_log_publish(l, log);
+    ring_sender(l, log);
+    for (uint32_t i = 0; i < FI_RX_LOGS && fi_list_empty(&log->held); i++) {
+        if (l->logs[i] == log) {
+            fi_rxlog_free(l, i);
+            return;
+        }
+    }
+}
+
 /* Takes a released message out of the books. The end is held, or closed. */
 static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_rxlink_t *l = m->link;
@@ -148,18 +157,11 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     rx->held--;
     l->held--;
     if (fi_unlikely(log->done)) {
-        fi_log_publish(l, log);
-        for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
-            if (l->logs[i] == log && fi_list_empty(&log->held)) {
-                ring_sender(l, log);
-                fi_rxlog_free(l, i);
-                log = NULL;
-            }
+        settle_old_log(l, log);
+    } else {
+        if (log->r.pos - log->published >= log->batch) {
+            fi_log_publish(l, log);
         }
-    } else if (log->r.pos - log->published >= log->batch) {
-        fi_log_publish(l, log);
-    }
-    if (fi_likely(log != NULL)) {
         ring_sender(l, log);
     }
     if (fi_unlikely(l->detached && l->held == 0)) {
@@ -183,27 +185,32 @@ void fi_receiver_collect(fi_receiver_t *rx) {
 
 /* The last message of a closed receiver takes it along. Called with returned_lock taken, which it gives back. */
 static void settle_closed(fi_receiver_t *rx, ferry_msg_t *m) {
-    settle(rx, m);
+    fi_taken_give_back(m);
     bool last = rx->held == 0;
     pthread_mutex_unlock(&rx->returned_lock);
     if (last) {
+        fi_node_forget_held(rx->end.node, &rx->end);
         fi_receiver_bury(rx);
     }
 }
 
 static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
+    int cancel = fi_cancel_off();
+
     pthread_mutex_lock(&rx->returned_lock);
-    tell_released(m);
     m->magic = FI_MSG_FREE;
     if (rx->closed) {
-        settle_closed(rx, m);
+        settle_closed(rx, m); /* not a release: the message went back to its sender when the receiver was closed */
+        fi_cancel_restore(cancel);
         return;
     }
+    tell_released(m);
     ring_sender(m->link, m->log);
     m->next = rx->returned;
     rx->returned = m;
     fi_store_relaxed32(&rx->returned_some, 1);
     pthread_mutex_unlock(&rx->returned_lock);
+    fi_cancel_restore(cancel);
 }
 
 void fi_taken_release_held(ferry_msg_t *m) {
@@ -211,9 +218,18 @@ void fi_taken_release_held(ferry_msg_t *m) {
     settle(m->link->rx, m);
 }
 
+static int changed(const ferry_msg_t *m) {
+    return fi_fail(-EBADMSG, "a message of %llu bytes on '%s' was changed by its sender while it was held here",
+                   (unsigned long long)m->size, m->link->rx->end.channel);
+}
+
 int fi_taken_release(ferry_msg_t *m) {
     fi_receiver_t *rx = m->link->rx;
     fi_end_t *e = &rx->end;
+
+    if (fi_unlikely(rx->generation != fi_process_generation)) {
+        return fi_fail(-ECHILD, "this message belongs to the parent process: after fork(), open your own node");
+    }
 
     if (fi_unlikely(fi_load_relaxed32(&m->refs) > 1)) {
         if (fi_sub32(&m->refs, 1) > 1) {
@@ -221,12 +237,13 @@ int fi_taken_release(ferry_msg_t *m) {
         }
         fi_store_relaxed32(&m->refs, 1);
     }
+    int r = fi_unlikely(rx->check) && m->data != m->copy && m->sum != fi_checksum(m->data, m->size) ? changed(m) : 0;
     if (fi_unlikely(e->owner != fi_thread_mark() || e->magic != FI_END_RECEIVER ||
                     fi_end_enter(e, FI_END_RECEIVER) < 0)) {
         release_from_afar(rx, m);
-        return 0;
+        return r;
     }
     fi_taken_release_held(m);
     fi_end_leave(e);
-    return 0;
+    return r;
 }

@@ -13,6 +13,7 @@
 #define MIN_BLOCK 256u
 #define MAX_SMALL (256u * 1024u)
 #define SEGMENT_BYTES (256u * 1024u)
+#define MAX_SEGMENT_BYTES (4u * 1024u * 1024u)
 
 void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) {
     *p = (fi_pool_t){.events = *events, .quota = quota, .next_id = 1};
@@ -107,7 +108,6 @@ static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t byt
     fi_list_add_tail(&p->segments, &s->link);
     p->charged += bytes;
     *out = s;
-    p->events.added(p->events.owner, s);
     return 0;
 }
 
@@ -124,7 +124,7 @@ static fi_block_t *block_use(fi_pool_t *p, fi_block_t *b, uint64_t size) {
 
 static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
     /* A small quota gets small segments, so that one size cannot eat all of it. */
-    uint64_t target = fi_min(SEGMENT_BYTES, p->quota / 8);
+    uint64_t target = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
     uint64_t count = target / block_bytes ? target / block_bytes : 1;
     fi_segment_t *s;
     int r = segment_new(p, cls, block_bytes, count * block_bytes, &s);
@@ -136,6 +136,22 @@ static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
         p->free[cls] = &s->blocks[i];
     }
     return 0;
+}
+
+bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
+    uint64_t bytes = size;
+    struct fi_list *at;
+    struct fi_list *after;
+    uint64_t idle = 0;
+
+    if (size <= MAX_SMALL && p->free[class_of(size, &bytes)]) {
+        return true;
+    }
+    fi_list_each(at, after, &p->segments) {
+        const fi_segment_t *s = fi_container(at, fi_segment_t, link);
+        idle += s->used == 0 ? s->memory->bytes : 0;
+    }
+    return p->charged - idle + fi_align_up(bytes, fi_page_size()) <= p->quota;
 }
 
 static int large_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {

@@ -44,7 +44,6 @@ typedef struct fi_segment {
 
 /* What the owner is told, to pass it on to those who map the pool. */
 typedef struct fi_pool_events {
-    void (*added)(void *owner, fi_segment_t *s);
     void (*removed)(void *owner, fi_segment_t *s);
     void *owner;
 } fi_pool_events_t;
@@ -66,6 +65,8 @@ void fi_pool_done(fi_pool_t *p);
 
 /* A block of at least `size` bytes with one reference. Errors: -EDQUOT, -ENOMEM, those of fi_shared_new. */
 int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out);
+/* Would a block of `size` bytes be had now? */
+bool fi_pool_has_room(const fi_pool_t *p, uint64_t size);
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b);
 
 static inline unsigned char *fi_block_data(const fi_block_t *b) {

@@ -89,6 +89,8 @@ int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out) {
     }
     r = fi_node_add_peer(n, fd, id, &p);
     if (r == 0) {
+        gid_t gid;
+        (void)fi_socket_peer(p->fd, &p->pid, &p->uid, &gid);
         r = fi_node_send_hello(n, p);
     }
     if (r == 0) {
@@ -114,6 +116,15 @@ static void sweep_if_dead(fi_node_t *n, uint64_t id) {
     }
 }
 
+void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
+    if (p->pidfd >= 0) {
+        (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->pidfd, NULL);
+    }
+    fi_list_remove(&p->link);
+    fi_list_add_tail(&n->lost, &p->link);
+    sweep_if_dead(n, p->id);
+}
+
 static void settle_for(fi_node_t *n, uint64_t end) {
     struct fi_list *at;
     struct fi_list *after;
@@ -137,9 +148,6 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     f.error = why;
     fi_store_release32(&p->state, FI_PEER_LOST);
     (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->fd, NULL);
-    if (p->pidfd >= 0) {
-        (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->pidfd, NULL);
-    }
     (void)shutdown(p->fd, SHUT_RDWR);
     for (size_t i = 0; i < p->unsettled_count; i++) {
         settle_for(n, p->unsettled[i]);
@@ -152,8 +160,11 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
         }
     }
     fi_list_remove(&p->link);
-    fi_list_add_tail(&n->lost, &p->link);
     n->peer_count--;
-    sweep_if_dead(n, p->id);
+    if (p->pidfd >= 0 && !fi_pidfd_dead(p->pidfd)) {
+        fi_list_add_tail(&n->dying, &p->link); /* it left, or it is about to die: then its names are ours to sweep */
+    } else {
+        fi_node_bury_peer(n, p);
+    }
     pthread_cond_broadcast(&n->changed);
 }

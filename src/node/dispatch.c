@@ -32,7 +32,7 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     fi_peer_t *p = m->peer;
     bool accepted = p->id == 0;
 
-    if (p->state != FI_PEER_NEW || m->frame.a == 0 || (!accepted && m->frame.a != p->id) || m->fds[0] < 0 ||
+    if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || (!accepted && m->frame.a != p->id) || m->fds[0] < 0 ||
         m->fds[1] < 0 || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
         return -EPROTO;
     }
@@ -65,7 +65,7 @@ static int meet_sender(fi_node_t *n, fi_mail_t *m) {
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (same_channel(e, FI_END_RECEIVER, &m->frame)) {
-            e->ops->introduce(e, m->peer);
+            (void)e->ops->introduce(e, m->peer);
             count++;
         }
     }
@@ -81,6 +81,9 @@ static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
     if (!m->memory || m->memory->bytes < sizeof(struct fi_receiver_page) || m->fds[0] < 0 ||
         fi_bell_check(m->fds[0]) < 0) {
         return -EPROTO;
+    }
+    if (fi_load_relaxed32(&m->peer->links) >= n->max_links) {
+        return 0; /* more than it may open */
     }
     fi_remote_t *remote = fi_remote_new(m->peer, m->frame.rx, m->memory, m->fds[0]);
     if (!remote) {

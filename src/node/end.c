@@ -6,7 +6,10 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
+
+__thread char fi_thread_self __attribute__((tls_model("initial-exec")));
 
 /* Ends by owning thread: a thread that exits while it owns ends is dead for them. */
 static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -88,10 +91,12 @@ static void do_chores(fi_end_t *e) {
 }
 
 bool fi_end_do_chores(fi_end_t *e) {
+    int cancel = fi_cancel_off();
     pthread_mutex_lock(&e->chores);
     bool some = !fi_list_empty(&e->inbox);
     do_chores(e);
     pthread_mutex_unlock(&e->chores);
+    fi_cancel_restore(cancel);
     return some;
 }
 
@@ -143,11 +148,13 @@ void fi_end_leave_slow(fi_end_t *e) {
     if (fi_node_is_forked(e->node)) {
         return;
     }
+    int cancel = fi_cancel_off();
     pthread_mutex_lock(&e->chores);
     if (fi_load_relaxed32(&e->busy) == FI_BUSY_NO) {
         do_chores(e);
     }
     pthread_mutex_unlock(&e->chores);
+    fi_cancel_restore(cancel);
 }
 
 void fi_end_begin_sleep(fi_end_t *e) {

@@ -50,7 +50,7 @@ typedef struct fi_end_ops {
     /* Ends the user's thread's sleep, now or when it begins. Any thread. */
     void (*wake)(struct fi_end *e);
     /* Receivers: tells `p` of this receiver. Steward, or the thread that opens the end. */
-    void (*introduce)(struct fi_end *e, fi_peer_t *p);
+    int (*introduce)(struct fi_end *e, fi_peer_t *p);
     /* Fills the figures for FI_LOOK_END. Steward; reads what the user's thread writes, so each figure is a snapshot. */
     void (*figures)(struct fi_end *e, fi_frame_t *f);
     /* Senders: the node's bell rang; true when this end sleeps for room or has a backlog. Steward, end not held. */
@@ -73,7 +73,9 @@ typedef struct fi_end {
     uint64_t id;
     int64_t opened_ns;
     uint32_t kind;
-    fi_contract_t contract;
+    fi_contract_t contract; /* grows more definite as peers are met; whoever holds the end */
+    fi_contract_t stated;   /* as published; constant once open */
+    int open_error;         /* why a link could not be made while it was opened, if descriptors or memory ran out */
     uint32_t digest; /* of the contract, as the entry's name has it */
     bool published;
     char channel[104];
@@ -90,10 +92,11 @@ static inline fi_end_t *fi_end_of(void *handle) {
     return handle;
 }
 
-/* An address that differs between living threads. */
+/* An address that differs between living threads, and costs one instruction. */
+extern __thread char fi_thread_self __attribute__((tls_model("initial-exec")));
+
 static inline uintptr_t fi_thread_mark(void) {
-    static __thread char mark __attribute__((tls_model("initial-exec")));
-    return (uintptr_t)&mark;
+    return (uintptr_t)&fi_thread_self;
 }
 
 void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops);

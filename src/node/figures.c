@@ -16,9 +16,16 @@ static void tell_end(const fi_node_t *n, fi_peer_t *p, fi_end_t *e) {
         f.rx = e->id;
     }
     f.kind = (uint16_t)e->kind;
-    f.contract = e->contract;
+    f.contract = e->stated;
     f.a = (uint64_t)(fi_now_ns() - e->opened_ns);
     memcpy(f.text, e->channel, sizeof f.text);
+    fi_frame_t count = fi_frame(FI_COUNT, 0, 0);
+    fi_mail_t *m = fi_mail_new(NULL, &count);
+    if (m && e->magic == FI_END_SENDER) {
+        fi_end_deliver(e, m);
+    } else {
+        fi_mail_free(m);
+    }
     e->ops->figures(e, &f);
     (void)fi_peer_send(p, &f, NULL);
 }

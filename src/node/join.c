@@ -7,11 +7,18 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 
 void fi_node_count_link(fi_end_t *e) {
     fi_add64(&e->linked, 1);
     pthread_cond_broadcast(&e->node->changed);
+}
+
+void fi_end_note_error(fi_end_t *e, int r) {
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+        __atomic_store_n(&e->open_error, r, __ATOMIC_RELAXED);
+    }
 }
 
 static bool is_settled(const fi_end_t *e) {
@@ -31,15 +38,18 @@ static int settle(fi_node_t *n, fi_end_t *e) {
             break;
         }
     }
-    return 0;
+    int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
+    return error ? fi_fail_errno(-error, "cannot link '%s' with those who are there", e->channel) : 0;
 }
 
 int fi_node_join(fi_node_t *n, fi_end_t *e) {
     if (fi_node_is_shut(n)) {
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");
     }
+    int cancel = fi_cancel_off();
     pthread_mutex_lock(&n->lock);
     e->id = ++n->next_end;
+    e->stated = e->contract;
     fi_list_add_tail(&n->ends, &e->link);
     int r = fi_node_publish(n, e);
     if (r == 0) {
@@ -54,10 +64,12 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         fi_list_remove(&e->link);
     }
     pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
     return r;
 }
 
 void fi_node_part(fi_node_t *n, fi_end_t *e) {
+    int cancel = fi_cancel_off();
     pthread_mutex_lock(&n->lock);
     if (e->published) {
         fi_node_unpublish(n, e);
@@ -65,4 +77,21 @@ void fi_node_part(fi_node_t *n, fi_end_t *e) {
     }
     fi_list_remove(&e->link);
     pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
+}
+
+void fi_node_keep_held(fi_node_t *n, fi_end_t *e) {
+    int cancel = fi_cancel_off();
+    pthread_mutex_lock(&n->lock);
+    fi_list_add_tail(&n->held, &e->link);
+    pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
+}
+
+void fi_node_forget_held(fi_node_t *n, fi_end_t *e) {
+    int cancel = fi_cancel_off();
+    pthread_mutex_lock(&n->lock);
+    fi_list_remove(&e->link);
+    pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
 }

@@ -55,8 +55,10 @@ static void init_locks(fi_node_t *n) {
     pthread_cond_init(&n->changed, &attr);
     pthread_condattr_destroy(&attr);
     fi_list_init(&n->ends);
+    fi_list_init(&n->held);
     fi_list_init(&n->peers);
     fi_list_init(&n->lost);
+    fi_list_init(&n->dying);
     fi_list_init(&n->mail);
     fi_list_init(&n->all);
 }
@@ -84,6 +86,11 @@ void fi_node_free(fi_node_t *n) {
     }
     while (!fi_list_empty(&n->peers)) {
         fi_peer_t *p = fi_container(n->peers.next, fi_peer_t, link);
+        fi_list_remove(&p->link);
+        fi_peer_unref(p);
+    }
+    while (!fi_list_empty(&n->dying)) {
+        fi_peer_t *p = fi_container(n->dying.next, fi_peer_t, link);
         fi_list_remove(&p->link);
         fi_peer_unref(p);
     }

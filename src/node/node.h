@@ -53,7 +53,9 @@ struct ferry {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an end's open counters, or the set of peers */
     struct fi_list ends;
+    struct fi_list held; /* closed receivers whose messages are still held */
     struct fi_list peers;
+    struct fi_list dying; /* lost peers whose process still lives: swept when it dies */
     struct fi_list lost; /* peers lost in this turn of the steward: their events may still be in hand */
     fi_peer_t *self;
     uint64_t next_end;
@@ -67,6 +69,8 @@ struct ferry {
     uint32_t stopping;
     int epoll;
     int listener;
+    bool listener_paused; /* no descriptors left to accept with */
+    uint32_t republish_tries; /* left, while the directory is being swept */
     int watch; /* inotify; -1 when the system has none left */
     int pidfd;
     int halt; /* eventfd, readable for ever once shut down */
@@ -101,8 +105,13 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 int fi_node_join(fi_node_t *n, fi_end_t *e);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);
+/* A closed receiver whose messages are still held: kept until they are released, or the node is closed. */
+void fi_node_keep_held(fi_node_t *n, fi_end_t *e);
+void fi_node_forget_held(fi_node_t *n, fi_end_t *e);
 /* Counts links that came or fell through, for the thread that opens `e`. The steward holds the node's lock. */
 void fi_node_count_link(fi_end_t *e);
+/* Descriptors or memory ran out while a link was made: an open that waits for it fails with this. Any thread. */
+void fi_end_note_error(fi_end_t *e, int r);
 
 /* Peers (dial.c). The node's lock is taken. */
 fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id);
@@ -111,6 +120,7 @@ int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out);
 int fi_node_add_peer(fi_node_t *n, int fd, uint64_t id, fi_peer_t **out);
 /* The peer has died or left (-EPIPE) or was expelled (-EPROTO, ...): tells every end. Steward. */
 void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why);
+void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
 void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
 
@@ -119,7 +129,7 @@ void *fi_steward_main(void *node);
 
 /* Publishing this node's names (publish.c). The node's lock is taken. */
 int fi_node_listen(fi_node_t *n);
-void fi_node_republish(fi_node_t *n);
+bool fi_node_republish(fi_node_t *n); /* false: not yet possible */
 int fi_node_publish(fi_node_t *n, fi_end_t *e);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
 void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry);
@@ -132,6 +142,7 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p);
 void fi_graveyard_add(void *closed);
 
 /* The process's nodes, for fork and exit (process.c). */
+extern uint32_t fi_process_generation; /* grows in every forked child */
 void fi_process_add(fi_node_t *n);
 void fi_process_remove(fi_node_t *n);
 

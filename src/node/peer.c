@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "platform/cancel.h"
 
 static void close_fd(int fd) {
     if (fd >= 0) {
@@ -61,6 +62,7 @@ fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *page, int be
     r->page = page;
     r->bell = bell;
     r->refs = 1;
+    fi_add32(&p->links, 1);
     return r;
 }
 
@@ -73,6 +75,7 @@ void fi_remote_unref(fi_remote_t *r) {
     if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
+    fi_sub32(&r->peer->links, 1);
     fi_shared_unref(r->page);
     close_fd(r->bell);
     fi_peer_unref(r->peer);
@@ -106,4 +109,13 @@ void fi_mail_free(fi_mail_t *m) {
 fi_frame_t fi_frame(enum fi_frame_type type, uint64_t tx, uint64_t rx) {
     fi_frame_t f = {.magic = FI_WIRE_MAGIC, .type = (uint16_t)type, .tx = tx, .rx = rx};
     return f;
+}
+
+int fi_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
+    static const fi_cargo_t none = {NULL, {-1, -1}};
+    int cancel = fi_cancel_off();
+
+    int r = p->route->send(p, f, cargo ? cargo : &none);
+    fi_cancel_restore(cancel);
+    return r;
 }

@@ -68,6 +68,7 @@ typedef struct fi_peer {
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */
     pthread_mutex_t lock; /* guards queue */
     struct fi_list queue; /* frames that did not fit into the socket */
+    uint32_t queued;
     uint64_t *unsettled;  /* ends that wait for this peer's SETTLED; guarded by the node's lock */
     size_t unsettled_count;
 } fi_peer_t;
@@ -108,9 +109,7 @@ void fi_mail_free(fi_mail_t *m);
 /* Fills in what every frame has. */
 fi_frame_t fi_frame(enum fi_frame_type type, uint64_t tx, uint64_t rx);
 
-static inline int fi_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
-    static const fi_cargo_t none = {NULL, {-1, -1}};
-    return p->route->send(p, f, cargo ? cargo : &none);
-}
+/* Sends a frame; `cargo` may be NULL. Any thread. Errors: see the route's send. */
+int fi_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo);
 
 #endif

@@ -12,6 +12,7 @@
 #include "node/node.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+uint32_t fi_process_generation;
 static struct fi_list nodes = {&nodes, &nodes};
 
 static void give_up(int *fd) {
@@ -68,6 +69,8 @@ static void orphan(fi_node_t *n) {
 static void after_fork_in_child(void) {
     struct fi_list *at;
     struct fi_list *after;
+
+    fi_process_generation++;
 
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);

@@ -63,12 +63,13 @@ int fi_node_publish(fi_node_t *n, fi_end_t *e) {
 
     for (int tries = 0; r == -ESTALE && tries < PUBLISH_TRIES; tries++) {
         if (tries > 0 || fi_space_is_gone(&n->space)) {
-            fi_node_republish(n); /* somebody swept the directory */
+            (void)fi_node_republish(n); /* somebody swept the directory */
         }
         end_entry(n, e, &entry);
         r = fi_entry_publish(&n->space, &entry, &e->contract, node_lives, n);
     }
     if (r == 0) {
+        e->stated = e->contract;
         e->digest = entry.digest;
         fi_node_watch_entry(n, &entry);
     }
@@ -102,12 +103,11 @@ static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
     p->unsettled[p->unsettled_count++] = e->id;
     e->asked++;
     if (e->magic == FI_END_RECEIVER) {
-        e->ops->introduce(e, p);
-        return 0;
+        return e->ops->introduce(e, p);
     }
     fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
     f.kind = (uint16_t)e->kind;
-    f.contract = e->contract;
+    f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, NULL);
 }
@@ -162,14 +162,14 @@ static bool is_missing(const fi_node_t *n, const char *name) {
     return fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
-void fi_node_republish(fi_node_t *n) {
+bool fi_node_republish(fi_node_t *n) {
     char name[FI_NODE_NAME_MAX];
     struct fi_list *at;
     struct fi_list *after;
 
     bool gone = fi_space_is_gone(&n->space);
     if (gone && fi_space_reopen(&n->space) < 0) {
-        return; /* nothing to publish in: the next event or open tries again */
+        return false;
     }
     if (gone && n->watch >= 0) {
         close(n->watch);
@@ -183,7 +183,9 @@ void fi_node_republish(fi_node_t *n) {
     fi_space_node_name(n->id, name);
     bool missing = is_missing(n, name);
     if (missing) {
-        (void)fi_node_listen(n);
+        if (fi_node_listen(n) < 0) {
+            return false;
+        }
     }
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
@@ -192,9 +194,10 @@ void fi_node_republish(fi_node_t *n) {
         end_entry(n, e, &entry);
         fi_entry_name(&entry, entry_name);
         if (e->published && (missing || is_missing(n, entry_name))) {
-            (void)fi_entry_write(&n->space, &entry, &e->contract);
+            (void)fi_entry_write(&n->space, &entry, &e->stated);
             fi_node_watch_entry(n, &entry);
             (void)fi_node_meet(n, e); /* whoever came between the sweep and now did not see us */
         }
     }
+    return true;
 }

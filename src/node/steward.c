@@ -18,9 +18,12 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 #include "platform/socket.h"
 
 #define EVENTS 32
+#define RETRY_MS 50
+#define REPUBLISH_TRIES 100u
 #define LAST_WORDS 8 /* turns of reading: more than a socket buffer holds */
 
 static void admit(fi_node_t *n, int fd) {
@@ -41,11 +44,22 @@ static void admit(fi_node_t *n, int fd) {
     }
 }
 
+static void pause_listener(fi_node_t *n, bool pause) {
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_LISTENER};
+
+    n->listener_paused = pause;
+    (void)epoll_ctl(n->epoll, pause ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, n->listener, &ev);
+}
+
 static void accept_all(fi_node_t *n) {
     int fd;
+    int r;
 
-    while (fi_socket_accept(n->listener, &fd) == 0) {
+    while ((r = fi_socket_accept(n->listener, &fd)) == 0) {
         admit(n, fd);
+    }
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+        pause_listener(n, true); /* it would stay readable: look again a little later */
     }
 }
 
@@ -127,6 +141,9 @@ static void peer_event(fi_node_t *n, uint64_t tag, uint32_t events) {
     int r = 0;
 
     if (p->state == FI_PEER_LOST) {
+        if (tag & 1 && fi_pidfd_dead(p->pidfd)) {
+            fi_node_bury_peer(n, p);
+        }
         return;
     }
     if (tag & 1) {
@@ -154,12 +171,23 @@ static void one_event(fi_node_t *n, const struct epoll_event *ev) {
         break;
     case FI_SOURCE_WATCH:
         if (fi_watch_drain(n->watch)) {
-            fi_node_republish(n);
+            n->republish_tries = REPUBLISH_TRIES;
         }
         break;
     default:
         peer_event(n, ev->data.u64, ev->events);
     }
+}
+
+/* What is tried again after a while: accepting without descriptors, publishing while somebody still sweeps. */
+static int retry_timeout(fi_node_t *n, int timeout) {
+    if (n->republish_tries > 0) {
+        n->republish_tries = fi_node_republish(n) ? 0 : n->republish_tries - 1;
+    }
+    if (n->listener_paused || n->republish_tries > 0) {
+        return timeout < 0 || timeout > RETRY_MS ? RETRY_MS : timeout;
+    }
+    return timeout;
 }
 
 /* Drops connections that never introduced themselves; returns how long to wait for the next of them. */
@@ -198,14 +226,21 @@ void *fi_steward_main(void *arg) {
 
     for (;;) {
         pthread_mutex_lock(&n->lock);
-        int timeout = handshake_timeout(n);
+        int timeout = retry_timeout(n, handshake_timeout(n));
         forget_lost(n);
         pthread_mutex_unlock(&n->lock);
         if (fi_load_acquire32(&n->stopping)) {
             return NULL;
         }
         int count = epoll_wait(n->epoll, events, EVENTS, timeout);
+        if (count < 0 && errno != EINTR) {
+            fi_node_shutdown(n); /* the program closed our descriptors: nothing can be heard any more */
+            return NULL;
+        }
         pthread_mutex_lock(&n->lock);
+        if (n->listener_paused) {
+            pause_listener(n, false);
+        }
         for (int i = 0; i < count; i++) {
             one_event(n, &events[i]);
         }

@@ -49,6 +49,7 @@ enum fi_frame_type {
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100,
     FI_ROOM,    /* a receiver may have made room */
+    FI_COUNT,   /* bring the figures up to date */
     FI_ABANDON, /* the owning thread has ended */
 };
 

@@ -16,6 +16,8 @@
  */
 #include "platform/bell.h"
 
+#include "platform/cancel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -97,12 +99,14 @@ static void ring_with_signal_blocked(int wr) {
 
 void fi_bell_ring(int wr) {
     int saved = errno;
+    int cancel = fi_cancel_off(); /* a call rings in the middle of its work */
     if (fi_load_relaxed32(&ability) != QUIET_AND_PROMPT) {
         ring_with_signal_blocked(wr);
     } else if (!write_byte(wr, RWF_NOWAIT | RWF_NOSIGNAL)) {
         fi_store_relaxed32(&ability, PROMPT);
         ring_with_signal_blocked(wr);
     }
+    fi_cancel_restore(cancel);
     errno = saved;
 }
 

@@ -137,10 +137,13 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
 }
 
 /* What we require of memory that somebody else writes. Returns 0 or -EPROTO. */
-static int check_peer(int fd, const struct stat *st, size_t min_bytes, size_t max_bytes) {
+static int check_peer(int fd, struct stat *st, size_t min_bytes, size_t max_bytes) {
+    /* Seals first: once they are there, neither size nor blocks can change any more. */
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SEALS) != SEALS)
         return fi_fail(-EPROTO, "a peer offered memory that is not sealed against changes of size and new writers");
+    if (fstat(fd, st) != 0)
+        return fi_fail_errno(EPROTO, "a peer offered memory that cannot be looked at");
     if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes || (uint64_t)st->st_size > max_bytes)
         return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu to %zu are allowed",
                        (long long)st->st_size, min_bytes, max_bytes);
@@ -151,8 +154,6 @@ static int check_peer(int fd, const struct stat *st, size_t min_bytes, size_t ma
 
 int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode) {
     struct stat st;
-    if (fstat(fd, &st) != 0)
-        return fi_fail_errno(EPROTO, "a peer offered memory that cannot be looked at");
     int rc = check_peer(fd, &st, min_bytes, max_bytes);
     if (rc != 0)
         return rc;

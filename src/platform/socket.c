@@ -274,6 +274,8 @@ int fi_socket_recv(int fd, void *buf, size_t cap, size_t *len, int *fds, unsigne
     if (n < 0)
         return fi_fail_errno(errno, "cannot receive from a peer");
     unsigned count = take_descriptors(&msg, got);
+    *len = (size_t)n; /* the bytes are good even when the descriptors found no room */
+    *nfds = 0;
     int rc = n == 0 ? 0 : check_packet(&msg, count, maxfds);
     if (n == 0 || rc != 0) {
         close_all(got, count);
@@ -281,7 +283,6 @@ int fi_socket_recv(int fd, void *buf, size_t cap, size_t *len, int *fds, unsigne
     }
     if (count != 0)
         memcpy(fds, got, count * sizeof(int));
-    *len = (size_t)n;
     *nfds = count;
     return 1;
 }

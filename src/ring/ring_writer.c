@@ -6,6 +6,7 @@ void fi_ringw_init(fi_ringw_t *w, void *bytes, uint32_t lines) {
     w->data = (unsigned char *)bytes + sizeof(struct fi_ring_head);
     w->lines = lines;
     w->idx = 0;
+    w->lap = 1;
     w->pos = lines;
     w->limit = 2 * (uint64_t)lines;
     w->head->ident.version = FI_LAYOUT_VERSION;
@@ -23,6 +24,7 @@ void fi_ringw_pad(fi_ringw_t *w) {
     fi_store_relaxed64(&r->seq, 0);
     fi_store_release64(&r->word, fi_record_word(0, FI_REC_PAD, 0, 0)); /* R1 */
     w->pos += w->lines - w->idx;
+    w->lap++;
     w->idx = 0;
 }
 

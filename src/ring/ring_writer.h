@@ -21,6 +21,7 @@ typedef struct fi_ringw {
     unsigned char *data; /* line 0 */
     uint32_t lines;
     uint32_t idx;   /* pos % lines */
+    uint32_t lap;   /* pos / lines */
     uint64_t pos;   /* next record */
     uint64_t limit; /* no line at or above this position may be touched */
 } fi_ringw_t;
@@ -38,8 +39,13 @@ static inline uint64_t fi_ringw_need(const fi_ringw_t *w, uint64_t record_lines)
     return (record_lines > left ? left : 0) + record_lines + 1;
 }
 
+/* One line always stays for SWITCH: a sender whose ring is full of held messages must be able to leave it. */
 static inline bool fi_ringw_fits(const fi_ringw_t *w, uint64_t record_lines) {
-    return w->pos + fi_ringw_need(w, record_lines) <= w->limit;
+    return w->pos + fi_ringw_need(w, record_lines) + 1 <= w->limit;
+}
+
+static inline bool fi_ringw_can_switch(const fi_ringw_t *w) {
+    return w->pos + 2 <= w->limit;
 }
 
 static inline uint32_t fi_ringw_step(const fi_ringw_t *w, uint32_t idx, uint32_t lines) {
@@ -57,7 +63,10 @@ static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) 
     fi_store_relaxed64(&r->seq, seq);
     fi_store_release64(&r->word, word); /* R1 */
     w->pos += lines;
+    w->lap += next <= w->idx;
     w->idx = next;
+    /* The next record will probably be as long: own the line that it has to clear before it can be published. */
+    __builtin_prefetch(fi_ringw_at(w, fi_ringw_step(w, next, lines)), 1, 3);
 }
 
 /* Skips to line 0 of the next lap. */
@@ -65,7 +74,7 @@ void fi_ringw_pad(fi_ringw_t *w);
 
 /* Where the next record's header goes; pads first when `record_lines` would not fit before the end of the lap. */
 static inline struct fi_record *fi_ringw_begin(fi_ringw_t *w, uint64_t record_lines) {
-    fi_assert(fi_ringw_fits(w, record_lines));
+    fi_assert(w->pos + fi_ringw_need(w, record_lines) <= w->limit);
     if (fi_unlikely(record_lines > w->lines - w->idx)) {
         fi_ringw_pad(w);
     }

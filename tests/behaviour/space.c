@@ -336,10 +336,11 @@ static void users_of_one_group_meet_and_a_stranger_is_refused(void) {
 
 /* ---- a swept directory ---- */
 
+/* Whoever holds the space makes it again, perhaps before rm is through: its verdict does not count. */
 static void wipe(const char *path) {
     char command[4200];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", path);
-    check_is(system(command), 0);
+    snprintf(command, sizeof command, "rm -rf -- '%s' 2>/dev/null", path);
+    check(system(command) >= 0);
 }
 
 static void receive_after_sweep(void *arg) {

@@ -2,6 +2,7 @@
  *
  * check.c - checks, patterns and bounded waits.
  */
+#define FERRY_TESTS_SHORT_FORMS
 #include "harness.h"
 
 #include <stdio.h>
@@ -11,18 +12,32 @@
 #include <time.h>
 #include <unistd.h>
 
+static __thread const char *caller_file;
+static __thread int caller_line;
+
+void called_from(const char *file, int line) {
+    caller_file = file;
+    caller_line = line;
+}
+
+static const char *base_name(const char *path) {
+    const char *name = strrchr(path, '/');
+    return name ? name + 1 : path;
+}
+
 /* Ends this process: a failed check may stand in any thread and any child, from which cmocka could not return. */
-static void give_up(const char *file, int line, const char *sentence) {
-    const char *name = strrchr(file, '/');
-    fprintf(stderr, "# %s:%d: %s (pid %d)\n", name ? name + 1 : file, line, sentence, (int)getpid());
+_Noreturn static void give_up(const char *file, int line, const char *sentence) {
+    bool in_short_form = caller_file && (strcmp(base_name(file), "short.c") == 0 ||
+                                         strcmp(base_name(file), "crew.c") == 0 || strcmp(file, __FILE__) == 0);
+    if (in_short_form)
+        fprintf(stderr, "# called from %s:%d\n", base_name(caller_file), caller_line);
+    fprintf(stderr, "# %s:%d: %s (pid %d)\n", base_name(file), line, sentence, (int)getpid());
     fflush(stderr);
     _exit(1);
 }
 
-void check_at(bool condition, const char *text, const char *file, int line) {
+_Noreturn void check_failed(const char *text, const char *file, int line) {
     char sentence[1024];
-    if (condition)
-        return;
     snprintf(sentence, sizeof sentence, "this does not hold: %s [%s]", text, ferry_last_error());
     give_up(file, line, sentence);
 }

@@ -2,6 +2,7 @@
  *
  * crew.c - child processes, and members that are threads of one node or processes with a node each.
  */
+#define FERRY_TESTS_SHORT_FORMS
 #include "harness.h"
 
 #include <poll.h>

@@ -54,13 +54,13 @@ int run_suite(const char *group, const test_t *tests, size_t count, int argc, ch
 /* ---- checks ---- */
 
 /** Fails unless `condition` holds. */
-#define check(condition) check_at((condition), #condition, __FILE__, __LINE__)
+#define check(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 /** Fails unless the two integers are equal; shows both and Ferry's last error. */
 #define check_is(got, want) check_is_at((int64_t)(got), (int64_t)(want), #got, #want, __FILE__, __LINE__)
 /** Fails unless the call answered this negative errno with a sentence that holds each of the space-separated words. */
 #define check_error(got, want, words) check_error_at((int64_t)(got), (want), #got, #want, (words), __FILE__, __LINE__)
 
-void check_at(bool condition, const char *text, const char *file, int line);
+_Noreturn void check_failed(const char *text, const char *file, int line);
 void check_is_at(int64_t got, int64_t want, const char *got_text, const char *want_text, const char *file, int line);
 void check_error_at(int64_t got, int want, const char *got_text, const char *want_text, const char *words,
                     const char *file, int line);
@@ -135,5 +135,32 @@ uint64_t number_in(const ferry_msg_t *m);
 ferry_msg_info_t info_of(const ferry_msg_t *m);
 ferry_sender_stats_t sender_stats(ferry_sender_t *tx);
 ferry_receiver_stats_t receiver_stats(ferry_receiver_t *rx);
+
+/* A failure in one of these shall name the line of the test that called it. */
+void called_from(const char *file, int line);
+#ifndef FERRY_TESTS_SHORT_FORMS
+#define open_node(space) (called_from(__FILE__, __LINE__), open_node(space))
+#define close_node(node) (called_from(__FILE__, __LINE__), close_node(node))
+#define open_sender(node, channel, kind, contract)                                                                     \
+    (called_from(__FILE__, __LINE__), open_sender(node, channel, kind, contract))
+#define open_receiver(node, channel, kind, options)                                                                    \
+    (called_from(__FILE__, __LINE__), open_receiver(node, channel, kind, options))
+#define close_sender(tx) (called_from(__FILE__, __LINE__), close_sender(tx))
+#define drop_sender(tx) (called_from(__FILE__, __LINE__), drop_sender(tx))
+#define close_receiver(rx) (called_from(__FILE__, __LINE__), close_receiver(rx))
+#define send_number(tx, number) (called_from(__FILE__, __LINE__), send_number(tx, number))
+#define receive_number(rx) (called_from(__FILE__, __LINE__), receive_number(rx))
+#define receive(rx) (called_from(__FILE__, __LINE__), receive(rx))
+#define release(m) (called_from(__FILE__, __LINE__), release(m))
+#define number_in(m) (called_from(__FILE__, __LINE__), number_in(m))
+#define info_of(m) (called_from(__FILE__, __LINE__), info_of(m))
+#define sender_stats(tx) (called_from(__FILE__, __LINE__), sender_stats(tx))
+#define receiver_stats(rx) (called_from(__FILE__, __LINE__), receiver_stats(rx))
+#define await(flag, value) (called_from(__FILE__, __LINE__), await(flag, value))
+#define await_that(condition, arg, sentence) (called_from(__FILE__, __LINE__), await_that(condition, arg, sentence))
+#define child_join(pid) (called_from(__FILE__, __LINE__), child_join(pid))
+#define crew_join(crew, member) (called_from(__FILE__, __LINE__), crew_join(crew, member))
+#define crew_end(crew) (called_from(__FILE__, __LINE__), crew_end(crew))
+#endif
 
 #endif

@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -42,12 +43,23 @@ static void restore_signals(void) {
         sigaction(caught[i], &before_cmocka[i], NULL);
 }
 
+static void *do_nothing(void *arg) {
+    return arg;
+}
+
+/* ThreadSanitizer starts a thread of its own along with a process's first one; that one must be there before we count. */
+static void start_first_thread(void) {
+    pthread_t thread;
+    check(pthread_create(&thread, NULL, do_nothing, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+
 /* The test's process: its exit status is the verdict. */
 static void run_here(const test_t *test, const char *directory) {
     static traces_t before;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     restore_signals();
+    start_first_thread();
     traces_take(&before);
     if (test->alone)
         test->alone();

@@ -2,6 +2,7 @@
  *
  * short.c - Ferry's calls as most tests need them: failing when the call fails.
  */
+#define FERRY_TESTS_SHORT_FORMS
 #include "harness.h"
 
 #include <string.h>

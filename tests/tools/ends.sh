@@ -268,7 +268,7 @@ a_signal_ends_recv_while_its_output_is_full() {
 }
 
 what_was_ignored_stays_ignored() {
-    (trap '' HUP; exec "${ferry[@]}" recv --idle 2s x) &
+    (trap '' HUP; exec "$FERRY" recv --timeout 20s x) & # without timeout(1), which would catch it
     open_ends receiver x 1
     kill -HUP $!
     sleep 0.2

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 #
 # How the tool behaves towards a person at a terminal. script(1) gives it one; what the terminal showed is in `shown`.
+# shellcheck disable=SC2016
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
 
 # on_terminal COMMAND: runs the shell command with a terminal, whose keyboard is our standard input
 on_terminal() {
     export FERRY
-    timeout -k 2 60 script -qec "$1" shown >/dev/null
+    SHELL=/bin/bash timeout -k 2 60 script -qec "$1" shown >/dev/null
 }
 
 a_waiting_receiver_says_so() {
@@ -42,7 +43,7 @@ progress_is_drawn_at_most_five_times_a_second() {
     # 40 lines in about two seconds: ten draws, and some more if the machine is busy.
     local draws
     draws=$(tr '\r' '\n' <drawn | grep -c '^sent')
-    [ "$draws" -ge 2 ] && [ "$draws" -le 25 ] || fail "$draws draws"
+    if [ "$draws" -lt 2 ] || [ "$draws" -gt 25 ]; then fail "$draws draws"; fi
 }
 
 no_progress_is_shown_when_it_is_not_wanted() {
@@ -58,17 +59,50 @@ no_progress_is_shown_without_a_terminal() {
     [ ! -s sent ]
 }
 
-ctrl_c_ends_the_whole_pipeline() {
-    { sleep 1.5; printf '\003'; sleep 20; } | on_terminal 'yes | "$FERRY" send --capacity 10 x; echo "status ${PIPESTATUS[1]}"' &
-    local terminal=$!
-    open_ends sender x 1
-    until_true grep -aq 'interrupted: 10 records sent, 10 of them undelivered' shown
-    kill "$terminal" 2>/dev/null || true
+# with_keys: opens descriptor 8, what is written to it is typed on the next terminal
+with_keys() {
+    mkfifo keys
+    exec 8<>keys
+}
+
+ctrl_c_ends_a_pipeline() {
+    with_keys
+    on_terminal 'trap : INT; yes | "$FERRY" send --capacity 10 x; echo "${PIPESTATUS[*]}" >status' <keys &
+    until_true shows depth 10 x
+    printf '\003' >&8
+    ended 0 $!
+    has '130 130' status
+    has 'interrupted: 10 records sent, 10 of them undelivered' shown
 }
 
 ctrl_c_ends_a_receiver() {
-    { sleep 1.5; printf '\003'; sleep 20; } | on_terminal '"$FERRY" recv --follow x; echo "status $?" >status' &
-    until_true has 'status 130' status || until_true [ ! -e "$FERRY_DIR/$FERRY_SPACE" ]
+    with_keys
+    on_terminal 'trap : INT; "$FERRY" recv --follow x; echo $? >status' <keys &
+    open_ends receiver x 1
+    printf '\003' >&8
+    ended 0 $!
+    [ "$(cat status)" = 130 ]
+}
+
+a_second_ctrl_c_ends_at_once() {
+    with_keys
+    # A receiver that is stopped holds what it took, so the sender gives it a second after the first Ctrl-C.
+    "$FERRY" recv x >out &
+    local receiver=$!
+    open_ends receiver x 1
+    on_terminal 'trap : INT; "$FERRY" send x >out2; echo $? >status' <keys &
+    local terminal=$!
+    open_ends sender x 1
+    kill -STOP "$receiver"
+    printf 'hello\n' >&8
+    until_true shows messages 1 x
+    printf '\003' >&8
+    sleep 0.2
+    printf '\003' >&8
+    ended 0 "$terminal"
+    kill -CONT "$receiver"
+    [ "$(cat status)" = 130 ]
+    ! grep -a interrupted shown
 }
 
 typed_lines_are_sent_one_by_one() {
@@ -86,7 +120,8 @@ test_that "progress shows records and rate" progress_shows_records_and_rate
 test_that "progress is drawn at most five times a second" progress_is_drawn_at_most_five_times_a_second
 test_that "no progress is shown when it is not wanted" no_progress_is_shown_when_it_is_not_wanted
 test_that "no progress is shown without a terminal" no_progress_is_shown_without_a_terminal
-test_that "Ctrl-C ends a pipeline" ctrl_c_ends_the_whole_pipeline
+test_that "Ctrl-C ends a pipeline" ctrl_c_ends_a_pipeline
 test_that "Ctrl-C ends a receiver" ctrl_c_ends_a_receiver
+test_that "a second Ctrl-C ends at once" a_second_ctrl_c_ends_at_once
 test_that "typed lines are sent one by one" typed_lines_are_sent_one_by_one
 all_done

@@ -89,7 +89,7 @@ static step_t written(int result, int *status) {
 }
 
 static step_t flush(receiving_t *r, int *status) {
-    if (r->out.n_held > 0)
+    if (r->on_terminal && r->out.n_held > 0)
         say_wipe();
     step_t step = written(records_out_flush(&r->out), status);
     progress_show(&r->progress, r->out.records, r->out.bytes, NULL);
@@ -167,6 +167,8 @@ static size_t batch_size(const receiving_t *r) {
 static step_t took(receiving_t *r, ferry_msg_t **messages, size_t n, int *status) {
     r->taken += n;
     r->last_message = r->idle >= 0 ? now_ns() : 0;
+    if (r->on_terminal)
+        say_wipe();
     step_t step = written(records_out_add(&r->out, messages, n), status);
     if (step != STEP_ON)
         return step;

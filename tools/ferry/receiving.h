@@ -30,6 +30,7 @@ typedef struct receiving {
     ferry_receiver_t *rx;
     records_out_t out;
     progress_t progress;
+    bool on_terminal; /* records appear where the passing line does */
     int64_t started, last_message;
     uint64_t taken; /* messages taken from the channel, by this receiver and those before it */
     /* figures of receivers that were closed because all their senders had ended (--follow, --senders) */

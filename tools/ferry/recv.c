@@ -154,7 +154,8 @@ static int run(receiving_t *r) {
 
     signal(SIGPIPE, SIG_IGN); /* a closed output is an ordinary end here, and what was not written is given back */
     r->started = r->last_message = now_ns();
-    progress_init(&r->progress, &r->common, "received", isatty(STDOUT_FILENO) == 1);
+    r->on_terminal = isatty(STDOUT_FILENO) == 1;
+    progress_init(&r->progress, &r->common, "received", r->on_terminal);
     if (records_out_init(&r->out, STDOUT_FILENO, framing) < 0) {
         say("no memory for the output buffer");
         return STATUS_FAILED;

@@ -2,22 +2,22 @@
 #include "say.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *command = "";
-static bool line_is_drawn;
+static char drawn[512]; /* the passing line, "" when there is none */
 
 void say_as(const char *name) {
     command = name;
 }
 
 void say_wipe(void) {
-    if (!line_is_drawn)
+    if (drawn[0] == '\0')
         return;
     fputs("\r\033[K", stderr);
     fflush(stderr);
-    line_is_drawn = false;
+    drawn[0] = '\0';
 }
 
 void say(const char *format, ...) {
@@ -34,7 +34,9 @@ void say(const char *format, ...) {
 }
 
 void say_passing(const char *text) {
-    fprintf(stderr, "\r%s\033[K", text);
+    if (strcmp(text, drawn) == 0)
+        return;
+    snprintf(drawn, sizeof drawn, "%s", text);
+    fprintf(stderr, "\r%s\033[K", drawn);
     fflush(stderr);
-    line_is_drawn = true;
 }

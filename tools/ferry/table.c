@@ -33,12 +33,16 @@ static void print_cell(const char *text, int width, bool right, bool last) {
 }
 
 static void print_line(const table_t *table, const int *widths, const table_row_t *row, int indent) {
-    printf("%*s", indent, "");
+    const char *texts[TABLE_COLUMNS];
+    size_t filled = 0;
+
     for (size_t c = 0; c < table->columns; c++) {
-        bool right = table->heads[c][0] == '>';
-        const char *text = row != NULL ? row->cells[c] : table->heads[c] + right;
-        print_cell(text, widths[c], right, c + 1 == table->columns);
+        texts[c] = row != NULL ? row->cells[c] : table->heads[c] + (table->heads[c][0] == '>');
+        filled = texts[c][0] != '\0' ? c + 1 : filled;
     }
+    printf("%*s", indent, "");
+    for (size_t c = 0; c < filled; c++)
+        print_cell(texts[c], widths[c], table->heads[c][0] == '>', c + 1 == filled);
     printf("\n");
 }
 

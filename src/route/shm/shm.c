@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -17,6 +18,7 @@
 #include "route/route.h"
 
 #define MAX_RING_BYTES (64u << 20)
+#define MAX_QUEUED 65536u /* frames for a peer that does not read them */
 #define FRAMES_PER_TURN 64 /* then others have their turn */
 
 /* What each frame must carry. */
@@ -69,6 +71,9 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
         fi_node_poll_peer(p->node, p, true);
     }
     fi_list_add_tail(&p->queue, &m->link);
+    if (++p->queued > MAX_QUEUED) {
+        (void)shutdown(p->fd, SHUT_RDWR); /* it asks and does not listen: the steward then loses it */
+    }
     return 0;
 }
 
@@ -109,6 +114,7 @@ static int shm_writable(fi_peer_t *p) {
         if (r == 0) {
             fi_list_remove(&m->link);
             fi_mail_free(m);
+            p->queued--;
         }
     }
     if (fi_list_empty(&p->queue)) {
@@ -166,6 +172,19 @@ static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
     return fi_node_dispatch(p->node, m);
 }
 
+/* No descriptor was left to take the frame's memory in: a link can go on without a larger ring, a new one not begin. */
+static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, size_t len) {
+    if (!frame_is_sound(f, len) || (f->type != FI_RING && f->type != FI_OFFER)) {
+        return false;
+    }
+    if (f->type == FI_OFFER) {
+        fi_frame_t refusal = fi_frame(FI_REFUSE, f->tx, f->rx);
+        refusal.error = -EMFILE;
+        (void)fi_peer_send(p, &refusal, NULL);
+    }
+    return true;
+}
+
 static int shm_readable(fi_peer_t *p) {
     fi_frame_t f;
     int fds[FI_SOCKET_MAX_FDS];
@@ -176,6 +195,9 @@ static int shm_readable(fi_peer_t *p) {
         int r = fi_socket_recv(p->fd, &f, sizeof f, &len, fds, FI_SOCKET_MAX_FDS, &count);
         if (r == -EAGAIN || r == -EINTR) {
             return 0;
+        }
+        if (r == -EMFILE && can_do_without(p, &f, len)) {
+            continue;
         }
         if (r <= 0) {
             return r == 0 ? -EPIPE : r;

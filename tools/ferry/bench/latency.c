@@ -31,6 +31,8 @@ typedef struct result {
     double compute_share;       /* of the processor, beside Ferry's round trips */
     double compute_share_limit; /* beside the bare ones */
     double compute_share_idle;  /* beside two sides that wait */
+    double beside_p50_ns;       /* Ferry's round trips beside the one that computes */
+    double beside_limit_ns;     /* the bare ones */
     size_t rounds;
 } result_t;
 
@@ -45,8 +47,9 @@ typedef struct shared {
     double p50_ns, p99_ns, p999_ns;
     size_t rounds;
     double idle_cpu_ms[2];
-    double compute_alone, compute_idle;
+    double compute_idle;
     bench_series_t compute_limit, compute_ferry;
+    bench_series_t beside_limit_ns, beside_ns;
 } shared_t;
 
 typedef struct side {
@@ -116,9 +119,15 @@ static uint64_t ticks_of(const side_t *side, const bench_slice_t *slice) {
     return (uint64_t)((double)slice->ns * side->me->ticks_per_ns);
 }
 
-static void keep_compute(bench_series_t *series, const bench_slice_t *slice, double speed) {
+static void keep_compute(bench_series_t *series, const bench_slice_t *slice, double share) {
     if (slice->number > 0)
-        bench_series_add(series, speed);
+        bench_series_add(series, share);
+}
+
+static void keep_median(const side_t *side, const bench_slice_t *slice, const bench_trips_t *trips,
+                        bench_series_t *series) {
+    if (slice->number > 0)
+        bench_series_add(series, bench_percentile(trips->sample, trips->count, 500) / side->me->ticks_per_ns);
 }
 
 static void limit_slice(void *arg, const bench_slice_t *slice) {
@@ -136,9 +145,7 @@ static void limit_slice(void *arg, const bench_slice_t *slice) {
         bench_trips_begin(&trips, ticks_of(side, slice));
         shared->by_futex ? bench_futex_ping(&shared->futex, between_threads, &trips)
                          : bench_line_ping(&shared->line, &trips);
-        if (slice->number > 0 && !side->beside)
-            bench_series_add(&shared->limit_ns,
-                             bench_percentile(trips.sample, trips.count, 500) / side->me->ticks_per_ns);
+        keep_median(side, slice, &trips, side->beside ? &shared->beside_limit_ns : &shared->limit_ns);
     }
 }
 
@@ -159,6 +166,8 @@ static void ferry_slice(void *arg, const bench_slice_t *slice) {
             trips->room = shared->room / BENCH_SLICES * slice->number;
         bench_trips_begin(trips, ticks_of(side, slice));
         ferry_ping(side, trips);
+        if (side->beside)
+            keep_median(side, slice, trips, &shared->beside_ns);
     }
 }
 
@@ -186,11 +195,12 @@ static void idle(side_t *side) {
     bool counts = side->me->settings->between == BENCH_PROCESSES || index == PING;
 
     bench_meet(side->me);
-    if (index == BYSTANDER)
-        return;
-    double before = cpu_ms();
-    wait_in_vain(side, idle_ns);
-    side->shared->idle_cpu_ms[index] = counts ? cpu_ms() - before : 0;
+    if (index != BYSTANDER) {
+        double before = cpu_ms();
+        wait_in_vain(side, idle_ns);
+        side->shared->idle_cpu_ms[index] = counts ? cpu_ms() - before : 0;
+    }
+    bench_meet(side->me); /* nobody leaves while another one still waits */
 }
 
 static void beside(side_t *side) {
@@ -199,13 +209,10 @@ static void beside(side_t *side) {
 
     bench_meet(side->me);
     if (computes)
-        shared->compute_alone = bench_compute(compute_ns);
-    bench_meet(side->me);
-    if (computes)
         shared->compute_idle = bench_compute(compute_ns);
     else
         wait_in_vain(side, compute_ns);
-    side->beside = true;
+    side->beside = true; /* the next slice begins with a meeting */
     bench_alternate(side->me, BENCH_SLICES * compute_ns, limit_slice, ferry_slice, side);
 }
 
@@ -253,9 +260,11 @@ static void tell(const shared_t *shared, result_t *result) {
     result->p999_ns = shared->p999_ns;
     result->rounds = shared->rounds;
     result->idle_cpu_ms = shared->idle_cpu_ms[PING] + shared->idle_cpu_ms[PONG];
-    result->compute_share = bench_series_median(&shared->compute_ferry) / shared->compute_alone;
-    result->compute_share_limit = bench_series_median(&shared->compute_limit) / shared->compute_alone;
-    result->compute_share_idle = shared->compute_idle / shared->compute_alone;
+    result->compute_share = bench_series_median(&shared->compute_ferry);
+    result->compute_share_limit = bench_series_median(&shared->compute_limit);
+    result->beside_p50_ns = bench_series_median(&shared->beside_ns);
+    result->beside_limit_ns = bench_series_median(&shared->beside_limit_ns);
+    result->compute_share_idle = shared->compute_idle;
 }
 
 static int once(const void *arg, void *out) {
@@ -309,6 +318,8 @@ static void report_latency(const bench_settings_t *s, const result_t *r, bench_r
         bench_row_add(&row, "compute_share", "others get", BENCH_RATIO, r->compute_share);
         bench_row_add(&row, "compute_share_limit", "beside futex", BENCH_RATIO, r->compute_share_limit);
         bench_row_add(&row, "compute_share_idle", "when idle", BENCH_RATIO, r->compute_share_idle);
+        bench_row_add(&row, "beside_p50_ns", "p50 then", BENCH_NS, r->beside_p50_ns);
+        bench_row_add(&row, "beside_limit_ns", "limit then", BENCH_NS, r->beside_limit_ns);
     }
     bench_row_add(&row, "rounds", NULL, BENCH_NUMBER, (double)r->rounds);
     bench_row_quality(&row, &r->quality);

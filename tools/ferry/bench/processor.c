@@ -38,19 +38,25 @@ unsigned bench_processors(int *cpus, unsigned max) {
     return n;
 }
 
-double bench_compute(int64_t ns) {
-    int64_t from = bench_now_ns();
-    int64_t now = from;
-    uint64_t steps = 0;
-    uint64_t x = (uint64_t)from;
+static int64_t thread_cpu_ns(void) {
+    struct timespec t;
 
-    while (now - from < ns) {
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+double bench_compute(int64_t ns) {
+    int64_t from_ns = bench_now_ns();
+    int64_t cpu_ns = thread_cpu_ns();
+    int64_t now_ns = from_ns;
+    uint64_t x = (uint64_t)from_ns;
+
+    while (now_ns - from_ns < ns) {
         for (int i = 0; i < 4096; i++) {
             x = x * UINT64_C(6364136223846793005) + 1;
             __asm__ volatile("" : "+r"(x)); /* the arithmetic must take place */
         }
-        steps += 4096;
-        now = bench_now_ns();
+        now_ns = bench_now_ns();
     }
-    return (double)steps / (double)(now - from);
+    return (double)(thread_cpu_ns() - cpu_ns) / (double)(now_ns - from_ns);
 }

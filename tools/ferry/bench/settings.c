@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/settings.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,8 +9,6 @@
 #include "options.h"
 #include "say.h"
 #include "units.h"
-
-enum { MAX_OPTIONS = 16 };
 
 /* What the command line says, before it is checked. */
 typedef struct words {
@@ -76,108 +75,64 @@ const char *bench_pin_word(bench_pin_t pin) {
 
 /* --- the table of options ---------------------------------------------------------------------------------------- */
 
+enum { FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT, MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS };
+
 typedef struct known {
     unsigned parts; /* that know it */
-    option_t option;
+    const char *name;
+    const char *value;
+    option_kind_t kind;
+    size_t at; /* of its word in words_t */
+    const char *help;
+    const char *const *choices;
+    int constant;
 } known_t;
 
-/* Gathers the options of `part`. */
-static size_t options_of(bench_part_t part, words_t *w, option_t *options) {
-    const unsigned flows = BENCH_LATENCY | BENCH_THROUGHPUT;
-    const unsigned measured = flows | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS;
-    const known_t known[] = {
-        {measured,
-         {.name = "between",
-          .value = "processes|threads",
-          .kind = OPTION_CHOICE,
-          .target = &w->between,
-          .choices = betweens,
-          .help = "what the sides are (default: processes)"}},
-        {measured,
-         {.name = "wait",
-          .value = "adaptive|spin|block",
-          .kind = OPTION_CHOICE,
-          .target = &w->wait,
-          .choices = waits,
-          .help = "how they wait (default: adaptive)"}},
-        {flows | BENCH_LARGE | BENCH_FAIRNESS,
-         {.name = "size", .value = "SIZE", .kind = OPTION_SIZE, .target = &w->size, .help = "bytes of a message"}},
-        {BENCH_THROUGHPUT,
-         {.name = "senders",
-          .value = "N",
-          .kind = OPTION_COUNT,
-          .target = &w->senders,
-          .help = "how many send (default: 1)"}},
-        {BENCH_THROUGHPUT,
-         {.name = "receivers",
-          .value = "N",
-          .kind = OPTION_COUNT,
-          .target = &w->receivers,
-          .help = "how many receive (default: 1)"}},
-        {BENCH_THROUGHPUT,
-         {.name = "kind",
-          .value = "queue|topic",
-          .kind = OPTION_CHOICE,
-          .target = &w->kind,
-          .choices = kinds,
-          .help = "the channel (default: queue)"}},
-        {BENCH_THROUGHPUT,
-         {.name = "api",
-          .value = "send|claim",
-          .kind = OPTION_CHOICE,
-          .target = &w->api,
-          .choices = apis,
-          .help = "copy in, or write in place (default: send)"}},
-        {BENCH_THROUGHPUT,
-         {.name = "take",
-          .value = "one|batch|copy",
-          .kind = OPTION_CHOICE,
-          .target = &w->take,
-          .choices = takes,
-          .help = "how messages are taken out (default: one)"}},
-        {BENCH_LARGE,
-         {.name = "touch",
-          .value = "both|line|whole",
-          .kind = OPTION_CHOICE,
-          .target = &w->touch,
-          .choices = touches,
-          .help = "write and read one line, or everything (default: both)"}},
-        {BENCH_LARGE,
-         {.name = "depth",
-          .value = "N",
-          .kind = OPTION_COUNT,
-          .target = &w->depth,
-          .help = "messages on their way at once"}},
-        {BENCH_SENDERS,
-         {.name = "count",
-          .value = "N",
-          .kind = OPTION_COUNT,
-          .target = &w->count,
-          .help = "up to how many senders (default: 1000)"}},
-        {measured,
-         {.name = "seconds",
-          .value = "N",
-          .kind = OPTION_TEXT,
-          .target = &w->seconds,
-          .help = "to measure Ferry; the limit takes as long again (default: 1)"}},
-        {flows | BENCH_FAIRNESS,
-         {.name = "same-core",
-          .kind = OPTION_SET,
-          .constant = BENCH_PIN_TOGETHER,
-          .target = &w->pin,
-          .help = "pin all sides to one core"}},
-        {measured,
-         {.name = "no-pin",
-          .kind = OPTION_SET,
-          .constant = BENCH_PIN_NONE,
-          .target = &w->pin,
-          .help = "let the system move sides between processors"}},
-    };
+static const known_t known[] = {
+    {MEASURED, "between", "processes|threads", OPTION_CHOICE, offsetof(words_t, between),
+     "what the sides are (default: processes)", betweens, 0},
+    {MEASURED, "wait", "adaptive|spin|block", OPTION_CHOICE, offsetof(words_t, wait),
+     "how they wait (default: adaptive)", waits, 0},
+    {FLOWS | BENCH_LARGE | BENCH_FAIRNESS, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size), "bytes of a message",
+     NULL, 0},
+    {BENCH_THROUGHPUT, "senders", "N", OPTION_COUNT, offsetof(words_t, senders), "how many send (default: 1)", NULL, 0},
+    {BENCH_THROUGHPUT, "receivers", "N", OPTION_COUNT, offsetof(words_t, receivers), "how many receive (default: 1)",
+     NULL, 0},
+    {BENCH_THROUGHPUT, "kind", "queue|topic", OPTION_CHOICE, offsetof(words_t, kind), "the channel (default: queue)",
+     kinds, 0},
+    {BENCH_THROUGHPUT, "api", "send|claim", OPTION_CHOICE, offsetof(words_t, api),
+     "copy in, or write in place (default: send)", apis, 0},
+    {BENCH_THROUGHPUT, "take", "one|batch|copy", OPTION_CHOICE, offsetof(words_t, take),
+     "how messages are taken out (default: one)", takes, 0},
+    {BENCH_LARGE, "touch", "both|line|whole", OPTION_CHOICE, offsetof(words_t, touch),
+     "write and read one line, or everything (default: both)", touches, 0},
+    {BENCH_LARGE, "depth", "N", OPTION_COUNT, offsetof(words_t, depth), "messages on their way at once", NULL, 0},
+    {BENCH_SENDERS, "count", "N", OPTION_COUNT, offsetof(words_t, count), "up to how many senders (default: 1000)",
+     NULL, 0},
+    {MEASURED, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
+     "to measure Ferry; the limit takes as long again (default: 1)", NULL, 0},
+    {FLOWS | BENCH_FAIRNESS, "same-core", NULL, OPTION_SET, offsetof(words_t, pin), "pin all sides to one core", NULL,
+     BENCH_PIN_TOGETHER},
+    {MEASURED, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin), "let the system move sides between processors", NULL,
+     BENCH_PIN_NONE},
+};
+
+enum { KNOWN = sizeof known / sizeof known[0] };
+
+/* Gathers the options of `part`; what they say goes to `words`. */
+static size_t options_of(bench_part_t part, words_t *words, option_t *options) {
     size_t n = 0;
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if ((known[i].parts & part) != 0)
-            options[n++] = known[i].option;
+    for (size_t i = 0; i < KNOWN; i++) {
+        if ((known[i].parts & part) == 0)
+            continue;
+        options[n++] = (option_t){.name = known[i].name,
+                                  .value = known[i].value,
+                                  .kind = known[i].kind,
+                                  .target = (char *)words + known[i].at,
+                                  .help = known[i].help,
+                                  .choices = known[i].choices,
+                                  .constant = known[i].constant};
     }
     return n;
 }
@@ -290,7 +245,7 @@ static int without_part(int argc, char **argv) {
 bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, bench_part_t *part, int *status) {
     const part_t *named = argc > 1 ? find_part(argv[1]) : NULL;
     words_t words = {.senders = 1, .receivers = 1, .count = 1000};
-    option_t options[MAX_OPTIONS];
+    option_t options[KNOWN];
     common_t common = {0};
     operands_t operands;
 

@@ -108,7 +108,7 @@ void bench_unshare(void *memory, size_t bytes);
 /* Fills in the processors this process may use, one of each core first. Returns how many, at most `max`. */
 unsigned bench_processors(int *cpus, unsigned max);
 
-/* Arithmetic that needs nothing but the processor; runs for `ns` and returns steps per nanosecond. */
+/* Computes for `ns`, needing nothing but the processor. Returns the share of its time that this thread got. */
 double bench_compute(int64_t ns);
 
 #endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * platform/cancel.h - pthread_cancel must not end a thread that holds a lock of ours: the steward would wait for ever.
+ *
+ * System calls are cancellation points, so cancellation is off around everything that takes a lock; it stays possible
+ * where a call sleeps.  See pthreads(7).
+ */
+#ifndef FI_PLATFORM_CANCEL_H
+#define FI_PLATFORM_CANCEL_H
+
+#include <pthread.h>
+
+static inline int fi_cancel_off(void) {
+    int before = PTHREAD_CANCEL_ENABLE;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+static inline void fi_cancel_restore(int before) {
+    (void)pthread_setcancelstate(before, &before);
+}
+
+#endif

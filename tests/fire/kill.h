@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kill.h - the world of the kill test: five survivors that work all the time, and victims that work among them until
+ * they are killed.
+ *
+ *   channel        survivors                          victims
+ *   jobs (queue)   send_jobs, two take_jobs           senders, receivers
+ *   notes (queue)  one take_jobs                      note takers: few messages, each flushed
+ *   news (topic)   publish_news, read_news            publishers, subscribers
+ *
+ * Everybody writes down in shared memory what he has done, so that it survives him: a victim in which call it is, a
+ * receiver which job it has seen and which it has released.
+ */
+#ifndef FERRY_TESTS_KILL_H
+#define FERRY_TESTS_KILL_H
+
+#include "fire.h"
+
+#define JOBS_MAX (8u << 20)
+#define VICTIMS_MAX 20000u
+#define SLOTS 2u
+#define BURST 16u
+
+enum op {
+    IN_PROGRAM,
+    IN_OPEN_NODE,
+    IN_OPEN_SENDER,
+    IN_OPEN_RECEIVER,
+    IN_SEND,
+    IN_SEND_LARGE,
+    IN_CLAIM,
+    IN_COMMIT,
+    IN_MSG_NEW,
+    IN_SEND_MSG,
+    IN_EDIT,
+    IN_RELEASE_OWN,
+    IN_FLUSH,
+    IN_RECV,
+    IN_RECV_BATCH,
+    IN_RECV_INTO,
+    IN_POLL,
+    IN_RELEASE,
+    IN_CLOSE_SENDER,
+    IN_CLOSE_RECEIVER,
+    IN_CLOSE_NODE,
+    OPS
+};
+
+enum role { SENDER, RECEIVER, NOTE_TAKER, PUBLISHER, SUBSCRIBER, OPENER, ROLES };
+enum survivor { SEND_JOBS, TAKE_JOBS, TAKE_JOBS_TOO, PUBLISH_NEWS, READ_NEWS, SURVIVORS };
+enum stage { WORK, QUIET, LEAVE };
+
+/* What a victim leaves behind. */
+typedef struct slot {
+    atomic_uint op;    /* the call it is in */
+    atomic_uint calls; /* that have returned */
+    atomic_ullong node;
+    atomic_ullong noted; /* notes whose send returned 0 */
+    uint32_t who;        /* 1 ..; the survivors are 0 */
+    enum role role;
+    uint64_t seed;
+} slot_t;
+
+typedef struct world {
+    atomic_uint stage;
+    atomic_uint quiet; /* survivors that have nothing left to send */
+    atomic_uint ready;
+    atomic_ullong progress[SURVIVORS];
+    atomic_ullong jobs; /* accepted from the surviving sender */
+    slot_t slots[SLOTS];
+    atomic_uint notes_seen[VICTIMS_MAX];
+    atomic_uchar seen[JOBS_MAX]; /* deliveries of each job of the surviving sender */
+    atomic_uchar done[JOBS_MAX]; /* released: must not come again */
+} world_t;
+
+/* Every message begins so; the rest is a pattern that belongs to it. */
+typedef struct job {
+    uint32_t who;
+    uint32_t size;
+    uint64_t number;
+} job_t;
+
+/** Bytes of a job: mostly small, sometimes in the pool. */
+size_t job_size(uint64_t number);
+void job_write(void *data, size_t size, uint32_t who, uint64_t number);
+/** Fails unless the message is whole. */
+job_t job_read(const void *data, size_t size);
+/** Notes that a job was delivered; fails when it was released before, or came twice as if for the first time. */
+void job_seen(world_t *w, const job_t *job, const ferry_msg_t *m);
+void job_done(world_t *w, const job_t *job);
+
+/** What each survivor runs, until the stage is LEAVE. */
+void survivor_run(world_t *w, enum survivor who);
+/** What a victim runs, for ever. */
+_Noreturn void victim_run(world_t *w, slot_t *v);
+
+#endif
