@@ -223,6 +223,7 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
 }
 
 void fi_sender_drop(fi_sender_t *tx) {
+    fi_node_part(tx->end.node, &tx->end); /* from here on the steward keeps off */
     tx->claim = (fi_claim_t){0};
     finish(tx);
 }

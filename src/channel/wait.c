@@ -10,7 +10,7 @@
 #define QUICK_ROUNDS 200u /* without a look at the clock: some hundred nanoseconds */
 #define CLOCK_ROUNDS 16u
 #define FULL_US 30u    /* about the cost of a wake-up between two processors of a virtual machine */
-#define SHORT_US 2u    /* when full spins were in vain */
+#define SHORT_US 1u    /* when full spins were in vain */
 #define YIELD_US 2u    /* from then on, give way */
 #define CROWDED_US 4u  /* a yield that took longer let somebody else run */
 #define VAIN_LIMIT 4u  /* full spins in vain before they become short */
@@ -26,12 +26,14 @@ static uint64_t budget_us(const fi_spinner_t *k) {
     return SHORT_US;
 }
 
-static bool give_way(fi_spin_t *s, uint64_t now) {
+/* False when somebody else ran meanwhile: then the processor is wanted, and spinning at length is over for a while. */
+static bool give_way(fi_spinner_t *k, uint64_t now) {
     sched_yield();
-    if (fi_ticks() - now > CROWDED_US * fi_ticks_per_us()) {
-        s->crowded++;
+    if (fi_ticks() - now <= CROWDED_US * fi_ticks_per_us()) {
+        return true;
     }
-    return s->crowded < 2;
+    k->in_vain = VAIN_LIMIT;
+    return false;
 }
 
 bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
@@ -60,7 +62,7 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
     }
     bool more = spent <= s->budget;
     if (more && spent > YIELD_US * fi_ticks_per_us()) {
-        more = give_way(s, now);
+        more = give_way(k, now);
     }
     if (!more) {
         k->in_vain++;

@@ -50,7 +50,7 @@ void fi_end_own(fi_end_t *e) {
     fi_list_remove(&e->owned);
     fi_list_add_tail(mine, &e->owned);
     pthread_mutex_unlock(&own_lock);
-    e->owner = fi_thread_mark();
+    __atomic_store_n(&e->owner, fi_thread_mark(), __ATOMIC_RELAXED);
 }
 
 void fi_end_disown(fi_end_t *e) {
@@ -111,14 +111,27 @@ static int refuse(const fi_end_t *e, uint32_t magic) {
     return fi_fail(-EBADF, "this handle is not an open %s", what);
 }
 
+static int belongs_to_parent(const fi_end_t *e) {
+    return fi_fail(-ECHILD, "this handle on '%s' belongs to the parent process: after fork(), open your own node with "
+                            "ferry_open",
+                   e->channel);
+}
+
+int fi_end_enter_with_chores(fi_end_t *e) {
+    if (fi_node_is_forked(e->node)) {
+        fi_store_relaxed32(&e->busy, FI_BUSY_NO);
+        return belongs_to_parent(e);
+    }
+    fi_end_do_chores(e);
+    return 0;
+}
+
 int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
     if (!e || e->magic != magic) {
         return refuse(e, magic);
     }
     if (fi_node_is_forked(e->node)) {
-        return fi_fail(-ECHILD, "this handle on '%s' belongs to the parent process: after fork(), open your own node "
-                                "with ferry_open",
-                       e->channel);
+        return belongs_to_parent(e);
     }
     if (fi_load_acquire32(&e->orphan)) {
         return fi_fail(-EOWNERDEAD,
@@ -126,22 +139,14 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
                        "dead: close it and open a new one",
                        e->channel);
     }
-    bool mine = e->owner == fi_thread_mark();
-    uint32_t busy = fi_load_relaxed32(&e->busy);
-    /* Inside our own call already only when fi_end_enter had set it a moment ago, because of chores. */
-    if (busy != FI_BUSY_NO && !(mine && busy == FI_BUSY_CALL && fi_load_relaxed32(&e->wanted))) {
+    uint32_t free_of_others = FI_BUSY_NO;
+    if (!fi_cas32(&e->busy, &free_of_others, FI_BUSY_CALL)) {
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on '%s': open one for each thread",
                        e->channel);
     }
-    if (!mine) {
-        fi_end_own(e);
-    }
-    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+    fi_end_own(e);
     fi_barrier_light();
-    if (fi_load_acquire32(&e->wanted)) {
-        fi_end_do_chores(e);
-    }
-    return 0;
+    return fi_load_acquire32(&e->wanted) ? fi_end_enter_with_chores(e) : 0;
 }
 
 void fi_end_leave_slow(fi_end_t *e) {

@@ -102,22 +102,21 @@ static inline uintptr_t fi_thread_mark(void) {
 void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops);
 void fi_end_done(fi_end_t *e);
 
-/* Enters with chores to do, a new owner, another thread inside, or a handle that is not open. */
+/* Enters with a new owner, another thread inside, or a handle that is not open. */
 int fi_end_enter_slow(fi_end_t *e, uint32_t magic);
+/* Goes on entering, busy already, with chores to do. */
+int fi_end_enter_with_chores(fi_end_t *e);
 void fi_end_leave_slow(fi_end_t *e);
 
 /* Begins a call. Errors: -EBADF, -EBUSY, -ECHILD, -EOWNERDEAD. */
 static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
-    if (fi_unlikely(!e || e->magic != magic || fi_load_relaxed32(&e->busy) != FI_BUSY_NO ||
-                    e->owner != fi_thread_mark())) {
+    if (fi_unlikely(!e || e->magic != magic || fi_load_acquire32(&e->busy) != FI_BUSY_NO ||
+                    __atomic_load_n(&e->owner, __ATOMIC_RELAXED) != fi_thread_mark())) {
         return fi_end_enter_slow(e, magic);
     }
     fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
     fi_barrier_light();
-    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
-        return fi_end_enter_slow(e, magic);
-    }
-    return 0;
+    return fi_unlikely(fi_load_acquire32(&e->wanted)) ? fi_end_enter_with_chores(e) : 0;
 }
 
 static inline void fi_end_leave(fi_end_t *e) {

@@ -73,6 +73,7 @@ void fi_node_part(fi_node_t *n, fi_end_t *e) {
     pthread_mutex_lock(&n->lock);
     if (e->published) {
         fi_node_unpublish(n, e);
+        e->published = false;
         n->end_count--;
     }
     fi_list_remove(&e->link);

@@ -351,6 +351,44 @@ static void messages_are_released_in_any_order_and_by_any_thread(where_t where) 
     crew_end(crew);
 }
 
+/* ---- held when the receiver closes ---- */
+
+static void a_message_held_when_its_receiver_closed_stays_as_it_was_sent(void) {
+    static unsigned char bytes[5000];
+    ferry_t *node = open_node("test");
+    for (unsigned round = 0; round < 2; round++) {
+        ferry_kind_t kind = round ? FERRY_TOPIC : FERRY_QUEUE;
+        size_t size = sizeof bytes;
+        ferry_sender_t *tx = open_sender(node, round ? "t" : "q", kind, NULL);
+        ferry_receiver_t *rx = open_receiver(node, round ? "t" : "q", kind, NULL);
+        ferry_receiver_t *other = open_receiver(node, round ? "t" : "q", kind, NULL);
+        fill(bytes, size, 1);
+        check_is(ferry_send(tx, bytes, size, PATIENCE), 0);
+        ferry_msg_t *held = NULL;
+        while (!held) { /* a queue's message may have gone to either */
+            if (ferry_recv(rx, MILLISECOND, &held) != 0 && ferry_recv(other, MILLISECOND, &held) == 0) {
+                ferry_receiver_t *swap = rx;
+                rx = other;
+                other = swap;
+            }
+        }
+        check_is(ferry_receiver_close(rx), 1);
+        for (unsigned i = 0; i < 300; i++) { /* long enough to come round to the same memory */
+            ferry_msg_t *m = receive(other);
+            check(filled(ferry_msg_data(m), size, i + 1));
+            release(m);
+            fill(bytes, size, i + 2);
+            check_is(ferry_send(tx, bytes, size, PATIENCE), 0);
+        }
+        check(filled(ferry_msg_data(held), size, 1));
+        release(held);
+        release(receive(other));
+        close_sender(tx);
+        close_receiver(other);
+    }
+    close_node(node);
+}
+
 /* ---- sending on ---- */
 
 static void pass_on(ferry_t *node, void *arg) {
@@ -423,6 +461,7 @@ int main(int argc, char **argv) {
         TEST(many_are_taken_at_once_in_order),
         TEST(each_reference_is_given_back_by_itself),
         TEST_BOTH(messages_are_released_in_any_order_and_by_any_thread),
+        TEST(a_message_held_when_its_receiver_closed_stays_as_it_was_sent),
         TEST_BOTH(a_received_message_is_sent_on_as_one_counted_copy),
         TEST(a_message_of_another_sender_is_sent_as_one_counted_copy),
     };

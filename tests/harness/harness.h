@@ -24,6 +24,17 @@
 
 #include <ferry/ferry.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
+
 #define MILLISECOND ((int64_t)1000000)
 #define SECOND (1000 * MILLISECOND)
 /** No wait of a test is longer: what takes this long has failed. */

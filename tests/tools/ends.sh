@@ -28,7 +28,7 @@ recv_waits_for_as_many_senders_as_asked() {
 }
 
 follow_goes_on_after_all_senders_have_ended() {
-    "${ferry[@]}" recv --follow x >out &
+    "${signalled[@]}" recv --follow x >out &
     local receiver=$! i
     for i in 1 2 3; do "${ferry[@]}" send x "$i"; done
     until_true grep -qx 3 out
@@ -74,7 +74,7 @@ timeout_ends_with_124() {
 }
 
 timeout_ends_even_while_records_come() {
-    yes | "${ferry[@]}" send --linger 0s x 2>/dev/null &
+    yes | "${signalled[@]}" send --linger 0s x 2>/dev/null &
     status_of 124 "${ferry[@]}" recv --timeout 500ms x >/dev/null 2>said
     kill -TERM $! 2>/dev/null || true
     wait || true
@@ -213,7 +213,7 @@ a_record_beyond_the_quota_is_an_error_that_names_the_option() {
 
 ctrl_c_ends_send_and_tells_what_was_sent() {
     mkfifo pipe
-    "${ferry[@]}" send x <pipe 2>said &
+    "${signalled[@]}" send x <pipe 2>said &
     local sender=$!
     exec 7>pipe
     printf 'a\nb\n' >&7
@@ -225,7 +225,7 @@ ctrl_c_ends_send_and_tells_what_was_sent() {
 }
 
 ctrl_c_ends_send_while_it_waits_for_room() {
-    yes | "${ferry[@]}" send --capacity 10 x 2>said &
+    yes | "${signalled[@]}" send --capacity 10 x 2>said &
     open_ends sender x 1
     until_true shows depth 10 x
     kill -INT $!
@@ -234,7 +234,7 @@ ctrl_c_ends_send_while_it_waits_for_room() {
 }
 
 ctrl_c_ends_send_while_it_lingers() {
-    "${ferry[@]}" send x hello 2>said &
+    "${signalled[@]}" send x hello 2>said &
     until_true shows depth 1 x
     sleep 0.2
     kill -INT $!
@@ -243,7 +243,7 @@ ctrl_c_ends_send_while_it_lingers() {
 }
 
 ctrl_c_ends_recv_and_gives_back_what_it_holds() {
-    "${ferry[@]}" recv x >out &
+    "${signalled[@]}" recv x >out &
     open_ends receiver x 1
     kill -INT $!
     ended 130 $!

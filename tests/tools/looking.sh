@@ -39,7 +39,7 @@ ls_shows_ends_nodes_and_figures() {
 }
 
 ls_shows_rates() {
-    yes | "${ferry[@]}" send --linger 0s x 2>/dev/null &
+    yes | "${signalled[@]}" send --linger 0s x 2>/dev/null &
     "$FERRY" recv x >/dev/null &
     open_ends receiver x 1
     open_ends sender x 1
@@ -51,9 +51,9 @@ ls_shows_rates() {
 }
 
 ls_shows_only_what_was_asked_for() {
-    "${ferry[@]}" recv --idle 20s cam1 &
-    "${ferry[@]}" recv --idle 20s cam2 &
-    "${ferry[@]}" recv --idle 20s mic &
+    "${signalled[@]}" recv --idle 20s cam1 &
+    "${signalled[@]}" recv --idle 20s cam2 &
+    "${signalled[@]}" recv --idle 20s mic &
     open_ends receiver '*' 3
     "${ferry[@]}" ls --no-rate --json 'cam*' >json
     json json 'sorted(e["channel"] for e in d["spaces"][0]["ends"]) == ["cam1", "cam2"] and len(d["spaces"][0]["nodes"]) == 2'
@@ -66,8 +66,8 @@ ls_shows_only_what_was_asked_for() {
 }
 
 ls_shows_all_spaces_or_the_one_named() {
-    "${ferry[@]}" --space here-$$ recv --idle 20s x &
-    "${ferry[@]}" --space there-$$ recv --idle 20s x &
+    "${signalled[@]}" --space here-$$ recv --idle 20s x &
+    "${signalled[@]}" --space there-$$ recv --idle 20s x &
     until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "here-$$"
     until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "there-$$"
     env -u FERRY_SPACE "$FERRY" ls --no-rate --json >json

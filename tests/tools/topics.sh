@@ -44,7 +44,7 @@ publishing_to_nobody_is_quiet_when_asked() {
 }
 
 a_late_subscriber_gets_what_is_retained() {
-    seq 1 10 | "${ferry[@]}" pub --retain 3 --stay 20s x 2>said &
+    seq 1 10 | "${signalled[@]}" pub --retain 3 --stay 20s x 2>said &
     local publisher=$!
     until_true shows messages 10 x
     "${ferry[@]}" sub --count 3 x >out
@@ -59,16 +59,21 @@ staying_ends_in_time() {
     "${ferry[@]}" pub --retain 1 --stay 300ms x hello
 }
 
+# all_published PID: the publisher has ended, or only lingers
+all_published() {
+    ! kill -0 "$1" || shows messages 1000000 x
+}
+
 a_slow_subscriber_loses_and_is_told_where_holding_is_not_allowed() {
     mkfifo pipe
     exec 7<>pipe
     seq -w 1 1000000 >in
     "${ferry[@]}" sub x >pipe 2>said &
     local subscriber=$!
-    # It is not read until everything is published; the publisher must not wait for that.
+    # Nothing is read until everything is published: the publisher must not wait for that.
     "${ferry[@]}" pub --hold never --quota 1MiB --wait-for 1 x <in 2>pub.said &
     local publisher=$!
-    until_true shows messages 1000000 x
+    until_true all_published "$publisher"
     cat <&7 >out &
     local reader=$!
     ended 0 "$publisher"
@@ -92,7 +97,7 @@ a_slow_subscriber_holds_back_where_that_is_allowed() {
 }
 
 a_following_subscriber_sees_one_publisher_after_another_once() {
-    "${ferry[@]}" sub --follow x >out &
+    "${signalled[@]}" sub --follow x >out &
     local subscriber=$! i
     for i in 1 2 3; do "${ferry[@]}" pub --wait-for 1 x "$i"; done
     until_true grep -qx 3 out
@@ -114,7 +119,7 @@ a_subscriber_ends_when_its_output_is_closed() {
 }
 
 a_queue_and_a_topic_cannot_share_a_name() {
-    "${ferry[@]}" sub x >out &
+    "${signalled[@]}" sub x >out &
     open_ends receiver x 1
     status_of 125 "${ferry[@]}" send x hello 2>said
     [ -s said ]

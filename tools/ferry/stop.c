@@ -11,8 +11,14 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "units.h"
+
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP};
+/* Two signals this close are one: timeout(1) and some terminals send theirs to the process and to its group. */
+static const int64_t one_press_ns = 100 * 1000 * 1000;
+
 static volatile sig_atomic_t noted;
+static int64_t noted_at; /* used by the handler only, during which the watched signals are blocked */
 static ferry_t *volatile node_to_stop;
 
 static void on_alarm(int signal) {
@@ -20,16 +26,25 @@ static void on_alarm(int signal) {
     alarm(1);
 }
 
-static void on_signal(int signal) {
-    int saved = errno;
+static void end_by(int signal) {
     struct sigaction plain = {.sa_handler = SIG_DFL};
 
-    noted = signal;
-    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
-        sigaction(watched[i], &plain, NULL);
-    if (node_to_stop != NULL)
-        ferry_shutdown(node_to_stop);
-    alarm(1);
+    sigaction(signal, &plain, NULL);
+    raise(signal);
+}
+
+static void on_signal(int signal) {
+    int saved = errno;
+
+    if (noted == 0) {
+        noted = signal;
+        noted_at = now_ns();
+        if (node_to_stop != NULL)
+            ferry_shutdown(node_to_stop);
+        alarm(1);
+    } else if (now_ns() - noted_at > one_press_ns) {
+        end_by(signal); /* blocked here, so it comes when the handler returns */
+    }
     errno = saved;
 }
 
@@ -39,6 +54,8 @@ void stop_watch(ferry_t *node) {
     node_to_stop = node;
     sigaction(SIGALRM, &act, NULL);
     act.sa_handler = on_signal;
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        sigaddset(&act.sa_mask, watched[i]);
     for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
         struct sigaction before;
         /* What was ignored when we started (nohup, a shell's background job) stays ignored. */
@@ -58,6 +75,6 @@ int stop_signal(void) {
 int stop_or(int status) {
     if (noted == 0)
         return status;
-    raise(noted); /* its action is the default again since the first one */
+    end_by(noted);
     return 128 + noted;
 }

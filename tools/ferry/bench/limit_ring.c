@@ -22,7 +22,7 @@ static void write_one(bench_ring_t *ring, uint64_t flag) {
 }
 
 static bool read_one(bench_ring_t *ring) {
-    uint64_t is, id, n = ++ring->received;
+    uint64_t is, id = 0, n = ++ring->received;
     _Atomic uint64_t *slot = slot_of(ring, n);
 
     while (((is = atomic_load_explicit(slot, memory_order_acquire)) & ~stop) != n) {
