@@ -126,7 +126,8 @@ FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
  * then lost; receivers that hold or still read some keep them. Handles of this sender's messages become stale.
  *
  * Returns 0, also when messages were left (`*undelivered` tells). The handle is closed in any case but -EBADF (it was
- * closed before), -EBUSY and -EINTR (a signal ended the linger: call again).
+ * closed before), -EBUSY and -EINTR (a signal ended the linger: call again). -EBADMSG (only with FERRY_CHECK=1): closed,
+ * and a message was changed after it was sent.
  */
 FERRY_API int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 
@@ -173,7 +174,10 @@ FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m)
  */
 FERRY_API int ferry_recv_into(ferry_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
 
-/** Waits for the first message, then takes up to `max` that are there. Returns how many. Errors as ferry_recv. */
+/**
+ * Waits for the first message, then takes up to `max` that are there. Returns how many. Errors as ferry_recv; one that
+ * comes after the first message ends the batch.
+ */
 FERRY_API int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout);
 
 /**
@@ -206,7 +210,8 @@ FERRY_API int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t 
 
 /**
  * Closes the receiver; NULL is allowed. Messages of a queue that were not released go to another receiver. Message
- * handles still held stay readable until released. Returns 0, or how many messages were still held.
+ * handles still held stay readable until they are released or the node is closed, as private copies: ask
+ * ferry_msg_data again, earlier pointers must not be used. Returns 0, or how many messages were still held.
  * Errors: -EBADF, -EBUSY.
  */
 FERRY_API int ferry_receiver_close(ferry_receiver_t *rx);

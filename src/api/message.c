@@ -22,7 +22,7 @@ static int inherited(void) {
 
 /* A node's own memory is not mapped in a forked child. */
 static bool is_gone(const ferry_msg_t *m) {
-    return is_sent(m) ? fi_node_is_forked(m->sender->end.node) : m->link->rx->generation != fi_process_generation;
+    return m->generation != fi_process_generation;
 }
 
 int ferry_msg_new(ferry_sender_t *tx, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
@@ -143,11 +143,8 @@ int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info) {
     *info = (ferry_msg_info_t){.size = sizeof *info,
                                .sender_node = m->link->peer->id,
                                .sender = m->link->tx,
-                               .sequence = m->seq,
-                               .tag = m->tag,
-                               .time_ns = m->time_ns,
-                               .attempt = m->attempt,
                                .lost_before = m->lost};
+    fi_taken_describe(m, info);
     return 0;
 }
 

@@ -121,7 +121,6 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     l->rx = rx;
     l->tx = m->frame.tx;
     l->serial = (uint32_t)m->frame.b;
-    l->topic = rx->end.kind == FERRY_TOPIC;
     l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->fence = !m->peer->asymmetric;
     l->next_seq = m->frame.figures[0];
@@ -132,7 +131,8 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     }
     l->peer = fi_peer_ref(m->peer);
     l->logs[l->serial % FI_RX_LOGS] = l->log;
-    rx->links[rx->link_count++] = l;
+    rx->links[rx->link_count] = l;
+    fi_store_relaxed32(&rx->link_count, rx->link_count + 1);
     return l;
 }
 
@@ -157,19 +157,30 @@ static void offered(fi_receiver_t *rx, fi_mail_t *m) {
     tell(rx, l->peer, l->tx, FI_ACCEPT, 0, l->log->ctl_memory, "");
 }
 
+ferry_msg_t *fi_rxlink_first_held(const fi_rxlink_t *l) {
+    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+        if (l->logs[i] && !fi_list_empty(&l->logs[i]->held)) {
+            return fi_container(l->logs[i]->held.next, ferry_msg_t, held);
+        }
+    }
+    return NULL;
+}
+
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
         if (rx->links[i] == l) {
-            rx->links[i] = rx->links[--rx->link_count];
+            fi_store_relaxed32(&rx->link_count, rx->link_count - 1);
+            rx->links[i] = rx->links[rx->link_count];
             break;
         }
     }
     if (rx->turn >= rx->link_count) {
         rx->turn = 0;
     }
+    rx->quick = NULL;
     l->detached = true;
     fi_list_add_tail(&rx->detached, &l->link);
-    if (l->held == 0) {
+    if (!fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);
     }
 }
@@ -303,6 +314,10 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_receiver_t *rx = fi_receiver_of(e);
 
+    if (rx->dead && m->frame.type == FI_OFFER) {
+        tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, "the receiver's thread has ended");
+    }
+    rx->quick = NULL; /* whatever the mail says, look closer next time */
     if (!rx->dead) {
         switch (m->frame.type) {
         case FI_OFFER:

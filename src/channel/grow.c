@@ -38,7 +38,8 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     fi_log_t *log = fi_outlet_log(o);
     uint32_t lines = log->w.lines;
 
-    if (o->growing || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
+    /* A sender with a history keeps its ring: late receivers begin in the middle of it. */
+    if (o->growing || o->tx->retain || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
         return;
     }
     if (soon_had_room) {
@@ -62,6 +63,7 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
         return; /* no quota or memory for it: the small ring goes on */
     }
     o->growing = true;
+    o->tx->quick = NULL;
     o->quick_fulls = 0;
     o->awaiting = 0;
     for (uint32_t i = 0; i < o->link_count; i++) {
@@ -117,7 +119,8 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
             fi_outlet_refresh(o);
         }
         if (fi_ringw_can_switch(&log->w)) {
-            (void)fi_ringw_begin(&log->w, 1);
+            fi_outlet_make_way(o, log, log->w.pos + 2);
+            log->starts[log->w.idx] = log->w.lap;
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;
             o->growing = false;

@@ -45,7 +45,8 @@ static int remember_outlet(fi_sender_t *tx, fi_outlet_t *o) {
     if (!more || !links) {
         return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
     }
-    tx->outlets[tx->outlet_count++] = o;
+    tx->outlets[tx->outlet_count] = o;
+    fi_store_relaxed32(&tx->outlet_count, tx->outlet_count + 1);
     return 0;
 }
 
@@ -66,7 +67,8 @@ int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
 void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         if (tx->outlets[i] == o) {
-            tx->outlets[i] = tx->outlets[--tx->outlet_count];
+            fi_store_relaxed32(&tx->outlet_count, tx->outlet_count - 1);
+            tx->outlets[i] = tx->outlets[tx->outlet_count];
             break;
         }
     }
@@ -183,7 +185,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         free(l);
         return r;
     }
-    const fi_log_t *log = fi_outlet_log(o);
+    fi_log_t *log = fi_outlet_log(o);
     l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || tx->end.contract.hold == FERRY_HOLD_NEVER);
     l->first = o->current;
     l->start = first_position(tx, log, !(m->frame.flags & FI_MEET_NO_HISTORY));
@@ -195,6 +197,10 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         }
         free(l);
         return r;
+    }
+    if (!l->lossy && l->start < log->freed) {
+        log->freed = l->start; /* its history must stay until it was read */
+        log->w.limit = log->freed + log->w.lines;
     }
     l->remote = m->remote;
     m->remote = NULL;
@@ -347,6 +353,10 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_sender_t *tx = fi_sender_of(e);
 
+    if (tx->abandoned && m->remote) {
+        tell(tx, m->remote, FI_END);
+    }
+    tx->quick = NULL; /* whatever the mail says, look closer next time */
     if (!tx->abandoned) {
         switch (m->frame.type) {
         case FI_MEET_RECEIVER:

@@ -23,10 +23,13 @@
 struct fi_rxlink;
 struct fi_rxlog;
 struct fi_rxsegment;
+struct fi_record;
 
 struct ferry_msg {
     uint32_t magic;
     uint32_t refs; /* handles; a taken message's may be touched by any thread */
+    uint32_t generation; /* of the process that made the handle: a forked child's is another one */
+    bool plain; /* taken: read in place in the ring, nothing else to give back */
     const unsigned char *data;
     uint64_t size;
     struct fi_list held; /* taken: among its log's unreleased messages, in order; sent: among its sender's handles */
@@ -39,9 +42,9 @@ struct ferry_msg {
     uint64_t pos;
     uint32_t idx;
     uint32_t lap;
-    uint32_t lines;
-    uint16_t attempt;
     int16_t slot; /* held slot of an overtaken reader, or -1 */
+    uint16_t attempt;
+    const struct fi_record *record; /* where the rest is to be read from; NULL: it was copied, since it may be overtaken */
     uint64_t seq;
     uint64_t tag;
     uint64_t time_ns;

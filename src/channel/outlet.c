@@ -126,6 +126,12 @@ static void overtake(fi_log_t *log, uint64_t end) {
     fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
 }
 
+void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
+    if (o->lossy_count > 0 && end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
+        overtake(log, end);
+    }
+}
+
 bool fi_outlet_lose_oldest(fi_outlet_t *o) {
     fi_log_t *log = fi_outlet_log(o);
     struct fi_ring_shared *shared = &log->w.head->shared;
@@ -159,10 +165,7 @@ static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
         return false;
     }
     if (fi_unlikely(o->lossy_count > 0)) {
-        uint64_t end = log->w.pos + fi_ringw_need(&log->w, lines);
-        if (end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
-            overtake(log, end);
-        }
+        fi_outlet_make_way(o, log, log->w.pos + fi_ringw_need(&log->w, lines));
     }
     return true;
 }
@@ -242,6 +245,51 @@ static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
     return 0;
+}
+
+/* A message's bytes; mostly a few words, for which a call to memcpy would cost more than the copy. */
+static inline void copy_small(unsigned char *to, const unsigned char *from, uint32_t n) {
+    if (n < 16 || n > 128) {
+        memcpy(to, from, n);
+        return;
+    }
+    for (uint32_t i = 0; i + 16 < n; i += 16) {
+        memcpy(to + i, from + i, 16);
+    }
+    memcpy(to + n - 16, from + n - 16, 16);
+}
+
+/* Fits without padding, growth or anybody to overtake? */
+static inline bool fits_quick(const fi_log_t *log, uint64_t lines) {
+    return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.limit;
+}
+
+bool fi_outlet_put_quick(fi_outlet_t *o, fi_log_t *log, const void *data, uint32_t size, uint64_t seq) {
+    unsigned flags = fi_record_place(size, false);
+    uint64_t lines = fi_record_lines(size, flags);
+
+    if (fi_unlikely(!fits_quick(log, lines) || (!data && size > 0))) {
+        return false;
+    }
+    unsigned char *to = (unsigned char *)fi_ringw_at(&log->w, log->w.idx) + fi_payload_offset(flags);
+    log->starts[log->w.idx] = log->w.lap;
+    if (size > 0) {
+        copy_small(to, data, size);
+    }
+    fi_ringw_publish(&log->w, fi_record_word(size, FI_REC_INLINE, flags, 1), seq);
+    fi_outlet_ring(o);
+    return true;
+}
+
+unsigned char *fi_outlet_claim_quick(fi_log_t *log, uint32_t size, unsigned *flags) {
+    unsigned place = fi_record_place(size, false);
+
+    if (fi_unlikely(!fits_quick(log, fi_record_lines(size, place)))) {
+        return NULL;
+    }
+    log->starts[log->w.idx] = log->w.lap;
+    *flags = place;
+    return (unsigned char *)fi_ringw_at(&log->w, log->w.idx) + fi_payload_offset(place);
 }
 
 int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item) {
@@ -442,12 +490,24 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o) {
     return count;
 }
 
+/* While nobody could be overtaken, `oldest` was not kept up to date. */
+static void may_be_overtaken_from(fi_log_t *log, uint64_t start) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+
+    log->oldest = start;
+    fi_store_release64(&shared->oldest, start);
+    fi_store_release64(&shared->reserve, start + log->w.lines);
+}
+
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     fi_txlink_t **more = realloc(o->links, (o->link_count + 1) * sizeof *more);
     if (!more) {
         return fi_fail(-ENOMEM, "no memory for a link on '%s'", o->tx->end.channel);
     }
     o->links = more;
+    if (l->lossy && o->lossy_count == 0) {
+        may_be_overtaken_from(fi_outlet_log(o), l->start);
+    }
     o->links[o->link_count++] = l;
     o->lossy_count += l->lossy;
     l->outlet = o;

@@ -160,6 +160,9 @@ static bool arm_all(ferry_pollitem_t *items, size_t n) {
 
     for (size_t i = 0; i < n; i++) {
         if (items[i].receiver) {
+            if (items[i].receiver->bell_full) {
+                fi_receiver_disarm(items[i].receiver); /* what rang before is no news */
+            }
             bool empty = fi_receiver_arm(items[i].receiver);
             nothing &= empty || !(items[i].events & FERRY_POLL_IN);
         } else if (items[i].sender) {
@@ -185,9 +188,6 @@ static void disarm_all(ferry_pollitem_t *items, size_t n) {
         fi_receiver_t *rx = items[i].receiver;
         if (rx) {
             fi_receiver_disarm(rx);
-            if (rx->fd_mode) {
-                fi_receiver_settle_bell(rx, false);
-            }
         } else if (items[i].sender) {
             drain_room(items[i].sender);
         }
@@ -282,6 +282,12 @@ int fi_poll(ferry_pollitem_t *items, size_t n, int64_t timeout) {
         r = wait_for(items, n, p, timeout);
     }
     free(p);
+    for (size_t i = 0; i < n; i++) {
+        fi_receiver_t *rx = items[i].revents & FERRY_POLL_ERR ? NULL : items[i].receiver;
+        if (rx && rx->fd_mode) {
+            fi_receiver_settle_bell(rx, !fi_receiver_ready(rx));
+        }
+    }
     leave_first(items, n);
     return r;
 }

@@ -4,10 +4,13 @@
  */
 #include "channel/receiver.h"
 
+#include "channel/messages.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 
 #define DEFAULT_QUANTUM (16u << 10)
@@ -18,10 +21,10 @@ static void figures(fi_end_t *e, fi_frame_t *f) {
     f->figures[0] = fi_load_relaxed64(&rx->stats.messages);
     f->figures[1] = fi_load_relaxed64(&rx->stats.bytes);
     f->figures[2] = fi_load_relaxed64(&rx->stats.copies_made);
-    f->figures[3] = fi_load_relaxed64(&rx->stats.copies_avoided);
+    f->figures[3] = f->figures[0] - fi_min(f->figures[2], f->figures[0]);
     f->figures[4] = fi_load_relaxed64(&rx->held);
     f->figures[5] = fi_load_relaxed64(&rx->stats.lost);
-    f->figures[8] = rx->link_count;
+    f->figures[8] = fi_load_relaxed32(&rx->link_count);
 }
 
 static const fi_end_ops_t receiver_ops = {
@@ -39,7 +42,6 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->max_held = o->max_held;
     rx->may_lose = o->may_lose != 0;
     rx->no_history = o->no_history != 0;
-    rx->generation = fi_process_generation;
     rx->check = check && strcmp(check, "1") == 0;
     fi_list_init(&rx->detached);
     rx->spinner.policy = (uint32_t)o->wait;
@@ -121,11 +123,31 @@ int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const 
     return 0;
 }
 
+/* From now on the senders may write over what is held here: its handles go on with copies. */
+static void keep_held(fi_receiver_t *rx) {
+    struct fi_list *at;
+    struct fi_list *after;
+    unsigned char *copy;
+
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        for (uint32_t k = 0; k < FI_RX_LOGS; k++) {
+            const fi_rxlog_t *log = rx->links[i]->logs[k];
+            if (log) {
+                fi_list_each(at, after, &log->held) {
+                    (void)fi_taken_copy(fi_container(at, ferry_msg_t, held), &copy);
+                }
+            }
+        }
+    }
+}
+
 int fi_receiver_close(fi_receiver_t *rx) {
     fi_node_part(rx->end.node, &rx->end);
     fi_end_disown(&rx->end);
+    (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);
+    keep_held(rx);
     fi_receiver_part(rx);
     if (rx->too_large) {
         fi_taken_give_back(rx->too_large);
@@ -149,19 +171,21 @@ int fi_receiver_close(fi_receiver_t *rx) {
     return held;
 }
 
+static void discard_link(fi_rxlink_t *l) {
+    ferry_msg_t *m = fi_rxlink_first_held(l);
+
+    while (m) {
+        fi_list_remove(&m->held);
+        ferry_msg_t *next = fi_rxlink_first_held(l);
+        fi_list_add_tail(&m->log->held, &m->held);
+        fi_taken_give_back(m); /* the last one frees the link */
+        m = next;
+    }
+}
+
 void fi_receiver_discard(fi_receiver_t *rx) {
     while (!fi_list_empty(&rx->detached)) {
-        fi_rxlink_t *l = fi_container(rx->detached.next, fi_rxlink_t, link);
-        for (unsigned i = 0, left = l->held; left > 0; i++) {
-            while (l->logs[i] && !fi_list_empty(&l->logs[i]->held)) {
-                ferry_msg_t *m = fi_container(l->logs[i]->held.next, ferry_msg_t, held);
-                left--;
-                fi_taken_give_back(m); /* the last one frees the link */
-                if (left == 0) {
-                    break;
-                }
-            }
-        }
+        discard_link(fi_container(rx->detached.next, fi_rxlink_t, link));
     }
     fi_receiver_bury(rx);
 }
@@ -171,11 +195,14 @@ void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {
     rx->stats.held = rx->held;
     rx->stats.senders = rx->link_count;
     *stats = rx->stats;
+    stats->copies_avoided = stats->messages - fi_min(stats->copies_made, stats->messages);
+    stats->avoided_bytes = stats->bytes - fi_min(stats->copied_bytes, stats->bytes);
 }
 
 int fi_receiver_fd(fi_receiver_t *rx) {
     if (!rx->fd_mode) {
         rx->fd_mode = true;
+        rx->quick = NULL;
         rx->bell_full = true;
         fi_bell_ring(rx->bell.wr); /* readable until the first look has armed it */
     }

@@ -20,6 +20,7 @@
 #include "node/node.h"
 #include "ring/ring_reader.h"
 
+#define FI_MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
 #define FI_RX_LOGS 4u /* as many as a sender's outlet has in use */
 
 typedef struct fi_rxlog {
@@ -51,10 +52,9 @@ typedef struct fi_rxlink {
     fi_rxlog_t *log; /* the one being read */
     fi_rxlog_t *logs[FI_RX_LOGS];
     uint32_t serial; /* of `log` */
-    uint32_t held;   /* messages taken and not released, in all logs */
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t next_seq;
-    bool topic;
+    uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
     bool fence; /* the sender does not take part in membarrier */
     bool live;
@@ -70,6 +70,7 @@ struct ferry_receiver {
     fi_rxlink_t **links;
     uint32_t link_count;
     uint32_t turn;
+    fi_rxlink_t *quick; /* the link of this turn, if nothing about it or the receiver needs a closer look */
     int64_t quantum_left;
     uint32_t quantum;
     uint32_t returned_some; /* 1: other threads have given messages back */
@@ -90,8 +91,7 @@ struct ferry_receiver {
     bool no_history;
     bool dead; /* its thread has ended */
     uint32_t fence_bit;
-    bool check;          /* FERRY_CHECK=1 */
-    uint32_t generation; /* fi_process_generation when it was opened */
+    bool check; /* FERRY_CHECK=1 */
 
     pthread_mutex_t returned_lock; /* guards returned, and closing */
     struct ferry_msg *returned;
@@ -129,6 +129,10 @@ void fi_receiver_disarm(fi_receiver_t *rx);
 /* Leaves the bell as a program that polls it expects: readable, or armed with nothing there. */
 void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
 
+/* quick.c: the next message of the current link, if it is small and all is as usual; false: look closer. */
+bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out);
+void fi_receiver_find_quick(fi_receiver_t *rx);
+
 /* take.c: one link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
@@ -163,6 +167,8 @@ static inline fi_rxsegment_t *fi_rxlink_segment(const fi_rxlink_t *l, uint32_t i
     return s;
 }
 void fi_rxlink_free(fi_rxlink_t *l);
+/* The oldest message of the link that is held; NULL: none. */
+ferry_msg_t *fi_rxlink_first_held(const fi_rxlink_t *l);
 void fi_rxlog_free(fi_rxlink_t *l, uint32_t i);
 
 #endif

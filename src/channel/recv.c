@@ -18,9 +18,8 @@
 #include "platform/bell.h"
 #include "platform/clock.h"
 
-#define MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
-
 static void next_turn(fi_receiver_t *rx) {
+    rx->quick = NULL;
     rx->turn = rx->turn + 1 < rx->link_count ? rx->turn + 1 : 0;
     rx->quantum_left = rx->quantum;
 }
@@ -49,7 +48,8 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
         fi_rxlink_t *l = rx->links[rx->turn];
         int r = rx->quantum_left > 0 ? fi_link_take(l, out) : 0;
         if (fi_likely(r == 1)) {
-            rx->quantum_left -= (int64_t)(*out)->size + MESSAGE_OVERHEAD;
+            rx->quantum_left -= (int64_t)(*out)->size + FI_MESSAGE_OVERHEAD;
+            fi_receiver_find_quick(rx);
             return 1;
         }
         if (fi_unlikely(r < 0)) {
@@ -113,6 +113,7 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty) {
             fi_receiver_disarm(rx);
             empty = fi_receiver_arm(rx);
         }
+        rx->bell_full |= empty; /* it may be rung from now on: drain it the next time */
     }
     if (!empty && !rx->bell_full) {
         fi_bell_ring(rx->bell.wr);
@@ -121,11 +122,9 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty) {
 }
 
 static int nothing_now(fi_receiver_t *rx) {
+    fi_receiver_publish(rx);
     if (rx->fd_mode) {
         fi_receiver_settle_bell(rx, true);
-        rx->bell_full = true; /* it may be rung from now on: drain it the next time */
-    } else {
-        fi_receiver_publish(rx);
     }
     return fi_fail_static(-EAGAIN, "no message waits now");
 }
@@ -154,6 +153,9 @@ static int sleep_once(fi_receiver_t *rx, int64_t deadline) {
 
 /* One look at everything; -EAGAIN: nothing there, nothing wrong. */
 static int look(fi_receiver_t *rx, ferry_msg_t **out) {
+    if (rx->quick && fi_receiver_take_quick(rx, out)) {
+        return 0;
+    }
     int r = try_next(rx, out);
 
     if (fi_likely(r == 1)) {
@@ -200,6 +202,9 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
 }
 
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
+    if (fi_likely(rx->quick != NULL) && fi_likely(fi_receiver_take_quick(rx, out))) {
+        return 0;
+    }
     if (fi_unlikely(rx->dead)) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this receiver of '%s' has ended: close it, open a new one",
                        rx->end.channel);
@@ -211,10 +216,13 @@ int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     }
     int r = look(rx, out);
     if (fi_unlikely(r == -EAGAIN)) {
-        r = timeout == FERRY_NOW ? nothing_now(rx) : wait_for(rx, timeout, out);
+        if (timeout == FERRY_NOW) {
+            return nothing_now(rx);
+        }
+        r = wait_for(rx, timeout, out);
     }
-    if (fi_unlikely(rx->fd_mode) && r == 0) {
-        fi_receiver_settle_bell(rx, false);
+    if (fi_unlikely(rx->fd_mode)) {
+        fi_receiver_settle_bell(rx, r == -ETIMEDOUT || r == -EINTR);
     }
     return r;
 }
@@ -223,7 +231,7 @@ int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t time
     ferry_msg_t *m = rx->too_large;
     int r = 0;
 
-    rx->too_large = NULL;
+    rx->too_large = NULL; /* the next successful look makes the quick way possible again */
     if (!m) {
         r = fi_receiver_recv(rx, timeout, &m);
     }
@@ -233,6 +241,7 @@ int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t time
     *len = m->size;
     if (m->size > cap) {
         rx->too_large = m;
+        rx->quick = NULL;
         return fi_fail(-EMSGSIZE, "the message has %llu bytes, the buffer only %zu: call again with a larger one",
                        (unsigned long long)m->size, cap);
     }
@@ -240,11 +249,8 @@ int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t time
         memcpy(buf, m->data, m->size);
     }
     if (m->data != m->copy) {
-        /* It was counted as read in place. */
-        rx->stats.copies_avoided--;
-        rx->stats.avoided_bytes -= m->size;
-        rx->stats.copies_made++;
-        rx->stats.copied_bytes += m->size;
+        fi_add_relaxed64(&rx->stats.copies_made, 1);
+        fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
     }
     fi_taken_release_held(m);
     return 0;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "channel/sender.h"
 #include "platform/clock.h"
@@ -24,7 +25,8 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
     uint32_t n = tx->link_count;
 
     if (fi_likely(n == 1)) {
-        return tx->links[0]->outlet;
+        best = tx->links[0]->outlet;
+        return is_claimed(tx, best) ? NULL : best;
     }
     for (uint32_t i = 0; i < n && i < CHOICES; i++) {
         fi_outlet_t *o = tx->links[(tx->turn + i) % n]->outlet;
@@ -125,6 +127,12 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
     return r;
 }
 
+static void count_message(fi_sender_t *tx, uint64_t size) {
+    tx->seq++;
+    fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
+    fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+}
+
 struct attempt {
     fi_item_t *item;
     bool no_quota;
@@ -160,12 +168,24 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
         }
     }
     if (fi_likely(r == 0)) {
-        tx->seq++;
         tx->unreleased_bound++;
-        fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
-        fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + item->size);
+        count_message(tx, item->size);
+        fi_sender_find_quick(tx);
     }
     return r;
+}
+
+void fi_sender_find_quick(fi_sender_t *tx) {
+    fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
+    uint64_t exact = tx->end.contract.type_size;
+    bool usual = o && o->link_count > 0 && o->lossy_count == 0 && !o->growing && o->first == o->current &&
+                 tx->backlog_count == 0 && tx->capacity == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned &&
+                 exact <= tx->inline_max;
+
+    tx->quick = usual ? o : NULL;
+    tx->quick_log = usual ? fi_outlet_log(o) : NULL;
+    tx->quick_min = exact;
+    tx->quick_span = exact ? 0 : fi_min(tx->inline_max, tx->largest);
 }
 
 static int bad_size(const fi_sender_t *tx, uint64_t size) {
@@ -224,6 +244,13 @@ int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64
     fi_block_t *block = NULL;
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : timeout;
 
+    if (fi_likely(tx->quick != NULL && size - tx->quick_min <= tx->quick_span && tag == 0 && !tx->claim.open) &&
+        fi_likely(!fi_node_is_shut(tx->end.node)) &&
+        fi_likely(fi_outlet_put_quick(tx->quick, tx->quick_log, data, (uint32_t)size, tx->seq + 1))) {
+        count_message(tx, size);
+        count_copy(tx, size);
+        return 0;
+    }
     int r = check_send(tx, size);
     if (r == 0 && size > tx->inline_max) {
         r = fi_sender_alloc(tx, size, timeout, &block);
@@ -304,7 +331,18 @@ static int try_claim(fi_sender_t *tx, void *arg) {
 
 int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data) {
     struct wanted_claim want = {.size = size};
+    fi_claim_t *c = &tx->claim;
 
+    if (fi_likely(tx->quick != NULL && size - tx->quick_min <= tx->quick_span && !c->open) &&
+        fi_likely(!fi_node_is_shut(tx->end.node)) &&
+        fi_likely((c->data = fi_outlet_claim_quick(tx->quick_log, (uint32_t)size, &c->flags)) != NULL)) {
+        c->outlet = tx->quick;
+        c->block = NULL;
+        c->open = true;
+        c->size = size;
+        *data = c->data;
+        return 0;
+    }
     int r = check_send(tx, size);
     if (r < 0) {
         return r;
@@ -385,11 +423,12 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
         end_claim(tx);
     }
     if (r == 0) {
-        tx->seq++;
         tx->unreleased_bound++;
-        fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
-        fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+        count_message(tx, size);
         count_no_copy(tx, size);
+        if (fi_unlikely(!tx->quick)) {
+            fi_sender_find_quick(tx);
+        }
     }
     return r;
 }
@@ -414,6 +453,9 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
+        if (!o) {
+            return false; /* a claim is open */
+        }
         fi_outlet_refresh_exactly(o);
         if (fi_ringw_fits(&fi_outlet_log(o)->w, 2)) {
             return true;

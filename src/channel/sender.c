@@ -16,6 +16,7 @@
 #include "platform/memfd.h"
 
 #define DEFAULT_QUOTA (64ull << 20)
+#define MAX_QUOTA (1ull << 46) /* what a process can map */
 #define MIN_QUOTA (16ull << 10)
 #define MAX_RETAIN 65536u
 #define RETAIN_INLINE_MAX 96u /* two lines with the extension, so that the ring's size bounds the history */
@@ -30,7 +31,7 @@ static void figures(fi_end_t *e, fi_frame_t *f) {
     f->figures[4] = fi_load_relaxed64(&tx->depth);
     f->figures[6] = fi_load_relaxed64(&tx->pool.charged);
     f->figures[7] = tx->pool.quota;
-    f->figures[8] = tx->outlet_count;
+    f->figures[8] = fi_load_relaxed32(&tx->outlet_count);
 }
 
 static const fi_end_ops_t sender_ops = {
@@ -70,7 +71,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     uint64_t quota = c->quota ? c->quota : DEFAULT_QUOTA;
     const char *check = getenv("FERRY_CHECK");
 
-    fi_pool_init(&tx->pool, fi_align_up(quota, fi_page_size()), &events);
+    fi_pool_init(&tx->pool, fi_align_up(fi_min(quota, MAX_QUOTA), fi_page_size()), &events);
     fi_list_init(&tx->backlog);
     fi_list_init(&tx->handles);
     tx->room_fd = -1;
@@ -201,6 +202,7 @@ int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout) {
 static void finish(fi_sender_t *tx) {
     fi_node_part(tx->end.node, &tx->end);
     fi_end_disown(&tx->end);
+    (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
     tx->end.magic = FI_END_CLOSED;
     tear_down(tx);
     fi_graveyard_add(tx);

@@ -120,6 +120,10 @@ struct ferry_sender {
     uint32_t link_count;
     uint32_t turn;
     fi_outlet_t *topic; /* a topic's only outlet */
+    fi_outlet_t *quick; /* the only outlet, if nothing about it or the sender needs a closer look */
+    fi_log_t *quick_log;
+    uint64_t quick_min; /* sizes that go this way: quick_min .. quick_min + quick_span */
+    uint64_t quick_span;
     uint64_t seq;
     uint64_t largest;          /* message: what contract and quota leave */
     uint64_t unreleased_bound; /* messages unreleased: never less than there are */
@@ -191,6 +195,9 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout);
 bool fi_sender_has_room(fi_sender_t *tx);
 
+/* Looks whether the next small message may go the quick way. */
+void fi_sender_find_quick(fi_sender_t *tx);
+
 /* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
 typedef int fi_try_fn(fi_sender_t *tx, void *arg);
 int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once);
@@ -216,6 +223,9 @@ void fi_outlet_free(fi_outlet_t *o);
 /* Puts one message into the current ring and rings sleeping readers. -EAGAIN: no room. */
 int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item);
 /* Room for `size` inline bytes in the ring, where they will be read; NULL: none. */
+bool fi_outlet_put_quick(fi_outlet_t *o, fi_log_t *log, const void *data, uint32_t size, uint64_t seq);
+/* Room for a claim, the same way. NULL: not this way. */
+unsigned char *fi_outlet_claim_quick(fi_log_t *log, uint32_t size, unsigned *flags);
 unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned *flags);
 void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags);
 /* A reader's cursor in a ring, checked. */
@@ -226,6 +236,8 @@ bool fi_outlet_refresh(fi_outlet_t *o);
 bool fi_outlet_refresh_exactly(fi_outlet_t *o);
 /* Does anybody still hold the record at `pos` of ring `serial`? */
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* Announces to readers that may be overtaken that lines below `end` will be written. */
+void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 /* Where nobody may hold the sender back: takes its oldest message in the pool from the readers that lag behind, to make
  * room under the quota. False: there is none. */
 bool fi_outlet_lose_oldest(fi_outlet_t *o);

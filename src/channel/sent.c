@@ -27,6 +27,7 @@ static ferry_msg_t *handle_new(fi_sender_t *tx) {
     }
     if (m) {
         m->magic = FI_MSG_SENT;
+        m->generation = fi_process_generation;
         m->refs = 1;
         m->sender = tx;
         m->sent = false;

@@ -13,6 +13,7 @@
 #include "channel/receiver.h"
 #include "ring/ring_copy.h"
 
+#define FRUITLESS_TURNS 10000u
 #define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
 
 /* Goes on in the sender's next ring, once it is here. */
@@ -61,16 +62,22 @@ static void describe(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->pos = s->pos;
     m->idx = s->idx;
     m->lap = s->lap;
-    m->lines = s->lines;
+    m->lost = 0;
+    m->record = fi_ringr_at(&l->log->r);
+}
+
+/* What can be overtaken is read now. */
+static void describe_now(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    struct fi_record_ext ext = {0, 0};
+
+    if (s->flags & FI_REC_EXT) {
+        ext = fi_seen_ext(&l->log->r, s->idx);
+    }
+    m->record = NULL;
     m->seq = s->seq;
     m->attempt = s->attempt;
-    m->tag = 0;
-    m->time_ns = 0;
-    if (fi_unlikely(s->flags & FI_REC_EXT)) {
-        struct fi_record_ext ext = fi_seen_ext(&l->log->r, s->idx);
-        m->tag = ext.tag;
-        m->time_ns = ext.time_ns;
-    }
+    m->tag = ext.tag;
+    m->time_ns = ext.time_ns;
 }
 
 /* The message is the program's from here on. */
@@ -78,12 +85,9 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_rxlog_t *log = l->log;
     fi_receiver_t *rx = l->rx;
 
-    m->lost = 0;
-    if (l->topic) {
-        if (fi_unlikely(s->seq > l->next_seq)) {
-            m->lost = s->seq - l->next_seq;
-            rx->stats.lost += m->lost;
-        }
+    if (l->lossy) {
+        m->lost = s->seq > l->next_seq ? s->seq - l->next_seq : 0;
+        fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + m->lost);
         l->next_seq = s->seq + 1;
     }
     if (m->segment) {
@@ -95,16 +99,12 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_ringr_advance(&log->r, s);
     fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
     fi_list_add_tail(&log->held, &m->held);
-    l->held++;
-    rx->held++;
+    fi_store_relaxed64(&rx->held, rx->held + 1);
     fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
     fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
-    if (m->data != m->copy) {
-        fi_store_relaxed64(&rx->stats.copies_avoided, rx->stats.copies_avoided + 1);
-        rx->stats.avoided_bytes += m->size;
-    } else {
-        fi_store_relaxed64(&rx->stats.copies_made, rx->stats.copies_made + 1);
-        rx->stats.copied_bytes += m->size;
+    if (fi_unlikely(m->data == m->copy)) {
+        fi_add_relaxed64(&rx->stats.copies_made, 1);
+        fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
     }
     return 1;
 }
@@ -145,6 +145,7 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         r = 1;
     }
     describe(l, s, m);
+    describe_now(l, s, m);
     bool overtaken = fi_ringr_overtaken(&log->r, s->pos);
     if ((overtaken || r < 1) && m->slot >= 0) {
         fi_store_release64(&log->ctl.head->held[m->slot], 0);
@@ -175,6 +176,7 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
 static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->segment = NULL;
     m->slot = -1;
+    m->plain = false;
     if (fi_unlikely(l->lossy)) {
         return take_lossy(l, s, m);
     }
@@ -184,12 +186,13 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     }
     m->data = s->payload;
     m->size = s->len;
+    m->plain = true;
     return 1;
 }
 
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_receiver_t *rx = l->rx;
-    fi_seen_t s;
+    fi_seen_t s = {0};
 
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
         int r = fi_unlikely(l->lossy) ? peek_lossy(l, &s) : fi_ringr_peek(&l->log->r, &s);
@@ -208,6 +211,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
         }
         r = take(l, &s, m);
         if (fi_likely(r == 1)) {
+            l->fruitless = 0;
             *out = m;
             return hand_over(l, &s, m);
         }
@@ -216,17 +220,20 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
             return r;
         }
     }
-    return 0;
+    /* Overtaken again and again without one message in between: no honest writer is that quick for that long. */
+    return ++l->fruitless > FRUITLESS_TURNS ? -EPROTO : 0;
 }
 
 bool fi_link_ready(fi_rxlink_t *l) {
-    fi_seen_t s;
+    fi_ringr_t r = l->log->r; /* looking must not move the reader */
+    fi_seen_t s = {0};
 
-    if (!fi_ringr_ready(&l->log->r)) {
-        return l->lossy && fi_ringr_overtaken(&l->log->r, l->log->r.pos);
+    if (!fi_ringr_ready(&r)) {
+        return l->lossy && fi_ringr_overtaken(&r, r.pos);
     }
-    if (fi_ringr_peek(&l->log->r, &s) != 1) {
-        return fi_ringr_ready(&l->log->r); /* padding passed, or a liar: taking it will tell */
+    int found = fi_ringr_peek(&r, &s);
+    if (found <= 0) {
+        return found < 0 || fi_ringr_ready(&r); /* a liar: taking it will tell */
     }
     if (s.kind == FI_REC_SWITCH) {
         fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];

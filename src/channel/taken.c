@@ -29,6 +29,7 @@ ferry_msg_t *fi_taken_new(fi_receiver_t *rx) {
     }
     m->magic = FI_MSG_TAKEN;
     m->refs = 1;
+    m->generation = fi_process_generation;
     return m;
 }
 
@@ -106,7 +107,7 @@ void fi_receiver_publish(fi_receiver_t *rx) {
 }
 
 static void tell_released(ferry_msg_t *m) {
-    if (m->slot >= 0) {
+    if (fi_unlikely(m->slot >= 0)) {
         fi_store_release64(&m->log->ctl.head->held[m->slot], 0);
     }
     fi_ctl_release(&m->log->ctl, m->idx, m->lap);
@@ -126,8 +127,8 @@ void fi_taken_give_back(ferry_msg_t *m) {
     if (m->segment) {
         drop_segment(m);
     }
-    rx->held--;
-    if (--l->held == 0) {
+    fi_store_relaxed64(&rx->held, rx->held - 1);
+    if (!fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);
     }
     fi_taken_recycle(rx, m);
@@ -154,8 +155,7 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     if (m->segment) {
         drop_segment(m);
     }
-    rx->held--;
-    l->held--;
+    fi_store_relaxed64(&rx->held, rx->held - 1);
     if (fi_unlikely(log->done)) {
         settle_old_log(l, log);
     } else {
@@ -164,7 +164,7 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
         }
         ring_sender(l, log);
     }
-    if (fi_unlikely(l->detached && l->held == 0)) {
+    if (fi_unlikely(l->detached) && !fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);
     }
     fi_taken_recycle(rx, m);
@@ -227,11 +227,11 @@ int fi_taken_release(ferry_msg_t *m) {
     fi_receiver_t *rx = m->link->rx;
     fi_end_t *e = &rx->end;
 
-    if (fi_unlikely(rx->generation != fi_process_generation)) {
+    if (fi_unlikely(m->generation != fi_process_generation)) {
         return fi_fail(-ECHILD, "this message belongs to the parent process: after fork(), open your own node");
     }
 
-    if (fi_unlikely(fi_load_relaxed32(&m->refs) > 1)) {
+    if (fi_unlikely(fi_load_acquire32(&m->refs) > 1)) {
         if (fi_sub32(&m->refs, 1) > 1) {
             return 0;
         }
@@ -246,4 +246,22 @@ int fi_taken_release(ferry_msg_t *m) {
     fi_taken_release_held(m);
     fi_end_leave(e);
     return r;
+}
+
+void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info) {
+    info->sequence = m->seq;
+    info->attempt = m->attempt;
+    info->tag = m->tag;
+    info->time_ns = m->time_ns;
+    if (m->record) {
+        uint64_t word = fi_load_relaxed64(&m->record->word);
+        info->sequence = fi_load_relaxed64(&m->record->seq);
+        info->attempt = fi_word_attempt(word);
+        info->tag = info->time_ns = 0;
+        if (fi_word_flags(word) & FI_REC_EXT) {
+            struct fi_record_ext ext = fi_seen_ext(&m->log->r, m->idx);
+            info->tag = ext.tag;
+            info->time_ns = ext.time_ns;
+        }
+    }
 }

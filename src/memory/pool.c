@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/error.h"
 #include "platform/memfd.h"
@@ -22,7 +23,7 @@ void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) 
 
 static void segment_free(fi_pool_t *p, fi_segment_t *s) {
     fi_list_remove(&s->link);
-    p->charged -= s->memory->bytes;
+    fi_store_relaxed64(&p->charged, p->charged - s->memory->bytes);
     p->events.removed(p->events.owner, s);
     fi_shared_unref(s->memory);
     free(s->blocks);
@@ -106,7 +107,7 @@ static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t byt
     s->count = count;
     s->cls = cls;
     fi_list_add_tail(&p->segments, &s->link);
-    p->charged += bytes;
+    fi_store_relaxed64(&p->charged, p->charged + bytes);
     *out = s;
     return 0;
 }

@@ -51,14 +51,6 @@ bool fi_contract_is_type_name(const char *name) {
     return true;
 }
 
-/* Callers may be built with an older, shorter struct: what it lacks is no opinion. */
-static ferry_contract_t of_this_version(const ferry_contract_t *from) {
-    ferry_contract_t all = {0};
-    size_t given = from->size == 0 || from->size > sizeof all ? sizeof all : from->size;
-    memcpy(&all, from, given);
-    return all;
-}
-
 static int check_enums(const ferry_contract_t *c) {
     if ((unsigned)c->hold > FERRY_HOLD_NEVER)
         return fi_fail(-EINVAL, "the contract's hold is %d; use a FERRY_HOLD_ constant", (int)c->hold);
@@ -74,7 +66,7 @@ static int check_enums(const ferry_contract_t *c) {
 int fi_contract_from_public(const ferry_contract_t *from, fi_contract_t *to) {
     fi_contract_t mine = {0};
     if (from != NULL) {
-        ferry_contract_t c = of_this_version(from);
+        ferry_contract_t c = *from;
         int rc = check_enums(&c);
         if (rc != 0)
             return rc;

@@ -3,6 +3,7 @@
  * Connections between nodes: dialling, accepting, introducing oneself, losing a peer.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,9 +138,27 @@ static void settle_for(fi_node_t *n, uint64_t end) {
     }
 }
 
-void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
+static bool has_name(const fi_node_t *n, uint64_t id) {
+    char name[FI_NODE_NAME_MAX];
+
+    fi_space_node_name(id, name);
+    return faccessat(n->space.dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Tells every end, unless nobody has heard of the peer yet. */
+static void tell_ends(fi_node_t *n, fi_peer_t *p, const fi_frame_t *f) {
     struct fi_list *at;
     struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_mail_t *m = fi_mail_new(p, f);
+        if (m) {
+            fi_end_deliver(fi_container(at, fi_end_t, link), m);
+        }
+    }
+}
+
+void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     fi_frame_t f = fi_frame(FI_PEER_GONE, 0, 0);
 
     if (p->state == FI_PEER_LOST) {
@@ -153,15 +172,12 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
         settle_for(n, p->unsettled[i]);
     }
     p->unsettled_count = 0;
-    fi_list_each(at, after, &n->ends) {
-        fi_mail_t *m = fi_mail_new(p, &f);
-        if (m) {
-            fi_end_deliver(fi_container(at, fi_end_t, link), m);
-        }
+    if (p->id != 0) {
+        tell_ends(n, p, &f);
     }
     fi_list_remove(&p->link);
     n->peer_count--;
-    if (p->pidfd >= 0 && !fi_pidfd_dead(p->pidfd)) {
+    if (p->pidfd >= 0 && has_name(n, p->id) && !fi_pidfd_dead(p->pidfd)) {
         fi_list_add_tail(&n->dying, &p->link); /* it left, or it is about to die: then its names are ours to sweep */
     } else {
         fi_node_bury_peer(n, p);

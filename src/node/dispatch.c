@@ -25,7 +25,7 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
 }
 
 static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_frame_t *f) {
-    return e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
+    return e->published && e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
 }
 
 static int hello(fi_node_t *n, fi_mail_t *m) {

@@ -31,6 +31,14 @@ static void thread_ended(void *arg) {
     free(mine);
 }
 
+void fi_own_lock(void) {
+    pthread_mutex_lock(&own_lock);
+}
+
+void fi_own_unlock(void) {
+    pthread_mutex_unlock(&own_lock);
+}
+
 static void own_init(void) {
     (void)pthread_key_create(&own_key, thread_ended);
 }

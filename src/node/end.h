@@ -140,6 +140,10 @@ void fi_end_end_sleep(fi_end_t *e);
 /* Hands mail to the end (NULL: only lets it look after itself). Any thread that holds no end. Takes the mail over. */
 void fi_end_deliver(fi_end_t *e, fi_mail_t *m);
 
+/* Around fork(). */
+void fi_own_lock(void);
+void fi_own_unlock(void);
+
 /* Makes the calling thread the owner. */
 void fi_end_own(fi_end_t *e);
 /* Nobody owns the end any more. */

@@ -22,3 +22,11 @@ void fi_graveyard_add(void *closed) {
     pthread_mutex_unlock(&lock);
     free(old);
 }
+
+void fi_graveyard_lock(void) {
+    pthread_mutex_lock(&lock);
+}
+
+void fi_graveyard_unlock(void) {
+    pthread_mutex_unlock(&lock);
+}

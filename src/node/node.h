@@ -27,6 +27,7 @@
 #define FI_NODE_MAGIC 0x65646f4eu /* "Node" */
 #define FI_NODE_CLOSED 0x6465736cu
 #define FI_SETTLE_NS 1000000000ll    /* how long an open waits for those it meets */
+#define FI_MEET_TRIES 100u
 #define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
 
 /* What an epoll event is about; anything else is a fi_peer_t, with bit 0 set for its pidfd. */
@@ -70,6 +71,8 @@ struct ferry {
     int epoll;
     int listener;
     bool listener_paused; /* no descriptors left to accept with */
+    bool resend;              /* a peer's queue waits for the kernel to have room for descriptors */
+    uint32_t meet_tries;      /* left, to dial nodes that were too busy */
     uint32_t republish_tries; /* left, while the directory is being swept */
     int watch; /* inotify; -1 when the system has none left */
     int pidfd;
@@ -134,12 +137,16 @@ int fi_node_publish(fi_node_t *n, fi_end_t *e);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
 void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry);
 int fi_node_meet(fi_node_t *n, fi_end_t *e);
+void fi_node_meet_again(fi_node_t *n);
 
 /* Answering `ferry ls` (figures.c). Steward, the node's lock is taken. */
 void fi_node_tell(fi_node_t *n, fi_peer_t *p);
 
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */
 void fi_graveyard_add(void *closed);
+/* Around fork(). */
+void fi_graveyard_lock(void);
+void fi_graveyard_unlock(void);
 
 /* The process's nodes, for fork and exit (process.c). */
 extern uint32_t fi_process_generation; /* grows in every forked child */

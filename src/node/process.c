@@ -31,12 +31,16 @@ static void before_fork(void) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         pthread_mutex_lock(&n->lock);
     }
+    fi_own_lock();
+    fi_graveyard_lock();
 }
 
 static void after_fork_in_parent(void) {
     struct fi_list *at;
     struct fi_list *after;
 
+    fi_graveyard_unlock();
+    fi_own_unlock();
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         pthread_mutex_unlock(&n->lock);
@@ -70,6 +74,8 @@ static void after_fork_in_child(void) {
     struct fi_list *at;
     struct fi_list *after;
 
+    fi_graveyard_unlock();
+    fi_own_unlock();
     fi_process_generation++;
 
     fi_list_each(at, after, &nodes) {

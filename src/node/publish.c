@@ -102,14 +102,21 @@ static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
     p->unsettled = more;
     p->unsettled[p->unsettled_count++] = e->id;
     e->asked++;
+    int r = 0;
     if (e->magic == FI_END_RECEIVER) {
-        return e->ops->introduce(e, p);
+        r = e->ops->introduce(e, p);
+    } else {
+        fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
+        f.kind = (uint16_t)e->kind;
+        f.contract = e->stated;
+        memcpy(f.text, e->channel, sizeof f.text);
+        r = fi_peer_send(p, &f, NULL);
     }
-    fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
-    f.kind = (uint16_t)e->kind;
-    f.contract = e->stated;
-    memcpy(f.text, e->channel, sizeof f.text);
-    return fi_peer_send(p, &f, NULL);
+    if (r < 0) {
+        p->unsettled_count--; /* it will not answer what it was not told */
+        e->asked--;
+    }
+    return r;
 }
 
 struct meeting {
@@ -141,8 +148,11 @@ static int meet_entry(const fi_entry_t *entry, void *arg) {
     if (r == 0 && !already_asked(p, m->end->id)) {
         r = meet_peer(m->node, m->end, p);
     }
-    if (r < 0 && r != -ECONNREFUSED && r != -EAGAIN) {
-        m->error = r; /* no descriptors, no memory: the open must say so */
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+        m->error = r; /* our own lack; what happens to a peer is no reason to fail */
+    }
+    if (r == -EAGAIN) {
+        m->node->meet_tries = m->node->meet_tries ? m->node->meet_tries : FI_MEET_TRIES; /* alive, and too busy to be dialled now */
     }
     return 0;
 }
@@ -155,6 +165,18 @@ int fi_node_meet(fi_node_t *n, fi_end_t *e) {
         r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
     }
     return r < 0 ? r : m.error;
+}
+
+void fi_node_meet_again(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (e->published) {
+            (void)fi_node_meet(n, e);
+        }
+    }
 }
 
 static bool is_missing(const fi_node_t *n, const char *name) {

@@ -184,7 +184,13 @@ static int retry_timeout(fi_node_t *n, int timeout) {
     if (n->republish_tries > 0) {
         n->republish_tries = fi_node_republish(n) ? 0 : n->republish_tries - 1;
     }
-    if (n->listener_paused || n->republish_tries > 0) {
+    if (n->meet_tries > 0) {
+        uint32_t left = n->meet_tries - 1;
+        n->meet_tries = 0;
+        fi_node_meet_again(n);
+        n->meet_tries = n->meet_tries ? left : 0; /* somebody is still too busy */
+    }
+    if (n->listener_paused || n->republish_tries > 0 || n->meet_tries > 0 || n->resend) {
         return timeout < 0 || timeout > RETRY_MS ? RETRY_MS : timeout;
     }
     return timeout;
@@ -199,8 +205,8 @@ static int handshake_timeout(fi_node_t *n) {
 
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->state != FI_PEER_NEW) {
-            continue;
+        if (p->state != FI_PEER_NEW || p->id != 0) {
+            continue; /* whom we dialled may be stopped: the kernel tells when it is dead */
         }
         now = now ? now : fi_now_ns();
         if (p->deadline <= now) {
@@ -217,6 +223,19 @@ static void forget_lost(fi_node_t *n) {
 
     while ((at = fi_list_pop(&n->lost)) != NULL) {
         fi_peer_unref(fi_container(at, fi_peer_t, link));
+    }
+}
+
+static void resend(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    n->resend = false;
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->route->writable && p->route->writable(p) < 0) {
+            fi_node_lose_peer(n, p, -EPIPE);
+        }
     }
 }
 
@@ -240,6 +259,9 @@ void *fi_steward_main(void *arg) {
         pthread_mutex_lock(&n->lock);
         if (n->listener_paused) {
             pause_listener(n, false);
+        }
+        if (n->resend) {
+            resend(n);
         }
         for (int i = 0; i < count; i++) {
             one_event(n, &events[i]);

@@ -60,6 +60,8 @@ static void count_descriptors(pid_t pid, holdings_t *h) {
             h->pipes++;
         else if (strstr(target, "[pidfd]"))
             h->pidfds++;
+        else if (strncmp(target, "/memfd:ferry-pool", 17) == 0)
+            h->pool_memfds++;
         else if (strncmp(target, "/memfd:", 7) == 0)
             h->memfds++;
         else
@@ -71,8 +73,9 @@ static void count_descriptors(pid_t pid, holdings_t *h) {
 static void count_map(uint64_t inode, bool own, const char *line, void *arg) {
     holdings_t *h = arg;
     (void)inode;
-    (void)line;
-    if (own)
+    if (own && strstr(line, "ferry-pool"))
+        h->pool_maps++;
+    else if (own)
         h->own_maps++;
     else
         h->peer_maps++;
@@ -102,8 +105,10 @@ holdings_t holdings_of(pid_t pid) {
 
 void holdings_print(const char *who, const holdings_t *h) {
     fprintf(stderr,
-            "# %s: %u sockets, %u pipes, %u pidfds, %u memfds, %u other, %u own maps, %u peers' maps, %u threads\n",
-            who, h->sockets, h->pipes, h->pidfds, h->memfds, h->other, h->own_maps, h->peer_maps, h->threads);
+            "# %s: %u sockets, %u pipes, %u pidfds, %u + %u memfds, %u other, %u + %u own maps (pool and else), %u peers' "
+            "maps, %u threads\n",
+            who, h->sockets, h->pipes, h->pidfds, h->pool_memfds, h->memfds, h->other, h->pool_maps, h->own_maps,
+            h->peer_maps, h->threads);
 }
 
 uint64_t status_of(pid_t pid, const char *key) {

@@ -36,8 +36,10 @@ typedef struct holdings {
     unsigned sockets;
     unsigned pipes;
     unsigned pidfds;
+    unsigned pool_memfds; /* segments for messages: as many as the sizes need */
     unsigned memfds;
     unsigned other;
+    unsigned pool_maps;
     unsigned own_maps;
     unsigned peer_maps;
     unsigned threads;

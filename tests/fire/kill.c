@@ -3,7 +3,7 @@
  * kill.c - SIGKILL at random moments, some thousand times, while others work on.
  *
  * After each death: every survivor makes progress; the victim's notes have arrived; its names are gone from the
- * directory.  In the end: every job that the surviving sender could place was received, none twice as if for the first
+ * directory, if anybody had met it.  In the end: every job that the surviving sender could place was received, none twice as if for the first
  * time, none after it had been released; the survivors hold the descriptors and threads they held before the first
  * death, and no memory of anybody who is dead; after they have closed, the directory is empty.
  *
@@ -108,6 +108,11 @@ static void await_among_survivors(conductor_t *c, condition_fn *condition, const
             for (unsigned i = 0; i < SURVIVORS; i++)
                 fprintf(stderr, "# the %s has come to %llu\n", survivor_names[i],
                         (unsigned long long)atomic_load(&c->w->progress[i]));
+            for (unsigned i = 0; i < SLOTS; i++)
+                fprintf(stderr, "# victim %u, node %016llx, role %d, was or is in %s, its call %u\n", c->w->slots[i].who,
+                        (unsigned long long)atomic_load(&c->w->slots[i].node), (int)c->w->slots[i].role,
+                        op_names[atomic_load(&c->w->slots[i].op)], atomic_load(&c->w->slots[i].calls));
+            names_print();
             exit(1);
         }
         nap(MILLISECOND / 8);
@@ -192,7 +197,7 @@ static void kill_victim(conductor_t *c, unsigned i) {
 static void expect_no_traces(conductor_t *c, unsigned i) {
     const slot_t *v = &c->w->slots[i];
     await_among_survivors(c, notes_have_come, v, "a note that the dead had sent does not arrive");
-    if (atomic_load(&v->node)) {
+    if (atomic_load(&v->met)) {
         char name[20];
         name_of_node(atomic_load(&v->node), name);
         await_among_survivors(c, names_are_gone, name, "names of the dead stay in the directory");
@@ -243,8 +248,8 @@ static unsigned memory_of_the_dead(const conductor_t *c, bool print) {
     return s.count;
 }
 
-/* Rings that grew and pool segments may be more than at first, for each link that there is; but not for each death. */
-#define MORE_MEMORY 12u
+/* Rings that grew may be more than at first, for each link that there is; but not for each death. */
+#define MORE_MEMORY 8u
 
 static bool holds_as_before(const holdings_t *now, const holdings_t *before) {
     return now->sockets == before->sockets && now->pipes == before->pipes && now->pidfds == before->pidfds &&

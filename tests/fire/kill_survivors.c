@@ -210,7 +210,7 @@ static void keep_reading(world_t *w, ferry_t *node) {
 
 void survivor_run(world_t *w, enum survivor who) {
     ferry_t *node = open_node("test");
-    ferry_contract_t contract = {.quota = 8 << 20};
+    ferry_contract_t contract = {.quota = 32 << 20};
     if (who == TAKE_JOBS || who == TAKE_JOBS_TOO) {
         keep_taking(w, who, node);
     } else if (who == READ_NEWS) {

@@ -45,6 +45,7 @@ static bool sent(int r) {
 static void open_own_node(self_t *s) {
     in(s, IN_OPEN_NODE);
     check_is(out(s, ferry_open("test", NULL, &s->node)), 0);
+    atomic_store(&s->v->met, 0);
     atomic_store(&s->v->node, ferry_node_id(s->node));
 }
 
@@ -52,6 +53,7 @@ static void open_own_sender(self_t *s, const char *channel, ferry_kind_t kind) {
     ferry_contract_t contract = {.quota = chance(s, 2) ? 512 << 10 : 0, .capacity = chance(s, 3) ? 40 : 0};
     in(s, IN_OPEN_SENDER);
     check_is(out(s, ferry_sender_open(s->node, channel, kind, &contract, &s->tx)), 0);
+    atomic_store(&s->v->met, 1);
     s->number = 0;
 }
 
@@ -60,6 +62,7 @@ static void open_own_receiver(self_t *s, const char *channel, ferry_kind_t kind)
     options.may_lose = kind == FERRY_TOPIC && chance(s, 2);
     in(s, IN_OPEN_RECEIVER);
     check_is(out(s, ferry_receiver_open(s->node, channel, kind, &options, &s->rx)), 0);
+    atomic_store(&s->v->met, 1);
 }
 
 static void close_own_sender(self_t *s) {

@@ -24,7 +24,7 @@ static bool base_directory(const common_t *common, char *base, size_t cap, findi
     if (ferry_base_directory(&options, base, cap) >= 0)
         return true;
     find(f, VERDICT_FAIL, "%s", ferry_last_error());
-    advise(f, "name another one with FERRY_DIR or --directory");
+    advise(f, "see what --group, --directory and FERRY_DIR say");
     return false;
 }
 
@@ -75,7 +75,10 @@ void check_directory(const common_t *common, finding_t *f) {
         advise(f, "it belongs to somebody else: remove it, or name another one with FERRY_DIR or --directory");
     } else if (access(base, R_OK | W_OK | X_OK) != 0) {
         f->verdict = VERDICT_FAIL;
-        advise(f, "it cannot be written: chmod u+rwx %s", base);
+        if (st.st_uid == geteuid())
+            advise(f, "it cannot be written: chmod u+rwx %s", base);
+        else
+            advise(f, "it cannot be written by this user: name another one with FERRY_DIR or --directory");
     } else if ((st.st_mode & 0022) != 0 && (st.st_mode & S_ISVTX) == 0) {
         f->verdict = VERDICT_FAIL;
         advise(f, "others can replace what is in it: chmod go-w %s", base);

@@ -3,6 +3,7 @@
  * main.c - `ferry`: finds the command and hands it the rest of the line.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,7 @@ int main(int argc, char **argv) {
     bool takes_value;
 
     keep_standard_descriptors();
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file size shall be an error with a sentence, not a death */
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
             return command_help(1, argv);

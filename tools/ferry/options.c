@@ -240,15 +240,22 @@ static int parse_letters(parser_t *p, char *word) {
 
 /* --- help -------------------------------------------------------------------------------------------------------- */
 
-static void help_options(const option_t *options, size_t n) {
+/* "-f, --file FILE"; returns its length. */
+static int help_left(const option_t *option, char *text, size_t cap) {
+    char letter[5] = "    ";
+
+    if (option->letter != 0)
+        snprintf(letter, sizeof letter, "-%c, ", option->letter);
+    return snprintf(text, cap, "%s--%s%s%s", letter, option->name, option->value != NULL ? " " : "",
+                    option->value != NULL ? option->value : "");
+}
+
+static void help_options(const option_t *options, size_t n, int width) {
+    char left[64];
+
     for (size_t i = 0; i < n; i++) {
-        char left[40];
-        char letter[5] = "    ";
-        if (options[i].letter != 0)
-            snprintf(letter, sizeof letter, "-%c, ", options[i].letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, options[i].name, options[i].value ? " " : "",
-                 options[i].value ? options[i].value : "");
-        printf("  %-26s %s\n", left, options[i].help);
+        help_left(&options[i], left, sizeof left);
+        printf("  %-*s  %s\n", width, left, options[i].help);
     }
 }
 
@@ -265,13 +272,19 @@ static void help_lines(const char *lines, const char *first, const char *other) 
 
 static int show_help(const parser_t *p) {
     const usage_t *u = p->usage;
+    char left[64];
+    int width = 0;
 
+    for (size_t i = 0; i < p->n; i++) {
+        int len = help_left(&p->options[i], left, sizeof left);
+        width = len > width ? len : width;
+    }
     help_lines(u->synopsis, "Usage: ferry ", "       ferry ");
     printf("\n%s\n\nOptions:\n", u->text);
-    help_options(p->options, p->n_own);
+    help_options(p->options, p->n_own, width);
     if (p->n_own > 0)
         printf("\n");
-    help_options(p->options + p->n_own, p->n - p->n_own);
+    help_options(p->options + p->n_own, p->n - p->n_own, width);
     printf("\nExamples:\n");
     help_lines(u->examples, "  ", "  ");
     printf("\nDurations need a unit (300ms, 1.5s, 2m); sizes may have one (64KiB). More: man ferry-%s\n", u->command);

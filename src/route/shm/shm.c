@@ -66,6 +66,11 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
     m->memory = cargo->memory ? fi_shared_ref(cargo->memory) : NULL;
     for (int i = 0; i < 2; i++) {
         m->fds[i] = cargo->fds[i] < 0 ? -1 : fcntl(cargo->fds[i], F_DUPFD_CLOEXEC, 0);
+        if (cargo->fds[i] >= 0 && m->fds[i] < 0) {
+            fi_mail_free(m);
+            (void)shutdown(p->fd, SHUT_RDWR); /* a frame without its descriptors would be worse than none */
+            return fi_fail_errno(errno, "cannot keep a descriptor for a peer that is not reading");
+        }
     }
     if (fi_list_empty(&p->queue)) {
         fi_node_poll_peer(p->node, p, true);
@@ -77,9 +82,13 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
     return 0;
 }
 
+/* Too many descriptors in flight, or no memory for them: a matter of others' pace, which no event tells of. */
+static bool is_short_of_room(int r) {
+    return r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM;
+}
+
 static bool must_wait(int r) {
-    /* Too many descriptors in flight is a matter of the readers' pace, like a full socket. */
-    return r == -EAGAIN || r == -ETOOMANYREFS || r == -ENOBUFS;
+    return r == -EAGAIN || is_short_of_room(r);
 }
 
 static int shm_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
@@ -117,8 +126,11 @@ static int shm_writable(fi_peer_t *p) {
             p->queued--;
         }
     }
-    if (fi_list_empty(&p->queue)) {
+    if (fi_list_empty(&p->queue) || is_short_of_room(r)) {
         fi_node_poll_peer(p->node, p, false);
+    }
+    if (is_short_of_room(r)) {
+        p->node->resend = true; /* the steward tries again a little later */
     }
     pthread_mutex_unlock(&p->lock);
     return must_wait(r) ? 0 : r;
