@@ -88,8 +88,8 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
 
 before=$(traces)
 variant build "release" 1 -Db_lto=true
-variant build-asan "address and undefined" 3 -Db_sanitize=address,undefined -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
-variant build-tsan "thread" 4 -Db_sanitize=thread -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
+variant build-asan "address and undefined" 2 -Db_sanitize=address,undefined -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
+variant build-tsan "thread" 3 -Db_sanitize=thread -Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false
 
 say "what is left behind"
 remaining=$(survivors)

@@ -261,10 +261,13 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
         fi_node_count_link(&rx->end);
     }
     l->ended = true; /* what is in the ring will still be read */
+    if (!fi_link_ready(l)) {
+        fi_receiver_detach(rx, l);
+    }
 }
 
 static void peer_gone(fi_receiver_t *rx, const fi_peer_t *p) {
-    for (uint32_t i = 0; i < rx->link_count; i++) {
+    for (uint32_t i = rx->link_count; i-- > 0;) {
         if (rx->links[i]->peer == p) {
             end_link(rx, rx->links[i]);
         }
@@ -328,6 +331,7 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         case FI_ABANDON:
             rx->dead = true;
+            fi_receiver_keep_held(rx);
             fi_receiver_part(rx);
             break;
         default:

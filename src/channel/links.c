@@ -51,11 +51,12 @@ static int remember_outlet(fi_sender_t *tx, fi_outlet_t *o) {
 }
 
 int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
-    fi_outlet_t *o = fi_outlet_new(tx, lines);
-    if (!o) {
-        return -ENOMEM;
+    fi_outlet_t *o;
+    int r = fi_outlet_new(tx, lines, &o);
+    if (r < 0) {
+        return r;
     }
-    int r = remember_outlet(tx, o);
+    r = remember_outlet(tx, o);
     if (r < 0) {
         fi_outlet_free(o);
         return r;

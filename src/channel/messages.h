@@ -20,6 +20,8 @@ int fi_taken_release(ferry_msg_t *m);
 /* Makes the bytes private to the handle; `*data` is where they are. Returns 1 when a copy was made, 0 when not. */
 int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
 
+/* Makes the handle independent of the sender's memory, as far as there is memory for it. */
+void fi_taken_keep(ferry_msg_t *m);
 /* Fills in sequence, attempt, tag and time. */
 void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info);
 

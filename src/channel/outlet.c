@@ -12,19 +12,20 @@
 #include "platform/bell.h"
 #include "ring/ring_copy.h"
 
-fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines) {
+int fi_outlet_new(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
     fi_outlet_t *o = calloc(1, sizeof *o);
     if (!o) {
-        (void)fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
-        return NULL;
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
     }
     o->tx = tx;
     o->first = o->current = 1;
-    if (fi_log_new(o, o->current, lines) < 0) {
-        free(o); /* the sentence says why */
-        return NULL;
+    int r = fi_log_new(o, o->current, lines);
+    if (r < 0) {
+        free(o);
+        return r;
     }
-    return o;
+    *out = o;
+    return 0;
 }
 
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {

@@ -124,17 +124,16 @@ int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const 
 }
 
 /* From now on the senders may write over what is held here: its handles go on with copies. */
-static void keep_held(fi_receiver_t *rx) {
+void fi_receiver_keep_held(fi_receiver_t *rx) {
     struct fi_list *at;
     struct fi_list *after;
-    unsigned char *copy;
 
     for (uint32_t i = 0; i < rx->link_count; i++) {
         for (uint32_t k = 0; k < FI_RX_LOGS; k++) {
             const fi_rxlog_t *log = rx->links[i]->logs[k];
             if (log) {
                 fi_list_each(at, after, &log->held) {
-                    (void)fi_taken_copy(fi_container(at, ferry_msg_t, held), &copy);
+                    fi_taken_keep(fi_container(at, ferry_msg_t, held));
                 }
             }
         }
@@ -147,7 +146,7 @@ int fi_receiver_close(fi_receiver_t *rx) {
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);
-    keep_held(rx);
+    fi_receiver_keep_held(rx);
     fi_receiver_part(rx);
     if (rx->too_large) {
         fi_taken_give_back(rx->too_large);

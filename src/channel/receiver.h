@@ -154,6 +154,8 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);
 int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
 void fi_receiver_wake(fi_end_t *e);
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
+/* What is held goes on as private copies: its senders may write over it once the links are gone. */
+void fi_receiver_keep_held(fi_receiver_t *rx);
 /* Tells all senders that the receiver closes, and drops its links. */
 void fi_receiver_part(fi_receiver_t *rx);
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l);

@@ -218,7 +218,7 @@ void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 /* outlet.c */
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);
 void fi_log_free(fi_outlet_t *o, fi_log_t *log);
-fi_outlet_t *fi_outlet_new(fi_sender_t *tx, uint32_t lines);
+int fi_outlet_new(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out);
 void fi_outlet_free(fi_outlet_t *o);
 /* Puts one message into the current ring and rings sleeping readers. -EAGAIN: no room. */
 int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item);

@@ -265,3 +265,16 @@ void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info) {
         }
     }
 }
+
+void fi_taken_keep(ferry_msg_t *m) {
+    ferry_msg_info_t info;
+    unsigned char *copy;
+
+    fi_taken_describe(m, &info);
+    m->seq = info.sequence;
+    m->attempt = (uint16_t)info.attempt;
+    m->tag = info.tag;
+    m->time_ns = info.time_ns;
+    m->record = NULL;
+    (void)fi_taken_copy(m, &copy);
+}

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "platform/memfd.h"
 
-#define MIN_BLOCK 256u
 #define MAX_SMALL (256u * 1024u)
 #define SEGMENT_BYTES (256u * 1024u)
 #define MAX_SEGMENT_BYTES (4u * 1024u * 1024u)
@@ -36,10 +35,16 @@ void fi_pool_done(fi_pool_t *p) {
     }
 }
 
-/* Class of a size: 256, 320, 384, 448, 512, 640, ... ; `*bytes` becomes the class's size. */
+/* Class of a size: 64, 128, 192, 256, 320, 384, 448, 512, 640, ... ; `*bytes` becomes the class's size. */
 static int class_of(uint64_t size, uint64_t *bytes) {
-    uint64_t base = MIN_BLOCK;
-    int cls = 0;
+    uint64_t base = 4 * FI_BLOCK_ALIGN;
+    int cls = 3;
+
+    if (size <= base) {
+        cls = size > 0 ? (int)((size - 1) / FI_BLOCK_ALIGN) : 0;
+        *bytes = (uint64_t)(cls + 1) * FI_BLOCK_ALIGN;
+        return cls;
+    }
 
     while (base * 2 < size) {
         base *= 2;

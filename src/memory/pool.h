@@ -15,7 +15,7 @@
 #include "base/list.h"
 #include "memory/shared.h"
 
-#define FI_POOL_CLASSES 44 /* four sizes for each doubling, 256 B to 256 KiB */
+#define FI_POOL_CLASSES 48 /* 64, 128, 192, 256 B, then four sizes for each doubling, up to 256 KiB */
 #define FI_BLOCK_ALIGN 64u
 
 struct fi_pool;

@@ -17,6 +17,9 @@
 #include "platform/process.h"
 #include "platform/socket.h"
 
+#define MAX_DYING 64u
+#define MAX_SWEPT 64u /* nodes looked at when we leave; whoever comes next does the rest */
+
 fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id) {
     struct fi_list *at;
     struct fi_list *after;
@@ -138,6 +141,35 @@ static void settle_for(fi_node_t *n, uint64_t end) {
     }
 }
 
+/* It left, or it is about to die: then its names are ours to sweep. One for each id, and not many. */
+static void await_death(fi_node_t *n, fi_peer_t *p) {
+    struct fi_list *at;
+    struct fi_list *after;
+    unsigned count = 0;
+
+    fi_list_each(at, after, &n->dying) {
+        fi_peer_t *old = fi_container(at, fi_peer_t, link);
+        if (old->id == p->id || ++count >= MAX_DYING) {
+            fi_node_bury_peer(n, old);
+        }
+    }
+    fi_list_add_tail(&n->dying, &p->link);
+}
+
+struct sweep {
+    fi_node_t *node;
+    unsigned *left;
+};
+
+static int sweep_one(uint64_t id, void *arg) {
+    struct sweep *s = arg;
+
+    if (id != s->node->id) {
+        sweep_if_dead(s->node, id);
+    }
+    return --*s->left == 0;
+}
+
 static bool has_name(const fi_node_t *n, uint64_t id) {
     char name[FI_NODE_NAME_MAX];
 
@@ -156,6 +188,11 @@ static void tell_ends(fi_node_t *n, fi_peer_t *p, const fi_frame_t *f) {
             fi_end_deliver(fi_container(at, fi_end_t, link), m);
         }
     }
+}
+
+void fi_node_sweep(fi_node_t *n) {
+    unsigned left = MAX_SWEPT;
+    (void)fi_space_each_node(&n->space, sweep_one, &(struct sweep){n, &left});
 }
 
 void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
@@ -178,7 +215,7 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     fi_list_remove(&p->link);
     n->peer_count--;
     if (p->pidfd >= 0 && has_name(n, p->id) && !fi_pidfd_dead(p->pidfd)) {
-        fi_list_add_tail(&n->dying, &p->link); /* it left, or it is about to die: then its names are ours to sweep */
+        await_death(n, p);
     } else {
         fi_node_bury_peer(n, p);
     }

@@ -3,8 +3,10 @@
  * What arrives, and whom it concerns.  Steward only; the node's lock is taken.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -28,12 +30,21 @@ static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_frame_t *f)
     return e->published && e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
 }
 
+/* The node's name in the directory belongs to the user who speaks: the kernel's word on both. */
+static bool owns_name(const fi_node_t *n, uint64_t id, uid_t uid) {
+    char name[FI_NODE_NAME_MAX];
+    struct stat st;
+
+    fi_space_node_name(id, name);
+    return fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid == uid;
+}
+
 static int hello(fi_node_t *n, fi_mail_t *m) {
     fi_peer_t *p = m->peer;
     bool accepted = p->id == 0;
 
     if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || (!accepted && m->frame.a != p->id) || m->fds[0] < 0 ||
-        m->fds[1] < 0 || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
+        m->fds[1] < 0 || (accepted && !owns_name(n, m->frame.a, p->uid)) || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
         return -EPROTO;
     }
     p->id = m->frame.a;

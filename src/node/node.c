@@ -184,6 +184,7 @@ void fi_node_close(fi_node_t *n) {
     fi_store_release32(&n->stopping, 1);
     fi_bell_ring(n->bell.wr);
     pthread_join(n->steward, NULL);
+    fi_node_sweep(n);
     fi_space_remove_node(&n->space, n->id);
     fi_node_free(n);
     fi_space_close(&n->space);

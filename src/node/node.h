@@ -123,6 +123,8 @@ int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out);
 int fi_node_add_peer(fi_node_t *n, int fd, uint64_t id, fi_peer_t **out);
 /* The peer has died or left (-EPIPE) or was expelled (-EPROTO, ...): tells every end. Steward. */
 void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why);
+/* Removes the names of nodes that died without anybody having met them. */
+void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
 void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -119,6 +120,11 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
     if (bytes > PTRDIFF_MAX || !is_available(bytes))
         return fi_fail(-ENOMEM,
                        "a memory file of %zu bytes is more than this machine has free; ask for a smaller quota", bytes);
+    struct rlimit size;
+    /* Beyond this limit the kernel would end the process with SIGXFSZ. */
+    if (getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < bytes)
+        return fi_fail(-EFBIG, "a memory file of %zu bytes is larger than this process may make files; raise ulimit -f",
+                       bytes);
     int file = create_file(label);
     if (file < 0 && (errno == ENOSYS || errno == EPERM || errno == EACCES))
         return fi_fail(-ENOSYS, "the kernel, or a filter on this process, refuses memfd_create; Ferry cannot work "

@@ -104,11 +104,12 @@ holdings_t holdings_of(pid_t pid) {
 }
 
 void holdings_print(const char *who, const holdings_t *h) {
-    fprintf(stderr,
-            "# %s: %u sockets, %u pipes, %u pidfds, %u + %u memfds, %u other, %u + %u own maps (pool and else), %u peers' "
-            "maps, %u threads\n",
-            who, h->sockets, h->pipes, h->pidfds, h->pool_memfds, h->memfds, h->other, h->pool_maps, h->own_maps,
-            h->peer_maps, h->threads);
+    fprintf(
+        stderr,
+        "# %s: %u sockets, %u pipes, %u pidfds, %u + %u memfds, %u other, %u + %u own maps (pool and else), %u peers' "
+        "maps, %u threads\n",
+        who, h->sockets, h->pipes, h->pidfds, h->pool_memfds, h->memfds, h->other, h->pool_maps, h->own_maps,
+        h->peer_maps, h->threads);
 }
 
 uint64_t status_of(pid_t pid, const char *key) {

@@ -109,9 +109,10 @@ static void await_among_survivors(conductor_t *c, condition_fn *condition, const
                 fprintf(stderr, "# the %s has come to %llu\n", survivor_names[i],
                         (unsigned long long)atomic_load(&c->w->progress[i]));
             for (unsigned i = 0; i < SLOTS; i++)
-                fprintf(stderr, "# victim %u, node %016llx, role %d, was or is in %s, its call %u\n", c->w->slots[i].who,
-                        (unsigned long long)atomic_load(&c->w->slots[i].node), (int)c->w->slots[i].role,
-                        op_names[atomic_load(&c->w->slots[i].op)], atomic_load(&c->w->slots[i].calls));
+                fprintf(stderr, "# victim %u, node %016llx, role %d, was or is in %s, its call %u\n",
+                        c->w->slots[i].who, (unsigned long long)atomic_load(&c->w->slots[i].node),
+                        (int)c->w->slots[i].role, op_names[atomic_load(&c->w->slots[i].op)],
+                        atomic_load(&c->w->slots[i].calls));
             names_print();
             exit(1);
         }

@@ -55,7 +55,7 @@ typedef struct slot {
     atomic_uint op;    /* the call it is in */
     atomic_uint calls; /* that have returned */
     atomic_ullong node;
-    atomic_uint met; /* an end was opened: the survivors know the node */
+    atomic_uint met;     /* an end was opened: the survivors know the node */
     atomic_ullong noted; /* notes whose send returned 0 */
     uint32_t who;        /* 1 ..; the survivors are 0 */
     enum role role;

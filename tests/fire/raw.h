@@ -7,6 +7,8 @@
 #ifndef FERRY_TESTS_RAW_H
 #define FERRY_TESTS_RAW_H
 
+#include <fcntl.h>
+
 #include "fire.h"
 #include "node/wire.h"
 #include "ring/ring_layout.h"
@@ -82,7 +84,8 @@ void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, 
 /** Finds out the receiver's number: asks as a sender that opens. */
 uint64_t raw_find_receiver(raw_t *raw, uint64_t tx, const char *channel, ferry_kind_t kind);
 /** OFFER with this ring; 1 accepted (`ctl` its descriptor), 0 refused, -1 hung up. */
-int raw_offer(raw_t *raw, uint64_t tx, uint64_t rx, ferry_kind_t kind, int ring, uint64_t start, unsigned flags, int *ctl);
+int raw_offer(raw_t *raw, uint64_t tx, uint64_t rx, ferry_kind_t kind, int ring, uint64_t start, unsigned flags,
+              int *ctl);
 /** Publishes a record of `lines` lines whose header is `word`, after the payload has been put there. */
 void raw_publish(raw_out_t *out, uint64_t word);
 /** A whole good message. */

@@ -72,7 +72,7 @@ ctrl_c_ends_a_pipeline() {
     printf '\003' >&8
     ended 0 $!
     has '130 130' status
-    has 'interrupted: 10 records sent, 10 of them undelivered' shown
+    has 'interrupted: 10 records sent, 10 undelivered' shown
 }
 
 ctrl_c_ends_a_receiver() {

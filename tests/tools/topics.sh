@@ -35,7 +35,7 @@ waiting_for_subscribers_can_time_out() {
 publishing_to_nobody_is_said_and_counted() {
     "${ferry[@]}" pub x a b c 2>said
     has "nobody listens to 'x'" said
-    has '3 of 3 records published while nobody listened' said
+    has 'published while nobody listened: 3 of 3 records' said
 }
 
 publishing_to_nobody_is_quiet_when_asked() {
@@ -61,13 +61,13 @@ staying_ends_in_time() {
 
 # all_published PID: the publisher has ended, or only lingers
 all_published() {
-    ! kill -0 "$1" || shows messages 1000000 x
+    ! kill -0 "$1" || shows messages 200000 x
 }
 
 a_slow_subscriber_loses_and_is_told_where_holding_is_not_allowed() {
     mkfifo pipe
     exec 7<>pipe
-    seq -w 1 1000000 >in
+    seq -w 1 200000 >in
     "${ferry[@]}" sub x >pipe 2>said &
     local subscriber=$!
     # Nothing is read until everything is published: the publisher must not wait for that.
@@ -78,14 +78,14 @@ a_slow_subscriber_loses_and_is_told_where_holding_is_not_allowed() {
     local reader=$!
     ended 0 "$publisher"
     ended 0 "$subscriber"
-    until_true grep -q 1000000 out
+    until_true grep -q 200000 out
     kill "$reader"
     exec 7<&-
     has 'records were lost, because this subscriber was too slow' said
     sort -uc out || fail "a record came twice, or out of order"
     local lost
     lost=$(sed -n 's/.*too slow: //p' said | tr -d ,)
-    [ $((lost + $(wc -l <out))) = 1000000 ] || fail "$lost lost and $(wc -l <out) received"
+    [ $((lost + $(wc -l <out))) = 200000 ] || fail "$lost lost and $(wc -l <out) received"
 }
 
 a_slow_subscriber_holds_back_where_that_is_allowed() {

@@ -170,12 +170,12 @@ static int report(const sending_t *s, uint64_t undelivered, int status) {
     show_count(s->records, sent);
     show_count(undelivered, left);
     if (stop_signal() != 0)
-        say("interrupted: %s record%s sent, %s of them undelivered", sent, s->records == 1 ? "" : "s", left);
+        say("interrupted: %s record%s sent, %s undelivered", sent, s->records == 1 ? "" : "s", left);
     else if (undelivered > 0)
-        say("%s of %s record%s sent were not delivered", left, sent, s->records == 1 ? "" : "s");
+        say("not delivered: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
     if (s->to_nobody > 0 && s->retain == 0 && !s->common.quiet) {
         show_count(s->to_nobody, left);
-        say("%s of %s record%s published while nobody listened", left, sent, s->records == 1 ? "" : "s");
+        say("published while nobody listened: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
     }
     return status == 0 && undelivered > 0 ? STATUS_NO : status;
 }
