@@ -67,6 +67,10 @@ int fi_backlog_pump(fi_sender_t *tx) {
         if (r < 0) {
             return r;
         }
+        if (!item.block) {
+            fi_store_relaxed64(&tx->stats.copies_made, tx->stats.copies_made + 1);
+            tx->stats.copied_bytes += w->size;
+        }
         waiting_free(tx, w);
     }
     return 0;

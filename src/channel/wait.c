@@ -8,7 +8,6 @@
 #include "platform/cpu.h"
 
 #define QUICK_ROUNDS 200u /* without a look at the clock: some hundred nanoseconds */
-#define CLOCK_ROUNDS 16u
 #define FULL_US 30u    /* about the cost of a wake-up between two processors of a virtual machine */
 #define SHORT_US 1u    /* when full spins were in vain */
 #define YIELD_US 2u    /* from then on, give way */
@@ -44,7 +43,7 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
         return true;
     }
     fi_cpu_relax();
-    if (s->rounds % CLOCK_ROUNDS != 0) {
+    if (s->rounds % FI_SPIN_TIGHT != 0) {
         return true;
     }
     uint64_t now = fi_ticks();

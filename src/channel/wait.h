@@ -37,6 +37,13 @@ static inline fi_spin_t fi_spin_begin(void) {
     return s;
 }
 
+#define FI_SPIN_TIGHT 16 /* rounds between two looks at the clock */
+
+/* Counts rounds that were spun elsewhere. */
+static inline void fi_spin_skip(fi_spin_t *s, uint32_t rounds) {
+    s->rounds += rounds;
+}
+
 /* One round of spinning; false when it is time to sleep. */
 bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s);
 

@@ -314,14 +314,15 @@ static void rings_that_were_never_asked_for_harm_nobody(void) {
         unsigned type = types[dice_below(&dice, COUNT(types))];
         struct fi_ring_head *head;
         fi_frame_t f = raw_frame(type, 77 + dice_below(&dice, 2), 1 + dice_below(&dice, 3));
-        int ring = raw_ring((uint32_t)(8 + dice_below(&dice, 100)), &head);
+        uint32_t lines = (uint32_t)(8 + dice_below(&dice, 100));
+        int ring = raw_ring(lines, &head);
         f.a = dice_below(&dice, 12);
         f.b = dice_below(&dice, 6);
         f.kind = FERRY_QUEUE;
         head->ident.lines += dice_below(&dice, 8) == 0;
         bool alive = raw_send(&raw, &f, &ring, type == FI_RING || type == FI_SEGMENT || type == FI_OFFER);
         close(ring);
-        munmap(head, 64);
+        munmap(head, fi_ring_bytes(lines));
         if (!alive)
             break;
     }
