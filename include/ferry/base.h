@@ -39,9 +39,10 @@ extern "C" {
 
 /** How an end waits. Zero is right for nearly everyone. */
 typedef enum ferry_wait {
-    FERRY_WAIT_ADAPTIVE = 0, /**< spin for about as long as a wake-up costs, give way when others need the core, then sleep */
-    FERRY_WAIT_SPIN = 1,     /**< never sleep: lowest latency, one whole core */
-    FERRY_WAIT_BLOCK = 2     /**< sleep at once: least processor time */
+    FERRY_WAIT_ADAPTIVE =
+        0, /**< spin for about as long as a wake-up costs, give way when others need the core, then sleep */
+    FERRY_WAIT_SPIN = 1, /**< never sleep: lowest latency, one whole core */
+    FERRY_WAIT_BLOCK = 2 /**< sleep at once: least processor time */
 } ferry_wait_t;
 
 /** "MAJOR.MINOR.PATCH" of the library in use; static storage. */

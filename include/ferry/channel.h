@@ -61,9 +61,10 @@ typedef struct ferry_receiver_options {
     size_t size;                      /**< sizeof(ferry_receiver_options_t), or 0 for the same */
     const ferry_contract_t *contract; /**< what this receiver expects of the channel; NULL: no opinion */
     ferry_wait_t wait;                /**< how this receiver waits */
-    uint32_t max_held;   /**< messages it may hold unreleased; 0: no limit of its own (the senders' quotas bound it) */
-    uint32_t quantum;    /**< bytes served from one sender before the next one's turn; 0: 16 KiB */
-    uint32_t may_lose;   /**< topics: 1: never hold a sender back, lose the oldest instead, even where holding is allowed */
+    uint32_t max_held; /**< messages it may hold unreleased; 0: no limit of its own (the senders' quotas bound it) */
+    uint32_t quantum;  /**< bytes served from one sender before the next one's turn; 0: 16 KiB */
+    uint32_t
+        may_lose; /**< topics: 1: never hold a sender back, lose the oldest instead, even where holding is allowed */
     uint32_t no_history; /**< topics: 1: do not ask for retained messages */
 } ferry_receiver_options_t;
 

@@ -18,7 +18,7 @@ typedef struct ferry_look ferry_look_t;
 typedef struct ferry_look_node {
     uint64_t id;
     const char *name;
-    int32_t pid;       /**< as this process sees it; 0 when it lives in a PID namespace that is not visible from here */
+    int32_t pid; /**< as this process sees it; 0 when it lives in a PID namespace that is not visible from here */
     uint32_t uid;
     uint32_t peers;    /**< nodes it is connected with */
     uint32_t answered; /**< 0: it did not answer in time (stopped?); its ends then show no figures */
@@ -26,8 +26,8 @@ typedef struct ferry_look_node {
 
 /** One open end of the picture. */
 typedef struct ferry_look_end {
-    uint64_t node;       /**< id of its node */
-    uint64_t end;        /**< its number within the node */
+    uint64_t node; /**< id of its node */
+    uint64_t end;  /**< its number within the node */
     const char *channel;
     ferry_kind_t kind;
     uint32_t is_sender;
@@ -37,8 +37,8 @@ typedef struct ferry_look_end {
     uint64_t bytes;
     uint64_t copies_made;
     uint64_t copies_avoided;
-    uint64_t depth; /**< sender: messages waiting in its memory, unreleased; receiver: taken and held */
-    uint64_t lost;  /**< receiver: messages lost */
+    uint64_t depth;  /**< sender: messages waiting in its memory, unreleased; receiver: taken and held */
+    uint64_t lost;   /**< receiver: messages lost */
     uint64_t memory; /**< sender: bytes charged to its quota */
     uint64_t quota;
     uint64_t age_ns; /**< since it was opened */

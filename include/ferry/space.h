@@ -21,12 +21,13 @@ typedef struct ferry ferry_t;
 
 /** Options of ferry_open; all zero is a good default. */
 typedef struct ferry_options {
-    size_t size;           /**< sizeof(ferry_options_t), or 0 for the same */
-    const char *directory; /**< base directory of the spaces; NULL: $FERRY_DIR, else derived from the user or group id */
-    const char *name;      /**< what `ferry ls` calls this node; NULL: the program's name */
-    const char *group;     /**< name or number of a group whose members are admitted; NULL: this user only */
-    uint32_t max_peers;    /**< connections accepted from other nodes; 0: 4096 */
-    uint32_t max_links_per_peer; /**< links one peer may open; 0: 16384 */
+    size_t size; /**< sizeof(ferry_options_t), or 0 for the same */
+    const char
+        *directory;     /**< base directory of the spaces; NULL: $FERRY_DIR, else derived from the user or group id */
+    const char *name;   /**< what `ferry ls` calls this node; NULL: the program's name */
+    const char *group;  /**< name or number of a group whose members are admitted; NULL: this user only */
+    uint32_t max_peers; /**< connections accepted from other nodes; 0: 4096 */
+    uint32_t max_links_per_peer;  /**< links one peer may open; 0: 16384 */
     uint64_t max_memory_per_peer; /**< bytes of a peer's memory this node maps; 0: 64 GiB */
 } ferry_options_t;
 

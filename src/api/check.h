@@ -13,8 +13,9 @@
 /* An options struct of this version, or one that says nothing of its size. */
 static inline int fi_check_size(size_t given, size_t known, const char *what) {
     if (given != 0 && given != known) {
-        return fi_fail(-EINVAL, "%s has size %zu, this library knows %zu: set .size = sizeof, or 0, and compile with the "
-                                "headers of the library in use",
+        return fi_fail(-EINVAL,
+                       "%s has size %zu, this library knows %zu: set .size = sizeof, or 0, and compile with the "
+                       "headers of the library in use",
                        what, given, known);
     }
     return 0;

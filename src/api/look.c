@@ -38,7 +38,8 @@ void ferry_look_close(ferry_look_t *look) {
 }
 
 static int is_space(const struct dirent *d) {
-    return d->d_name[0] != '.' && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN) && fi_space_check_name(d->d_name) == 0;
+    return d->d_name[0] != '.' && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN) &&
+           fi_space_check_name(d->d_name) == 0;
 }
 
 int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, void *arg), void *arg) {

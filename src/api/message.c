@@ -51,8 +51,8 @@ size_t ferry_msg_size(const ferry_msg_t *m) {
 
 int ferry_msg_set_size(ferry_msg_t *m, size_t used) {
     if (is_taken(m) || (is_sent(m) && m->sent)) {
-        return fi_fail(-EPERM, "the size of a message that was %s cannot change: %s", m->magic == FI_MSG_TAKEN ? "received"
-                                                                                                            : "sent",
+        return fi_fail(-EPERM, "the size of a message that was %s cannot change: %s",
+                       m->magic == FI_MSG_TAKEN ? "received" : "sent",
                        m->magic == FI_MSG_TAKEN ? "send a new one" : "call ferry_msg_edit first");
     }
     if (!is_sent(m)) {
@@ -140,10 +140,8 @@ int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info) {
     if (!is_taken(m)) {
         return stale();
     }
-    *info = (ferry_msg_info_t){.size = sizeof *info,
-                               .sender_node = m->link->peer->id,
-                               .sender = m->link->tx,
-                               .lost_before = m->lost};
+    *info = (ferry_msg_info_t){
+        .size = sizeof *info, .sender_node = m->link->peer->id, .sender = m->link->tx, .lost_before = m->lost};
     fi_taken_describe(m, info);
     return 0;
 }
@@ -174,8 +172,10 @@ int ferry_msg_place(const ferry_msg_t *m, ferry_msg_place_t *place) {
 }
 
 ferry_msg_t *ferry_msg_ref(ferry_msg_t *m) {
-    if (is_sent(m) || is_taken(m)) {
+    if (is_taken(m)) {
         fi_add32(&m->refs, 1);
+    } else if (is_sent(m)) {
+        m->refs++; /* used by its sender's thread only */
     }
     return m;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "channel/receiver.h"
 #include "api/check.h"
 #include "channel/messages.h"
-#include "channel/receiver.h"
 
 int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,
                         ferry_receiver_t **rx) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "channel/sender.h"
 #include "api/check.h"
 #include "channel/messages.h"
-#include "channel/sender.h"
 
 int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                       ferry_sender_t **tx) {

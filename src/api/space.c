@@ -57,7 +57,9 @@ int ferry_close(ferry_t *node) {
     }
     if (fi_node_is_forked(node)) {
         fi_node_close(node);
-        return fi_fail(-ECHILD, "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
+        return fi_fail(
+            -ECHILD,
+            "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
     }
     int open = close_ends(node);
     while (!fi_list_empty(&node->held)) {

@@ -261,6 +261,11 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
         fi_node_count_link(&rx->end);
     }
     l->ended = true; /* what is in the ring will still be read */
+    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+        if (l->logs[i]) {
+            l->logs[i]->end = l->logs[i]->r.pos + l->logs[i]->r.lines;
+        }
+    }
     if (!fi_link_ready(l)) {
         fi_receiver_detach(rx, l);
     }

@@ -27,12 +27,12 @@ struct fi_record;
 
 struct ferry_msg {
     uint32_t magic;
-    uint32_t refs; /* handles; a taken message's may be touched by any thread */
+    uint32_t refs;       /* handles; a taken message's may be touched by any thread */
     uint32_t generation; /* of the process that made the handle: a forked child's is another one */
-    bool plain; /* taken: read in place in the ring, nothing else to give back */
+    bool plain;          /* taken: read in place in the ring, nothing else to give back */
     const unsigned char *data;
     uint64_t size;
-    struct fi_list held; /* taken: among its log's unreleased messages, in order; sent: among its sender's handles */
+    struct fi_list held;    /* taken: among its log's unreleased messages, in order; sent: among its sender's handles */
     struct ferry_msg *next; /* free, or given back by another thread */
 
     /* taken */
@@ -44,12 +44,13 @@ struct ferry_msg {
     uint32_t lap;
     int16_t slot; /* held slot of an overtaken reader, or -1 */
     uint16_t attempt;
-    const struct fi_record *record; /* where the rest is to be read from; NULL: it was copied, since it may be overtaken */
+    const struct fi_record
+        *record; /* where the rest is to be read from; NULL: it was copied, since it may be overtaken */
     uint64_t seq;
     uint64_t tag;
     uint64_t time_ns;
     uint64_t lost;
-    uint64_t sum; /* checksum when taken, with FERRY_CHECK=1 */
+    uint64_t sum;        /* checksum when taken, with FERRY_CHECK=1 */
     unsigned char *copy; /* private bytes: recorded out, edited, or made private; kept for the next use of the handle */
     uint64_t copy_cap;
 

@@ -335,8 +335,7 @@ static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
 
 /* Our own walks through the ring begin at cursors: they must never begin inside a record. */
 static bool is_boundary(const fi_log_t *log, uint64_t pos) {
-    return pos == log->w.pos ||
-           (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)(pos / log->w.lines));
+    return pos == log->w.pos || (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)(pos / log->w.lines));
 }
 
 /* A reader's cursor in a ring, checked: a liar's word counts as no progress. */

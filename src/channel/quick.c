@@ -13,7 +13,7 @@
 
 void fi_receiver_find_quick(fi_receiver_t *rx) {
     fi_rxlink_t *l = rx->links[rx->turn];
-    bool usual = !l->lossy && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large;
+    bool usual = !l->lossy && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large;
 
     rx->quick = usual ? l : NULL;
 }

@@ -21,7 +21,7 @@
 #include "ring/ring_reader.h"
 
 #define FI_MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
-#define FI_RX_LOGS 4u /* as many as a sender's outlet has in use */
+#define FI_RX_LOGS 4u          /* as many as a sender's outlet has in use */
 
 typedef struct fi_rxlog {
     fi_ringr_t r;
@@ -31,7 +31,8 @@ typedef struct fi_rxlog {
     uint64_t published; /* cursor */
     uint64_t batch;     /* lines after which it is published */
     struct fi_list held;
-    bool done; /* the sender goes on in the next ring */
+    uint64_t end; /* once the sender has ended: it cannot have written beyond; 0 before */
+    bool done;    /* the sender goes on in the next ring */
 } fi_rxlog_t;
 
 #define FI_SEGMENT_BUCKETS 64u
@@ -59,7 +60,7 @@ typedef struct fi_rxlink {
     bool fence; /* the sender does not take part in membarrier */
     bool live;
     bool ended;
-    bool detached;         /* dropped from the receiver, kept for its held messages */
+    bool detached; /* dropped from the receiver, kept for its held messages */
     uint32_t segment_count;
     fi_rxsegment_t *segments[FI_SEGMENT_BUCKETS]; /* by id % FI_SEGMENT_BUCKETS */
 } fi_rxlink_t;

@@ -18,6 +18,8 @@
 #include "platform/bell.h"
 #include "platform/clock.h"
 
+#define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
+
 static void next_turn(fi_receiver_t *rx) {
     rx->quick = NULL;
     rx->turn = rx->turn + 1 < rx->link_count ? rx->turn + 1 : 0;
@@ -175,7 +177,7 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
 
 /* Sixteen rounds of spinning on the only link there is, with nothing between two looks at its next line. */
 static void spin_tightly(const fi_receiver_t *rx, fi_spin_t *spin) {
-    const fi_ringr_t *r = &rx->quick->log->r;
+    const fi_ringr_t *r = &rx->links[0]->log->r;
 
     for (int i = 0; i < FI_SPIN_TIGHT && !fi_ringr_ready(r) && !fi_load_relaxed32(&rx->end.wanted); i++) {
     }
@@ -185,11 +187,12 @@ static void spin_tightly(const fi_receiver_t *rx, fi_spin_t *spin) {
 static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = fi_deadline(timeout);
+    uint32_t looks = 0;
     bool last = false;
 
     fi_receiver_publish(rx);
     for (;;) {
-        if (rx->quick && rx->link_count == 1 && rx->spinner.policy != FERRY_WAIT_BLOCK) {
+        if (rx->link_count == 1 && rx->spinner.policy != FERRY_WAIT_BLOCK) {
             spin_tightly(rx, &spin);
         }
         fi_end_check(&rx->end);
@@ -202,7 +205,7 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
             return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", rx->end.channel);
         }
         if (fi_spin_more(&rx->spinner, &spin)) {
-            last = spin.start && timeout > 0 && spin.rounds % 1024 == 0 && fi_now_ns() >= deadline;
+            last = timeout > 0 && ++looks % LOOKS_PER_CLOCK == 0 && fi_now_ns() >= deadline;
             continue;
         }
         r = sleep_once(rx, deadline);

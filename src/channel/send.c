@@ -11,7 +11,7 @@
 #include "channel/sender.h"
 #include "platform/clock.h"
 
-#define CHOICES 8u       /* links looked at for the next message */
+#define CHOICES 8u        /* links looked at for the next message */
 #define LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
 
 static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
@@ -218,7 +218,8 @@ static int not_now(const fi_sender_t *tx) {
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing more can be sent on '%s'", tx->end.channel);
     }
     if (tx->claim.open) {
-        return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first", tx->end.channel);
+        return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first",
+                       tx->end.channel);
     }
     return 0;
 }

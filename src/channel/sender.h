@@ -27,12 +27,12 @@
 #include "ring/ring_reader.h"
 #include "ring/ring_writer.h"
 
-#define FI_LOGS 4u /* rings of one outlet that may be in use at once */
+#define FI_LOGS 4u               /* rings of one outlet that may be in use at once */
 #define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
 #define FI_LARGE_RING_LINES 4094u
-#define FI_MAX_RING_LINES 65534u /* for receivers that hold very many messages */
+#define FI_MAX_RING_LINES 65534u   /* for receivers that hold very many messages */
 #define FI_BACKLOG_INLINE_MAX 240u /* what waited goes out by pointer, unless it is this small */
-#define FI_INLINE_MAX 2048u /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
+#define FI_INLINE_MAX 2048u        /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
 
 /* A record that points into the pool, until it is released. */
 typedef struct fi_lent {
@@ -44,7 +44,8 @@ typedef struct fi_log {
     fi_ringw_t w;
     fi_shared_t *memory;
     uint32_t serial;
-    uint32_t *starts; /* by line: the lap in which a record began there last; what a reader's cursor is checked against */
+    uint32_t
+        *starts; /* by line: the lap in which a record began there last; what a reader's cursor is checked against */
     fi_lent_t *lent; /* circular, lent_cap a power of two */
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
@@ -74,8 +75,8 @@ typedef struct fi_outlet {
     fi_log_t *logs[FI_LOGS]; /* by serial % FI_LOGS */
     uint32_t first;          /* serials first..current are in use */
     uint32_t current;
-    uint32_t awaiting; /* links that have not accepted the next ring yet */
-    bool growing;      /* a next ring was offered: serial current + 1 */
+    uint32_t awaiting;    /* links that have not accepted the next ring yet */
+    bool growing;         /* a next ring was offered: serial current + 1 */
     uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
     fi_txlink_t **links;
     uint32_t link_count;

@@ -140,7 +140,7 @@ int fi_sent_edit(ferry_msg_t *m, void **data) {
 int fi_sent_release(ferry_msg_t *m) {
     int r = check(m);
 
-    if (fi_sub32(&m->refs, 1) == 1) {
+    if (--m->refs == 0) {
         fi_pool_unref(&m->sender->pool, m->block);
         handle_free(m);
     }

@@ -128,8 +128,9 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (s->kind == FI_REC_POINTER) {
         int slot = hold_slot(log, s->pos);
         if (slot < 0) {
-            return fi_fail(slot, "this receiver of '%s' holds %u messages by pointer, as many as one that may lose "
-                                 "messages can: release some",
+            return fi_fail(slot,
+                           "this receiver of '%s' holds %u messages by pointer, as many as one that may lose "
+                           "messages can: release some",
                            l->rx->end.channel, FI_HELD_SLOTS);
         }
         m->slot = (int16_t)slot;
@@ -195,6 +196,9 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_seen_t s = {0};
 
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
+        if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
+            return -EPROTO; /* a ring that leads in a circle: an honest one keeps a line free */
+        }
         int r = fi_unlikely(l->lossy) ? peek_lossy(l, &s) : fi_ringr_peek(&l->log->r, &s);
         if (r <= 0) {
             return r;

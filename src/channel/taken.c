@@ -151,15 +151,18 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_rxlink_t *l = m->link;
     fi_rxlog_t *log = m->log;
 
+    bool large = m->segment != NULL;
+
     fi_list_remove(&m->held);
-    if (m->segment) {
+    if (large) {
         drop_segment(m);
     }
     fi_store_relaxed64(&rx->held, rx->held - 1);
     if (fi_unlikely(log->done)) {
         settle_old_log(l, log);
     } else {
-        if (log->r.pos - log->published >= log->batch) {
+        /* A large message's memory is wanted back at once; small ones come back in batches. */
+        if (large || log->r.pos - log->published >= log->batch) {
             fi_log_publish(l, log);
         }
         ring_sender(l, log);

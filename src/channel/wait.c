@@ -8,11 +8,11 @@
 #include "platform/cpu.h"
 
 #define QUICK_ROUNDS 200u /* without a look at the clock: some hundred nanoseconds */
-#define FULL_US 30u    /* about the cost of a wake-up between two processors of a virtual machine */
-#define SHORT_US 1u    /* when full spins were in vain */
-#define YIELD_US 2u    /* from then on, give way */
-#define CROWDED_US 4u  /* a yield that took longer let somebody else run */
-#define VAIN_LIMIT 4u  /* full spins in vain before they become short */
+#define FULL_US 30u       /* about the cost of a wake-up between two processors of a virtual machine */
+#define SHORT_US 1u       /* when full spins were in vain */
+#define YIELD_US 2u       /* from then on, give way */
+#define CROWDED_US 4u     /* a yield that took longer let somebody else run */
+#define VAIN_LIMIT 4u     /* full spins in vain before they become short */
 #define PROBE_EVERY 32u
 
 static uint64_t budget_us(const fi_spinner_t *k) {
@@ -43,9 +43,10 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
         return true;
     }
     fi_cpu_relax();
-    if (s->rounds % FI_SPIN_TIGHT != 0) {
+    if (s->rounds - s->looked < FI_SPIN_TIGHT) {
         return true;
     }
+    s->looked = s->rounds;
     uint64_t now = fi_ticks();
     if (s->start == 0) {
         s->start = now;

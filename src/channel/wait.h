@@ -30,10 +30,11 @@ typedef struct fi_spin {
     uint64_t start; /* ticks; 0: not looked at the clock yet */
     uint64_t budget;
     uint32_t rounds;
+    uint32_t looked; /* rounds at the last look at the clock */
 } fi_spin_t;
 
 static inline fi_spin_t fi_spin_begin(void) {
-    fi_spin_t s = {0, 0, 0};
+    fi_spin_t s = {0, 0, 0, 0};
     return s;
 }
 

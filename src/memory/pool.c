@@ -88,8 +88,9 @@ static bool make_room(fi_pool_t *p, uint64_t bytes) {
 static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes, fi_segment_t **out) {
     bytes = fi_align_up(bytes, fi_page_size());
     if (bytes > p->quota || !make_room(p, bytes)) {
-        return fi_fail(-EDQUOT, "a block of %" PRIu64 " bytes does not fit the quota of %" PRIu64 " bytes (%" PRIu64
-                                " in use): release messages or raise `quota`",
+        return fi_fail(-EDQUOT,
+                       "a block of %" PRIu64 " bytes does not fit the quota of %" PRIu64 " bytes (%" PRIu64
+                       " in use): release messages or raise `quota`",
                        block_bytes, p->quota, p->charged);
     }
     fi_segment_t *s = calloc(1, sizeof *s);

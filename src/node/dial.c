@@ -153,6 +153,7 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
             fi_node_bury_peer(n, old);
         }
     }
+    p->deadline = fi_now_ns() + FI_HANDSHAKE_NS;
     fi_list_add_tail(&n->dying, &p->link);
 }
 

@@ -43,8 +43,9 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     fi_peer_t *p = m->peer;
     bool accepted = p->id == 0;
 
-    if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || (!accepted && m->frame.a != p->id) || m->fds[0] < 0 ||
-        m->fds[1] < 0 || (accepted && !owns_name(n, m->frame.a, p->uid)) || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
+    if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || (!accepted && m->frame.a != p->id) ||
+        m->fds[0] < 0 || m->fds[1] < 0 || (accepted && !owns_name(n, m->frame.a, p->uid)) ||
+        fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
         return -EPROTO;
     }
     p->id = m->frame.a;

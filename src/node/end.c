@@ -120,8 +120,9 @@ static int refuse(const fi_end_t *e, uint32_t magic) {
 }
 
 static int belongs_to_parent(const fi_end_t *e) {
-    return fi_fail(-ECHILD, "this handle on '%s' belongs to the parent process: after fork(), open your own node with "
-                            "ferry_open",
+    return fi_fail(-ECHILD,
+                   "this handle on '%s' belongs to the parent process: after fork(), open your own node with "
+                   "ferry_open",
                    e->channel);
 }
 

@@ -76,7 +76,7 @@ typedef struct fi_end {
     fi_contract_t contract; /* grows more definite as peers are met; whoever holds the end */
     fi_contract_t stated;   /* as published; constant once open */
     int open_error;         /* why a link could not be made while it was opened, if descriptors or memory ran out */
-    uint32_t digest; /* of the contract, as the entry's name has it */
+    uint32_t digest;        /* of the contract, as the entry's name has it */
     bool published;
     char channel[104];
 

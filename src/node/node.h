@@ -26,7 +26,7 @@
 
 #define FI_NODE_MAGIC 0x65646f4eu /* "Node" */
 #define FI_NODE_CLOSED 0x6465736cu
-#define FI_SETTLE_NS 1000000000ll    /* how long an open waits for those it meets */
+#define FI_SETTLE_NS 1000000000ll /* how long an open waits for those it meets */
 #define FI_MEET_TRIES 100u
 #define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
 
@@ -57,7 +57,7 @@ struct ferry {
     struct fi_list held; /* closed receivers whose messages are still held */
     struct fi_list peers;
     struct fi_list dying; /* lost peers whose process still lives: swept when it dies */
-    struct fi_list lost; /* peers lost in this turn of the steward: their events may still be in hand */
+    struct fi_list lost;  /* peers lost in this turn of the steward: their events may still be in hand */
     fi_peer_t *self;
     uint64_t next_end;
     uint32_t peer_count;
@@ -70,11 +70,11 @@ struct ferry {
     uint32_t stopping;
     int epoll;
     int listener;
-    bool listener_paused; /* no descriptors left to accept with */
+    bool listener_paused;     /* no descriptors left to accept with */
     bool resend;              /* a peer's queue waits for the kernel to have room for descriptors */
     uint32_t meet_tries;      /* left, to dial nodes that were too busy */
     uint32_t republish_tries; /* left, while the directory is being swept */
-    int watch; /* inotify; -1 when the system has none left */
+    int watch;                /* inotify; -1 when the system has none left */
     int pidfd;
     int halt; /* eventfd, readable for ever once shut down */
     fi_bell_t bell;

@@ -69,7 +69,7 @@ typedef struct fi_peer {
     pthread_mutex_t lock; /* guards queue */
     struct fi_list queue; /* frames that did not fit into the socket */
     uint32_t queued;
-    uint64_t *unsettled;  /* ends that wait for this peer's SETTLED; guarded by the node's lock */
+    uint64_t *unsettled; /* ends that wait for this peer's SETTLED; guarded by the node's lock */
     size_t unsettled_count;
 } fi_peer_t;
 
@@ -91,8 +91,8 @@ struct fi_receiver_page {
     uint32_t pad2[15];
 };
 #define FI_PAGE_MAGIC 0x656761705f796566ull /* "fey_page" */
-#define FI_SLEEP_ASLEEP 1u /* ring the doorbell */
-#define FI_SLEEP_FENCE 2u  /* the receiver does not issue barriers: fence before you look at this word */
+#define FI_SLEEP_ASLEEP 1u                  /* ring the doorbell */
+#define FI_SLEEP_FENCE 2u /* the receiver does not issue barriers: fence before you look at this word */
 
 fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd);
 fi_peer_t *fi_peer_ref(fi_peer_t *p);

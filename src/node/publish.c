@@ -42,11 +42,8 @@ int fi_node_listen(fi_node_t *n) {
 }
 
 static void end_entry(const fi_node_t *n, const fi_end_t *e, fi_entry_t *entry) {
-    *entry = (fi_entry_t){.node = n->id,
-                          .end = e->id,
-                          .is_sender = e->magic == FI_END_SENDER,
-                          .kind = e->kind,
-                          .digest = e->digest};
+    *entry = (fi_entry_t){
+        .node = n->id, .end = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .digest = e->digest};
     memcpy(entry->channel, e->channel, sizeof entry->channel);
 }
 
@@ -152,7 +149,8 @@ static int meet_entry(const fi_entry_t *entry, void *arg) {
         m->error = r; /* our own lack; what happens to a peer is no reason to fail */
     }
     if (r == -EAGAIN) {
-        m->node->meet_tries = m->node->meet_tries ? m->node->meet_tries : FI_MEET_TRIES; /* alive, and too busy to be dialled now */
+        m->node->meet_tries =
+            m->node->meet_tries ? m->node->meet_tries : FI_MEET_TRIES; /* alive, and too busy to be dialled now */
     }
     return 0;
 }

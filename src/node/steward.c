@@ -196,23 +196,36 @@ static int retry_timeout(fi_node_t *n, int timeout) {
     return timeout;
 }
 
-/* Drops connections that never introduced themselves; returns how long to wait for the next of them. */
+/* What has waited long enough is done with; returns the earlier of `next` and its deadline. */
+static int64_t next_deadline(fi_node_t *n, fi_peer_t *p, int64_t now, int64_t next) {
+    if (p->deadline > now) {
+        return p->deadline < next ? p->deadline : next;
+    }
+    if (p->state == FI_PEER_LOST) {
+        fi_node_bury_peer(n, p);
+    } else {
+        fi_node_lose_peer(n, p, -ETIMEDOUT);
+    }
+    return next;
+}
+
+/* Drops connections that never introduced themselves, and lost peers that did not die; returns how long to wait for the
+ * next of them. Whom we dialled ourselves may be stopped: there the kernel tells when it is dead. */
 static int handshake_timeout(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
     int64_t now = 0;
     int64_t next = INT64_MAX;
 
+    fi_list_each(at, after, &n->dying) {
+        now = now ? now : fi_now_ns();
+        next = next_deadline(n, fi_container(at, fi_peer_t, link), now, next);
+    }
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->state != FI_PEER_NEW || p->id != 0) {
-            continue; /* whom we dialled may be stopped: the kernel tells when it is dead */
-        }
-        now = now ? now : fi_now_ns();
-        if (p->deadline <= now) {
-            fi_node_lose_peer(n, p, -ETIMEDOUT);
-        } else if (p->deadline < next) {
-            next = p->deadline;
+        if (p->state == FI_PEER_NEW && p->id == 0) {
+            now = now ? now : fi_now_ns();
+            next = next_deadline(n, p, now, next);
         }
     }
     return next == INT64_MAX ? -1 : (int)((next - now) / 1000000) + 1;

@@ -67,7 +67,7 @@ typedef struct fi_frame {
     uint32_t flags;
     int32_t error; /* REFUSE: negative errno */
     fi_contract_t contract;
-    char text[104]; /* HELLO: node name; MEET: channel; REFUSE, EXPEL: reason; zero-terminated */
+    char text[104];       /* HELLO: node name; MEET: channel; REFUSE, EXPEL: reason; zero-terminated */
     uint64_t figures[12]; /* LOOK_* only */
 } fi_frame_t;
 

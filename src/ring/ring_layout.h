@@ -158,7 +158,7 @@ static inline uint64_t fi_record_lines(uint64_t len, unsigned flags) {
 static inline unsigned fi_record_place(uint64_t len, bool ext) {
     unsigned flags = ext ? FI_REC_EXT : 0;
     return fi_record_lines(len, flags) < fi_record_lines(len, flags | FI_REC_NEXT_LINE) ? flags
-                                                                                       : flags | FI_REC_NEXT_LINE;
+                                                                                        : flags | FI_REC_NEXT_LINE;
 }
 
 #endif

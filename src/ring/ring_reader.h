@@ -27,7 +27,7 @@ typedef struct fi_ringr {
 
 /* One checked record. */
 typedef struct fi_seen {
-    uint64_t pos;  /* of its header */
+    uint64_t pos; /* of its header */
     uint64_t seq;
     uint32_t idx;
     uint32_t lap;

@@ -319,9 +319,9 @@ static void expect_a_clean_end(conductor_t *c) {
 
 static void print_histogram(const conductor_t *c) {
     unsigned inside = c->killed - c->histogram[IN_PROGRAM];
-    printf("# killed in:\n");
+    printf("# killed in, and the longest of these calls that returned:\n");
     for (unsigned i = 0; i < OPS; i++)
-        printf("# %6u  %s\n", c->histogram[i], op_names[i]);
+        printf("# %6u  %-26s %9.1f ms\n", c->histogram[i], op_names[i], (double)atomic_load(&c->w->slowest[i]) / 1e6);
     printf("# %u of %u deaths inside a call of Ferry's; slowest recovery %.1f ms\n", inside, c->killed,
            (double)c->slowest / 1e6);
     fflush(stdout);

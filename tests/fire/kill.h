@@ -67,7 +67,8 @@ typedef struct world {
     atomic_uint quiet; /* survivors that have nothing left to send */
     atomic_uint ready;
     atomic_ullong progress[SURVIVORS];
-    atomic_ullong jobs; /* accepted from the surviving sender */
+    atomic_ullong jobs;        /* accepted from the surviving sender */
+    atomic_llong slowest[OPS]; /* calls of victims, in nanoseconds */
     slot_t slots[SLOTS];
     atomic_uint notes_seen[VICTIMS_MAX];
     atomic_uchar seen[JOBS_MAX]; /* deliveries of each job of the surviving sender */

@@ -19,15 +19,20 @@ typedef struct self {
     uint64_t number;
     ferry_msg_t *held[HELD_MAX];
     unsigned held_count;
+    int64_t entered;
 } self_t;
 
 static void in(self_t *s, enum op op) {
+    s->entered = clock_ns();
     atomic_store(&s->v->op, op);
 }
 
 /* Out of the call again; passes its result on. */
 static int out(self_t *s, int result) {
-    atomic_store(&s->v->op, IN_PROGRAM);
+    enum op op = atomic_exchange(&s->v->op, IN_PROGRAM);
+    int64_t took = clock_ns() - s->entered;
+    if (took > atomic_load(&s->w->slowest[op]))
+        atomic_store(&s->w->slowest[op], took);
     atomic_fetch_add(&s->v->calls, 1);
     return result;
 }

@@ -85,12 +85,13 @@ void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, 
 }
 
 void raw_publish(raw_out_t *out, uint64_t word) {
-    struct fi_record *rec = (struct fi_record *)(void *)raw_line(out->ring, (uint32_t)(out->pos % out->lines));
+    uint32_t at = (uint32_t)(out->pos % out->lines);
+    struct fi_record *rec = (struct fi_record *)(void *)raw_line(out->ring, at);
     uint64_t lines = fi_record_lines(fi_word_len(word), fi_word_flags(word));
-    struct fi_record *next =
-        (struct fi_record *)(void *)raw_line(out->ring, (uint32_t)((out->pos + lines) % out->lines));
-    if (next != rec)
-        __atomic_store_n(&next->word, 0, __ATOMIC_RELAXED);
+    if (lines <= out->lines - at) { /* a lie clears nothing: what stands before it is to be read */
+        uint32_t next = (uint32_t)((at + lines) % out->lines);
+        __atomic_store_n(&((struct fi_record *)(void *)raw_line(out->ring, next))->word, 0, __ATOMIC_RELAXED);
+    }
     rec->seq = out->pos;
     __atomic_store_n(&rec->word, word, __ATOMIC_RELEASE);
     out->pos += lines;

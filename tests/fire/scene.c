@@ -86,7 +86,10 @@ static void take_from(victim_t *v, ferry_receiver_t *rx, int64_t timeout) {
 
 static void be_victim(void *arg) {
     victim_t v = {.scene = arg, .s = ((scene_t *)arg)->s};
-    ferry_contract_t small = {.quota = 1 << 20}, news = {.quota = 1 << 20, .hold = FERRY_HOLD_NEVER};
+    /* Everything is stated: what is left open, anybody who is admitted may fix. */
+    ferry_contract_t small = {.type_name = "answer", .type_size = sizeof(answer_t), .max_size = 4096, .quota = 1 << 20};
+    ferry_contract_t news = small;
+    news.hold = FERRY_HOLD_NEVER;
     ferry_t *node;
     check_is(ferry_open("test", &v.scene->options, &node), 0);
     v.pings = open_receiver(node, "pings", FERRY_QUEUE, NULL);

@@ -18,7 +18,7 @@
 #include "route/route.h"
 
 #define MAX_RING_BYTES (64u << 20)
-#define MAX_QUEUED 65536u /* frames for a peer that does not read them */
+#define MAX_QUEUED 16384u  /* frames for a peer that does not read them */
 #define FRAMES_PER_TURN 64 /* then others have their turn */
 
 /* What each frame must carry. */

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * isolation.c - peers that share nothing but the directory: two mount, PID, IPC, network and user namespaces, as two
+ * containers have.
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the two parts share besides the directory: memory of the test's own, to tell each other how far they are. */
+typedef struct meeting {
+    atomic_uint holds;
+} meeting_t;
+
+typedef struct part {
+    void (*play)(meeting_t *meeting);
+    meeting_t *meeting;
+    bool isolated;
+} part_t;
+
+static void write_file(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+/* Goes where nobody outside is seen, except through the directory. False where the system does not allow it. */
+static bool leave_the_others(void) {
+    char uid_map[64], gid_map[64];
+    snprintf(uid_map, sizeof uid_map, "%u %u 1", geteuid(), geteuid());
+    snprintf(gid_map, sizeof gid_map, "%u %u 1", getegid(), getegid());
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET) != 0)
+        return false;
+    write_file("/proc/self/setgroups", "deny");
+    write_file("/proc/self/uid_map", uid_map);
+    write_file("/proc/self/gid_map", gid_map);
+    check_is(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    check_is(mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL), 0);
+    return true;
+}
+
+/* Process 1 of its PID namespace. Where it may, it also mounts that namespace's own /proc. */
+static void play_inside(void *arg) {
+    part_t *part = arg;
+    if (part->isolated) {
+        check_is(getpid(), 1);
+        (void)mount("proc", "/proc", "proc", 0, NULL); /* refused where the outer /proc is not shown whole */
+    }
+    part->play(part->meeting);
+}
+
+static void play_apart(void *arg) {
+    part_t *part = arg;
+    part->isolated = leave_the_others();
+    if (!part->isolated)
+        fprintf(stderr, "# no namespaces are to be had here: tried without them\n");
+    int status = child_wait(child_start(play_inside, part));
+    _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static pid_t start_part(void (*play)(meeting_t *meeting), meeting_t *meeting) {
+    part_t *part = share(sizeof *part);
+    part->play = play;
+    part->meeting = meeting;
+    return child_start(play_apart, part);
+}
+
+static size_t size_of(unsigned i) {
+    return i % 5 == 4 ? 50000 : 10 + i % 100;
+}
+
+static void send_apart(meeting_t *meeting) {
+    static unsigned char bytes[50000];
+    (void)meeting;
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        fill(bytes, size_of(i), i);
+        check_is(ferry_send(tx, bytes, size_of(i), PATIENCE), 0);
+    }
+    close_sender(tx);
+    close_node(node);
+}
+
+static void receive_apart(meeting_t *meeting) {
+    (void)meeting;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(ferry_msg_size(m), size_of(i));
+        check(filled(ferry_msg_data(m), size_of(i), i));
+        release(m);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void two_that_share_only_the_directory_meet(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t receiver = start_part(receive_apart, meeting);
+    pid_t sender = start_part(send_apart, meeting);
+    child_join(sender);
+    child_join(receiver);
+}
+
+static void hold_apart_and_die(meeting_t *meeting) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    receive(rx);
+    receive(rx);
+    atomic_store(&meeting->holds, 1);
+    kill(getpid(), SIGKILL); /* process 1 is spared its own signals, but not this way: */
+    _exit(9);                /* in a namespace of its own it leaves without a word */
+}
+
+static void send_to_the_doomed(meeting_t *meeting) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    send_number(tx, 1);
+    send_number(tx, 2);
+    await(&meeting->holds, 1);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(info_of(m).attempt, 2);
+        release(m);
+    }
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_death_is_told_from_one_namespace_to_another(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t receiver = start_part(hold_apart_and_die, meeting);
+    pid_t sender = start_part(send_to_the_doomed, meeting);
+    int status = child_wait(receiver);
+    check(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 128 + SIGKILL));
+    child_join(sender);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(two_that_share_only_the_directory_meet),
+        TEST(a_death_is_told_from_one_namespace_to_another),
+    };
+    return run_suite("isolation", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

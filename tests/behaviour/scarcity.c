@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * scarcity.c - no descriptors, no memory, no disk: each is told, nothing is lost, nothing is left behind.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Tries everything under some limit; returns 0, or the first error. Whatever failed must have left nothing. */
+static int try_everything(const char *words, int scarce) {
+    ferry_t *node = NULL;
+    ferry_sender_t *tx = NULL;
+    ferry_receiver_t *rx = NULL;
+    ferry_msg_t *m = NULL;
+    void *data = NULL;
+    int answer = ferry_open("test", NULL, &node);
+    if (answer == 0)
+        answer = ferry_sender_open(node, "q", FERRY_QUEUE, NULL, &tx);
+    if (answer == 0)
+        answer = ferry_receiver_open(node, "q", FERRY_QUEUE, NULL, &rx);
+    if (answer == 0)
+        answer = ferry_msg_new(tx, 1 << 20, PATIENCE, &data, &m);
+    if (answer == 0)
+        answer = ferry_send_msg(tx, m, PATIENCE);
+    if (answer == scarce && !strstr(ferry_last_error(), words))
+        fprintf(stderr, "# %s\n", ferry_last_error());
+    check(answer != scarce || strstr(ferry_last_error(), words));
+    if (answer == 0) {
+        release(receive(rx));
+        release(m);
+    }
+    check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
+    check_is(ferry_receiver_close(rx), 0);
+    check_is(ferry_close(node), 0);
+    return answer;
+}
+
+/* ---- no descriptors ---- */
+
+static unsigned open_descriptors(void) {
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    check(dir != NULL);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void allow_descriptors(rlim_t count) {
+    struct rlimit limit;
+    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = count;
+    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void a_process_without_descriptors_is_told_and_loses_nothing(void) {
+    struct rlimit before;
+    check_is(getrlimit(RLIMIT_NOFILE, &before), 0);
+    check_is(try_everything("", 0), 0);
+    unsigned held = open_descriptors(), refused = 0;
+    int answer = -EMFILE;
+    for (rlim_t limit = 3; answer == -EMFILE; limit++) {
+        check(limit < 200);
+        allow_descriptors(limit);
+        answer = try_everything("descriptor", -EMFILE);
+        allow_descriptors(before.rlim_cur);
+        check(answer == 0 || answer == -EMFILE);
+        check_is(open_descriptors(), held);
+        refused += answer != 0;
+    }
+    check(refused > 0);
+    check_is(try_everything("", 0), 0);
+}
+
+static void take_all_descriptors_while_linked(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    atomic_store(stage, 1);
+    check_is(receive_number(rx), 1);
+    allow_descriptors(3); /* nothing that the running link needs */
+    atomic_store(stage, 2);
+    for (uint64_t i = 2; i < 1000; i++)
+        check_is(receive_number(rx), i);
+    allow_descriptors(256);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_running_link_needs_no_more_descriptors(void) {
+    atomic_uint *stage = share(sizeof *stage);
+    pid_t child = child_start(take_all_descriptors_while_linked, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    await(stage, 1);
+    send_number(tx, 1);
+    await(stage, 2);
+    for (uint64_t i = 2; i < 1000; i++)
+        send_number(tx, i);
+    close_sender(tx);
+    child_join(child);
+    close_node(node);
+}
+
+/* ---- no memory ---- */
+
+#if !UNDER_SANITIZER
+
+static void allow_memory(rlim_t bytes) {
+    struct rlimit limit;
+    check_is(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = bytes;
+    check_is(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static rlim_t memory_in_use(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    check(file != NULL && fscanf(file, "%lu", &pages) == 1);
+    fclose(file);
+    return pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+static void a_process_without_memory_is_told_and_loses_nothing(void) {
+    struct rlimit before;
+    check_is(getrlimit(RLIMIT_AS, &before), 0);
+    check_is(try_everything("", 0), 0);
+    unsigned held = open_descriptors(), refused = 0;
+    rlim_t used = memory_in_use();
+    int answer = -ENOMEM;
+    for (rlim_t more = 0; answer == -ENOMEM; more += 128 << 10) {
+        check(more < (rlim_t)256 << 20);
+        allow_memory(used + more);
+        answer = try_everything("memory", -ENOMEM);
+        allow_memory(before.rlim_cur);
+        check(answer == 0 || answer == -ENOMEM);
+        check_is(open_descriptors(), held);
+        refused += answer != 0;
+    }
+    check(refused > 0);
+    check_is(try_everything("", 0), 0);
+}
+#endif
+
+static void a_message_larger_than_files_may_be_is_refused(void) {
+    struct rlimit limit = {1 << 20, 1 << 20};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL;
+    void *data = NULL;
+    check_is(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    check(ferry_msg_new(tx, 8 << 20, PATIENCE, &data, &m) < 0); /* and no SIGXFSZ */
+    check(strstr(ferry_last_error(), "ulimit -f") != NULL);
+    send_number(tx, 1);
+    check_is(drop_sender(tx), 1);
+    close_node(node);
+}
+
+/* ---- no disk ---- */
+
+static void write_file(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+/* Root of a mount namespace of one's own; without root's help, by way of a user namespace. */
+static bool have_own_mounts(void) {
+    char uid_map[64], gid_map[64];
+    snprintf(uid_map, sizeof uid_map, "0 %u 1", geteuid());
+    snprintf(gid_map, sizeof gid_map, "0 %u 1", getegid());
+    if (geteuid() != 0) {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+            return false;
+        write_file("/proc/self/setgroups", "deny");
+        write_file("/proc/self/uid_map", uid_map);
+        write_file("/proc/self/gid_map", gid_map);
+    } else if (unshare(CLONE_NEWNS) != 0) {
+        return false;
+    }
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+static void work_on_a_full_disk(void *arg) {
+    (void)arg;
+    if (!have_own_mounts()) {
+        fprintf(stderr, "# no mount namespace is to be had here: the full disk was not tried\n");
+        return;
+    }
+    unsigned refused = 0;
+    int answer = -ENOSPC;
+    for (unsigned inodes = 1; answer == -ENOSPC; inodes++) {
+        char options[64];
+        check(inodes < 64);
+        snprintf(options, sizeof options, "nr_inodes=%u,mode=0700", inodes);
+        check_is(mount("tmpfs", getenv("FERRY_DIR"), "tmpfs", 0, options), 0);
+        answer = try_everything("", 0);
+        check(answer == 0 || (answer == -ENOSPC && ferry_last_error()[0] != '\0'));
+        refused += answer != 0;
+        check_is(umount2(getenv("FERRY_DIR"), MNT_DETACH), 0);
+    }
+    check(refused >= 3); /* no room for the space, for the socket, for an entry */
+}
+
+static void a_full_disk_is_told(void) {
+    child_join(child_start(work_on_a_full_disk, NULL));
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(a_process_without_descriptors_is_told_and_loses_nothing),
+        TEST(a_running_link_needs_no_more_descriptors),
+#if !UNDER_SANITIZER /* they need address space without end */
+        TEST(a_process_without_memory_is_told_and_loses_nothing),
+#endif
+        TEST(a_message_larger_than_files_may_be_is_refused),
+        TEST(a_full_disk_is_told),
+    };
+    return run_suite("scarcity", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
