@@ -53,6 +53,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
         r = fi_shared_new("ferry-page", sizeof(struct fi_receiver_page), &rx->page_memory);
     }
     if (r == 0) {
+        rx->page_memory->companion = rx->bell.wr; /* whoever sees the page may ring */
         rx->page = rx->page_memory->map;
         rx->page->sleep = rx->fence_bit;
         fi_store_release64(&rx->page->magic, FI_PAGE_MAGIC);
@@ -68,6 +69,9 @@ void fi_receiver_bury(fi_receiver_t *rx) {
         free(m->copy);
         m->copy = NULL;
         fi_graveyard_add(m);
+    }
+    if (rx->page_memory) {
+        rx->bell.wr = -1; /* the page's now */
     }
     fi_bell_done(&rx->bell);
     fi_shared_unref(rx->page_memory);

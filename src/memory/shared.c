@@ -15,6 +15,7 @@ static fi_shared_t *shared_alloc(void) {
     if (s) {
         s->refs = 1;
         s->fd = -1;
+        s->companion = -1;
     }
     return s;
 }
@@ -67,6 +68,9 @@ void fi_shared_unref(fi_shared_t *s) {
     fi_memfd_unmap(s->map, s->bytes);
     if (s->fd >= 0) {
         close(s->fd);
+    }
+    if (s->companion >= 0) {
+        close(s->companion);
     }
     free(s);
 }

@@ -16,7 +16,8 @@
 typedef struct fi_shared {
     uint32_t refs;
     bool own;
-    int fd; /* own memory only, else -1 */
+    int fd;        /* own memory only, else -1 */
+    int companion; /* a descriptor that goes wherever this memory goes, and lives as long; else -1 */
     void *map;
     size_t bytes;
     uint64_t inode;

@@ -65,6 +65,9 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
     }
     m->memory = cargo->memory ? fi_shared_ref(cargo->memory) : NULL;
     for (int i = 0; i < 2; i++) {
+        if (cargo->fds[i] >= 0 && cargo->memory && cargo->fds[i] == cargo->memory->companion) {
+            continue; /* it lives as long as the memory, and is found there again */
+        }
         m->fds[i] = cargo->fds[i] < 0 ? -1 : fcntl(cargo->fds[i], F_DUPFD_CLOEXEC, 0);
         if (cargo->fds[i] >= 0 && m->fds[i] < 0) {
             fi_mail_free(m);
@@ -116,7 +119,8 @@ static int shm_writable(fi_peer_t *p) {
     pthread_mutex_lock(&p->lock);
     while (r == 0 && !fi_list_empty(&p->queue)) {
         fi_mail_t *m = fi_container(p->queue.next, fi_mail_t, link);
-        fi_cargo_t cargo = {m->memory, {m->fds[0], m->fds[1]}};
+        fi_cargo_t cargo = {m->memory,
+                            {m->memory && m->memory->companion >= 0 ? m->memory->companion : m->fds[0], m->fds[1]}};
         int fds[3];
         unsigned count = cargo_fds(&cargo, fds);
         r = fi_socket_send(p->fd, &m->frame, sizeof m->frame, fds, count);
