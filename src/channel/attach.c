@@ -263,7 +263,10 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
     l->ended = true; /* what is in the ring will still be read */
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         if (l->logs[i]) {
-            l->logs[i]->end = l->logs[i]->r.pos + l->logs[i]->r.lines;
+            const fi_ringr_t *r = &l->logs[i]->r;
+            /* A reader that lags behind by laps will jump; the writer never wrote beyond what it had announced. */
+            uint64_t announced = l->lossy ? fi_load_acquire64(&r->head->shared.reserve) : 0;
+            l->logs[i]->end = fi_max(r->pos + r->lines, announced);
         }
     }
     if (!fi_link_ready(l)) {

@@ -7,6 +7,8 @@
  */
 #include "channel/receiver.h"
 
+#define STREAK 16u      /* messages in a row without a look in vain */
+#define AHEAD_LINES 24 /* a transfer between distant cores takes as long as a dozen small messages */
 #define QUICK_WORD_MASK (0xffffull << 32) /* kind and flags */
 #define QUICK_NEXT_LINE ((uint64_t)FI_REC_INLINE << 32 | (uint64_t)FI_REC_NEXT_LINE << 40)
 #define QUICK_SAME_LINE ((uint64_t)FI_REC_INLINE << 32)
@@ -29,6 +31,7 @@ bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
 
     if (fi_unlikely(what != QUICK_NEXT_LINE && what != QUICK_SAME_LINE)) {
         fi_prefetch((const unsigned char *)rec + FI_LINE);
+        rx->streak = 0;
         return false;
     }
     uint32_t len = fi_word_len(word);
@@ -36,6 +39,11 @@ bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
     uint64_t lines = ((uint64_t)offset + len + FI_LINE - 1) / FI_LINE;
     if (fi_unlikely(lines > r->lines - r->idx || !m || rx->quantum_left <= 0 || rx->returned_some)) {
         return false;
+    }
+    if (++rx->streak > STREAK) {
+        /* The sender is ahead: what comes next is on its way while this message is worked on. */
+        fi_prefetch((const unsigned char *)rec + AHEAD_LINES * FI_LINE);
+        fi_prefetch((const unsigned char *)rec + (AHEAD_LINES + 1) * FI_LINE);
     }
     rx->free_handles = m->next;
     m->magic = FI_MSG_TAKEN;
