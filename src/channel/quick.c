@@ -7,8 +7,8 @@
  */
 #include "channel/receiver.h"
 
-#define STREAK 16u      /* messages in a row without a look in vain */
-#define AHEAD_LINES 24 /* a transfer between distant cores takes as long as a dozen small messages */
+#define STREAK 16u                        /* messages in a row without a look in vain */
+#define AHEAD_LINES 24                    /* a transfer between distant cores takes as long as a dozen small messages */
 #define QUICK_WORD_MASK (0xffffull << 32) /* kind and flags */
 #define QUICK_NEXT_LINE ((uint64_t)FI_REC_INLINE << 32 | (uint64_t)FI_REC_NEXT_LINE << 40)
 #define QUICK_SAME_LINE ((uint64_t)FI_REC_INLINE << 32)

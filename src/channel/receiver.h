@@ -74,7 +74,7 @@ struct ferry_receiver {
     fi_rxlink_t *quick; /* the link of this turn, if nothing about it or the receiver needs a closer look */
     int64_t quantum_left;
     uint32_t quantum;
-    uint32_t streak; /* small messages taken in a row */
+    uint32_t streak;        /* small messages taken in a row */
     uint32_t returned_some; /* 1: other threads have given messages back */
     struct ferry_msg *free_handles;
     struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */

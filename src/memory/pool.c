@@ -57,10 +57,8 @@ static int class_of(uint64_t size, uint64_t *bytes) {
 }
 
 static void class_forget(fi_pool_t *p, fi_segment_t *s) {
-    if (s->cls < 0) {
-        return;
-    }
-    fi_block_t **at = &p->free[s->cls];
+    fi_block_t **at = s->cls < 0 ? &p->free_large : &p->free[s->cls];
+
     while (*at) {
         if ((*at)->segment == s) {
             *at = (*at)->next_free;
@@ -162,24 +160,22 @@ bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
 }
 
 static int large_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
-    fi_segment_t *best = NULL;
     fi_segment_t *s;
 
-    for (struct fi_list *n = p->segments.next; n != &p->segments; n = n->next) {
-        s = fi_container(n, fi_segment_t, link);
-        if (s->cls < 0 && s->used == 0 && s->block_bytes >= size && s->block_bytes / 2 <= size &&
-            (!best || s->block_bytes < best->block_bytes)) {
-            best = s;
+    for (fi_block_t **at = &p->free_large; *at; at = &(*at)->next_free) {
+        fi_block_t *b = *at;
+        if (b->segment->block_bytes >= size && b->segment->block_bytes / 2 <= size) {
+            *at = b->next_free;
+            *out = block_use(p, b, size);
+            return 0;
         }
     }
-    if (!best) {
-        int r = segment_new(p, -1, size, size, &best);
-        if (r < 0) {
-            return r;
-        }
-        best->blocks[0].segment = best;
+    int r = segment_new(p, -1, size, size, &s);
+    if (r < 0) {
+        return r;
     }
-    *out = block_use(p, &best->blocks[0], size);
+    s->blocks[0].segment = s;
+    *out = block_use(p, &s->blocks[0], size);
     return 0;
 }
 
@@ -211,8 +207,7 @@ void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
     s->used--;
     p->blocks--;
     p->bytes -= s->block_bytes;
-    if (s->cls >= 0) {
-        b->next_free = p->free[s->cls];
-        p->free[s->cls] = b;
-    }
+    fi_block_t **chain = s->cls >= 0 ? &p->free[s->cls] : &p->free_large;
+    b->next_free = *chain;
+    *chain = b;
 }

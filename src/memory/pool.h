@@ -51,6 +51,7 @@ typedef struct fi_pool_events {
 typedef struct fi_pool {
     struct fi_list segments;
     fi_block_t *free[FI_POOL_CLASSES];
+    fi_block_t *free_large; /* used last stands first: it is warm */
     fi_pool_events_t events;
     uint64_t quota;
     uint64_t charged; /* bytes of segments */

@@ -317,6 +317,16 @@ static void an_introduction_counts_once(void) {
     scene_end(&scene);
 }
 
+typedef struct service {
+    scene_shared_t *s;
+    uint64_t served;
+} service_t;
+
+static bool more_was_served(void *arg) {
+    service_t *service = arg;
+    return atomic_load(&service->s->served) >= service->served;
+}
+
 /* Says what would end somebody else's links, if it were believed to be him. */
 static void speak_as_another(raw_t *raw) {
     static const unsigned endings[] = {FI_CLOSE, FI_EXPEL, FI_REFUSE, FI_END};
@@ -331,19 +341,43 @@ static void speak_as_another(raw_t *raw) {
             }
 }
 
+static void be_impostor(void *arg) {
+    scene_t *scene = arg;
+    uint64_t names[] = {atomic_load(&scene->s->friend_node), scene->node};
+    for (unsigned i = 0; i < COUNT(names); i++) {
+        raw_t raw = connected(scene, false);
+        raw_hello(&raw, names[i], raw.pidfd, raw.bell_wr);
+        speak_as_another(&raw);
+        service_t more = {scene->s, atomic_load(&scene->s->served) + 5};
+        await_that(more_was_served, &more, "the friend is not served any more");
+        raw_close(&raw);
+    }
+}
+
 static void nobody_can_speak_as_another_node(void) {
     scene_t scene = {0};
     scene_begin(&scene);
-    uint64_t names[] = {atomic_load(&scene.s->friend_node), scene.node};
-    for (unsigned i = 0; i < COUNT(names); i++) {
-        raw_t raw = connected(&scene, false);
-        raw_hello(&raw, names[i], raw.pidfd, raw.bell_wr);
-        speak_as_another(&raw);
-        scene_expect_service(&scene);
-        raw_close(&raw);
-        scene_expect_service(&scene);
-    }
+    child_join(child_start(be_impostor, &scene));
     scene_end(&scene);
+}
+
+/* A lost peer's names are swept when its process dies: to be told of that must not cost a descriptor for each loss. */
+static void who_comes_and_goes_under_a_known_name_uses_nothing_up(void) {
+    scene_t scene = {0};
+    scene_begin(&scene);
+    for (unsigned i = 0; i < 300; i++) {
+        raw_t raw = connected(&scene, false);
+        raw_hello(&raw, atomic_load(&scene.s->friend_node), raw.pidfd, raw.bell_wr);
+        raw_close(&raw);
+    }
+    scene_expect_service(&scene);
+    nap(50 * MILLISECOND);
+    holdings_t now = holdings_of(scene.victim);
+    holdings_print("the victim", &now);
+    check(now.sockets + now.pidfds < scene.before.sockets + scene.before.pidfds + 40);
+    atomic_store(&scene.s->leave, 1);
+    child_join(scene.victim);
+    child_join(scene.friend);
 }
 
 /* ---- slowness and floods ---- */
@@ -468,6 +502,7 @@ int main(int argc, char **argv) {
         TEST(memory_that_is_too_small_is_not_read_beyond_its_end),
         TEST(an_introduction_counts_once),
         TEST(nobody_can_speak_as_another_node),
+        TEST(who_comes_and_goes_under_a_known_name_uses_nothing_up),
         TEST(who_says_nothing_is_dropped_after_a_while),
         TEST(a_flood_of_connections_keeps_only_newcomers_out_and_only_for_a_while),
         TEST(answers_that_nobody_reads_do_not_pile_up),

@@ -46,6 +46,9 @@ static const char *const op_names[OPS] = {
 static const char *const survivor_names[SURVIVORS] = {"sender of jobs", "receiver of jobs and notes",
                                                       "receiver of jobs", "publisher of news", "reader of news"};
 
+/* However slow the machine. */
+#define LIMIT (100 * SECOND)
+
 typedef struct victim {
     pid_t pid;
     int64_t started;
@@ -286,19 +289,6 @@ static void expect_nothing_of_the_dead(conductor_t *c) {
     }
 }
 
-static void expect_every_job_received(const world_t *w) {
-    uint64_t jobs = atomic_load(&w->jobs), again = 0;
-    for (uint64_t n = 1; n <= jobs; n++) {
-        unsigned seen = atomic_load(&w->seen[n]);
-        if (seen == 0)
-            fprintf(stderr, "# job %" PRIu64 " of %" PRIu64 " was accepted and never received\n", n, jobs);
-        check(seen > 0);
-        again += seen > 1;
-    }
-    printf("# %" PRIu64 " jobs, each received; %" PRIu64 " of them again after a receiver's death\n", jobs, again);
-    check(jobs > 0);
-}
-
 static bool all_are_quiet(conductor_t *c, const void *arg) {
     (void)arg;
     return atomic_load(&c->w->quiet) == 2;
@@ -308,7 +298,7 @@ static void expect_a_clean_end(conductor_t *c) {
     atomic_store(&c->w->stage, QUIET);
     await_among_survivors(c, all_are_quiet, NULL, "a surviving sender does not get rid of its messages");
     expect_nothing_of_the_dead(c);
-    expect_every_job_received(c->w);
+    ledger_expect_complete(&c->w->ledger);
     atomic_store(&c->w->stage, LEAVE);
     for (unsigned i = 0; i < SURVIVORS; i++)
         child_join(c->survivors[i]);
@@ -347,7 +337,7 @@ static void one_round(conductor_t *c, unsigned i) {
 static void killed_at_any_moment_the_others_go_on_and_nothing_is_left(void) {
     static conductor_t c;
     unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 2500, 200);
-    check(kills > 0 && kills < VICTIMS_MAX - SLOTS - 2);
+    check(kills > 0 && kills < SENDERS_MAX - SLOTS - 2);
     c.w = share(sizeof(world_t));
     c.dice = dice_new("the moments and the roles");
     start_survivors(&c);
@@ -356,8 +346,12 @@ static void killed_at_any_moment_the_others_go_on_and_nothing_is_left(void) {
         c.before[i] = holdings_of(c.survivors[i]);
     for (unsigned i = 0; i < SLOTS; i++)
         start_victim(&c, i);
-    for (unsigned round = 0; c.killed < kills; round++)
+    int64_t end = clock_ns() + LIMIT;
+    for (unsigned round = 0; c.killed < kills && clock_ns() < end; round++)
         one_round(&c, round % SLOTS);
+    if (c.killed < kills)
+        printf("# this machine managed %u kills in the time there is\n", c.killed);
+    check(c.killed >= kills / 8);
     for (unsigned i = 0; i < SLOTS; i++) {
         kill_victim(&c, i);
         expect_progress(&c);

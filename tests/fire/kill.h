@@ -14,10 +14,8 @@
 #ifndef FERRY_TESTS_KILL_H
 #define FERRY_TESTS_KILL_H
 
-#include "fire.h"
+#include "jobs.h"
 
-#define JOBS_MAX (8u << 20)
-#define VICTIMS_MAX 20000u
 #define SLOTS 2u
 #define BURST 16u
 
@@ -67,29 +65,12 @@ typedef struct world {
     atomic_uint quiet; /* survivors that have nothing left to send */
     atomic_uint ready;
     atomic_ullong progress[SURVIVORS];
-    atomic_ullong jobs;        /* accepted from the surviving sender */
     atomic_llong slowest[OPS]; /* calls of victims, in nanoseconds */
     slot_t slots[SLOTS];
-    atomic_uint notes_seen[VICTIMS_MAX];
-    atomic_uchar seen[JOBS_MAX]; /* deliveries of each job of the surviving sender */
-    atomic_uchar done[JOBS_MAX]; /* released: must not come again */
+    atomic_uint notes_seen[SENDERS_MAX];
+    ledger_t ledger; /* of the surviving sender's jobs */
+    ledger_t news;   /* only to count them */
 } world_t;
-
-/* Every message begins so; the rest is a pattern that belongs to it. */
-typedef struct job {
-    uint32_t who;
-    uint32_t size;
-    uint64_t number;
-} job_t;
-
-/** Bytes of a job: mostly small, sometimes in the pool. */
-size_t job_size(uint64_t number);
-void job_write(void *data, size_t size, uint32_t who, uint64_t number);
-/** Fails unless the message is whole. */
-job_t job_read(const void *data, size_t size);
-/** Notes that a job was delivered; fails when it was released before, or came twice as if for the first time. */
-void job_seen(world_t *w, const job_t *job, const ferry_msg_t *m);
-void job_done(world_t *w, const job_t *job);
 
 /** What each survivor runs, until the stage is LEAVE. */
 void survivor_run(world_t *w, enum survivor who);

@@ -4,103 +4,9 @@
  */
 #include "kill.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* ---- jobs ---- */
-
-size_t job_size(uint64_t number) {
-    uint64_t h = number * 0x9e3779b97f4a7c15u >> 32;
-    unsigned kind = h % 16;
-    if (kind < 11)
-        return sizeof(job_t) + h / 16 % 120;
-    if (kind < 14)
-        return sizeof(job_t) + h / 16 % 3000;
-    return 4096 + h / 16 % 60000;
-}
-
-static uint64_t seed_of(uint32_t who, uint64_t number) {
-    return number ^ (uint64_t)who << 40;
-}
-
-void job_write(void *data, size_t size, uint32_t who, uint64_t number) {
-    job_t job = {who, (uint32_t)size, number};
-    memcpy(data, &job, sizeof job);
-    fill((unsigned char *)data + sizeof job, size - sizeof job, seed_of(who, number));
-}
-
-/* Says where the message stops to be what was sent: a torn one begins well. */
-_Noreturn static void not_whole(const job_t *job, const unsigned char *data, size_t size) {
-    static unsigned char whole[1 << 17];
-    size_t at = 0;
-    if (size >= sizeof *job && size <= sizeof whole) {
-        job_write(whole, size, job->who, job->number);
-        while (at < size && data[at] == whole[at])
-            at++;
-    }
-    fprintf(stderr, "# a message of %zu bytes (%u, %u, %llu: sender, size, number) is wrong from byte %zu on\n", size,
-            job->who, job->size, (unsigned long long)job->number, at);
-    check_failed("the message is as it was sent", __FILE__, __LINE__);
-}
-
-job_t job_read(const void *data, size_t size) {
-    job_t job = {0};
-    memcpy(&job, data, size < sizeof job ? size : sizeof job);
-    if (size < sizeof job || job.size != size || job.who > VICTIMS_MAX ||
-        !filled((const unsigned char *)data + sizeof job, size - sizeof job, seed_of(job.who, job.number)))
-        not_whole(&job, data, size);
-    return job;
-}
-
-void job_seen(world_t *w, const job_t *job, const ferry_msg_t *m) {
-    if (job->who != 0)
-        return;
-    check(job->number < JOBS_MAX);
-    check_is(atomic_load(&w->done[job->number]), 0);
-    unsigned before = atomic_fetch_add(&w->seen[job->number], 1);
-    check(before == 0 || info_of(m).attempt > 1);
-}
-
-void job_done(world_t *w, const job_t *job) {
-    if (job->who == 0)
-        atomic_store(&w->done[job->number], 1);
-}
-
 /* ---- senders ---- */
-
-static void send_edited(ferry_sender_t *tx, uint64_t number) {
-    void *data;
-    ferry_msg_t *m;
-    size_t size = 2048 + job_size(number);
-    check_is(ferry_msg_new(tx, size, PATIENCE, &data, &m), 0);
-    job_write(data, size, 0, number);
-    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
-    check(ferry_msg_edit(m, &data) >= 0);
-    job_write(data, size, 0, number + 1);
-    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
-    release(m);
-}
-
-/* Sends the next job, or two; returns the number of the last one. */
-static uint64_t send_next(ferry_sender_t *tx, uint64_t number) {
-    static unsigned char buffer[1 << 16];
-    size_t size = job_size(number);
-    void *data;
-    switch (number % 8) {
-    case 0:
-        send_edited(tx, number);
-        return number + 1;
-    case 3:
-        check_is(ferry_claim(tx, size, PATIENCE, &data), 0);
-        job_write(data, size, 0, number);
-        check_is(ferry_commit(tx, size), 0);
-        return number;
-    default:
-        job_write(buffer, size, 0, number);
-        check_is(ferry_send(tx, buffer, size, PATIENCE), 0);
-        return number;
-    }
-}
 
 /* Nobody holds anything any more, dead or alive: the memory must be back. */
 static bool nothing_is_out(void *arg) {
@@ -117,9 +23,7 @@ static void keep_sending(world_t *w, enum survivor who, ferry_sender_t *tx) {
     uint64_t number = 0;
     for (unsigned bursts = 1; atomic_load(&w->stage) == WORK && number + 2 * BURST < JOBS_MAX; bursts++) {
         for (unsigned i = 0; i < BURST; i++) {
-            number = send_next(tx, number + 1);
-            if (who == SEND_JOBS)
-                atomic_store(&w->jobs, number);
+            number = job_send_next(tx, who == SEND_JOBS ? &w->ledger : &w->news, number + 1);
         }
         atomic_fetch_add(&w->progress[who], BURST);
         if (bursts % 128 == 0)
@@ -145,10 +49,10 @@ static void take_one(world_t *w, ferry_receiver_t *rx, bool notes) {
     if (notes)
         atomic_fetch_add(&w->notes_seen[job.who], 1);
     else
-        job_seen(w, &job, m);
+        job_seen(&w->ledger, &job, m);
     release(m);
     if (!notes)
-        job_done(w, &job);
+        job_done(&w->ledger, &job);
 }
 
 static void keep_taking(world_t *w, enum survivor who, ferry_t *node) {
@@ -182,7 +86,7 @@ typedef struct series {
 
 /* News must come complete and in order from everybody, whoever dies beside us. */
 static void read_one(world_t *w, ferry_msg_t *m) {
-    static series_t series[VICTIMS_MAX + 1][4];
+    static series_t series[SENDERS_MAX + 1][4];
     job_t job = job_read(ferry_msg_data(m), ferry_msg_size(m));
     ferry_msg_info_t info = info_of(m);
     series_t *s = &series[job.who][info.sender % 4];

@@ -181,13 +181,13 @@ static void release_one(self_t *s, unsigned i, bool queue) {
     in(s, IN_RELEASE);
     check_is(out(s, ferry_msg_release(m)), 0);
     if (queue)
-        job_done(s->w, &job);
+        job_done(&s->w->ledger, &job);
 }
 
 static void keep(self_t *s, ferry_msg_t *m, bool queue) {
     job_t job = job_read(ferry_msg_data(m), ferry_msg_size(m));
     if (queue)
-        job_seen(s->w, &job, m);
+        job_seen(&s->w->ledger, &job, m);
     s->held[s->held_count++] = m;
 }
 
