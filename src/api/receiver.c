@@ -2,9 +2,10 @@
 #include "channel/receiver.h"
 #include "api/check.h"
 #include "channel/messages.h"
+#include "platform/cancel.h"
 
-int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,
-                        ferry_receiver_t **rx) {
+static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
+                                     const ferry_receiver_options_t *options, ferry_receiver_t **rx) {
     int r = fi_check_output(rx, "ferry_receiver_open");
     if (r == 0) {
         r = fi_check_node(node);
@@ -19,6 +20,15 @@ int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, c
         r = fi_check_size(options->contract->size, sizeof *options->contract, "ferry_contract_t");
     }
     return r < 0 ? r : fi_receiver_new(node, channel, kind, options, rx);
+}
+
+int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,
+                        ferry_receiver_t **rx) {
+    int cancel = fi_cancel_off();
+
+    int r = receiver_open_uncancelled(node, channel, kind, options, rx);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
@@ -102,7 +112,7 @@ int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t *stats) {
     return r;
 }
 
-int ferry_receiver_close(ferry_receiver_t *rx) {
+static int receiver_close_uncancelled(ferry_receiver_t *rx) {
     if (!rx) {
         return 0;
     }
@@ -111,4 +121,12 @@ int ferry_receiver_close(ferry_receiver_t *rx) {
         return r;
     }
     return fi_receiver_close(rx);
+}
+
+int ferry_receiver_close(ferry_receiver_t *rx) {
+    int cancel = fi_cancel_off();
+
+    int r = receiver_close_uncancelled(rx);
+    fi_cancel_restore(cancel);
+    return r;
 }

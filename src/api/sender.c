@@ -2,9 +2,10 @@
 #include "channel/sender.h"
 #include "api/check.h"
 #include "channel/messages.h"
+#include "platform/cancel.h"
 
-int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
-                      ferry_sender_t **tx) {
+static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
+                                   const ferry_contract_t *contract, ferry_sender_t **tx) {
     int r = fi_check_output(tx, "ferry_sender_open");
     if (r == 0) {
         r = fi_check_node(node);
@@ -16,6 +17,15 @@ int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, con
         r = fi_check_size(contract->size, sizeof *contract, "ferry_contract_t");
     }
     return r < 0 ? r : fi_sender_new(node, channel, kind, contract, tx);
+}
+
+int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
+                      ferry_sender_t **tx) {
+    int cancel = fi_cancel_off();
+
+    int r = sender_open_uncancelled(node, channel, kind, contract, tx);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 static int no_data(void) {
@@ -106,7 +116,7 @@ int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout) {
     return r;
 }
 
-int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
+static int sender_close_uncancelled(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
     if (!tx) {
         return 0;
     }
@@ -125,6 +135,14 @@ int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivere
     if (r == -EINTR) {
         fi_end_leave(&tx->end);
     }
+    return r;
+}
+
+int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
+    int cancel = fi_cancel_off();
+
+    int r = sender_close_uncancelled(tx, timeout, undelivered);
+    fi_cancel_restore(cancel);
     return r;
 }
 

@@ -7,9 +7,10 @@
 #include "api/check.h"
 #include "channel/receiver.h"
 #include "channel/sender.h"
+#include "platform/cancel.h"
 #include "route/route.h"
 
-int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {
+static int open_uncancelled(const char *space, const ferry_options_t *options, ferry_t **node) {
     fi_routes_t routes = {&fi_route_thread, &fi_route_shm};
 
     int r = fi_check_output(node, "ferry_open");
@@ -17,6 +18,14 @@ int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node
         r = fi_check_size(options->size, sizeof *options, "ferry_options_t");
     }
     return r < 0 ? r : fi_node_open(space, options, &routes, node);
+}
+
+int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {
+    int cancel = fi_cancel_off();
+
+    int r = open_uncancelled(space, options, node);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 static void close_end(fi_end_t *e) {
@@ -48,7 +57,7 @@ static int close_ends(ferry_t *n) {
     return count;
 }
 
-int ferry_close(ferry_t *node) {
+static int close_uncancelled(ferry_t *node) {
     if (!node) {
         return 0;
     }
@@ -69,6 +78,14 @@ int ferry_close(ferry_t *node) {
     }
     fi_node_close(node);
     return open;
+}
+
+int ferry_close(ferry_t *node) {
+    int cancel = fi_cancel_off();
+
+    int r = close_uncancelled(node);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 int ferry_shutdown(ferry_t *node) {

@@ -138,15 +138,14 @@ static void take_back_record(fi_sender_t *tx, fi_log_t *log, uint64_t pos, uint6
     }
     item.attempt = (uint16_t)(item.attempt + taken);
     /* What was accepted must not be lost for want of quota: the ring that it comes from is freed right after. */
-    uint64_t quota = tx->pool.quota;
-    tx->pool.quota = UINT64_MAX / 2;
+    tx->pool.overdraft = true;
     if (fi_backlog_add(tx, &item) == 0) {
         fi_waiting_t *w = fi_container(tx->backlog.prev, fi_waiting_t, link);
         fi_list_remove(&w->link);
         fi_list_add_between(after->prev, &w->link, after);
         tx->stats.redelivered++;
     }
-    tx->pool.quota = quota;
+    tx->pool.overdraft = false;
 }
 
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {

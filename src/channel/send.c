@@ -381,10 +381,9 @@ static int no_claim(const fi_sender_t *tx) {
 /* Sends the claim that stands in a block, or in the ring of a receiver that has gone meanwhile. */
 static int commit_elsewhere(fi_sender_t *tx, const fi_claim_t *c, uint64_t size) {
     fi_item_t item = {.data = c->block ? NULL : c->data, .block = c->block, .size = size};
-    uint64_t quota = tx->pool.quota;
 
     /* Claimed is accepted: what has room already cannot fail now, and must not wait. */
-    tx->pool.quota = UINT64_MAX / 2;
+    tx->pool.overdraft = true;
     item.seq = tx->seq + 1;
     item.attempt = 1;
     item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
@@ -395,7 +394,7 @@ static int commit_elsewhere(fi_sender_t *tx, const fi_claim_t *c, uint64_t size)
             fi_backlog_watch(tx);
         }
     }
-    tx->pool.quota = quota;
+    tx->pool.overdraft = false;
     return r;
 }
 

@@ -85,7 +85,7 @@ static bool make_room(fi_pool_t *p, uint64_t bytes) {
 
 static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes, fi_segment_t **out) {
     bytes = fi_align_up(bytes, fi_page_size());
-    if (bytes > p->quota || !make_room(p, bytes)) {
+    if (!make_room(p, bytes) && !p->overdraft) {
         return fi_fail(-EDQUOT,
                        "a block of %" PRIu64 " bytes does not fit the quota of %" PRIu64 " bytes (%" PRIu64
                        " in use): release messages or raise `quota`",
@@ -131,6 +131,9 @@ static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
     /* A small quota gets small segments, so that one size cannot eat all of it. */
     uint64_t target = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
     uint64_t count = target / block_bytes ? target / block_bytes : 1;
+    if (p->overdraft && p->charged + target > p->quota) {
+        count = 1;
+    }
     fi_segment_t *s;
     int r = segment_new(p, cls, block_bytes, count * block_bytes, &s);
     if (r < 0) {
@@ -207,6 +210,11 @@ void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
     s->used--;
     p->blocks--;
     p->bytes -= s->block_bytes;
+    if (s->used == 0 && p->charged > p->quota) {
+        class_forget(p, s); /* an overdraft is paid back as soon as it can be */
+        segment_free(p, s);
+        return;
+    }
     fi_block_t **chain = s->cls >= 0 ? &p->free[s->cls] : &p->free_large;
     b->next_free = *chain;
     *chain = b;

@@ -54,6 +54,7 @@ typedef struct fi_pool {
     fi_block_t *free_large; /* used last stands first: it is warm */
     fi_pool_events_t events;
     uint64_t quota;
+    bool overdraft;   /* what was accepted already must find room, whatever the quota says */
     uint64_t charged; /* bytes of segments */
     uint64_t blocks;  /* in use */
     uint64_t bytes;   /* of these blocks */

@@ -8,6 +8,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/error.h"
+#include "platform/cancel.h"
 #include "platform/memfd.h"
 
 static fi_shared_t *shared_alloc(void) {
@@ -20,7 +21,7 @@ static fi_shared_t *shared_alloc(void) {
     return s;
 }
 
-int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+static int shared_new(const char *label, size_t bytes, fi_shared_t **out) {
     fi_shared_t *s = shared_alloc();
     if (!s) {
         return fi_fail(-ENOMEM, "no memory to describe a shared mapping of %zu bytes", bytes);
@@ -35,6 +36,14 @@ int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
     s->inode = fi_memfd_inode(s->fd);
     *out = s;
     return 0;
+}
+
+int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+    int cancel = fi_cancel_off();
+
+    int r = shared_new(label, bytes, out);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out) {
@@ -65,6 +74,7 @@ void fi_shared_unref(fi_shared_t *s) {
     if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
+    int cancel = fi_cancel_off();
     fi_memfd_unmap(s->map, s->bytes);
     if (s->fd >= 0) {
         close(s->fd);
@@ -73,4 +83,5 @@ void fi_shared_unref(fi_shared_t *s) {
         close(s->companion);
     }
     free(s);
+    fi_cancel_restore(cancel);
 }
