@@ -24,7 +24,7 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
 
 int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,
                         ferry_receiver_t **rx) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = receiver_open_uncancelled(node, channel, kind, options, rx);
     fi_cancel_restore(cancel);
@@ -124,7 +124,7 @@ static int receiver_close_uncancelled(ferry_receiver_t *rx) {
 }
 
 int ferry_receiver_close(ferry_receiver_t *rx) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = receiver_close_uncancelled(rx);
     fi_cancel_restore(cancel);

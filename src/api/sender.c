@@ -21,7 +21,7 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
 
 int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                       ferry_sender_t **tx) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = sender_open_uncancelled(node, channel, kind, contract, tx);
     fi_cancel_restore(cancel);
@@ -139,7 +139,7 @@ static int sender_close_uncancelled(ferry_sender_t *tx, int64_t timeout, uint64_
 }
 
 int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = sender_close_uncancelled(tx, timeout, undelivered);
     fi_cancel_restore(cancel);

@@ -21,7 +21,7 @@ static int open_uncancelled(const char *space, const ferry_options_t *options, f
 }
 
 int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = open_uncancelled(space, options, node);
     fi_cancel_restore(cancel);
@@ -81,7 +81,7 @@ static int close_uncancelled(ferry_t *node) {
 }
 
 int ferry_close(ferry_t *node) {
-    int cancel = fi_cancel_off();
+    int cancel = fi_cancel_here();
 
     int r = close_uncancelled(node);
     fi_cancel_restore(cancel);

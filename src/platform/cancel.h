@@ -17,6 +17,12 @@ static inline int fi_cancel_off(void) {
     return before;
 }
 
+/* The same, after giving a pending cancellation its chance: nothing has begun yet. */
+static inline int fi_cancel_here(void) {
+    pthread_testcancel();
+    return fi_cancel_off();
+}
+
 static inline void fi_cancel_restore(int before) {
     (void)pthread_setcancelstate(before, &before);
 }
