@@ -239,6 +239,8 @@ static void threads_may_end_with_handles_open(void) {
     end_threads(false, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }
 
+/* AddressSanitizer takes the unwinding of a cancelled thread for an overflow of its stack, and ThreadSanitizer misses its
+ * end: only the build that users get is tried. */
 static void threads_may_be_cancelled_at_any_moment(void) {
     end_threads(true, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }
@@ -248,5 +250,8 @@ int main(int argc, char **argv) {
         TEST(threads_may_end_with_handles_open),
         TEST(threads_may_be_cancelled_at_any_moment),
     };
-    return run_suite("threads", tests, sizeof tests / sizeof tests[0], argc, argv);
+    size_t count = sizeof tests / sizeof tests[0];
+    if (FIRE_SLOW)
+        printf("# under a sanitizer no thread is cancelled: see threads.c\n");
+    return run_suite("threads", tests, FIRE_SLOW ? count - 1 : count, argc, argv);
 }
