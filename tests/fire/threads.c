@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads.c - threads that end while they own handles: they return, call pthread_exit, or are cancelled, at any moment.
+ * threads.c - threads that end while they own handles: they return or call pthread_exit, at any moment.
  *
  * A mate in another process sends jobs and takes news all the time; what a dead thread held must come to it or to the
  * threads that follow, and the process that the thread was part of goes on using the same node.
@@ -239,19 +239,9 @@ static void threads_may_end_with_handles_open(void) {
     end_threads(false, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }
 
-/* AddressSanitizer takes the unwinding of a cancelled thread for an overflow of its stack, and ThreadSanitizer misses its
- * end: only the build that users get is tried. */
-static void threads_may_be_cancelled_at_any_moment(void) {
-    end_threads(true, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
-}
-
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(threads_may_end_with_handles_open),
-        TEST(threads_may_be_cancelled_at_any_moment),
     };
-    size_t count = sizeof tests / sizeof tests[0];
-    if (FIRE_SLOW)
-        printf("# under a sanitizer no thread is cancelled: see threads.c\n");
-    return run_suite("threads", tests, FIRE_SLOW ? count - 1 : count, argc, argv);
+    return run_suite("threads", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
