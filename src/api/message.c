@@ -3,6 +3,7 @@
 
 #include "api/check.h"
 #include "channel/messages.h"
+#include "channel/quick.h"
 
 static bool is_sent(const ferry_msg_t *m) {
     return m && m->magic == FI_MSG_SENT;
@@ -180,11 +181,11 @@ ferry_msg_t *ferry_msg_ref(ferry_msg_t *m) {
     return m;
 }
 
-int ferry_msg_release(ferry_msg_t *m) {
+__attribute__((noinline)) static int release_closely(ferry_msg_t *m) {
     if (!m) {
         return 0;
     }
-    if (fi_likely(is_taken(m))) {
+    if (is_taken(m)) {
         return fi_taken_release(m);
     }
     if (!is_sent(m)) {
@@ -198,4 +199,11 @@ int ferry_msg_release(ferry_msg_t *m) {
     r = fi_sent_release(m);
     fi_end_leave(&tx->end);
     return r;
+}
+
+int ferry_msg_release(ferry_msg_t *m) {
+    if (fi_likely(is_taken(m) && m->plain) && fi_likely(fi_taken_release_quick(m))) {
+        return 0;
+    }
+    return release_closely(m);
 }

@@ -2,6 +2,7 @@
 #include "channel/receiver.h"
 #include "api/check.h"
 #include "channel/messages.h"
+#include "channel/quick.h"
 #include "platform/cancel.h"
 
 static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
@@ -31,7 +32,8 @@ int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, c
     return r;
 }
 
-int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+/* See sender.c. */
+__attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
     if (fi_unlikely(r < 0)) {
         return r;
@@ -42,6 +44,17 @@ int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     }
     fi_end_leave(&rx->end);
     return r;
+}
+
+int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+    if (fi_likely(m && fi_end_try_enter(fi_end_of(rx), FI_END_RECEIVER))) {
+        bool taken = fi_receiver_take_quick(rx, m);
+        fi_end_leave(&rx->end);
+        if (fi_likely(taken)) {
+            return 0;
+        }
+    }
+    return recv_closely(rx, timeout, m);
 }
 
 int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout) {

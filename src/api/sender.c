@@ -2,6 +2,7 @@
 #include "channel/sender.h"
 #include "api/check.h"
 #include "channel/messages.h"
+#include "channel/quick.h"
 #include "platform/cancel.h"
 
 static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
@@ -32,7 +33,9 @@ static int no_data(void) {
     return fi_fail(-EINVAL, "the message's bytes are NULL, but its size is not 0");
 }
 
-int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+/* The calls that carry messages try the usual case first; what is left is out of line, so that it costs them nothing. */
+
+__attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
@@ -42,7 +45,18 @@ int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout
     return r;
 }
 
-int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+    if (fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
+        bool sent = fi_sender_send_quick(tx, data, len);
+        fi_end_leave(&tx->end);
+        if (fi_likely(sent)) {
+            return 0;
+        }
+    }
+    return send_closely(tx, data, len, timeout);
+}
+
+__attribute__((noinline)) static int claim_closely(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
@@ -55,7 +69,18 @@ int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
     return r;
 }
 
-int ferry_commit(ferry_sender_t *tx, size_t len) {
+int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+    if (fi_likely(data && fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
+        bool claimed = fi_sender_claim_quick(tx, len, data);
+        fi_end_leave(&tx->end);
+        if (fi_likely(claimed)) {
+            return 0;
+        }
+    }
+    return claim_closely(tx, len, timeout, data);
+}
+
+__attribute__((noinline)) static int commit_closely(ferry_sender_t *tx, size_t len) {
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
@@ -63,6 +88,17 @@ int ferry_commit(ferry_sender_t *tx, size_t len) {
     r = fi_sender_commit(tx, len);
     fi_end_leave(&tx->end);
     return r;
+}
+
+int ferry_commit(ferry_sender_t *tx, size_t len) {
+    if (fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
+        bool sent = fi_sender_commit_quick(tx, len);
+        fi_end_leave(&tx->end);
+        if (fi_likely(sent)) {
+            return 0;
+        }
+    }
+    return commit_closely(tx, len);
 }
 
 int ferry_abort(ferry_sender_t *tx) {

@@ -53,6 +53,12 @@ static inline void fi_list_remove(fi_list_t *node) {
     fi_list_init(node);
 }
 
+/** Takes a node out that is added to a list again before anything else is done with it: its own links go stale. */
+static inline void fi_list_unlink(fi_list_t *node) {
+    node->prev->next = node->next;
+    node->next->prev = node->prev;
+}
+
 /** First node, or NULL when the list is empty. */
 static inline fi_list_t *fi_list_first(const fi_list_t *head) {
     return fi_list_empty(head) ? NULL : head->next;

@@ -29,7 +29,7 @@ struct ferry_msg {
     uint32_t magic;
     uint32_t refs;       /* handles; a taken message's may be touched by any thread */
     uint32_t generation; /* of the process that made the handle: a forked child's is another one */
-    bool plain;          /* taken: read in place in the ring, nothing else to give back */
+    bool plain;          /* taken: nothing but lines of the ring to give back; see fi_taken_recycle */
     const unsigned char *data;
     uint64_t size;
     struct fi_list held;    /* taken: among its log's unreleased messages, in order; sent: among its sender's handles */

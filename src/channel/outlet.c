@@ -248,51 +248,6 @@ static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     return 0;
 }
 
-/* A message's bytes; mostly a few words, for which a call to memcpy would cost more than the copy. */
-static inline void copy_small(unsigned char *to, const unsigned char *from, uint32_t n) {
-    if (n < 16 || n > 128) {
-        memcpy(to, from, n);
-        return;
-    }
-    for (uint32_t i = 0; i + 16 < n; i += 16) {
-        memcpy(to + i, from + i, 16);
-    }
-    memcpy(to + n - 16, from + n - 16, 16);
-}
-
-/* Fits without padding, growth or anybody to overtake? */
-static inline bool fits_quick(const fi_log_t *log, uint64_t lines) {
-    return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.limit;
-}
-
-bool fi_outlet_put_quick(fi_outlet_t *o, fi_log_t *log, const void *data, uint32_t size, uint64_t seq) {
-    unsigned flags = fi_record_place(size, false);
-    uint64_t lines = fi_record_lines(size, flags);
-
-    if (fi_unlikely(!fits_quick(log, lines) || (!data && size > 0))) {
-        return false;
-    }
-    unsigned char *to = (unsigned char *)fi_ringw_at(&log->w, log->w.idx) + fi_payload_offset(flags);
-    log->starts[log->w.idx] = log->w.lap;
-    if (size > 0) {
-        copy_small(to, data, size);
-    }
-    fi_ringw_publish(&log->w, fi_record_word(size, FI_REC_INLINE, flags, 1), seq);
-    fi_outlet_ring(o);
-    return true;
-}
-
-unsigned char *fi_outlet_claim_quick(fi_log_t *log, uint32_t size, unsigned *flags) {
-    unsigned place = fi_record_place(size, false);
-
-    if (fi_unlikely(!fits_quick(log, fi_record_lines(size, place)))) {
-        return NULL;
-    }
-    log->starts[log->w.idx] = log->w.lap;
-    *flags = place;
-    return (unsigned char *)fi_ringw_at(&log->w, log->w.idx) + fi_payload_offset(place);
-}
-
 int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item) {
     fi_log_t *log = fi_outlet_log(o);
 

@@ -22,7 +22,7 @@ static void figures(fi_end_t *e, fi_frame_t *f) {
     f->figures[1] = fi_load_relaxed64(&rx->stats.bytes);
     f->figures[2] = fi_load_relaxed64(&rx->stats.copies_made);
     f->figures[3] = f->figures[0] - fi_min(f->figures[2], f->figures[0]);
-    f->figures[4] = fi_load_relaxed64(&rx->held);
+    f->figures[4] = fi_receiver_held(rx);
     f->figures[5] = fi_load_relaxed64(&rx->stats.lost);
     f->figures[8] = fi_load_relaxed32(&rx->link_count);
 }
@@ -164,7 +164,7 @@ int fi_receiver_close(fi_receiver_t *rx) {
         rx->returned = m->next;
         fi_taken_give_back(m);
     }
-    int held = (int)rx->held;
+    int held = (int)fi_receiver_held(rx);
     pthread_mutex_unlock(&rx->returned_lock);
     /* With messages held, whoever releases the last one, or closes the node, buries the receiver. */
     if (held == 0) {
@@ -195,7 +195,7 @@ void fi_receiver_discard(fi_receiver_t *rx) {
 
 void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {
     fi_receiver_collect(rx);
-    rx->stats.held = rx->held;
+    rx->stats.held = fi_receiver_held(rx);
     rx->stats.senders = rx->link_count;
     *stats = rx->stats;
     stats->copies_avoided = stats->messages - fi_min(stats->copies_made, stats->messages);

@@ -74,12 +74,13 @@ struct ferry_receiver {
     fi_rxlink_t *quick; /* the link of this turn, if nothing about it or the receiver needs a closer look */
     int64_t quantum_left;
     uint32_t quantum;
-    uint32_t streak;        /* small messages taken in a row */
+    uint32_t streak;        /* small messages taken in a row, without a look in vain */
+    bool caught_up;         /* the last look in vain ended a stream */
     uint32_t returned_some; /* 1: other threads have given messages back */
     struct ferry_msg *free_handles;
     struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */
     struct fi_receiver_page *page;
-    uint64_t held;
+    uint64_t settled; /* messages released, of stats.messages taken */
     uint32_t max_held;
     uint32_t epoch; /* of sleeps */
     fi_spinner_t spinner;
@@ -109,6 +110,12 @@ static inline fi_receiver_t *fi_receiver_of(fi_end_t *e) {
     return fi_container(e, fi_receiver_t, end);
 }
 
+/* Messages taken and not released. Any thread: a snapshot. */
+static inline uint64_t fi_receiver_held(const fi_receiver_t *rx) {
+    uint64_t settled = fi_load_acquire64(&rx->settled); /* first: it never passes the other one */
+    return fi_load_relaxed64(&rx->stats.messages) - settled;
+}
+
 /* receiver.c */
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                     fi_receiver_t **out);
@@ -131,8 +138,7 @@ void fi_receiver_disarm(fi_receiver_t *rx);
 /* Leaves the bell as a program that polls it expects: readable, or armed with nothing there. */
 void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
 
-/* quick.c: the next message of the current link, if it is small and all is as usual; false: look closer. */
-bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out);
+/* recv.c: may the current link's next small message be taken the quick way (quick.h)? */
 void fi_receiver_find_quick(fi_receiver_t *rx);
 
 /* take.c: one link's next message: 1, 0, or -EPROTO. */
@@ -147,6 +153,8 @@ void fi_taken_release_held(ferry_msg_t *m);
 /* Lets go of a message without releasing it: it stays the sender's to deliver. The link is detached. */
 void fi_taken_give_back(ferry_msg_t *m);
 int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
+/* Ends the sender's sleep number `want` for room. */
+void fi_rxlink_ring_sender(fi_rxlink_t *l, uint64_t want);
 void fi_receiver_collect(fi_receiver_t *rx);
 void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log);
 void fi_receiver_publish(fi_receiver_t *rx);

@@ -14,16 +14,19 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "channel/receiver.h"
+#include "channel/quick.h"
 #include "platform/bell.h"
 #include "platform/clock.h"
 
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
+#define UNKNOWN INT64_MIN   /* deadline: most messages come sooner than the clock could be read */
 
 static void next_turn(fi_receiver_t *rx) {
-    rx->quick = NULL;
-    rx->turn = rx->turn + 1 < rx->link_count ? rx->turn + 1 : 0;
     rx->quantum_left = rx->quantum;
+    if (rx->link_count > 1) {
+        rx->quick = NULL;
+        rx->turn = rx->turn + 1 < rx->link_count ? rx->turn + 1 : 0;
+    }
 }
 
 static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
@@ -42,9 +45,9 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
         fi_receiver_collect(rx);
     }
-    if (fi_unlikely(rx->max_held && rx->held >= rx->max_held)) {
+    if (fi_unlikely(rx->max_held && fi_receiver_held(rx) >= rx->max_held)) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
-                       rx->end.channel, (unsigned long long)rx->held);
+                       rx->end.channel, (unsigned long long)fi_receiver_held(rx));
     }
     for (uint32_t tried = 0; tried <= rx->link_count && rx->link_count > 0;) {
         fi_rxlink_t *l = rx->links[rx->turn];
@@ -66,6 +69,13 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
         tried++;
     }
     return 0;
+}
+
+void fi_receiver_find_quick(fi_receiver_t *rx) {
+    fi_rxlink_t *l = rx->links[rx->turn];
+    bool usual = !l->lossy && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large;
+
+    rx->quick = usual ? l : NULL;
 }
 
 bool fi_receiver_at_end(const fi_receiver_t *rx) {
@@ -186,11 +196,16 @@ static void spin_tightly(const fi_receiver_t *rx, fi_spin_t *spin) {
 
 static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     fi_spin_t spin = fi_spin_begin();
-    int64_t deadline = fi_deadline(timeout);
+    int64_t deadline = UNKNOWN;
     uint32_t looks = 0;
     bool last = false;
 
+    fi_sent_in_a_row = 0;
     fi_receiver_publish(rx);
+    if (rx->caught_up && rx->spinner.policy != FERRY_WAIT_BLOCK) {
+        fi_spin_keep_off();
+    }
+    rx->caught_up = false;
     for (;;) {
         if (rx->link_count == 1 && rx->spinner.policy != FERRY_WAIT_BLOCK) {
             spin_tightly(rx, &spin);
@@ -200,6 +215,9 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
         if (r != -EAGAIN) {
             fi_spin_paid(&rx->spinner, &spin);
             return r;
+        }
+        if (deadline == UNKNOWN) {
+            deadline = fi_deadline(timeout);
         }
         if (last) {
             return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", rx->end.channel);
@@ -217,9 +235,6 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
 }
 
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
-    if (fi_likely(rx->quick != NULL) && fi_likely(fi_receiver_take_quick(rx, out))) {
-        return 0;
-    }
     if (fi_unlikely(rx->dead)) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this receiver of '%s' has ended: close it, open a new one",
                        rx->end.channel);

@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "channel/sender.h"
+#include "channel/quick.h"
 #include "platform/clock.h"
 
 #define CHOICES 8u        /* links looked at for the next message */
@@ -131,12 +131,6 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
     return r;
 }
 
-static void count_message(fi_sender_t *tx, uint64_t size) {
-    tx->seq++;
-    fi_store_relaxed64(&tx->stats.messages, tx->stats.messages + 1);
-    fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
-}
-
 struct attempt {
     fi_item_t *item;
     bool no_quota;
@@ -173,7 +167,7 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
     }
     if (fi_likely(r == 0)) {
         tx->unreleased_bound++;
-        count_message(tx, item->size);
+        fi_sender_count(tx, item->size);
         fi_sender_find_quick(tx);
     }
     return r;
@@ -235,29 +229,12 @@ static int check_send(const fi_sender_t *tx, uint64_t size) {
     return size_fits(tx, size) ? 0 : bad_size(tx, size);
 }
 
-static void count_copy(fi_sender_t *tx, uint64_t size) {
-    fi_store_relaxed64(&tx->stats.copies_made, tx->stats.copies_made + 1);
-    tx->stats.copied_bytes += size;
-}
-
-static void count_no_copy(fi_sender_t *tx, uint64_t size) {
-    fi_store_relaxed64(&tx->stats.copies_avoided, tx->stats.copies_avoided + 1);
-    tx->stats.avoided_bytes += size;
-}
-
 int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64_t tag, int64_t timeout) {
     fi_block_t *block = NULL;
-    int64_t deadline = timeout > 0 ? fi_deadline(timeout) : timeout;
 
-    if (fi_likely(tx->quick != NULL && size - tx->quick_min <= tx->quick_span && tag == 0 && !tx->claim.open) &&
-        fi_likely(!fi_node_is_shut(tx->end.node)) &&
-        fi_likely(fi_outlet_put_quick(tx->quick, tx->quick_log, data, (uint32_t)size, tx->seq + 1))) {
-        count_message(tx, size);
-        count_copy(tx, size);
-        return 0;
-    }
     int r = check_send(tx, size);
     if (r == 0 && size > tx->inline_max) {
+        int64_t deadline = timeout > 0 ? fi_deadline(timeout) : timeout;
         r = fi_sender_alloc(tx, size, timeout, &block);
         if (r == 0) {
             memcpy(fi_block_data(block), data, size);
@@ -272,9 +249,6 @@ int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64
     if (block) {
         fi_pool_unref(&tx->pool, block);
     }
-    if (r == 0) {
-        count_copy(tx, size);
-    }
     return r;
 }
 
@@ -283,8 +257,8 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
 
     if (fi_likely(tx->quick != NULL && size_fits(tx, size) && !tx->claim.open && !fi_node_is_shut(tx->end.node)) &&
         fi_likely(fi_outlet_put(tx->quick, &item) == 0)) {
-        count_message(tx, size);
-        count_no_copy(tx, size);
+        fi_sender_count(tx, size);
+        fi_sender_count_no_copy(tx, size);
         give_back(tx->quick);
         return 0;
     }
@@ -293,7 +267,7 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
         r = send_item(tx, &item, timeout);
     }
     if (r == 0) {
-        count_no_copy(tx, size);
+        fi_sender_count_no_copy(tx, size);
     }
     return r;
 }
@@ -343,18 +317,7 @@ static int try_claim(fi_sender_t *tx, void *arg) {
 
 int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data) {
     struct wanted_claim want = {.size = size};
-    fi_claim_t *c = &tx->claim;
 
-    if (fi_likely(tx->quick != NULL && size - tx->quick_min <= tx->quick_span && !c->open) &&
-        fi_likely(!fi_node_is_shut(tx->end.node)) &&
-        fi_likely((c->data = fi_outlet_claim_quick(tx->quick_log, (uint32_t)size, &c->flags)) != NULL)) {
-        c->outlet = tx->quick;
-        c->block = NULL;
-        c->open = true;
-        c->size = size;
-        *data = c->data;
-        return 0;
-    }
     int r = check_send(tx, size);
     if (r < 0) {
         return r;
@@ -435,8 +398,8 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
     }
     if (r == 0) {
         tx->unreleased_bound++;
-        count_message(tx, size);
-        count_no_copy(tx, size);
+        fi_sender_count(tx, size);
+        fi_sender_count_no_copy(tx, size);
         if (fi_unlikely(!tx->quick)) {
             fi_sender_find_quick(tx);
         }

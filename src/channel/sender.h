@@ -135,7 +135,8 @@ struct ferry_sender {
     uint32_t waiting; /* 1: a release shall ring the node's bell */
     uint64_t sleeps;  /* number of the current sleep, as the rings' `want` has it */
     fi_spinner_t spinner;
-    ferry_sender_stats_t stats;
+    ferry_sender_stats_t
+        stats; /* as filled in by fi_sender_stats; `messages` is seq, copies_made what was copied again */
 
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
@@ -224,9 +225,6 @@ void fi_outlet_free(fi_outlet_t *o);
 /* Puts one message into the current ring and rings sleeping readers. -EAGAIN: no room. */
 int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item);
 /* Room for `size` inline bytes in the ring, where they will be read; NULL: none. */
-bool fi_outlet_put_quick(fi_outlet_t *o, fi_log_t *log, const void *data, uint32_t size, uint64_t seq);
-/* Room for a claim, the same way. NULL: not this way. */
-unsigned char *fi_outlet_claim_quick(fi_log_t *log, uint32_t size, unsigned *flags);
 unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned *flags);
 void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags);
 /* A reader's cursor in a ring, checked. */

@@ -62,7 +62,6 @@ static void describe(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->pos = s->pos;
     m->idx = s->idx;
     m->lap = s->lap;
-    m->lost = 0;
     m->record = fi_ringr_at(&l->log->r);
 }
 
@@ -99,7 +98,6 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_ringr_advance(&log->r, s);
     fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
     fi_list_add_tail(&log->held, &m->held);
-    fi_store_relaxed64(&rx->held, rx->held + 1);
     fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
     fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
     if (fi_unlikely(m->data == m->copy)) {
@@ -175,8 +173,6 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
 }
 
 static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    m->segment = NULL;
-    m->slot = -1;
     m->plain = false;
     if (fi_unlikely(l->lossy)) {
         return take_lossy(l, s, m);
@@ -187,7 +183,7 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     }
     m->data = s->payload;
     m->size = s->len;
-    m->plain = true;
+    m->plain = !l->rx->check;
     return 1;
 }
 

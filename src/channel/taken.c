@@ -12,7 +12,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
-#include "channel/receiver.h"
+#include "channel/quick.h"
 #include "platform/bell.h"
 #include "platform/cancel.h"
 
@@ -26,14 +26,22 @@ ferry_msg_t *fi_taken_new(fi_receiver_t *rx) {
         if (!m) {
             return NULL;
         }
+        m->refs = 1;
+        m->slot = -1;
     }
     m->magic = FI_MSG_TAKEN;
-    m->refs = 1;
     m->generation = fi_process_generation;
     return m;
 }
 
+/* A free handle is ready to be taken the quick way: one reference, no segment, no slot, nothing lost. */
 void fi_taken_recycle(fi_receiver_t *rx, ferry_msg_t *m) {
+    if (!m->plain) {
+        m->plain = true;
+        m->segment = NULL;
+        m->slot = -1;
+        m->lost = 0;
+    }
     m->magic = FI_MSG_FREE;
     m->next = rx->free_handles;
     rx->free_handles = m;
@@ -85,12 +93,8 @@ void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log) {
     }
 }
 
-/* Ends the sender's sleep for room, if it sleeps. */
-static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
-    fi_barrier_light_for(!l->fence);
-    uint64_t want = fi_load_relaxed64(&log->r.head->shared.want);
-
-    if (fi_unlikely(want != 0) && fi_load_relaxed64(&l->rung) != want) {
+void fi_rxlink_ring_sender(fi_rxlink_t *l, uint64_t want) {
+    if (fi_load_relaxed64(&l->rung) != want) {
         fi_store_relaxed64(&l->rung, want);
         fi_bell_ring(l->peer->bell);
     }
@@ -101,7 +105,7 @@ void fi_receiver_publish(fi_receiver_t *rx) {
         fi_rxlink_t *l = rx->links[i];
         if (l->log->published != l->log->r.pos) {
             fi_log_publish(l, l->log);
-            ring_sender(l, l->log);
+            fi_rxlog_ring_sender(l, l->log);
         }
     }
 }
@@ -127,7 +131,7 @@ void fi_taken_give_back(ferry_msg_t *m) {
     if (m->segment) {
         drop_segment(m);
     }
-    fi_store_relaxed64(&rx->held, rx->held - 1);
+    fi_store_release64(&rx->settled, rx->settled + 1);
     if (!fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);
     }
@@ -137,7 +141,7 @@ void fi_taken_give_back(ferry_msg_t *m) {
 /* A ring that the sender has left is given up with its last message. */
 static void settle_old_log(fi_rxlink_t *l, fi_rxlog_t *log) {
     fi_log_publish(l, log);
-    ring_sender(l, log);
+    fi_rxlog_ring_sender(l, log);
     for (uint32_t i = 0; i < FI_RX_LOGS && fi_list_empty(&log->held); i++) {
         if (l->logs[i] == log) {
             fi_rxlog_free(l, i);
@@ -157,7 +161,7 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     if (large) {
         drop_segment(m);
     }
-    fi_store_relaxed64(&rx->held, rx->held - 1);
+    fi_store_release64(&rx->settled, rx->settled + 1);
     if (fi_unlikely(log->done)) {
         settle_old_log(l, log);
     } else {
@@ -165,7 +169,7 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
         if (large || log->r.pos - log->published >= log->batch) {
             fi_log_publish(l, log);
         }
-        ring_sender(l, log);
+        fi_rxlog_ring_sender(l, log);
     }
     if (fi_unlikely(l->detached) && !fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);
@@ -189,7 +193,7 @@ void fi_receiver_collect(fi_receiver_t *rx) {
 /* The last message of a closed receiver takes it along. Called with returned_lock taken, which it gives back. */
 static void settle_closed(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_taken_give_back(m);
-    bool last = rx->held == 0;
+    bool last = fi_receiver_held(rx) == 0;
     pthread_mutex_unlock(&rx->returned_lock);
     if (last) {
         fi_node_forget_held(rx->end.node, &rx->end);
@@ -208,7 +212,7 @@ static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
         return;
     }
     tell_released(m);
-    ring_sender(m->link, m->log);
+    fi_rxlog_ring_sender(m->link, m->log);
     m->next = rx->returned;
     rx->returned = m;
     fi_store_relaxed32(&rx->returned_some, 1);
@@ -256,9 +260,10 @@ void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info) {
     info->attempt = m->attempt;
     info->tag = m->tag;
     info->time_ns = m->time_ns;
-    if (m->record) {
-        uint64_t word = fi_load_relaxed64(&m->record->word);
-        info->sequence = fi_load_relaxed64(&m->record->seq);
+    const struct fi_record *record = m->plain ? fi_ringr_line(&m->log->r, m->idx) : m->record;
+    if (record) {
+        uint64_t word = fi_load_relaxed64(&record->word);
+        info->sequence = fi_load_relaxed64(&record->seq);
         info->attempt = fi_word_attempt(word);
         info->tag = info->time_ns = 0;
         if (fi_word_flags(word) & FI_REC_EXT) {
@@ -279,5 +284,6 @@ void fi_taken_keep(ferry_msg_t *m) {
     m->tag = info.tag;
     m->time_ns = info.time_ns;
     m->record = NULL;
+    m->plain = false;
     (void)fi_taken_copy(m, &copy);
 }

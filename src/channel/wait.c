@@ -14,6 +14,9 @@
 #define CROWDED_US 4u     /* a yield that took longer let somebody else run */
 #define VAIN_LIMIT 4u     /* full spins in vain before they become short */
 #define PROBE_EVERY 32u
+#define KEEP_OFF_NS 600u
+
+__thread uint32_t fi_sent_in_a_row;
 
 static uint64_t budget_us(const fi_spinner_t *k) {
     if (k->policy == FERRY_WAIT_BLOCK) {
@@ -33,6 +36,14 @@ static bool give_way(fi_spinner_t *k, uint64_t now) {
     }
     k->in_vain = VAIN_LIMIT;
     return false;
+}
+
+void fi_spin_keep_off(void) {
+    uint64_t until = fi_ticks() + KEEP_OFF_NS * fi_ticks_per_us() / 1000;
+
+    while (fi_ticks() < until) {
+        fi_cpu_relax();
+    }
 }
 
 bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {

@@ -19,6 +19,11 @@
 
 #include "ferry/base.h"
 
+/* Messages that this thread has sent since it last waited for one: few make a dialogue, many a stream. */
+extern __thread uint32_t fi_sent_in_a_row __attribute__((tls_model("initial-exec")));
+
+#define FI_STREAM 16u /* messages in a row that make a stream */
+
 /* Kept from wait to wait. */
 typedef struct fi_spinner {
     uint32_t policy;  /* ferry_wait_t */
@@ -47,6 +52,13 @@ static inline void fi_spin_skip(fi_spin_t *s, uint32_t rounds) {
 
 /* One round of spinning; false when it is time to sleep. */
 bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s);
+
+/*
+ * A reader that has caught up with a stream keeps off for a moment.  Looking on at once, it would take every line away
+ * from the writer in the middle of its work, and both would go at the pace of single transfers: between distant cores
+ * a third of what the writer can do when it is left alone.
+ */
+void fi_spin_keep_off(void);
 
 /* The wait ended while spinning. */
 static inline void fi_spin_paid(fi_spinner_t *k, const fi_spin_t *s) {

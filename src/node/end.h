@@ -127,6 +127,21 @@ static inline void fi_end_leave(fi_end_t *e) {
     }
 }
 
+/* Begins a call where all is as usual. False: nothing was begun, fi_end_enter tells why. */
+static inline bool fi_end_try_enter(fi_end_t *e, uint32_t magic) {
+    if (fi_unlikely(!e || e->magic != magic || fi_load_acquire32(&e->busy) != FI_BUSY_NO ||
+                    __atomic_load_n(&e->owner, __ATOMIC_RELAXED) != fi_thread_mark())) {
+        return false;
+    }
+    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+    fi_barrier_light();
+    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
+        fi_end_leave(e);
+        return false;
+    }
+    return true;
+}
+
 /* Does waiting chores in the middle of a call; true when there were some. */
 bool fi_end_do_chores(fi_end_t *e);
 static inline bool fi_end_check(fi_end_t *e) {

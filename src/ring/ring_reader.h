@@ -42,8 +42,12 @@ typedef struct fi_seen {
 /* Checks the identification of `bytes` bytes at `map` and starts at `start`. Returns 0 or -EPROTO. */
 int fi_ringr_init(fi_ringr_t *r, const void *map, size_t bytes, uint64_t start);
 
+static inline const struct fi_record *fi_ringr_line(const fi_ringr_t *r, uint32_t idx) {
+    return (const struct fi_record *)(const void *)(r->data + (size_t)idx * FI_LINE);
+}
+
 static inline const struct fi_record *fi_ringr_at(const fi_ringr_t *r) {
-    return (const struct fi_record *)(const void *)(r->data + (size_t)r->idx * FI_LINE);
+    return fi_ringr_line(r, r->idx);
 }
 
 /* True when a record seems to be there; the line after it is fetched meanwhile, since most records have two. */

@@ -14,7 +14,10 @@
 
 #include "base/assert.h"
 #include "base/atomic.h"
+#include "platform/cpu.h"
 #include "ring/ring_layout.h"
+
+#define FI_OWN_AHEAD 16u /* lines */
 
 typedef struct fi_ringw {
     struct fi_ring_head *head;
@@ -66,7 +69,18 @@ static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) 
     w->lap += next <= w->idx;
     w->idx = next;
     /* The next record will probably be as long: own the line that it has to clear before it can be published. */
-    __builtin_prefetch(fi_ringw_at(w, fi_ringw_step(w, next, lines)), 1, 3);
+    fi_prefetch_to_write(fi_ringw_at(w, fi_ringw_step(w, next, lines)));
+}
+
+/*
+ * In a stream: owns two lines that will be written some messages later.  A store waits for the line it goes to, all
+ * stores after it wait with it, and taking a line away from a distant reader's core takes as long as writing ten messages.
+ */
+static inline void fi_ringw_own_ahead(const fi_ringw_t *w) {
+    const unsigned char *ahead = (const unsigned char *)fi_ringw_at(w, w->idx) + (size_t)FI_OWN_AHEAD * FI_LINE;
+
+    fi_prefetch_to_write(ahead);
+    fi_prefetch_to_write(ahead + FI_LINE);
 }
 
 /* Skips to line 0 of the next lap. */

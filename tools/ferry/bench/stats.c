@@ -33,7 +33,16 @@ static uint32_t counter_of_rank(const size_t *counters, size_t *rank) {
     return i;
 }
 
-uint32_t bench_percentile(const uint32_t *samples, size_t n, unsigned permille) {
+/* How far counter i is from the nearest other one that is not empty: the step of the clock. */
+static uint32_t step_at(const size_t *counters, uint32_t i) {
+    for (uint32_t step = 1; step < 65536; step++) {
+        if ((i >= step && counters[i - step] > 0) || (i + step < 65536 && counters[i + step] > 0))
+            return step;
+    }
+    return 0;
+}
+
+double bench_percentile(const uint32_t *samples, size_t n, unsigned permille) {
     size_t *counters = calloc(65536, sizeof *counters);
 
     if (n == 0 || counters == NULL) {
@@ -52,8 +61,10 @@ uint32_t bench_percentile(const uint32_t *samples, size_t n, unsigned permille) 
             counters[samples[i] & 0xffff]++;
     }
     uint32_t lower = counter_of_rank(counters, &rank);
+    double within = ((double)rank - 0.5) / (double)counters[lower] - 0.5;
+    double value = (double)(upper << 16 | lower) + within * step_at(counters, lower);
     free(counters);
-    return upper << 16 | lower;
+    return value;
 }
 
 void bench_series_add(bench_series_t *series, double value) {

@@ -13,11 +13,12 @@
 double bench_median(double *values, size_t n);
 
 /*
- * The sample of nearest rank: the smallest one that at least `permille` thousandths of all samples do not exceed.
- * Exact, for any number of samples, without another array: counts upper halves, then lower halves within the one
- * that holds the rank. 0 when there are none or memory is out.
+ * The value that `permille` thousandths of all samples do not exceed. Exact, for any number of samples, without another
+ * array: counts upper halves, then lower halves within the one that holds the rank. A processor's counter may tick in
+ * steps of ten nanoseconds, which is coarse beside a round trip of a hundred: among equal samples the rank tells where
+ * within the step the value lies, as is usual for grouped data. 0 when there are no samples or memory is out.
  */
-uint32_t bench_percentile(const uint32_t *samples, size_t n, unsigned permille);
+double bench_percentile(const uint32_t *samples, size_t n, unsigned permille);
 
 /* What was measured in each slice. */
 typedef struct bench_series {

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * quick.h - the usual case of sending, taking and releasing, in one piece each: a small message, one link, nothing else
+ * to look after.
+ *
+ * These functions do what fi_sender_send_copy, fi_link_take and fi_taken_release do, with the same checks of what the
+ * peer wrote, and leave everything else to them: padding, pointers, tags, growth, the end of a quantum, errors.  They
+ * are inline, call nothing on their way and answer false before anything was changed, so that a call of the library
+ * that is as usual neither saves a register nor leaves the cache lines it needs anyway.
+ */
+#ifndef FI_QUICK_H
+#define FI_QUICK_H
+
+#include <string.h>
+
+#include "channel/receiver.h"
+#include "channel/sender.h"
+
+#define FI_AHEAD_LINES 24u              /* a transfer between distant cores takes as long as a dozen small messages */
+#define FI_QUICK_WHAT (0xffffull << 32) /* of a header word: kind and flags */
+#define FI_QUICK_NEXT_LINE ((uint64_t)FI_REC_INLINE << 32 | (uint64_t)FI_REC_NEXT_LINE << 40)
+#define FI_QUICK_SAME_LINE ((uint64_t)FI_REC_INLINE << 32)
+
+/* --- sending ----------------------------------------------------------------------------------------------------- */
+
+static inline bool fi_sender_is_quick(const fi_sender_t *tx, uint64_t size) {
+    return tx->quick && size - tx->quick_min <= tx->quick_span && !tx->claim.open && !fi_node_is_shut(tx->end.node);
+}
+
+/* Fits without padding, growth or anybody to overtake? */
+static inline bool fi_log_fits_quick(const fi_log_t *log, uint64_t lines) {
+    return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.limit;
+}
+
+/* A message's bytes; mostly a few words, for which a call to memcpy would cost more than the copy. */
+static inline void fi_copy_small(unsigned char *to, const unsigned char *from, uint32_t n) {
+    if (n < 16 || n > 128) {
+        memcpy(to, from, n);
+        return;
+    }
+    for (uint32_t i = 0; i + 16 < n; i += 16) {
+        memcpy(to + i, from + i, 16);
+    }
+    memcpy(to + n - 16, from + n - 16, 16);
+}
+
+static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
+    fi_store_relaxed64(&tx->seq, tx->seq + 1);
+    fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+}
+
+static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
+    fi_store_relaxed64(&tx->stats.copies_avoided, tx->stats.copies_avoided + 1);
+    tx->stats.avoided_bytes += size;
+}
+
+static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
+    if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
+        return false;
+    }
+    fi_ringw_t *w = &tx->quick_log->w;
+    unsigned flags = fi_record_place(size, false);
+
+    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, fi_record_lines(size, flags)))) {
+        return false;
+    }
+    tx->quick_log->starts[w->idx] = w->lap;
+    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(flags), data, (uint32_t)size);
+    fi_ringw_publish(w, fi_record_word((uint32_t)size, FI_REC_INLINE, flags, 1), tx->seq + 1);
+    fi_outlet_ring(tx->quick);
+    fi_sender_count(tx, size);
+    if (++fi_sent_in_a_row > FI_STREAM) {
+        fi_ringw_own_ahead(w);
+    }
+    return true;
+}
+
+static inline bool fi_sender_claim_quick(fi_sender_t *tx, uint64_t size, void **data) {
+    if (fi_unlikely(!fi_sender_is_quick(tx, size))) {
+        return false;
+    }
+    fi_ringw_t *w = &tx->quick_log->w;
+    fi_claim_t *c = &tx->claim;
+    unsigned flags = fi_record_place(size, false);
+
+    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, fi_record_lines(size, flags)))) {
+        return false;
+    }
+    tx->quick_log->starts[w->idx] = w->lap;
+    c->open = true;
+    c->outlet = tx->quick;
+    c->block = NULL;
+    c->size = size;
+    c->flags = flags;
+    c->data = (unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(flags);
+    *data = c->data;
+    return true;
+}
+
+/* What was claimed stands where the next record goes, unless something has happened meanwhile. */
+static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
+    fi_claim_t *c = &tx->claim;
+
+    if (fi_unlikely(!c->open || !tx->quick || c->outlet != tx->quick || size > c->size ||
+                    size - tx->quick_min > tx->quick_span)) {
+        return false;
+    }
+    fi_ringw_t *w = &tx->quick_log->w;
+    if (fi_unlikely(c->data != (unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(c->flags))) {
+        return false;
+    }
+    fi_ringw_publish(w, fi_record_word((uint32_t)size, FI_REC_INLINE, c->flags, 1), tx->seq + 1);
+    fi_outlet_ring(tx->quick);
+    c->open = false;
+    fi_sender_count(tx, size);
+    fi_sender_count_no_copy(tx, size);
+    if (++fi_sent_in_a_row > FI_STREAM) {
+        fi_ringw_own_ahead(w);
+    }
+    return true;
+}
+
+/* --- receiving --------------------------------------------------------------------------------------------------- */
+
+static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
+    fi_rxlink_t *l = rx->quick;
+    ferry_msg_t *m = rx->free_handles;
+
+    if (fi_unlikely(!l)) {
+        return false;
+    }
+    fi_rxlog_t *log = l->log;
+    fi_ringr_t *r = &log->r;
+    const struct fi_record *rec = fi_ringr_at(r);
+    uint64_t word = fi_load_acquire64(&rec->word); /* A1 */
+    uint64_t what = word & FI_QUICK_WHAT;
+
+    if (fi_unlikely(what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE)) {
+        fi_prefetch((const unsigned char *)rec + FI_LINE);
+        rx->caught_up |= rx->streak > FI_STREAM;
+        rx->streak = 0;
+        return false;
+    }
+    uint32_t len = fi_word_len(word);
+    uint32_t offset = what == FI_QUICK_NEXT_LINE ? FI_LINE : (uint32_t)sizeof *rec;
+    uint64_t lines = ((uint64_t)offset + len + FI_LINE - 1) / FI_LINE;
+    if (fi_unlikely(lines > r->lines - r->idx || !m || rx->quantum_left <= 0 || rx->returned_some)) {
+        return false;
+    }
+    if (++rx->streak > FI_STREAM) {
+        /* The sender is ahead: what comes next is on its way while this message is worked on. */
+        fi_prefetch((const unsigned char *)rec + (size_t)FI_AHEAD_LINES * FI_LINE);
+        fi_prefetch((const unsigned char *)rec + (size_t)(FI_AHEAD_LINES + 1) * FI_LINE);
+    }
+    rx->free_handles = m->next;
+    m->magic = FI_MSG_TAKEN;
+    m->data = (const unsigned char *)rec + offset;
+    m->size = len;
+    m->link = l;
+    m->log = log;
+    m->pos = r->pos;
+    m->idx = r->idx;
+    m->lap = r->lap;
+    fi_list_add_tail(&log->held, &m->held);
+    rx->quantum_left -= (int64_t)len + FI_MESSAGE_OVERHEAD;
+    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
+    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + len);
+    r->pos += lines;
+    r->idx += (uint32_t)lines;
+    if (fi_unlikely(r->idx == r->lines)) {
+        r->idx = 0;
+        r->lap++;
+    }
+    fi_store_relaxed64(&log->ctl.head->taken, r->pos);
+    *out = m;
+    return true;
+}
+
+/* Ends the sender's sleep for room, if it sleeps. */
+static inline void fi_rxlog_ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
+    fi_barrier_light_for(!l->fence);
+    uint64_t want = fi_load_relaxed64(&log->r.head->shared.want);
+
+    if (fi_unlikely(want != 0)) {
+        fi_rxlink_ring_sender(l, want);
+    }
+}
+
+/* By the receiver's own thread; the message is plain, so its handle goes back as it is. */
+static inline bool fi_taken_release_quick(ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+    fi_receiver_t *rx = l->rx;
+
+    if (fi_unlikely(fi_load_acquire32(&m->refs) > 1 || !fi_end_try_enter(&rx->end, FI_END_RECEIVER))) {
+        return false;
+    }
+    if (fi_unlikely(log->done || l->detached)) {
+        fi_taken_release_held(m);
+        fi_end_leave(&rx->end);
+        return true;
+    }
+    fi_ctl_release(&log->ctl, m->idx, m->lap);
+    fi_list_unlink(&m->held);
+    fi_store_release64(&rx->settled, rx->settled + 1);
+    if (fi_unlikely(log->r.pos - log->published >= log->batch)) {
+        fi_log_publish(l, log);
+    }
+    fi_rxlog_ring_sender(l, log);
+    m->magic = FI_MSG_FREE;
+    m->next = rx->free_handles;
+    rx->free_handles = m;
+    fi_end_leave(&rx->end);
+    return true;
+}
+
+#endif
