@@ -3,48 +3,18 @@
  * kill.c - SIGKILL at random moments, some thousand times, while others work on.
  *
  * After each death: every survivor makes progress; the victim's notes have arrived; its names are gone from the
- * directory, if anybody had met it.  In the end: every job that the surviving sender could place was received, none twice as if for the first
- * time, none after it had been released; the survivors hold the descriptors and threads they held before the first
- * death, and no memory of anybody who is dead; after they have closed, the directory is empty.
- *
- * Mutations of the library that this test was seen to catch: see MUTATIONS below, at the end of this file.
+ * directory, if anybody had met it. In the end: every job that the surviving sender could place was received, none
+ * twice as if for the first time, none after it had been released; the survivors hold the descriptors and threads they
+ * held before the first death, and no memory of anybody who is dead; after they have closed, the directory is empty.
  */
-#include "kill.h"
+#include "conductor.h"
 
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const char *const op_names[OPS] = {
-    [IN_PROGRAM] = "the program itself",
-    [IN_OPEN_NODE] = "ferry_open",
-    [IN_OPEN_SENDER] = "ferry_sender_open",
-    [IN_OPEN_RECEIVER] = "ferry_receiver_open",
-    [IN_SEND] = "ferry_send",
-    [IN_SEND_LARGE] = "ferry_send (pool)",
-    [IN_CLAIM] = "ferry_claim",
-    [IN_COMMIT] = "ferry_commit, ferry_abort",
-    [IN_MSG_NEW] = "ferry_msg_new",
-    [IN_SEND_MSG] = "ferry_send_msg",
-    [IN_EDIT] = "ferry_msg_edit",
-    [IN_RELEASE_OWN] = "ferry_msg_release (own)",
-    [IN_FLUSH] = "ferry_sender_flush, _wait",
-    [IN_RECV] = "ferry_recv",
-    [IN_RECV_BATCH] = "ferry_recv_batch",
-    [IN_RECV_INTO] = "ferry_recv_into",
-    [IN_POLL] = "ferry_poll",
-    [IN_RELEASE] = "ferry_msg_release",
-    [IN_CLOSE_SENDER] = "ferry_sender_close",
-    [IN_CLOSE_RECEIVER] = "ferry_receiver_close",
-    [IN_CLOSE_NODE] = "ferry_close",
-};
-
-static const char *const survivor_names[SURVIVORS] = {"sender of jobs", "receiver of jobs and notes",
-                                                      "receiver of jobs", "publisher of news", "reader of news"};
 
 /* However slow the machine. */
 #define LIMIT (100 * SECOND)
@@ -55,91 +25,13 @@ typedef struct victim {
     bool early; /* to be killed while it is still opening, perhaps */
 } victim_t;
 
-typedef struct conductor {
-    world_t *w;
+typedef struct run {
+    conductor_t c;
     dice_t dice;
-    pid_t survivors[SURVIVORS];
-    holdings_t before[SURVIVORS];
     victim_t victims[SLOTS];
     unsigned started;
-    unsigned killed;
     unsigned histogram[OPS];
-    int64_t slowest; /* from a death until everybody had made progress */
-} conductor_t;
-
-/* ---- survivors ---- */
-
-typedef struct survivor_arg {
-    world_t *w;
-    enum survivor who;
-} survivor_arg_t;
-
-static void run_survivor(void *arg) {
-    survivor_arg_t *a = arg;
-    survivor_run(a->w, a->who);
-}
-
-static void start_survivors(conductor_t *c) {
-    static const enum survivor order[SURVIVORS] = {TAKE_JOBS, TAKE_JOBS_TOO, READ_NEWS, SEND_JOBS, PUBLISH_NEWS};
-    for (unsigned i = 0; i < SURVIVORS; i++) {
-        survivor_arg_t arg = {c->w, order[i]};
-        c->survivors[order[i]] = child_start(run_survivor, &arg);
-        await(&c->w->ready, i + 1);
-    }
-}
-
-static void expect_survivors_alive(const conductor_t *c) {
-    for (unsigned i = 0; i < SURVIVORS; i++) {
-        int status;
-        if (waitpid(c->survivors[i], &status, WNOHANG) == 0)
-            continue;
-        fprintf(stderr, "# the %s has ended (status %#x) after %u deaths\n", survivor_names[i], (unsigned)status,
-                c->killed);
-        exit(1);
-    }
-}
-
-typedef bool condition_fn(conductor_t *c, const void *arg);
-
-/* Waits for `condition` with an eye on the survivors; says `sentence` when it does not become true. */
-static void await_among_survivors(conductor_t *c, condition_fn *condition, const void *arg, const char *sentence) {
-    int64_t end = clock_ns() + PATIENCE;
-    while (!condition(c, arg)) {
-        expect_survivors_alive(c);
-        if (clock_ns() > end) {
-            fprintf(stderr, "# after %u deaths: %s\n", c->killed, sentence);
-            for (unsigned i = 0; i < SURVIVORS; i++)
-                fprintf(stderr, "# the %s has come to %llu\n", survivor_names[i],
-                        (unsigned long long)atomic_load(&c->w->progress[i]));
-            for (unsigned i = 0; i < SLOTS; i++)
-                fprintf(stderr, "# victim %u, node %016llx, role %d, was or is in %s, its call %u\n",
-                        c->w->slots[i].who, (unsigned long long)atomic_load(&c->w->slots[i].node),
-                        (int)c->w->slots[i].role, op_names[atomic_load(&c->w->slots[i].op)],
-                        atomic_load(&c->w->slots[i].calls));
-            names_print();
-            exit(1);
-        }
-        nap(MILLISECOND / 8);
-    }
-}
-
-static bool all_have_passed(conductor_t *c, const void *arg) {
-    const uint64_t *before = arg;
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        if (atomic_load(&c->w->progress[i]) <= before[i])
-            return false;
-    return true;
-}
-
-static void expect_progress(conductor_t *c) {
-    uint64_t before[SURVIVORS];
-    int64_t begin = clock_ns();
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        before[i] = atomic_load(&c->w->progress[i]);
-    await_among_survivors(c, all_have_passed, before, "a survivor makes no progress");
-    int64_t took = clock_ns() - begin;
-    c->slowest = took > c->slowest ? took : c->slowest;
-}
+} run_t;
 
 /* ---- victims ---- */
 
@@ -153,212 +45,91 @@ static void run_victim(void *arg) {
     victim_run(a->w, a->v);
 }
 
-static void start_victim(conductor_t *c, unsigned i) {
-    slot_t *v = &c->w->slots[i];
+static void start_victim(run_t *r, unsigned i) {
+    static const enum role roles[] = {SENDER,    SENDER,     RECEIVER,   RECEIVER, PUBLISHER,
+                                      PUBLISHER, SUBSCRIBER, SUBSCRIBER, OPENER,   NOTE_TAKER};
+    slot_t *v = &r->c.w->slots[i];
     memset(v, 0, sizeof *v);
-    v->who = ++c->started;
-    v->role = (enum role)dice_below(&c->dice, ROLES);
-    v->seed = dice_roll(&c->dice);
-    victim_arg_t arg = {c->w, v};
-    c->victims[i] = (victim_t){child_start(run_victim, &arg), clock_ns(), dice_below(&c->dice, 4) == 0};
+    v->who = ++r->started;
+    v->role = roles[dice_below(&r->dice, sizeof roles / sizeof roles[0])];
+    v->seed = dice_roll(&r->dice);
+    victim_arg_t arg = {r->c.w, v};
+    r->victims[i] = (victim_t){child_start(run_victim, &arg), clock_ns(), dice_below(&r->dice, 4) == 0};
 }
 
 /* Lets the victim come to its work, or not even that. */
-static void wait_for_moment(conductor_t *c, unsigned i) {
-    const slot_t *v = &c->w->slots[i];
-    const victim_t *victim = &c->victims[i];
+static void wait_for_moment(run_t *r, unsigned i) {
+    const slot_t *v = &r->c.w->slots[i];
+    const victim_t *victim = &r->victims[i];
     int64_t range = (victim->early ? 3 : 5) * MILLISECOND * (FIRE_SLOW ? 4 : 1);
-    int64_t delay = (int64_t)dice_below(&c->dice, (uint64_t)range);
+    int64_t delay = (int64_t)dice_below(&r->dice, (uint64_t)range);
     if (!victim->early)
         while (atomic_load(&v->calls) < 3 && clock_ns() - victim->started < SECOND)
             nap(MILLISECOND / 8);
     nap(delay);
 }
 
-static bool names_are_gone(conductor_t *c, const void *arg) {
-    (void)c;
-    return names_with(arg) == 0;
-}
-
-static bool notes_have_come(conductor_t *c, const void *arg) {
-    const slot_t *v = arg;
-    return atomic_load(&c->w->notes_seen[v->who]) >= atomic_load(&v->noted);
-}
-
-static void kill_victim(conductor_t *c, unsigned i) {
+static void kill_victim(run_t *r, unsigned i) {
     int status;
-    check(kill(c->victims[i].pid, SIGKILL) == 0);
-    check(waitpid(c->victims[i].pid, &status, 0) == c->victims[i].pid);
+    check(kill(r->victims[i].pid, SIGKILL) == 0);
+    check(waitpid(r->victims[i].pid, &status, 0) == r->victims[i].pid);
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
-        fprintf(stderr, "# victim %u (role %d) had ended by itself, status %#x\n", c->w->slots[i].who,
-                (int)c->w->slots[i].role, (unsigned)status);
+        fprintf(stderr, "# victim %u (role %d) had ended by itself, status %#x\n", r->c.w->slots[i].who,
+                (int)r->c.w->slots[i].role, (unsigned)status);
         exit(1);
     }
-    c->histogram[atomic_load(&c->w->slots[i].op)]++;
-    c->killed++;
+    r->histogram[atomic_load(&r->c.w->slots[i].op)]++;
+    r->c.deaths++;
 }
 
-static void expect_no_traces(conductor_t *c, unsigned i) {
-    const slot_t *v = &c->w->slots[i];
-    await_among_survivors(c, notes_have_come, v, "a note that the dead had sent does not arrive");
-    if (atomic_load(&v->met)) {
-        char name[20];
-        name_of_node(atomic_load(&v->node), name);
-        await_among_survivors(c, names_are_gone, name, "names of the dead stay in the directory");
-    }
-}
-
-/* ---- the end ---- */
-
-#define INODES_MAX 4096
-
-typedef struct inodes {
-    size_t count;
-    uint64_t list[INODES_MAX];
-} inodes_t;
-
-static void remember_own(uint64_t inode, bool own, const char *line, void *arg) {
-    inodes_t *inodes = arg;
-    (void)line;
-    if (own && inodes->count < INODES_MAX)
-        inodes->list[inodes->count++] = inode;
-}
-
-typedef struct strangers {
-    const inodes_t *owned;
-    unsigned count;
-    bool print;
-} strangers_t;
-
-static void count_stranger(uint64_t inode, bool own, const char *line, void *arg) {
-    strangers_t *s = arg;
-    for (size_t i = 0; i < s->owned->count; i++)
-        if (own || s->owned->list[i] == inode)
-            return;
-    s->count++;
-    if (s->print)
-        fprintf(stderr, "# still mapped, though its owner is dead: %s", line);
-}
-
-/* Mappings in the survivors of memory that no survivor owns. */
-static unsigned memory_of_the_dead(const conductor_t *c, bool print) {
-    static inodes_t owned;
-    strangers_t s = {.owned = &owned, .print = print};
-    owned.count = 0;
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        each_ferry_map(c->survivors[i], remember_own, &owned);
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        each_ferry_map(c->survivors[i], count_stranger, &s);
-    return s.count;
-}
-
-/* Rings that grew may be more than at first, for each link that there is; but not for each death. */
-#define MORE_MEMORY 8u
-
-static bool holds_as_before(const holdings_t *now, const holdings_t *before) {
-    return now->sockets == before->sockets && now->pipes == before->pipes && now->pidfds == before->pidfds &&
-           now->other == before->other && now->threads == before->threads &&
-           now->memfds <= before->memfds + MORE_MEMORY && now->own_maps <= before->own_maps + MORE_MEMORY;
-}
-
-static bool nothing_of_the_dead(conductor_t *c, const void *arg) {
-    (void)arg;
-    for (unsigned i = 0; i < SURVIVORS; i++) {
-        holdings_t now = holdings_of(c->survivors[i]);
-        if (!holds_as_before(&now, &c->before[i]))
-            return false;
-    }
-    return memory_of_the_dead(c, false) == 0;
-}
-
-static void expect_nothing_of_the_dead(conductor_t *c) {
-    int64_t end = clock_ns() + PATIENCE / 2;
-    while (!nothing_of_the_dead(c, NULL)) {
-        if (clock_ns() < end) {
-            nap(10 * MILLISECOND);
-            continue;
-        }
-        for (unsigned i = 0; i < SURVIVORS; i++) {
-            holdings_t now = holdings_of(c->survivors[i]);
-            fprintf(stderr, "# the %s, before and after:\n", survivor_names[i]);
-            holdings_print("before", &c->before[i]);
-            holdings_print("after", &now);
-        }
-        fprintf(stderr, "# %u mappings are of dead owners\n", memory_of_the_dead(c, true));
-        exit(1);
-    }
-}
-
-static bool all_are_quiet(conductor_t *c, const void *arg) {
-    (void)arg;
-    return atomic_load(&c->w->quiet) == 2;
-}
-
-static void expect_a_clean_end(conductor_t *c) {
-    atomic_store(&c->w->stage, QUIET);
-    await_among_survivors(c, all_are_quiet, NULL, "a surviving sender does not get rid of its messages");
-    expect_nothing_of_the_dead(c);
-    ledger_expect_complete(&c->w->ledger);
-    atomic_store(&c->w->stage, LEAVE);
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        child_join(c->survivors[i]);
-    if (names_with("") > 0)
-        names_print();
-    check_is(names_with(""), 0);
-}
-
-static void print_histogram(const conductor_t *c) {
-    unsigned inside = c->killed - c->histogram[IN_PROGRAM];
+static void print_histogram(const run_t *r) {
+    unsigned inside = r->c.deaths - r->histogram[IN_PROGRAM];
     printf("# killed in, and the longest of these calls that returned:\n");
     for (unsigned i = 0; i < OPS; i++)
-        printf("# %6u  %-26s %9.1f ms\n", c->histogram[i], op_names[i], (double)atomic_load(&c->w->slowest[i]) / 1e6);
-    printf("# %u of %u deaths inside a call of Ferry's; slowest recovery %.1f ms\n", inside, c->killed,
-           (double)c->slowest / 1e6);
+        printf("# %6u  %-26s %9.1f ms\n", r->histogram[i], op_names[i], (double)atomic_load(&r->c.w->slowest[i]) / 1e6);
+    printf("# %u of %u deaths inside a call of Ferry's; slowest recovery %.1f ms\n", inside, r->c.deaths,
+           (double)r->c.slowest / 1e6);
     fflush(stdout);
-    check(2 * inside >= c->killed);
+    check(2 * inside >= r->c.deaths);
 }
 
 /* One round: kills one of the victims, now and then both at once, and puts others in their place. */
-static void one_round(conductor_t *c, unsigned i) {
-    bool both = dice_below(&c->dice, 8) == 0;
-    wait_for_moment(c, i);
-    kill_victim(c, i);
+static void one_round(run_t *r, unsigned i) {
+    bool both = dice_below(&r->dice, 8) == 0;
+    wait_for_moment(r, i);
+    kill_victim(r, i);
     if (both)
-        kill_victim(c, 1 - i); /* perhaps while it helps to repair what the first one left */
-    expect_progress(c);
-    expect_no_traces(c, i);
-    start_victim(c, i);
+        kill_victim(r, 1 - i); /* perhaps while it helps to repair what the first one left */
+    conductor_expect_progress(&r->c);
+    conductor_expect_no_traces(&r->c, &r->c.w->slots[i]);
+    start_victim(r, i);
     if (both) {
-        expect_no_traces(c, 1 - i);
-        start_victim(c, 1 - i);
+        conductor_expect_no_traces(&r->c, &r->c.w->slots[1 - i]);
+        start_victim(r, 1 - i);
     }
 }
 
 static void killed_at_any_moment_the_others_go_on_and_nothing_is_left(void) {
-    static conductor_t c;
+    static run_t r;
     unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 2500, 200);
     check(kills > 0 && kills < SENDERS_MAX - SLOTS - 2);
-    c.w = share(sizeof(world_t));
-    c.dice = dice_new("the moments and the roles");
-    start_survivors(&c);
-    expect_progress(&c);
-    for (unsigned i = 0; i < SURVIVORS; i++)
-        c.before[i] = holdings_of(c.survivors[i]);
+    r.dice = dice_new("the moments and the roles");
+    conductor_begin(&r.c, MILLISECOND / 2);
     for (unsigned i = 0; i < SLOTS; i++)
-        start_victim(&c, i);
+        start_victim(&r, i);
     int64_t end = clock_ns() + LIMIT;
-    for (unsigned round = 0; c.killed < kills && clock_ns() < end; round++)
-        one_round(&c, round % SLOTS);
-    if (c.killed < kills)
-        printf("# this machine managed %u kills in the time there is\n", c.killed);
-    check(c.killed >= kills / 8);
+    for (unsigned round = 0; r.c.deaths < kills && clock_ns() < end; round++)
+        one_round(&r, round % SLOTS);
+    if (r.c.deaths < kills)
+        printf("# this machine managed %u kills in the time there is\n", r.c.deaths);
+    check(r.c.deaths >= kills / 8);
     for (unsigned i = 0; i < SLOTS; i++) {
-        kill_victim(&c, i);
-        expect_progress(&c);
-        expect_no_traces(&c, i);
+        kill_victim(&r, i);
+        conductor_expect_progress(&r.c);
+        conductor_expect_no_traces(&r.c, &r.c.w->slots[i]);
     }
-    expect_a_clean_end(&c);
-    print_histogram(&c);
+    conductor_end(&r.c);
+    print_histogram(&r);
 }
 
 int main(int argc, char **argv) {

@@ -44,7 +44,7 @@ enum op {
     OPS
 };
 
-enum role { SENDER, RECEIVER, NOTE_TAKER, PUBLISHER, SUBSCRIBER, OPENER, ROLES };
+enum role { SENDER, RECEIVER, NOTE_TAKER, PUBLISHER, SUBSCRIBER, OPENER };
 enum survivor { SEND_JOBS, TAKE_JOBS, TAKE_JOBS_TOO, PUBLISH_NEWS, READ_NEWS, SURVIVORS };
 enum stage { WORK, QUIET, LEAVE };
 
@@ -64,6 +64,7 @@ typedef struct world {
     atomic_uint stage;
     atomic_uint quiet; /* survivors that have nothing left to send */
     atomic_uint ready;
+    int64_t pause; /* of the senders, after each burst */
     atomic_ullong progress[SURVIVORS];
     atomic_llong slowest[OPS]; /* calls of victims, in nanoseconds */
     slot_t slots[SLOTS];

@@ -8,15 +8,17 @@
 
 /* ---- senders ---- */
 
+#define QUOTA (32u << 20)
+
 /* Nobody holds anything any more, dead or alive: the memory must be back. */
 static bool nothing_is_out(void *arg) {
     ferry_sender_stats_t stats = sender_stats(arg);
-    return stats.unreleased == 0 && stats.pool_blocks == 0;
+    return stats.unreleased == 0 && stats.pool_blocks == 0 && stats.memory <= QUOTA;
 }
 
 static void expect_nothing_out(ferry_sender_t *tx) {
     check_is(ferry_sender_flush(tx, PATIENCE), 0);
-    await_that(nothing_is_out, tx, "blocks of released messages are not given back");
+    await_that(nothing_is_out, tx, "memory of released messages is not given back");
 }
 
 static void keep_sending(world_t *w, enum survivor who, ferry_sender_t *tx) {
@@ -28,7 +30,7 @@ static void keep_sending(world_t *w, enum survivor who, ferry_sender_t *tx) {
         atomic_fetch_add(&w->progress[who], BURST);
         if (bursts % 128 == 0)
             expect_nothing_out(tx);
-        nap(MILLISECOND / 2);
+        nap(w->pause);
     }
     expect_nothing_out(tx);
     atomic_fetch_add(&w->quiet, 1);
@@ -78,7 +80,10 @@ static void keep_taking(world_t *w, enum survivor who, ferry_t *node) {
     close_receiver(jobs);
 }
 
-/* A publisher's last number, for each of its ends: it may have closed one and opened another. */
+#define SERIES 32u
+
+/* A publisher's last number, for each of its ends: it closes one and opens another, and while a slow reader still
+ * drains the first, several may have followed. */
 typedef struct series {
     uint64_t sender;
     uint64_t last;
@@ -86,10 +91,10 @@ typedef struct series {
 
 /* News must come complete and in order from everybody, whoever dies beside us. */
 static void read_one(world_t *w, ferry_msg_t *m) {
-    static series_t series[SENDERS_MAX + 1][4];
+    static series_t series[SENDERS_MAX + 1][SERIES];
     job_t job = job_read(ferry_msg_data(m), ferry_msg_size(m));
     ferry_msg_info_t info = info_of(m);
-    series_t *s = &series[job.who][info.sender % 4];
+    series_t *s = &series[job.who][info.sender % SERIES];
     if (s->sender != info.sender)
         *s = (series_t){.sender = info.sender};
     check_is(job.number, s->last + 1);
@@ -114,7 +119,7 @@ static void keep_reading(world_t *w, ferry_t *node) {
 
 void survivor_run(world_t *w, enum survivor who) {
     ferry_t *node = open_node("test");
-    ferry_contract_t contract = {.quota = 32 << 20};
+    ferry_contract_t contract = {.quota = QUOTA};
     if (who == TAKE_JOBS || who == TAKE_JOBS_TOO) {
         keep_taking(w, who, node);
     } else if (who == READ_NEWS) {

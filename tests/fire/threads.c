@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads.c - threads that end while they own handles: they return or call pthread_exit, at any moment.
+ * threads.c - threads that end while they own handles: they return, call pthread_exit or are cancelled, at any moment.
  *
  * A mate in another process sends jobs and takes news all the time; what a dead thread held must come to it or to the
  * threads that follow, and the process that the thread was part of goes on using the same node.
@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum role { SENDER, RECEIVER, OPENER, ROLES };
@@ -153,6 +154,8 @@ static void *live(void *arg) {
         l->rx = open_receiver(l->node, "jobs", FERRY_QUEUE, NULL);
     atomic_store(&l->begun, 1);
     for (unsigned i = 0; i < l->calls; i++) {
+        if (i % 64 == 0)
+            pthread_testcancel(); /* a call that need not sleep is no place to be cancelled in */
         if (l->role == SENDER)
             send_one(l, i);
         else if (l->role == RECEIVER)
@@ -239,9 +242,68 @@ static void threads_may_end_with_handles_open(void) {
     end_threads(false, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }
 
+/* AddressSanitizer takes the unwinding of a cancelled thread for an overflow of its stack, and ThreadSanitizer misses its
+ * end: only the build that users get is tried. */
+static void threads_may_be_cancelled_at_any_moment(void) {
+    end_threads(true, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
+}
+
+/* ---- waiting ---- */
+
+typedef struct waiter {
+    ferry_receiver_t *rx;
+    atomic_uint begun;
+} waiter_t;
+
+static void *wait_for_message(void *arg) {
+    waiter_t *w = arg;
+    ferry_msg_t *m;
+    atomic_store(&w->begun, 1);
+    ferry_recv(w->rx, FERRY_FOREVER, &m);
+    return NULL;
+}
+
+static void *wait_in_poll(void *arg) {
+    waiter_t *w = arg;
+    ferry_pollitem_t item = {.receiver = w->rx, .events = FERRY_POLL_IN};
+    atomic_store(&w->begun, 1);
+    ferry_poll(&item, 1, FERRY_FOREVER);
+    return NULL;
+}
+
+static void cancel_one(void *(*wait)(void *arg)) {
+    ferry_t *node = open_node("test");
+    waiter_t w = {.rx = open_receiver(node, "empty", FERRY_QUEUE, NULL)};
+    struct timespec end;
+    pthread_t thread;
+    void *result = NULL;
+    check_is(pthread_create(&thread, NULL, wait, &w), 0);
+    await(&w.begun, 1);
+    nap(20 * MILLISECOND);
+    pthread_cancel(thread);
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += PATIENCE / SECOND;
+    check_is(pthread_timedjoin_np(thread, &result, &end), 0);
+    check(result == PTHREAD_CANCELED);
+    close_receiver(w.rx);
+    close_node(node);
+}
+
+static void a_thread_that_waits_for_a_message_can_be_cancelled(void) {
+    for (unsigned i = 0; i < 10; i++) {
+        cancel_one(wait_for_message);
+        cancel_one(wait_in_poll);
+    }
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(threads_may_end_with_handles_open),
+        TEST(threads_may_be_cancelled_at_any_moment),
+        TEST(a_thread_that_waits_for_a_message_can_be_cancelled),
     };
-    return run_suite("threads", tests, sizeof tests / sizeof tests[0], argc, argv);
+    size_t count = sizeof tests / sizeof tests[0];
+    if (FIRE_SLOW)
+        printf("# under a sanitizer no thread is cancelled: see threads.c\n");
+    return run_suite("threads", tests, FIRE_SLOW ? 1 : count, argc, argv);
 }
