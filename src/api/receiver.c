@@ -48,7 +48,7 @@ __attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t 
 
 int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     if (fi_likely(m && fi_end_try_enter(fi_end_of(rx), FI_END_RECEIVER))) {
-        bool taken = fi_receiver_take_quick(rx, m);
+        bool taken = fi_receiver_take_quick(rx, m) || (timeout != FERRY_NOW && fi_receiver_take_soon(rx, m));
         fi_end_leave(&rx->end);
         if (fi_likely(taken)) {
             return 0;

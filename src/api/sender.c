@@ -122,7 +122,7 @@ static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     return fi_sender_send_copy(tx, m->data, m->size, m->tag, timeout);
 }
 
-int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+__attribute__((noinline)) static int send_msg_closely(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
@@ -130,6 +130,19 @@ int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     r = send_message(tx, m, timeout);
     fi_end_leave(&tx->end);
     return r;
+}
+
+int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+    if (fi_likely(m && m->magic == FI_MSG_SENT && m->sender == tx && m->tag == 0) &&
+        fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
+        bool sent = !tx->check && fi_sender_send_block_quick(tx, m->block, m->size);
+        m->sent |= sent;
+        fi_end_leave(&tx->end);
+        if (fi_likely(sent)) {
+            return 0;
+        }
+    }
+    return send_msg_closely(tx, m, timeout);
 }
 
 int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t timeout) {

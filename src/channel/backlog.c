@@ -130,7 +130,7 @@ static void take_back_record(fi_sender_t *tx, fi_log_t *log, uint64_t pos, uint6
     item_of(log, pos, word, &item);
     if (fi_word_kind(word) == FI_REC_POINTER) {
         item.block = lent_block(log, pos);
-        item.size = ((const struct fi_pointer *)item.data)->size;
+        item.size = fi_pointer_load(item.data).size;
         item.data = NULL;
         if (!item.block) {
             return;

@@ -84,10 +84,6 @@ static void tell_segment(fi_sender_t *tx, const fi_txlink_t *l, enum fi_frame_ty
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
 }
 
-static bool knows(const fi_txlink_t *l, uint32_t id) {
-    return id < l->announced_bits && l->announced[id / 64] & 1ull << id % 64;
-}
-
 static int note_announced(fi_txlink_t *l, uint32_t id) {
     if (id >= l->announced_bits) {
         uint32_t bits = (id / 64 + 1) * 2 * 64;
@@ -106,7 +102,7 @@ static int note_announced(fi_txlink_t *l, uint32_t id) {
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
     for (uint32_t k = 0; k < o->link_count; k++) {
         fi_txlink_t *l = o->links[k];
-        if (!knows(l, s->id)) {
+        if (!fi_txlink_knows(l, s->id)) {
             int r = note_announced(l, s->id);
             if (r < 0) {
                 return r;
@@ -123,7 +119,7 @@ void fi_sender_retire(void *owner, fi_segment_t *s) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         const fi_outlet_t *o = tx->outlets[i];
         for (uint32_t k = 0; k < o->link_count; k++) {
-            if (knows(o->links[k], s->id)) {
+            if (fi_txlink_knows(o->links[k], s->id)) {
                 tell_segment(tx, o->links[k], FI_UNSEGMENT, s);
             }
         }
@@ -372,7 +368,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             fi_backlog_watch(tx);
             break;
         case FI_COUNT:
-            (void)fi_sender_unreleased(tx);
+            (void)fi_sender_unreleased(tx, true);
             break;
         case FI_ABANDON:
             abandoned(tx);

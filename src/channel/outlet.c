@@ -217,7 +217,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     if (flags & FI_REC_EXT) {
         put_ext(rec, item);
     }
-    fi_copy_racing((unsigned char *)rec + fi_payload_offset(flags), (const unsigned char *)&p, sizeof p);
+    fi_pointer_store((unsigned char *)rec + fi_payload_offset(flags), p);
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
     item->block->refs++;
     remember_position(o->tx, log->w.pos);
@@ -269,7 +269,9 @@ unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned
         return NULL;
     }
     *flags = place;
-    return (unsigned char *)begin(log, lines) + fi_payload_offset(place);
+    unsigned char *payload = (unsigned char *)begin(log, lines) + fi_payload_offset(place);
+    fi_ringw_lend(&log->w);
+    return payload;
 }
 
 void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
@@ -430,7 +432,7 @@ void fi_outlet_reclaim(fi_outlet_t *o, bool all) {
     }
 }
 
-uint64_t fi_outlet_unreleased(fi_outlet_t *o) {
+uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly) {
     uint64_t count = 0;
 
     for (uint32_t s = o->first; s <= o->current; s++) {
@@ -439,7 +441,7 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o) {
         while (pos < log->w.pos) {
             uint64_t at = pos;
             unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
-            count += (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at);
+            count += (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && (!exactly || fi_outlet_holds(o, log, at));
         }
     }
     return count;

@@ -20,11 +20,23 @@
 #define FI_QUICK_WHAT (0xffffull << 32) /* of a header word: kind and flags */
 #define FI_QUICK_NEXT_LINE ((uint64_t)FI_REC_INLINE << 32 | (uint64_t)FI_REC_NEXT_LINE << 40)
 #define FI_QUICK_SAME_LINE ((uint64_t)FI_REC_INLINE << 32)
+/* The whole word of a message by pointer, sent for the first time. */
+#define FI_QUICK_POINTER (sizeof(struct fi_pointer) | (uint64_t)FI_REC_POINTER << 32 | 1ull << 48)
 
 /* --- sending ----------------------------------------------------------------------------------------------------- */
 
+/* Nothing about the sender keeps a message back. */
+static inline bool fi_sender_may_send(const fi_sender_t *tx) {
+    return tx->quick && tx->unreleased_bound < tx->capacity && !tx->claim.open && !fi_node_is_shut(tx->end.node);
+}
+
 static inline bool fi_sender_is_quick(const fi_sender_t *tx, uint64_t size) {
-    return tx->quick && size - tx->quick_min <= tx->quick_span && !tx->claim.open && !fi_node_is_shut(tx->end.node);
+    return fi_sender_may_send(tx) && size - tx->quick_min <= tx->quick_span;
+}
+
+/* What contract and quota leave. */
+static inline bool fi_sender_size_fits(const fi_sender_t *tx, uint64_t size) {
+    return size <= tx->largest && (tx->end.contract.type_size == 0 || tx->end.contract.type_size == size);
 }
 
 /* Fits without padding, growth or anybody to overtake? */
@@ -47,6 +59,7 @@ static inline void fi_copy_small(unsigned char *to, const unsigned char *from, u
 static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
     fi_store_relaxed64(&tx->seq, tx->seq + 1);
     fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+    tx->unreleased_bound++;
 }
 
 static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
@@ -60,13 +73,17 @@ static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint6
     }
     fi_ringw_t *w = &tx->quick_log->w;
     unsigned flags = fi_record_place(size, false);
+    uint64_t lines = fi_record_lines(size, flags);
 
-    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, fi_record_lines(size, flags)))) {
+    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, lines))) {
         return false;
     }
+    fi_place_t place = fi_ringw_place(w, lines);
+    uint64_t seq = tx->seq + 1;
     tx->quick_log->starts[w->idx] = w->lap;
-    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(flags), data, (uint32_t)size);
-    fi_ringw_publish(w, fi_record_word((uint32_t)size, FI_REC_INLINE, flags, 1), tx->seq + 1);
+    fi_copy_small((unsigned char *)place.rec + fi_payload_offset(flags), data, (uint32_t)size);
+    fi_ringw_publish_at(w, place, fi_record_word((uint32_t)size, FI_REC_INLINE, flags, 1), seq);
+    fi_ringw_clear_ahead(w, place.lines);
     fi_outlet_ring(tx->quick);
     fi_sender_count(tx, size);
     if (++fi_sent_in_a_row > FI_STREAM) {
@@ -87,6 +104,7 @@ static inline bool fi_sender_claim_quick(fi_sender_t *tx, uint64_t size, void **
         return false;
     }
     tx->quick_log->starts[w->idx] = w->lap;
+    fi_ringw_lend(w);
     c->open = true;
     c->outlet = tx->quick;
     c->block = NULL;
@@ -120,7 +138,85 @@ static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
     return true;
 }
 
+static inline bool fi_outlet_announced(const fi_outlet_t *o, uint32_t segment) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (fi_unlikely(!fi_txlink_knows(o->links[i], segment))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes blocks back whose release is known, and looks for more when many are out. */
+static inline void fi_outlet_give_back(fi_outlet_t *o, const fi_log_t *log) {
+    if (fi_unlikely(log->lent_tail - log->lent_head > log->w.lines / 4)) {
+        fi_outlet_refresh(o);
+    }
+    if (log->lent_head < log->lent_tail && log->lent[log->lent_head & (log->lent_cap - 1)].pos < log->freed) {
+        fi_outlet_reclaim(o, false);
+    }
+}
+
+static inline bool fi_sender_send_block_quick(fi_sender_t *tx, fi_block_t *block, uint64_t size) {
+    fi_outlet_t *o = tx->quick;
+    fi_log_t *log = tx->quick_log;
+
+    if (fi_unlikely(!fi_sender_may_send(tx) || !fi_sender_size_fits(tx, size) || !fi_log_fits_quick(log, 1) ||
+                    log->lent_tail - log->lent_head >= log->lent_cap || !fi_outlet_announced(o, block->segment->id))) {
+        return false;
+    }
+    fi_ringw_t *w = &log->w;
+    log->starts[w->idx] = w->lap;
+    fi_pointer_store(fi_ringw_at(w, w->idx) + 1, (struct fi_pointer){block->offset, size, block->segment->id, 0});
+    log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){w->pos, block};
+    block->refs++;
+    fi_ringw_publish_at(w, fi_ringw_place(w, 1), FI_QUICK_POINTER, tx->seq + 1);
+    fi_ringw_clear_ahead(w, 1);
+    fi_outlet_ring(o);
+    fi_sender_count(tx, size);
+    fi_sender_count_no_copy(tx, size);
+    fi_outlet_give_back(o, log);
+    return true;
+}
+
 /* --- receiving --------------------------------------------------------------------------------------------------- */
+
+/* May the quick link give another message? With nobody else to be served, its turn goes on. */
+static inline bool fi_receiver_turn_goes_on(fi_receiver_t *rx) {
+    if (fi_unlikely(rx->quantum_left <= 0) && rx->link_count == 1) {
+        rx->quantum_left = rx->quantum;
+    }
+    return rx->quantum_left > 0;
+}
+
+/* The message in the next `lines` lines is the program's from here on; `m` is the first free handle. */
+static inline void fi_receiver_hand_quick(fi_receiver_t *rx, ferry_msg_t *m, const unsigned char *data, uint64_t size,
+                                          uint32_t lines) {
+    fi_rxlink_t *l = rx->quick;
+    fi_rxlog_t *log = l->log;
+    fi_ringr_t *r = &log->r;
+
+    rx->free_handles = m->next;
+    m->magic = FI_MSG_TAKEN;
+    m->data = data;
+    m->size = size;
+    m->link = l;
+    m->log = log;
+    m->pos = r->pos;
+    m->idx = r->idx;
+    m->lap = r->lap;
+    fi_list_add_tail(&log->held, &m->held);
+    rx->quantum_left -= (int64_t)size + FI_MESSAGE_OVERHEAD;
+    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
+    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + size);
+    r->pos += lines;
+    r->idx += lines;
+    if (fi_unlikely(r->idx == r->lines)) {
+        r->idx = 0;
+        r->lap++;
+    }
+    fi_store_relaxed64(&log->ctl.head->taken, r->pos);
+}
 
 static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
@@ -136,6 +232,9 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     uint64_t what = word & FI_QUICK_WHAT;
 
     if (fi_unlikely(what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE)) {
+        if (fi_likely(word == FI_QUICK_POINTER)) {
+            return fi_receiver_take_pointer(rx, rec, out);
+        }
         fi_prefetch((const unsigned char *)rec + FI_LINE);
         rx->caught_up |= rx->streak > FI_STREAM;
         rx->streak = 0;
@@ -144,7 +243,7 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     uint32_t len = fi_word_len(word);
     uint32_t offset = what == FI_QUICK_NEXT_LINE ? FI_LINE : (uint32_t)sizeof *rec;
     uint64_t lines = ((uint64_t)offset + len + FI_LINE - 1) / FI_LINE;
-    if (fi_unlikely(lines > r->lines - r->idx || !m || rx->quantum_left <= 0 || rx->returned_some)) {
+    if (fi_unlikely(lines > r->lines - r->idx || !m || rx->returned_some || !fi_receiver_turn_goes_on(rx))) {
         return false;
     }
     if (++rx->streak > FI_STREAM) {
@@ -152,26 +251,7 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
         fi_prefetch((const unsigned char *)rec + (size_t)FI_AHEAD_LINES * FI_LINE);
         fi_prefetch((const unsigned char *)rec + (size_t)(FI_AHEAD_LINES + 1) * FI_LINE);
     }
-    rx->free_handles = m->next;
-    m->magic = FI_MSG_TAKEN;
-    m->data = (const unsigned char *)rec + offset;
-    m->size = len;
-    m->link = l;
-    m->log = log;
-    m->pos = r->pos;
-    m->idx = r->idx;
-    m->lap = r->lap;
-    fi_list_add_tail(&log->held, &m->held);
-    rx->quantum_left -= (int64_t)len + FI_MESSAGE_OVERHEAD;
-    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
-    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + len);
-    r->pos += lines;
-    r->idx += (uint32_t)lines;
-    if (fi_unlikely(r->idx == r->lines)) {
-        r->idx = 0;
-        r->lap++;
-    }
-    fi_store_relaxed64(&log->ctl.head->taken, r->pos);
+    fi_receiver_hand_quick(rx, m, (const unsigned char *)rec + offset, len, (uint32_t)lines);
     *out = m;
     return true;
 }

@@ -129,6 +129,8 @@ int fi_receiver_fd(fi_receiver_t *rx);
 /* recv.c: taking messages. The end is held. */
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out);
 int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
+/* Looks at the only link for a few hundred nanoseconds; false: nothing came, or this is not the way to wait. */
+bool fi_receiver_take_soon(fi_receiver_t *rx, ferry_msg_t **out);
 /* Is a message, the end or an error there? */
 bool fi_receiver_ready(fi_receiver_t *rx);
 bool fi_receiver_at_end(const fi_receiver_t *rx);
@@ -141,7 +143,9 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
 /* recv.c: may the current link's next small message be taken the quick way (quick.h)? */
 void fi_receiver_find_quick(fi_receiver_t *rx);
 
-/* take.c: one link's next message: 1, 0, or -EPROTO. */
+/* take.c: the next message of the quick link, which is one by pointer; false: look closer. */
+bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, ferry_msg_t **out);
+/* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
 

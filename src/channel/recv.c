@@ -18,6 +18,7 @@
 #include "platform/bell.h"
 #include "platform/clock.h"
 
+#define SOON_ROUNDS 256     /* a few hundred nanoseconds */
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
 #define UNKNOWN INT64_MIN   /* deadline: most messages come sooner than the clock could be read */
 
@@ -185,13 +186,36 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     return -EAGAIN;
 }
 
-/* Sixteen rounds of spinning on the only link there is, with nothing between two looks at its next line. */
-static void spin_tightly(const fi_receiver_t *rx, fi_spin_t *spin) {
-    const fi_ringr_t *r = &rx->links[0]->log->r;
-
-    for (int i = 0; i < FI_SPIN_TIGHT && !fi_ringr_ready(r) && !fi_load_relaxed32(&rx->end.wanted); i++) {
+static void begin_to_wait(fi_receiver_t *rx) {
+    fi_sent_in_a_row = 0;
+    fi_receiver_publish(rx);
+    if (rx->caught_up && rx->spinner.policy != FERRY_WAIT_BLOCK) {
+        rx->caught_up = false;
+        fi_spin_keep_off();
     }
-    fi_spin_skip(spin, FI_SPIN_TIGHT - 1);
+}
+
+/* Looks at the next line again and again, with nothing in between. */
+static bool comes_soon(const fi_receiver_t *rx, const fi_rxlink_t *l, int rounds) {
+    const fi_ringr_t *r = &l->log->r;
+
+    for (int i = 0; i < rounds; i++) {
+        if (fi_ringr_ready(r)) {
+            return true;
+        }
+        if (fi_load_relaxed32(&rx->end.wanted)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool fi_receiver_take_soon(fi_receiver_t *rx, ferry_msg_t **out) {
+    if (!rx->quick || rx->link_count != 1 || rx->spinner.policy == FERRY_WAIT_BLOCK) {
+        return false;
+    }
+    begin_to_wait(rx);
+    return comes_soon(rx, rx->quick, SOON_ROUNDS) && fi_receiver_take_quick(rx, out);
 }
 
 static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
@@ -200,15 +224,11 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     uint32_t looks = 0;
     bool last = false;
 
-    fi_sent_in_a_row = 0;
-    fi_receiver_publish(rx);
-    if (rx->caught_up && rx->spinner.policy != FERRY_WAIT_BLOCK) {
-        fi_spin_keep_off();
-    }
-    rx->caught_up = false;
+    begin_to_wait(rx);
     for (;;) {
         if (rx->link_count == 1 && rx->spinner.policy != FERRY_WAIT_BLOCK) {
-            spin_tightly(rx, &spin);
+            (void)comes_soon(rx, rx->links[0], FI_SPIN_TIGHT);
+            fi_spin_skip(&spin, FI_SPIN_TIGHT - 1);
         }
         fi_end_check(&rx->end);
         int r = look(rx, out);

@@ -145,8 +145,14 @@ struct wanted_block {
     bool no_quota;
 };
 
-/* From the pool, at the expense of readers that lag behind where the contract says so. */
+/* From the pool: what has been released is taken first, before the pool grows; at last, where the contract says so, what
+ * readers that lag behind have not seen yet. */
 static int alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
+    *out = fi_pool_take(&tx->pool, size);
+    if (fi_likely(*out != NULL)) {
+        return 0;
+    }
+    refresh_all(tx, false);
     int r = fi_pool_alloc(&tx->pool, size, out);
 
     while (r == -EDQUOT && tx->topic && fi_outlet_lose_oldest(tx->topic)) {

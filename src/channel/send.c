@@ -58,16 +58,6 @@ static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
     return -EAGAIN;
 }
 
-/* Takes blocks back whose release is known, and looks for more when many are out. */
-static void give_back(fi_outlet_t *o) {
-    const fi_log_t *log = fi_outlet_log(o);
-
-    if (log->lent_tail - log->lent_head > log->w.lines / 4) {
-        fi_outlet_refresh(o);
-    }
-    fi_outlet_reclaim(o, false);
-}
-
 int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
     fi_outlet_t *o = tx->topic;
 
@@ -87,7 +77,7 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
         }
     }
     if (item->block && o) {
-        give_back(o);
+        fi_outlet_give_back(o, fi_outlet_log(o));
     }
     return r;
 }
@@ -98,10 +88,13 @@ static bool never_waits(const fi_sender_t *tx) {
 }
 
 static bool over_capacity(fi_sender_t *tx) {
-    if (fi_likely(tx->capacity == 0) || never_waits(tx) || tx->unreleased_bound < tx->capacity) {
+    if (fi_likely(tx->unreleased_bound < tx->capacity) || never_waits(tx)) {
         return false;
     }
-    tx->unreleased_bound = fi_sender_unreleased(tx);
+    tx->unreleased_bound = fi_sender_unreleased(tx, false);
+    if (tx->unreleased_bound >= tx->capacity) {
+        tx->unreleased_bound = fi_sender_unreleased(tx, true);
+    }
     return tx->unreleased_bound >= tx->capacity;
 }
 
@@ -166,7 +159,6 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
         }
     }
     if (fi_likely(r == 0)) {
-        tx->unreleased_bound++;
         fi_sender_count(tx, item->size);
         fi_sender_find_quick(tx);
     }
@@ -177,7 +169,7 @@ void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     uint64_t exact = tx->end.contract.type_size;
     bool usual = o && o->link_count > 0 && o->lossy_count == 0 && !o->growing && o->first == o->current &&
-                 tx->backlog_count == 0 && tx->capacity == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned &&
+                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned &&
                  exact <= tx->inline_max;
 
     tx->quick = usual ? o : NULL;
@@ -202,11 +194,6 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
                    size, tx->end.channel, tx->pool.quota);
 }
 
-/* The largest message: what the contract and the quota leave. */
-static bool size_fits(const fi_sender_t *tx, uint64_t size) {
-    return fi_likely(size <= tx->largest && (tx->end.contract.type_size == 0 || tx->end.contract.type_size == size));
-}
-
 static int not_now(const fi_sender_t *tx) {
     if (tx->abandoned) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this sender on '%s' has ended: close it and open a new one",
@@ -226,7 +213,7 @@ static int check_send(const fi_sender_t *tx, uint64_t size) {
     if (fi_unlikely(tx->abandoned || tx->claim.open || fi_node_is_shut(tx->end.node))) {
         return not_now(tx);
     }
-    return size_fits(tx, size) ? 0 : bad_size(tx, size);
+    return fi_sender_size_fits(tx, size) ? 0 : bad_size(tx, size);
 }
 
 int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64_t tag, int64_t timeout) {
@@ -253,15 +240,8 @@ int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64
 }
 
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout) {
-    fi_item_t item = {.block = block, .size = size, .tag = tag, .seq = tx->seq + 1, .attempt = 1};
+    fi_item_t item = {.block = block, .size = size, .tag = tag};
 
-    if (fi_likely(tx->quick != NULL && size_fits(tx, size) && !tx->claim.open && !fi_node_is_shut(tx->end.node)) &&
-        fi_likely(fi_outlet_put(tx->quick, &item) == 0)) {
-        fi_sender_count(tx, size);
-        fi_sender_count_no_copy(tx, size);
-        give_back(tx->quick);
-        return 0;
-    }
     int r = check_send(tx, size);
     if (r == 0) {
         r = send_item(tx, &item, timeout);
@@ -384,7 +364,7 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
         return fi_fail(-EINVAL, "%" PRIu64 " bytes were committed on '%s', but only %" PRIu64 " claimed", size,
                        tx->end.channel, c.size);
     }
-    if (!size_fits(tx, size)) {
+    if (!fi_sender_size_fits(tx, size)) {
         return bad_size(tx, size);
     }
     if (fi_likely(c.outlet && (c.outlet == tx->topic || c.outlet->link_count > 0))) {
@@ -397,7 +377,6 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
         end_claim(tx);
     }
     if (r == 0) {
-        tx->unreleased_bound++;
         fi_sender_count(tx, size);
         fi_sender_count_no_copy(tx, size);
         if (fi_unlikely(!tx->quick)) {
@@ -419,11 +398,8 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     if (never_waits(tx)) {
         return true;
     }
-    if (tx->capacity) {
-        tx->unreleased_bound = fi_sender_unreleased(tx);
-        if (tx->unreleased_bound >= tx->capacity) {
-            return false;
-        }
+    if (over_capacity(tx)) {
+        return false;
     }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);

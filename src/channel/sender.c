@@ -76,7 +76,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_list_init(&tx->handles);
     tx->room_fd = -1;
     tx->overflow = c->overflow;
-    tx->capacity = c->capacity;
+    tx->capacity = c->capacity ? c->capacity : UINT64_MAX;
     tx->retain = c->retain;
     tx->spinner.policy = (uint32_t)c->wait;
     tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : FI_INLINE_MAX;
@@ -150,14 +150,16 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
     return 0;
 }
 
-uint64_t fi_sender_unreleased(fi_sender_t *tx) {
+uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly) {
     uint64_t count = tx->backlog_count;
 
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         fi_outlet_refresh(tx->outlets[i]);
-        count += fi_outlet_unreleased(tx->outlets[i]);
+        count += fi_outlet_unreleased(tx->outlets[i], exactly);
     }
-    fi_store_relaxed64(&tx->depth, count);
+    if (exactly) {
+        fi_store_relaxed64(&tx->depth, count);
+    }
     return count;
 }
 
@@ -166,7 +168,7 @@ static int try_drained(fi_sender_t *tx, void *arg) {
     if (tx->backlog_count > 0 && tx->link_count > 0) {
         fi_backlog_watch(tx);
     }
-    return fi_sender_unreleased(tx) == 0 ? 0 : -EAGAIN;
+    return fi_sender_unreleased(tx, true) == 0 ? 0 : -EAGAIN;
 }
 
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
@@ -217,7 +219,7 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
         return r;
     }
     if (undelivered) {
-        *undelivered = fi_sender_unreleased(tx);
+        *undelivered = fi_sender_unreleased(tx, true);
     }
     int violation = fi_messages_check(tx);
     finish(tx);
@@ -231,7 +233,7 @@ void fi_sender_drop(fi_sender_t *tx) {
 }
 
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
-    tx->stats.unreleased = fi_sender_unreleased(tx);
+    tx->stats.unreleased = fi_sender_unreleased(tx, true);
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         fi_outlet_refresh_exactly(tx->outlets[i]);
         fi_outlet_reclaim(tx->outlets[i], true);

@@ -127,6 +127,7 @@ struct ferry_sender {
     uint64_t quick_span;
     uint64_t seq;
     uint64_t largest;          /* message: what contract and quota leave */
+    uint64_t capacity;         /* messages unreleased at most; UINT64_MAX: no limit */
     uint64_t unreleased_bound; /* messages unreleased: never less than there are */
     uint32_t inline_max;
     uint32_t backlog_count;
@@ -148,7 +149,6 @@ struct ferry_sender {
     int room_fd; /* eventfd for ferry_poll; -1: none yet */
 
     ferry_overflow_t overflow;
-    uint32_t capacity;
     uint32_t first_lines; /* of an outlet's first ring */
     uint32_t retain;
     uint64_t *retained; /* positions of the last `retain` records, circular */
@@ -176,7 +176,7 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
 int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 /* Closes without lingering and without regard to owner and thread: for ferry_close. */
 void fi_sender_drop(fi_sender_t *tx);
-uint64_t fi_sender_unreleased(fi_sender_t *tx);
+uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
 int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
@@ -243,7 +243,8 @@ bool fi_outlet_lose_oldest(fi_outlet_t *o);
 /* Gives blocks back whose records are released; `all`: also those released out of order. */
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
-uint64_t fi_outlet_unreleased(fi_outlet_t *o);
+/* Messages not released. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
+uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly);
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l);
 void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
 
@@ -267,6 +268,11 @@ void fi_sender_wake(fi_end_t *e);
 void fi_sender_retire(void *tx, fi_segment_t *s);
 /* Hands the segment to every reader of the outlet that does not have it yet. */
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s);
+
+/* Was this reader told of the segment? */
+static inline bool fi_txlink_knows(const fi_txlink_t *l, uint32_t id) {
+    return id < l->announced_bits && l->announced[id / 64] & 1ull << id % 64;
+}
 
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
     return o->logs[o->current % FI_LOGS];

@@ -120,6 +120,12 @@ int fi_sent_edit(ferry_msg_t *m, void **data) {
     }
     if (is_shared(tx, m->block)) {
         r = fi_pool_alloc(&tx->pool, m->size ? m->size : 1, &copy);
+        if (r == -EDQUOT) {
+            return fi_fail(r,
+                           "the quota of '%s' (%" PRIu64 " bytes) has no room for a copy of %" PRIu64
+                           " bytes, which editing a message that others hold needs: wait, or raise `quota`",
+                           tx->end.channel, tx->pool.quota, m->size);
+        }
         if (r < 0) {
             return r;
         }

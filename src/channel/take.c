@@ -10,10 +10,11 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
-#include "channel/receiver.h"
+#include "channel/quick.h"
 #include "ring/ring_copy.h"
 
 #define FRUITLESS_TURNS 10000u
+#define FETCH_AHEAD 1u     /* lines, which are messages where all are large */
 #define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
 
 /* Goes on in the sender's next ring, once it is here. */
@@ -35,19 +36,21 @@ static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     return true;
 }
 
+static bool is_inside(const fi_rxsegment_t *seg, const struct fi_pointer *p) {
+    return p->offset <= seg->memory->bytes && p->size <= seg->memory->bytes - p->offset;
+}
+
 /* 1: the bytes are found; 0: their memory is still on its way; -EPROTO. */
 static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    struct fi_pointer p;
-
-    if (s->len != sizeof p) {
+    if (s->len != sizeof(struct fi_pointer)) {
         return -EPROTO;
     }
-    fi_copy_racing((unsigned char *)&p, s->payload, sizeof p); /* read once */
+    struct fi_pointer p = fi_pointer_load(s->payload); /* read once */
     fi_rxsegment_t *seg = fi_rxlink_segment(l, p.segment);
     if (!seg) {
         return l->ended ? -EPROTO : 0;
     }
-    if (p.offset > seg->memory->bytes || p.size > seg->memory->bytes - p.offset) {
+    if (!is_inside(seg, &p)) {
         return -EPROTO;
     }
     m->segment = seg;
@@ -187,6 +190,45 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     return 1;
 }
 
+/* Asks for the first lines of the next two large messages, as far as they are there: between cores each takes as long as
+ * taking two messages. */
+static void fetch_ahead(const fi_rxlink_t *l, const fi_ringr_t *r) {
+    for (uint32_t idx = r->idx; idx < r->lines && idx < r->idx + 2; idx++) {
+        const struct fi_record *rec = fi_ringr_line(r, idx);
+        if (fi_load_acquire64(&rec->word) != FI_QUICK_POINTER) { /* A1; these have one line each */
+            return;
+        }
+        struct fi_pointer p = fi_pointer_load(rec + 1);
+        const fi_rxsegment_t *seg = fi_rxlink_segment(l, p.segment);
+        if (seg && is_inside(seg, &p)) {
+            fi_prefetch((const unsigned char *)seg->memory->map + p.offset);
+        }
+    }
+}
+
+bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, ferry_msg_t **out) {
+    fi_rxlink_t *l = rx->quick;
+    fi_ringr_t *r = &l->log->r;
+    ferry_msg_t *m = rx->free_handles;
+
+    if (fi_unlikely(!m || rx->returned_some || !fi_receiver_turn_goes_on(rx))) {
+        return false;
+    }
+    struct fi_pointer p = fi_pointer_load(rec + 1); /* read once */
+    fi_rxsegment_t *seg = fi_rxlink_segment(l, p.segment);
+    if (fi_unlikely(!seg || !is_inside(seg, &p))) {
+        return false;
+    }
+    m->plain = false;
+    m->segment = seg;
+    m->record = rec;
+    seg->held++;
+    fi_receiver_hand_quick(rx, m, (const unsigned char *)seg->memory->map + p.offset, p.size, 1);
+    fetch_ahead(l, r);
+    *out = m;
+    return true;
+}
+
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_receiver_t *rx = l->rx;
     fi_seen_t s = {0};
@@ -240,8 +282,7 @@ bool fi_link_ready(fi_rxlink_t *l) {
         return l->ended || (next && fi_ringr_ready(&next->r));
     }
     if (s.kind == FI_REC_POINTER && s.len == sizeof(struct fi_pointer)) {
-        struct fi_pointer p;
-        fi_copy_racing((unsigned char *)&p, s.payload, sizeof p);
+        struct fi_pointer p = fi_pointer_load(s.payload);
         return l->ended || fi_rxlink_segment(l, p.segment) != NULL;
     }
     return true;

@@ -9,6 +9,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/error.h"
+#include "platform/cpu.h"
 #include "platform/memfd.h"
 
 #define MAX_SMALL (256u * 1024u)
@@ -37,23 +38,16 @@ void fi_pool_done(fi_pool_t *p) {
 
 /* Class of a size: 64, 128, 192, 256, 320, 384, 448, 512, 640, ... ; `*bytes` becomes the class's size. */
 static int class_of(uint64_t size, uint64_t *bytes) {
-    uint64_t base = 4 * FI_BLOCK_ALIGN;
-    int cls = 3;
-
-    if (size <= base) {
-        cls = size > 0 ? (int)((size - 1) / FI_BLOCK_ALIGN) : 0;
+    if (size <= 4 * FI_BLOCK_ALIGN) {
+        int cls = size > 0 ? (int)((size - 1) / FI_BLOCK_ALIGN) : 0;
         *bytes = (uint64_t)(cls + 1) * FI_BLOCK_ALIGN;
         return cls;
     }
-
-    while (base * 2 < size) {
-        base *= 2;
-        cls += 4;
-    }
-    uint64_t step = base / 4;
-    uint64_t over = size > base ? (size - base + step - 1) / step : 0;
-    *bytes = base + over * step;
-    return cls + (int)over;
+    unsigned log2 = 63 - (unsigned)__builtin_clzll(size - 1); /* 1 << log2 < size <= 2 << log2 */
+    unsigned step = log2 - 2;
+    uint64_t steps = (size - 1) >> step; /* 4 to 7 */
+    *bytes = (steps + 1) << step;
+    return (int)(4 * (log2 - 8) + steps);
 }
 
 static void class_forget(fi_pool_t *p, fi_segment_t *s) {
@@ -86,10 +80,7 @@ static bool make_room(fi_pool_t *p, uint64_t bytes) {
 static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes, fi_segment_t **out) {
     bytes = fi_align_up(bytes, fi_page_size());
     if (!make_room(p, bytes) && !p->overdraft) {
-        return fi_fail(-EDQUOT,
-                       "a block of %" PRIu64 " bytes does not fit the quota of %" PRIu64 " bytes (%" PRIu64
-                       " in use): release messages or raise `quota`",
-                       block_bytes, p->quota, p->charged);
+        return fi_fail_static(-EDQUOT, "the quota has no room for another block: release messages or raise `quota`");
     }
     fi_segment_t *s = calloc(1, sizeof *s);
     uint32_t count = cls < 0 ? 1 : (uint32_t)(bytes / block_bytes);
@@ -127,6 +118,13 @@ static fi_block_t *block_use(fi_pool_t *p, fi_block_t *b, uint64_t size) {
     return b;
 }
 
+/* This block will probably be taken next: its last reader's core gives its first line up meanwhile. */
+static void own_soon(const fi_block_t *b) {
+    if (b) {
+        fi_prefetch_to_write(fi_block_data(b));
+    }
+}
+
 static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
     /* A small quota gets small segments, so that one size cannot eat all of it. */
     uint64_t target = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
@@ -162,43 +160,52 @@ bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
     return p->charged - idle + fi_align_up(bytes, fi_page_size()) <= p->quota;
 }
 
-static int large_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
-    fi_segment_t *s;
+static fi_block_t **find_large(fi_pool_t *p, uint64_t size) {
+    fi_block_t **at = &p->free_large;
 
-    for (fi_block_t **at = &p->free_large; *at; at = &(*at)->next_free) {
-        fi_block_t *b = *at;
-        if (b->segment->block_bytes >= size && b->segment->block_bytes / 2 <= size) {
-            *at = b->next_free;
-            *out = block_use(p, b, size);
-            return 0;
-        }
+    while (*at && ((*at)->segment->block_bytes < size || (*at)->segment->block_bytes / 2 > size)) {
+        at = &(*at)->next_free;
     }
+    return at;
+}
+
+fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size) {
+    uint64_t bytes;
+    fi_block_t **at = size > MAX_SMALL ? find_large(p, size) : &p->free[class_of(size, &bytes)];
+    fi_block_t *b = *at;
+
+    if (fi_unlikely(!b)) {
+        return NULL;
+    }
+    *at = b->next_free;
+    own_soon(b->next_free);
+    return block_use(p, b, size);
+}
+
+static int large_new(fi_pool_t *p, uint64_t size) {
+    fi_segment_t *s;
     int r = segment_new(p, -1, size, size, &s);
-    if (r < 0) {
-        return r;
+
+    if (r == 0) {
+        s->blocks[0] = (fi_block_t){.segment = s, .next_free = p->free_large};
+        p->free_large = &s->blocks[0];
     }
-    s->blocks[0].segment = s;
-    *out = block_use(p, &s->blocks[0], size);
-    return 0;
+    return r;
 }
 
 int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     uint64_t bytes;
 
-    if (size > MAX_SMALL) {
-        return large_alloc(p, size, out);
+    *out = fi_pool_take(p, size);
+    if (*out) {
+        return 0;
     }
-    int cls = class_of(size, &bytes);
-    if (!p->free[cls]) {
-        int r = small_refill(p, cls, bytes);
-        if (r < 0) {
-            return r;
-        }
+    int cls = size > MAX_SMALL ? -1 : class_of(size, &bytes);
+    int r = cls < 0 ? large_new(p, size) : small_refill(p, cls, bytes);
+    if (r == 0) {
+        *out = fi_pool_take(p, size);
     }
-    fi_block_t *b = p->free[cls];
-    p->free[cls] = b->next_free;
-    *out = block_use(p, b, size);
-    return 0;
+    return r;
 }
 
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {

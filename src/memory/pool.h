@@ -67,6 +67,8 @@ void fi_pool_done(fi_pool_t *p);
 
 /* A block of at least `size` bytes with one reference. Errors: -EDQUOT, -ENOMEM, those of fi_shared_new. */
 int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out);
+/* The same, if one is free; the pool does not grow. NULL: none. */
+fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size);
 /* Would a block of `size` bytes be had now? */
 bool fi_pool_has_room(const fi_pool_t *p, uint64_t size);
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b);

@@ -38,6 +38,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
+
 #define FI_LINE 64u
 #define FI_RING_MAGIC 0x676e69725f796566ull /* "fey_ring" */
 #define FI_CTL_MAGIC 0x6c74635f5f796566ull  /* "fey__ctl" */
@@ -139,6 +141,21 @@ static inline unsigned fi_word_flags(uint64_t word) {
 }
 static inline uint16_t fi_word_attempt(uint64_t word) {
     return (uint16_t)(word >> 48);
+}
+
+/* A pointer record's payload. Its writer may be overtaking the reader, so each word is loaded and stored once. */
+static inline void fi_pointer_store(void *payload, struct fi_pointer p) {
+    struct fi_pointer *to = payload;
+    fi_store_relaxed64(&to->offset, p.offset);
+    fi_store_relaxed64(&to->size, p.size);
+    fi_store_relaxed32(&to->segment, p.segment);
+    fi_store_relaxed32(&to->reserved, 0);
+}
+
+static inline struct fi_pointer fi_pointer_load(const void *payload) {
+    const struct fi_pointer *from = payload;
+    return (struct fi_pointer){fi_load_relaxed64(&from->offset), fi_load_relaxed64(&from->size),
+                               fi_load_relaxed32(&from->segment), 0};
 }
 
 /* Where the payload begins, in bytes from the header. */

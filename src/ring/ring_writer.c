@@ -5,6 +5,7 @@ void fi_ringw_init(fi_ringw_t *w, void *bytes, uint32_t lines) {
     w->head = bytes;
     w->data = (unsigned char *)bytes + sizeof(struct fi_ring_head);
     w->lines = lines;
+    w->ahead = lines;
     w->idx = 0;
     w->lap = 1;
     w->pos = lines;

@@ -7,7 +7,8 @@
  *
  * States of a line: free -> (being written, header word 0) -> published -> free again once every reader's cursor has
  * passed.  A line that held payload may become a header in the next lap; therefore the writer clears the header that
- * follows a record before it publishes the record, and never fills the ring to the last line.
+ * follows a record before it publishes the record, and never fills the ring to the last line.  It may do so one record
+ * ahead of need (`ahead`); that line then stays 0 because only the next record is written before it counts.
  */
 #ifndef FI_RING_WRITER_H
 #define FI_RING_WRITER_H
@@ -27,6 +28,7 @@ typedef struct fi_ringw {
     uint32_t lap;   /* pos / lines */
     uint64_t pos;   /* next record */
     uint64_t limit; /* no line at or above this position may be touched */
+    uint32_t ahead; /* line whose header was cleared ahead of need and is still 0; `lines`: none */
 } fi_ringw_t;
 
 /* Initialises `bytes` = fi_ring_bytes(lines) zeroed bytes as an empty ring. */
@@ -56,20 +58,53 @@ static inline uint32_t fi_ringw_step(const fi_ringw_t *w, uint32_t idx, uint32_t
     return next >= w->lines ? next - w->lines : next;
 }
 
-/* Writes the header of a record whose payload is in place, and moves on. The caller has checked fi_ringw_fits. */
-static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) {
-    uint32_t lines = (uint32_t)fi_record_lines(fi_word_len(word), fi_word_flags(word));
-    struct fi_record *r = fi_ringw_at(w, w->idx);
-    uint32_t next = fi_ringw_step(w, w->idx, lines);
+/* Where a record goes, and what follows it. */
+typedef struct fi_place {
+    struct fi_record *rec;
+    struct fi_record *after;
+    uint32_t lines;
+    uint32_t next; /* line of `after` */
+} fi_place_t;
 
-    fi_store_relaxed64(&fi_ringw_at(w, next)->word, 0);
-    fi_store_relaxed64(&r->seq, seq);
-    fi_store_release64(&r->word, word); /* R1 */
-    w->pos += lines;
-    w->lap += next <= w->idx;
-    w->idx = next;
-    /* The next record will probably be as long: own the line that it has to clear before it can be published. */
-    fi_prefetch_to_write(fi_ringw_at(w, fi_ringw_step(w, next, lines)));
+static inline fi_place_t fi_ringw_place(const fi_ringw_t *w, uint64_t lines) {
+    uint32_t next = fi_ringw_step(w, w->idx, (uint32_t)lines);
+    fi_place_t p = {fi_ringw_at(w, w->idx), fi_ringw_at(w, next), (uint32_t)lines, next};
+    return p;
+}
+
+/* Writes the header of a record whose payload is in place, and moves on. The caller has checked fi_ringw_fits. */
+static inline void fi_ringw_publish_at(fi_ringw_t *w, fi_place_t p, uint64_t word, uint64_t seq) {
+    if (p.next != w->ahead) {
+        fi_store_relaxed64(&p.after->word, 0);
+    }
+    fi_store_relaxed64(&p.rec->seq, seq);
+    fi_store_release64(&p.rec->word, word); /* R1 */
+    w->pos += p.lines;
+    w->lap += p.next <= w->idx;
+    w->idx = p.next;
+    w->ahead = w->lines;
+}
+
+/*
+ * The next record will probably have as many lines: clears what it would have to clear before it could be published,
+ * and touches the line behind.  Both are owned by the time they are needed; asking for them with a prefetch is not as
+ * good.  Not where readers may be overtaken: these lines may hold what one of them still reads.
+ */
+static inline void fi_ringw_clear_ahead(fi_ringw_t *w, uint32_t lines) {
+    if (fi_likely(w->pos + lines + 2 <= w->limit)) {
+        w->ahead = fi_ringw_step(w, w->idx, lines);
+        fi_store_relaxed64(&fi_ringw_at(w, w->ahead)->word, 0);
+        fi_store_relaxed64(&fi_ringw_at(w, fi_ringw_step(w, w->ahead, 1))->word, 0);
+    }
+}
+
+/* Somebody else writes payload, and may write beyond what is published in the end. */
+static inline void fi_ringw_lend(fi_ringw_t *w) {
+    w->ahead = w->lines;
+}
+
+static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) {
+    fi_ringw_publish_at(w, fi_ringw_place(w, fi_record_lines(fi_word_len(word), fi_word_flags(word))), word, seq);
 }
 
 /*

@@ -132,6 +132,29 @@ static void less_may_be_committed_than_was_claimed(void) {
     close_pair(&pair);
 }
 
+/* What was written into a claim beyond what is committed must not be taken for the header of a message: neither after
+ * messages as long as the committed one, whose successors the ring has prepared for, nor later. */
+static void what_a_claim_holds_beyond_its_message_is_nothing(void) {
+    pair_t pair = open_pair();
+    unsigned char text[200] = {1};
+    for (size_t size = 1; size <= sizeof text; size++) {
+        ferry_msg_t *m = NULL;
+        void *data = NULL;
+        for (unsigned i = 0; i < 2; i++) {
+            check_is(ferry_send(pair.tx, text, size, PATIENCE), 0);
+            release(receive(pair.rx));
+        }
+        check_is(ferry_claim(pair.tx, 1500, PATIENCE, &data), 0);
+        memset(data, 0x01, 1500); /* each line a plausible header */
+        check_is(ferry_commit(pair.tx, size), 0);
+        m = receive(pair.rx);
+        check_is(ferry_msg_size(m), size);
+        release(m);
+        check_error(ferry_recv(pair.rx, FERRY_NOW, &m), -EAGAIN, "");
+    }
+    close_pair(&pair);
+}
+
 static void an_aborted_claim_leaves_no_trace(void) {
     pair_t pair = open_pair();
     ferry_msg_t *m = NULL;
@@ -451,6 +474,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(every_size_arrives_unchanged_however_it_is_sent),
         TEST_BOTH(sixty_four_mebibytes_arrive_unchanged),
         TEST(less_may_be_committed_than_was_claimed),
+        TEST(what_a_claim_holds_beyond_its_message_is_nothing),
         TEST(an_aborted_claim_leaves_no_trace),
         TEST(claims_are_used_one_at_a_time_and_in_order),
         TEST(a_claim_that_is_open_when_the_sender_closes_is_given_up),
