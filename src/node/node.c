@@ -130,13 +130,12 @@ static int set_up(fi_node_t *n) {
     n->self->asymmetric = fi_barrier_is_asymmetric();
     n->self->pid = getpid();
     n->self->uid = geteuid();
-    if (fi_watch_open(&n->space, &n->watch) < 0) {
-        n->watch = -1; /* the system's instances are used up: a swept directory is then noticed at the next open only */
-    } else {
-        struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_WATCH};
-        (void)epoll_ctl(n->epoll, EPOLL_CTL_ADD, n->watch, &ev);
+    (void)fi_node_watch(n);
+    r = fi_node_listen(n);
+    if (r == -ESTALE) {
+        n->republish_tries = FI_REPUBLISH_TRIES; /* the steward will be at it at once */
     }
-    return fi_node_listen(n);
+    return r == -ESTALE ? 0 : r;
 }
 
 int fi_node_open(const char *space, const ferry_options_t *o, const fi_routes_t *routes, fi_node_t **out) {
@@ -183,6 +182,9 @@ void fi_node_close(fi_node_t *n) {
     }
     fi_store_release32(&n->stopping, 1);
     fi_bell_ring(n->bell.wr);
+    if (fcntl(n->bell.wr, F_GETFD) < 0) {
+        pthread_cancel(n->steward); /* the program has closed our descriptors: no bell reaches it */
+    }
     pthread_join(n->steward, NULL);
     fi_node_sweep(n);
     fi_space_remove_node(&n->space, n->id);

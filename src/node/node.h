@@ -28,6 +28,7 @@
 #define FI_NODE_CLOSED 0x6465736cu
 #define FI_SETTLE_NS 1000000000ll /* how long an open waits for those it meets */
 #define FI_MEET_TRIES 100u
+#define FI_REPUBLISH_TRIES 100u
 #define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
 
 /* What an epoll event is about; anything else is a fi_peer_t, with bit 0 set for its pidfd. */
@@ -133,11 +134,12 @@ void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
 void *fi_steward_main(void *node);
 
 /* Publishing this node's names (publish.c). The node's lock is taken. */
-int fi_node_listen(fi_node_t *n);
+int fi_node_listen(fi_node_t *n); /* -ESTALE: the name is swept already */
+/* Watches the directory. Where the system's instances are used up, a sweep is noticed at the next open only. */
+int fi_node_watch(fi_node_t *n);
 bool fi_node_republish(fi_node_t *n); /* false: not yet possible */
 int fi_node_publish(fi_node_t *n, fi_end_t *e);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
-void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry);
 int fi_node_meet(fi_node_t *n, fi_end_t *e);
 void fi_node_meet_again(fi_node_t *n);
 

@@ -18,6 +18,24 @@
 
 #define PUBLISH_TRIES 3
 
+int fi_node_watch(fi_node_t *n) {
+    if (n->watch >= 0) {
+        close(n->watch);
+        n->watch = -1;
+    }
+    int r = fi_watch_open(&n->space, &n->watch);
+    if (r == 0) {
+        struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_WATCH};
+        (void)epoll_ctl(n->epoll, EPOLL_CTL_ADD, n->watch, &ev);
+    }
+    return r;
+}
+
+/* -ESTALE: the name has vanished already. Without a watch, for whatever other reason, it is just not watched. */
+static int watch_name(fi_node_t *n, const char *name) {
+    return n->watch >= 0 && fi_watch_add(n->watch, &n->space, name) == -ENOENT ? -ESTALE : 0;
+}
+
 int fi_node_listen(fi_node_t *n) {
     char name[FI_NODE_NAME_MAX];
     int fd;
@@ -35,10 +53,7 @@ int fi_node_listen(fi_node_t *n) {
     if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
         return fi_fail_errno(errno, "cannot wait on the node's socket");
     }
-    if (n->watch >= 0) {
-        (void)fi_watch_add(n->watch, &n->space, name);
-    }
-    return 0;
+    return watch_name(n, name);
 }
 
 static void end_entry(const fi_node_t *n, const fi_end_t *e, fi_entry_t *entry) {
@@ -54,6 +69,13 @@ static bool node_lives(uint64_t id, void *arg) {
     return id == n->id || fi_node_dial(n, id, &p) != -ECONNREFUSED;
 }
 
+static int watch_entry(fi_node_t *n, const fi_entry_t *entry) {
+    char name[FI_ENTRY_NAME_MAX];
+
+    fi_entry_name(entry, name);
+    return watch_name(n, name);
+}
+
 int fi_node_publish(fi_node_t *n, fi_end_t *e) {
     fi_entry_t entry;
     int r = -ESTALE;
@@ -64,22 +86,13 @@ int fi_node_publish(fi_node_t *n, fi_end_t *e) {
         }
         end_entry(n, e, &entry);
         r = fi_entry_publish(&n->space, &entry, &e->contract, node_lives, n);
+        r = r == 0 ? watch_entry(n, &entry) : r;
     }
     if (r == 0) {
         e->stated = e->contract;
         e->digest = entry.digest;
-        fi_node_watch_entry(n, &entry);
     }
     return r;
-}
-
-void fi_node_watch_entry(fi_node_t *n, const fi_entry_t *entry) {
-    char name[FI_ENTRY_NAME_MAX];
-
-    if (n->watch >= 0) {
-        fi_entry_name(entry, name);
-        (void)fi_watch_add(n->watch, &n->space, name);
-    }
 }
 
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e) {
@@ -187,26 +200,15 @@ bool fi_node_republish(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
 
-    bool gone = fi_space_is_gone(&n->space);
-    if (gone && fi_space_reopen(&n->space) < 0) {
+    if (fi_space_is_gone(&n->space) && (fi_space_reopen(&n->space) < 0 || fi_node_watch(n) == -ENOENT)) {
         return false;
-    }
-    if (gone && n->watch >= 0) {
-        close(n->watch);
-        struct epoll_event ev = {.events = EPOLLIN, .data.u64 = FI_SOURCE_WATCH};
-        if (fi_watch_open(&n->space, &n->watch) < 0) {
-            n->watch = -1;
-        } else {
-            (void)epoll_ctl(n->epoll, EPOLL_CTL_ADD, n->watch, &ev);
-        }
     }
     fi_space_node_name(n->id, name);
     bool missing = is_missing(n, name);
-    if (missing) {
-        if (fi_node_listen(n) < 0) {
-            return false;
-        }
+    if (missing && fi_node_listen(n) < 0) {
+        return false;
     }
+    bool all = true;
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         fi_entry_t entry;
@@ -214,10 +216,9 @@ bool fi_node_republish(fi_node_t *n) {
         end_entry(n, e, &entry);
         fi_entry_name(&entry, entry_name);
         if (e->published && (missing || is_missing(n, entry_name))) {
-            (void)fi_entry_write(&n->space, &entry, &e->stated);
-            fi_node_watch_entry(n, &entry);
+            all &= fi_entry_write(&n->space, &entry, &e->stated) == 0 && watch_entry(n, &entry) == 0;
             (void)fi_node_meet(n, e); /* whoever came between the sweep and now did not see us */
         }
     }
-    return true;
+    return all;
 }

@@ -17,13 +17,13 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 #include "platform/process.h"
 #include "platform/socket.h"
 
 #define EVENTS 32
 #define RETRY_MS 50
-#define REPUBLISH_TRIES 100u
 #define LAST_WORDS 8 /* turns of reading: more than a socket buffer holds */
 
 static void admit(fi_node_t *n, int fd) {
@@ -171,7 +171,7 @@ static void one_event(fi_node_t *n, const struct epoll_event *ev) {
         break;
     case FI_SOURCE_WATCH:
         if (fi_watch_drain(n->watch)) {
-            n->republish_tries = REPUBLISH_TRIES;
+            n->republish_tries = FI_REPUBLISH_TRIES;
         }
         break;
     default:
@@ -252,10 +252,19 @@ static void resend(fi_node_t *n) {
     }
 }
 
+/* The only place where this thread can be cancelled: it holds no lock here. */
+static int wait_for_events(const fi_node_t *n, struct epoll_event *events, int timeout) {
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    int count = epoll_wait(n->epoll, events, EVENTS, timeout);
+    (void)fi_cancel_off();
+    return count;
+}
+
 void *fi_steward_main(void *arg) {
     fi_node_t *n = arg;
     struct epoll_event events[EVENTS];
 
+    (void)fi_cancel_off();
     for (;;) {
         pthread_mutex_lock(&n->lock);
         int timeout = retry_timeout(n, handshake_timeout(n));
@@ -264,7 +273,7 @@ void *fi_steward_main(void *arg) {
         if (fi_load_acquire32(&n->stopping)) {
             return NULL;
         }
-        int count = epoll_wait(n->epoll, events, EVENTS, timeout);
+        int count = wait_for_events(n, events, timeout);
         if (count < 0 && errno != EINTR) {
             fi_node_shutdown(n); /* the program closed our descriptors: nothing can be heard any more */
             return NULL;

@@ -257,8 +257,7 @@ static void be_closer(void *arg) {
     atomic_store(stage, 1);
     await(stage, 2);
     int64_t before = cpu_ns_of(getpid());
-    nap(SECOND / 2); /* our background thread has lost everything it waited on: it
-                      must not spin */
+    nap(SECOND / 2); /* our background thread has lost everything it waited on: it must not spin */
     int64_t spent = cpu_ns_of(getpid()) - before;
     printf("# %.1f ms of processor time in half a second after closefrom\n", (double)spent / 1e6);
     fflush(stdout);
@@ -267,6 +266,7 @@ static void be_closer(void *arg) {
         (void)ferry_send(tx, &i, sizeof i, MILLISECOND);
         (void)ferry_recv(rx, FERRY_NOW, &m);
     }
+    (void)ferry_close(node);
     _exit(0);
 }
 
