@@ -7,7 +7,6 @@ CC ?= cc
 
 # clang 14 needs another linker for this; gcc does not.
 LTO := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),false,true)
-FILES := $(BUILD)/files.list
 
 .PHONY: build install demo bench test format clean help deps configure
 
@@ -17,16 +16,8 @@ build: configure
 deps:
 	@packaging/install-deps.sh build
 
-# The list of sources is part of the configuration: when a file comes or goes, Meson must look again.
 configure: deps
-	@mkdir -p $(BUILD)
-	@find src -name '*.c' | LC_ALL=C sort > $(FILES).new
-	@if [ ! -f $(BUILD)/build.ninja ]; then \
-	    meson setup $(BUILD) -Db_lto=$(LTO) -Dtests=false --prefix $(abspath $(PREFIX)); \
-	elif ! cmp -s $(FILES) $(FILES).new; then \
-	    meson setup --reconfigure $(BUILD); \
-	fi
-	@mv $(FILES).new $(FILES)
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) -Db_lto=$(LTO) -Dtests=false --prefix $(abspath $(PREFIX))
 
 install: build
 	@meson configure $(BUILD) --prefix $(abspath $(PREFIX))

@@ -9,7 +9,8 @@
  *   - A handle is used by one thread at a time; overlapping use is noticed and answered with -EBUSY.  Moving a
  *     handle to another thread between calls is fine: the thread that used it last owns it.
  *   - A thread that ends while it owns a handle counts as dead for that handle (see ferry_sender_close).
- *   - pthread_cancel ends a thread where a receiver or ferry_poll sleeps, or on entry to a call that opens or closes.
+ *   - pthread_cancel ends a thread where a sender, a receiver or ferry_poll sleeps, or on entry to a call that opens or
+ *     closes.
  *   - After fork() the child must open its own node: every call on an inherited handle answers -ECHILD.
  */
 #ifndef FERRY_BASE_H

@@ -239,8 +239,7 @@ static void new_segment(fi_rxlink_t *l, fi_mail_t *m) {
         s->next = l->segments[id % FI_SEGMENT_BUCKETS];
         l->segments[id % FI_SEGMENT_BUCKETS] = s;
         l->segment_count++;
-        m->memory = NULL;
-        __atomic_add_fetch(&l->peer->mapped, s->memory->bytes, __ATOMIC_RELAXED);
+        m->memory = NULL; /* counted already, for the peer */
     }
 }
 

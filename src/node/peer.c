@@ -94,9 +94,23 @@ fi_mail_t *fi_mail_new(fi_peer_t *p, const fi_frame_t *f) {
     return m;
 }
 
+static bool counts(const fi_mail_t *m) {
+    return m->memory && m->peer && m->frame.type == FI_SEGMENT;
+}
+
+void fi_mail_carry(fi_mail_t *m, fi_shared_t *memory) {
+    m->memory = memory;
+    if (counts(m)) {
+        __atomic_add_fetch(&m->peer->mapped, memory->bytes, __ATOMIC_RELAXED);
+    }
+}
+
 void fi_mail_free(fi_mail_t *m) {
     if (!m) {
         return;
+    }
+    if (counts(m)) {
+        __atomic_sub_fetch(&m->peer->mapped, m->memory->bytes, __ATOMIC_RELAXED);
     }
     fi_shared_unref(m->memory);
     close_fd(m->fds[0]);

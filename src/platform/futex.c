@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,9 +14,16 @@
 
 int fi_futex_wait(const uint32_t *word, uint32_t expected, int64_t deadline) {
     struct timespec until = fi_timespec(deadline);
+    int type = PTHREAD_CANCEL_DEFERRED;
+
+    /* A bare system call is no cancellation point: where a call lets its sleep be cancelled, this makes it one. */
+    (void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
     /* WAIT_BITSET is the one that takes an absolute time, so an early wake-up does not start the timeout anew. */
     long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline == FI_NEVER ? NULL : &until, NULL,
                       FUTEX_BITSET_MATCH_ANY);
+    int error = errno;
+    (void)pthread_setcanceltype(type, &type);
+    errno = error;
     return rc == 0 ? 0 : -errno;
 }
 

@@ -251,7 +251,9 @@ static void threads_may_be_cancelled_at_any_moment(void) {
 /* ---- waiting ---- */
 
 typedef struct waiter {
+    ferry_t *node;
     ferry_receiver_t *rx;
+    ferry_sender_t *tx; /* opened by the thread, if it needs one */
     atomic_uint begun;
 } waiter_t;
 
@@ -271,9 +273,19 @@ static void *wait_in_poll(void *arg) {
     return NULL;
 }
 
+static void *wait_for_room(void *arg) {
+    waiter_t *w = arg;
+    ferry_contract_t contract = {.capacity = 1};
+    check_is(ferry_sender_open(w->node, "empty", FERRY_QUEUE, &contract, &w->tx), 0);
+    atomic_store(&w->begun, 1);
+    for (;;)
+        (void)ferry_send(w->tx, "x", 1, FERRY_FOREVER);
+    return NULL;
+}
+
 static void cancel_one(void *(*wait)(void *arg)) {
     ferry_t *node = open_node("test");
-    waiter_t w = {.rx = open_receiver(node, "empty", FERRY_QUEUE, NULL)};
+    waiter_t w = {.node = node, .rx = open_receiver(node, "empty", FERRY_QUEUE, NULL)};
     struct timespec end;
     pthread_t thread;
     void *result = NULL;
@@ -285,14 +297,17 @@ static void cancel_one(void *(*wait)(void *arg)) {
     end.tv_sec += PATIENCE / SECOND;
     check_is(pthread_timedjoin_np(thread, &result, &end), 0);
     check(result == PTHREAD_CANCELED);
+    if (w.tx)
+        check_is(ferry_sender_close(w.tx, 0, NULL), 0);
     close_receiver(w.rx);
     close_node(node);
 }
 
-static void a_thread_that_waits_for_a_message_can_be_cancelled(void) {
+static void a_thread_that_waits_can_be_cancelled(void) {
     for (unsigned i = 0; i < 10; i++) {
         cancel_one(wait_for_message);
         cancel_one(wait_in_poll);
+        cancel_one(wait_for_room);
     }
 }
 
@@ -300,7 +315,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(threads_may_end_with_handles_open),
         TEST(threads_may_be_cancelled_at_any_moment),
-        TEST(a_thread_that_waits_for_a_message_can_be_cancelled),
+        TEST(a_thread_that_waits_can_be_cancelled),
     };
     size_t count = sizeof tests / sizeof tests[0];
     if (FIRE_SLOW)

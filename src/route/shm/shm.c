@@ -173,7 +173,9 @@ static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
         }
     }
     if (r == 0 && want.memory) {
-        r = fi_shared_accept(fds[at++], 1, memory_limit(p, f), &m->memory);
+        fi_shared_t *memory = NULL;
+        r = fi_shared_accept(fds[at++], 1, memory_limit(p, f), &memory);
+        fi_mail_carry(m, memory);
     }
     for (unsigned i = 0; r == 0 && i < want.fds; i++) {
         m->fds[i] = fds[at++];

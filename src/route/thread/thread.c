@@ -18,7 +18,7 @@ static int thread_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *carg
     if (!m) {
         return fi_fail(-ENOMEM, "no memory for a frame between two threads");
     }
-    m->memory = cargo->memory ? fi_shared_ref(cargo->memory) : NULL;
+    fi_mail_carry(m, cargo->memory ? fi_shared_ref(cargo->memory) : NULL);
     for (int i = 0; i < 2; i++) {
         m->fds[i] = copy_fd(cargo->fds[i]);
         if (cargo->fds[i] >= 0 && m->fds[i] < 0) {
