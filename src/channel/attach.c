@@ -94,11 +94,12 @@ void fi_rxlink_free(fi_rxlink_t *l) {
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         fi_rxlog_free(l, i);
     }
-    for (uint32_t i = 0; i < FI_SEGMENT_BUCKETS; i++) {
+    for (uint32_t i = 0; l->segments && i < FI_SEGMENT_BUCKETS; i++) {
         while (l->segments[i]) {
             fi_rxlink_drop_segment(l, l->segments[i]);
         }
     }
+    free(l->segments);
     fi_list_remove(&l->link);
     __atomic_sub_fetch(&l->peer->links, 1, __ATOMIC_RELAXED);
     fi_peer_unref(l->peer);
@@ -232,8 +233,13 @@ static void new_segment(fi_rxlink_t *l, fi_mail_t *m) {
     if (l->segment_count >= MAX_SEGMENTS || fi_rxlink_segment(l, id)) {
         return; /* an id is used once */
     }
+    if (!l->segments) {
+        l->segments = calloc(FI_SEGMENT_BUCKETS, sizeof(fi_rxsegment_t *));
+    }
     fi_rxsegment_t *s = calloc(1, sizeof *s);
-    if (s) {
+    if (s && !l->segments) {
+        free(s);
+    } else if (s) {
         s->id = id;
         s->memory = m->memory;
         s->next = l->segments[id % FI_SEGMENT_BUCKETS];

@@ -62,7 +62,7 @@ typedef struct fi_rxlink {
     bool ended;
     bool detached; /* dropped from the receiver, kept for its held messages */
     uint32_t segment_count;
-    fi_rxsegment_t *segments[FI_SEGMENT_BUCKETS]; /* by id % FI_SEGMENT_BUCKETS */
+    fi_rxsegment_t **segments; /* by id % FI_SEGMENT_BUCKETS; NULL: none has come yet */
 } fi_rxlink_t;
 
 struct ferry_receiver {
@@ -175,7 +175,7 @@ void fi_receiver_part(fi_receiver_t *rx);
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l);
 void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s);
 static inline fi_rxsegment_t *fi_rxlink_segment(const fi_rxlink_t *l, uint32_t id) {
-    fi_rxsegment_t *s = l->segments[id % FI_SEGMENT_BUCKETS];
+    fi_rxsegment_t *s = l->segments ? l->segments[id % FI_SEGMENT_BUCKETS] : NULL;
 
     while (s && s->id != id) {
         s = s->next;
