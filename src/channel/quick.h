@@ -5,8 +5,7 @@
  *
  * These functions do what fi_sender_send_copy, fi_link_take and fi_taken_release do, with the same checks of what the
  * peer wrote, and leave everything else to them: padding, pointers, tags, growth, the end of a quantum, errors.  They
- * are inline, call nothing on their way and answer false before anything was changed, so that a call of the library
- * that is as usual neither saves a register nor leaves the cache lines it needs anyway.
+ * are inline, and answer false before anything was changed but their own idea of whether messages come in a stream.
  */
 #ifndef FI_QUICK_H
 #define FI_QUICK_H
