@@ -16,6 +16,7 @@
 #define FRUITLESS_TURNS 10000u
 #define FETCH_AHEAD 1u     /* lines, which are messages where all are large */
 #define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
+#define OVERTAKEN 2        /* what was looked at is not whole any more: look again */
 
 /* Goes on in the sender's next ring, once it is here. */
 static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
@@ -40,7 +41,7 @@ static bool is_inside(const fi_rxsegment_t *seg, const struct fi_pointer *p) {
     return p->offset <= seg->memory->bytes && p->size <= seg->memory->bytes - p->offset;
 }
 
-/* 1: the bytes are found; 0: their memory is still on its way; -EPROTO. */
+/* 1: the bytes are found; 0: their memory is still on its way, or its sender died before it was; -EPROTO. */
 static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (s->len != sizeof(struct fi_pointer)) {
         return -EPROTO;
@@ -48,7 +49,7 @@ static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     struct fi_pointer p = fi_pointer_load(s->payload); /* read once */
     fi_rxsegment_t *seg = fi_rxlink_segment(l, p.segment);
     if (!seg) {
-        return l->ended ? -EPROTO : 0;
+        return 0;
     }
     if (!is_inside(seg, &p)) {
         return -EPROTO;
@@ -121,7 +122,7 @@ static int hold_slot(fi_rxlog_t *log, uint64_t pos) {
     return -EDQUOT;
 }
 
-/* 1: taken into m; 0: overtaken, look again, or nothing to be had; negative: error. */
+/* 1: taken into m; 0: its memory is still on its way; OVERTAKEN; negative: error. */
 static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_rxlog_t *log = l->log;
     int r = 1;
@@ -154,7 +155,7 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         m->slot = -1;
         m->segment = NULL;
     }
-    return overtaken ? 0 : r;
+    return overtaken ? OVERTAKEN : r;
 }
 
 /* Looks at the next record of a link that may be overtaken; 1: `*s` is sound for now. */
@@ -258,7 +259,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
             return hand_over(l, &s, m);
         }
         fi_taken_recycle(rx, m);
-        if (r < 0 || !l->lossy) {
+        if (r != OVERTAKEN) {
             return r;
         }
     }
@@ -283,7 +284,7 @@ bool fi_link_ready(fi_rxlink_t *l) {
     }
     if (s.kind == FI_REC_POINTER && s.len == sizeof(struct fi_pointer)) {
         struct fi_pointer p = fi_pointer_load(s.payload);
-        return l->ended || fi_rxlink_segment(l, p.segment) != NULL;
+        return fi_rxlink_segment(l, p.segment) != NULL;
     }
     return true;
 }

@@ -206,27 +206,6 @@ static void a_pointer_out_of_its_segment_expels_its_sender(void) {
     scene_end(&scene);
 }
 
-/* Its segment may still be on its way: the message waits, the others do not. When the sender leaves, it never comes. */
-static void a_pointer_into_an_unknown_segment_delays_only_its_own_link(void) {
-    scene_t scene = {0};
-    scene_begin(&scene);
-    for (unsigned i = 0; i < 3; i++) {
-        raw_t raw;
-        raw_out_t out;
-        const struct fi_pointer p = {0, 8, i == 0 ? 7 : UINT32_MAX - i, 0};
-        raw_meet(&raw, scene.node);
-        raw_out_open(&raw, &out, 77, "pings", FERRY_QUEUE, LINES, 0);
-        memcpy(raw_line(out.ring, 0) + 16, &p, sizeof p);
-        raw_publish(&out, word(sizeof p, FI_REC_POINTER, 0));
-        nap(20 * MILLISECOND);
-        scene_expect_service(&scene);
-        raw_close(&raw);
-        scene_expect_expelled(&scene, i + 1);
-        raw_out_close(&out);
-    }
-    scene_end(&scene);
-}
-
 /* ---- lies about segments and rings to come ---- */
 
 static void a_segment_with_a_huge_number_costs_no_huge_table(void) {
@@ -522,7 +501,6 @@ int main(int argc, char **argv) {
         TEST(padding_where_none_can_be_expels_its_sender),
         TEST(endless_padding_is_no_endless_walk),
         TEST(a_pointer_out_of_its_segment_expels_its_sender),
-        TEST(a_pointer_into_an_unknown_segment_delays_only_its_own_link),
         TEST(a_segment_with_a_huge_number_costs_no_huge_table),
         TEST(more_memory_than_a_peer_may_have_mapped_is_refused),
         TEST(more_links_than_a_peer_may_have_are_refused),
