@@ -125,6 +125,33 @@ uint64_t status_of(pid_t pid, const char *key) {
     return value;
 }
 
+static void print_line_of(const char *who, const char *thread, const char *what) {
+    char path[300], line[512] = "";
+    snprintf(path, sizeof path, "%s/%s", thread, what);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return;
+    if (fgets(line, sizeof line, file))
+        fprintf(stderr, "# %s, %s: %s%s", who, what, line, strchr(line, '\n') ? "" : "\n");
+    fclose(file);
+}
+
+void threads_print(const char *who, pid_t pid) {
+    char path[32], thread[288];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return;
+    for (struct dirent *item; (item = readdir(dir)) != NULL;)
+        if (item->d_name[0] != '.') {
+            snprintf(thread, sizeof thread, "%s/%s", path, item->d_name);
+            print_line_of(who, thread, "stat");
+            print_line_of(who, thread, "syscall");
+            print_line_of(who, thread, "wchan");
+        }
+    closedir(dir);
+}
+
 int64_t cpu_ns_of(pid_t pid) {
     clockid_t clock;
     struct timespec t;

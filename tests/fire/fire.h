@@ -52,6 +52,8 @@ void each_ferry_map(pid_t pid, void (*each)(uint64_t inode, bool own, const char
 
 /** A number from /proc/PID/status ("VmRSS:", "Threads:"), in the unit that stands there. */
 uint64_t status_of(pid_t pid, const char *key);
+/** What each thread of a process is doing, as the kernel sees it: for a failure that has to be understood. */
+void threads_print(const char *who, pid_t pid);
 /** Processor time of a process so far. */
 int64_t cpu_ns_of(pid_t pid);
 
