@@ -27,7 +27,7 @@ int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item) {
     fi_block_t *block = item->block;
     int r = 0;
 
-    tx->quick = NULL;
+    fi_sender_forget_quick(tx);
     if (block) {
         block->refs++;
     } else {

@@ -34,25 +34,45 @@ static uint32_t large_lines(const fi_outlet_t *o) {
     return (uint32_t)fi_max(fi_min(share, FI_LARGE_RING_LINES), FI_SMALL_RING_LINES);
 }
 
-void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
-    fi_log_t *log = fi_outlet_log(o);
-    uint32_t lines = log->w.lines;
+/* Does a reader hold half of the ring? What it says of that decides nothing else. */
+static bool is_held(const fi_outlet_t *o, const fi_log_t *log) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        const fi_txlink_t *l = o->links[i];
+        unsigned at = log->serial % FI_LOGS;
+        if (l->ctl_memory[at] && fi_load_relaxed64(&l->ctl[at].head->taken) > log->freed + log->w.lines / 2) {
+            return true;
+        }
+    }
+    return false;
+}
 
+/* How large the next ring should be; 0: this one will do. */
+static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_room) {
+    uint32_t lines = log->w.lines;
+    uint32_t large = large_lines(o);
+
+    if (soon_had_room) {
+        return lines < large && ++o->quick_fulls >= QUICK_FULLS ? large : 0;
+    }
+    if (fi_ringw_fits(&log->w, lines / 4)) {
+        return 0;
+    }
+    /* Readers that do not keep up are helped by no ring that is larger than a core's own cache: what is in it would
+     * only make a longer way. Those that hold many messages must not stop the sender, whom its quota bounds. */
+    if (lines < large) {
+        return large;
+    }
+    return is_held(o, log) ? (uint32_t)fi_min(2ull * lines, FI_MAX_RING_LINES) : 0;
+}
+
+void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     /* A sender with a history keeps its ring: late receivers begin in the middle of it. */
     if (o->growing || o->tx->retain || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
         return;
     }
-    if (soon_had_room) {
-        if (lines >= large_lines(o) || ++o->quick_fulls < QUICK_FULLS) {
-            return;
-        }
-        lines = large_lines(o);
-    } else {
-        /* Full of messages that are held or not read, while more wait: the quota bounds them, not the ring. */
-        if (fi_ringw_fits(&log->w, log->w.lines / 4)) {
-            return;
-        }
-        lines = (uint32_t)fi_min(fi_max(2ull * lines, large_lines(o)), FI_MAX_RING_LINES);
+    uint32_t lines = next_lines(o, fi_outlet_log(o), soon_had_room);
+    if (lines == 0) {
+        return;
     }
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (!o->links[i]->live) {
@@ -63,7 +83,7 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
         return; /* no quota or memory for it: the small ring goes on */
     }
     o->growing = true;
-    o->tx->quick = NULL;
+    fi_sender_forget_quick(o->tx);
     o->quick_fulls = 0;
     o->awaiting = 0;
     for (uint32_t i = 0; i < o->link_count; i++) {

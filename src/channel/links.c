@@ -352,7 +352,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     if (tx->abandoned && m->remote) {
         tell(tx, m->remote, FI_END);
     }
-    tx->quick = NULL; /* whatever the mail says, look closer next time */
+    fi_sender_forget_quick(tx); /* whatever the mail says, look closer next time */
     if (!tx->abandoned) {
         switch (m->frame.type) {
         case FI_MEET_RECEIVER:

@@ -26,11 +26,7 @@
 
 /* Nothing about the sender keeps a message back. */
 static inline bool fi_sender_may_send(const fi_sender_t *tx) {
-    return tx->quick && tx->unreleased_bound < tx->capacity && !tx->claim.open && !fi_node_is_shut(tx->end.node);
-}
-
-static inline bool fi_sender_is_quick(const fi_sender_t *tx, uint64_t size) {
-    return fi_sender_may_send(tx) && size - tx->quick_min <= tx->quick_span;
+    return tx->unreleased_bound < tx->capacity && !tx->claim.open && !fi_node_is_shut(tx->end.node);
 }
 
 /* What contract and quota leave. */
@@ -43,16 +39,30 @@ static inline bool fi_log_fits_quick(const fi_log_t *log, uint64_t lines) {
     return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.limit;
 }
 
-/* A message's bytes; mostly a few words, for which a call to memcpy would cost more than the copy. */
-static inline void fi_copy_small(unsigned char *to, const unsigned char *from, uint32_t n) {
-    if (n < 16 || n > 128) {
+/* May a small message of this size go the quick way now? Then `form` tells how. */
+static inline bool fi_sender_is_quick(fi_sender_t *tx, uint64_t size) {
+    return (fi_likely(size == tx->form.size) || fi_sender_find_form(tx, size)) && fi_sender_may_send(tx) &&
+           fi_log_fits_quick(tx->quick_log, tx->form.lines);
+}
+
+/*
+ * A message's bytes, mostly a few words.  They were written just before, field by field; a load that is wider than such
+ * a store waits until the store has left the store buffer, behind all lines of the ring that are still to be owned.  So
+ * words are copied one by one, in registers (the empty statement keeps them from being joined).
+ */
+static inline void fi_copy_small(unsigned char *to, const unsigned char *from, uint64_t n) {
+    if (n < 8 || n > 128) {
         memcpy(to, from, n);
         return;
     }
-    for (uint32_t i = 0; i + 16 < n; i += 16) {
-        memcpy(to + i, from + i, 16);
+    uint64_t word;
+    for (uint64_t i = 0; i + 8 < n; i += 8) {
+        memcpy(&word, from + i, 8);
+        __asm__("" : "+r"(word));
+        memcpy(to + i, &word, 8);
     }
-    memcpy(to + n - 16, from + n - 16, 16);
+    memcpy(&word, from + n - 8, 8);
+    memcpy(to + n - 8, &word, 8);
 }
 
 static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
@@ -66,28 +76,30 @@ static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
     tx->stats.avoided_bytes += size;
 }
 
-static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
-    if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
-        return false;
-    }
-    fi_ringw_t *w = &tx->quick_log->w;
-    unsigned flags = fi_record_place(size, false);
-    uint64_t lines = fi_record_lines(size, flags);
+/* The record of `lines` lines whose payload is in place becomes the readers'. `size`: of the message. */
+static inline void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word, uint64_t lines, uint64_t size) {
+    fi_log_t *log = tx->quick_log;
+    fi_ringw_t *w = &log->w;
 
-    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, lines))) {
-        return false;
-    }
-    fi_place_t place = fi_ringw_place(w, lines);
-    uint64_t seq = tx->seq + 1;
-    tx->quick_log->starts[w->idx] = w->lap;
-    fi_copy_small((unsigned char *)place.rec + fi_payload_offset(flags), data, (uint32_t)size);
-    fi_ringw_publish_at(w, place, fi_record_word((uint32_t)size, FI_REC_INLINE, flags, 1), seq);
-    fi_ringw_clear_ahead(w, place.lines);
+    log->starts[w->idx] = w->lap;
+    fi_ringw_publish_at(w, fi_ringw_place(w, lines), word, tx->seq + 1);
+    fi_ringw_clear_ahead(w, (uint32_t)lines);
     fi_outlet_ring(tx->quick);
     fi_sender_count(tx, size);
     if (++fi_sent_in_a_row > FI_STREAM) {
         fi_ringw_own_ahead(w);
     }
+}
+
+static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
+    if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
+        return false;
+    }
+    const fi_form_t form = tx->form;
+    fi_ringw_t *w = &tx->quick_log->w;
+
+    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + form.offset, data, size);
+    fi_sender_publish_quick(tx, form.word, form.lines, size);
     return true;
 }
 
@@ -97,19 +109,15 @@ static inline bool fi_sender_claim_quick(fi_sender_t *tx, uint64_t size, void **
     }
     fi_ringw_t *w = &tx->quick_log->w;
     fi_claim_t *c = &tx->claim;
-    unsigned flags = fi_record_place(size, false);
 
-    if (fi_unlikely(!fi_log_fits_quick(tx->quick_log, fi_record_lines(size, flags)))) {
-        return false;
-    }
     tx->quick_log->starts[w->idx] = w->lap;
     fi_ringw_lend(w);
     c->open = true;
     c->outlet = tx->quick;
     c->block = NULL;
     c->size = size;
-    c->flags = flags;
-    c->data = (unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(flags);
+    c->flags = fi_word_flags(tx->form.word);
+    c->data = (unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset;
     *data = c->data;
     return true;
 }
@@ -119,30 +127,17 @@ static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
     fi_claim_t *c = &tx->claim;
 
     if (fi_unlikely(!c->open || !tx->quick || c->outlet != tx->quick || size > c->size ||
-                    size - tx->quick_min > tx->quick_span)) {
+                    !fi_sender_size_fits(tx, size))) {
         return false;
     }
-    fi_ringw_t *w = &tx->quick_log->w;
+    const fi_ringw_t *w = &tx->quick_log->w;
     if (fi_unlikely(c->data != (unsigned char *)fi_ringw_at(w, w->idx) + fi_payload_offset(c->flags))) {
         return false;
     }
-    fi_ringw_publish(w, fi_record_word((uint32_t)size, FI_REC_INLINE, c->flags, 1), tx->seq + 1);
-    fi_outlet_ring(tx->quick);
-    c->open = false;
-    fi_sender_count(tx, size);
+    fi_sender_publish_quick(tx, fi_record_word((uint32_t)size, FI_REC_INLINE, c->flags, 1),
+                            fi_record_lines(size, c->flags), size);
     fi_sender_count_no_copy(tx, size);
-    if (++fi_sent_in_a_row > FI_STREAM) {
-        fi_ringw_own_ahead(w);
-    }
-    return true;
-}
-
-static inline bool fi_outlet_announced(const fi_outlet_t *o, uint32_t segment) {
-    for (uint32_t i = 0; i < o->link_count; i++) {
-        if (fi_unlikely(!fi_txlink_knows(o->links[i], segment))) {
-            return false;
-        }
-    }
+    c->open = false;
     return true;
 }
 
@@ -160,19 +155,15 @@ static inline bool fi_sender_send_block_quick(fi_sender_t *tx, fi_block_t *block
     fi_outlet_t *o = tx->quick;
     fi_log_t *log = tx->quick_log;
 
-    if (fi_unlikely(!fi_sender_may_send(tx) || !fi_sender_size_fits(tx, size) || !fi_log_fits_quick(log, 1) ||
+    if (fi_unlikely(!o || !fi_sender_may_send(tx) || !fi_sender_size_fits(tx, size) || !fi_log_fits_quick(log, 1) ||
                     log->lent_tail - log->lent_head >= log->lent_cap || !fi_outlet_announced(o, block->segment->id))) {
         return false;
     }
     fi_ringw_t *w = &log->w;
-    log->starts[w->idx] = w->lap;
     fi_pointer_store(fi_ringw_at(w, w->idx) + 1, (struct fi_pointer){block->offset, size, block->segment->id, 0});
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){w->pos, block};
     block->refs++;
-    fi_ringw_publish_at(w, fi_ringw_place(w, 1), FI_QUICK_POINTER, tx->seq + 1);
-    fi_ringw_clear_ahead(w, 1);
-    fi_outlet_ring(o);
-    fi_sender_count(tx, size);
+    fi_sender_publish_quick(tx, FI_QUICK_POINTER, 1, size);
     fi_sender_count_no_copy(tx, size);
     fi_outlet_give_back(o, log);
     return true;
@@ -188,32 +179,21 @@ static inline bool fi_receiver_turn_goes_on(fi_receiver_t *rx) {
     return rx->quantum_left > 0;
 }
 
-/* The message in the next `lines` lines is the program's from here on; `m` is the first free handle. */
-static inline void fi_receiver_hand_quick(fi_receiver_t *rx, ferry_msg_t *m, const unsigned char *data, uint64_t size,
-                                          uint32_t lines) {
-    fi_rxlink_t *l = rx->quick;
+/* The message in the link's next `lines` lines is the program's from here on: its bytes are known, `m` is its handle. */
+static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferry_msg_t *m, uint32_t lines) {
     fi_rxlog_t *log = l->log;
     fi_ringr_t *r = &log->r;
 
-    rx->free_handles = m->next;
-    m->magic = FI_MSG_TAKEN;
-    m->data = data;
-    m->size = size;
     m->link = l;
     m->log = log;
     m->pos = r->pos;
     m->idx = r->idx;
     m->lap = r->lap;
     fi_list_add_tail(&log->held, &m->held);
-    rx->quantum_left -= (int64_t)size + FI_MESSAGE_OVERHEAD;
+    rx->quantum_left -= (int64_t)m->size + FI_MESSAGE_OVERHEAD;
     fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
-    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + size);
-    r->pos += lines;
-    r->idx += lines;
-    if (fi_unlikely(r->idx == r->lines)) {
-        r->idx = 0;
-        r->lap++;
-    }
+    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
+    fi_ringr_advance(r, lines);
     fi_store_relaxed64(&log->ctl.head->taken, r->pos);
 }
 
@@ -224,8 +204,7 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     if (fi_unlikely(!l)) {
         return false;
     }
-    fi_rxlog_t *log = l->log;
-    fi_ringr_t *r = &log->r;
+    const fi_ringr_t *r = &l->log->r;
     const struct fi_record *rec = fi_ringr_at(r);
     uint64_t word = fi_load_acquire64(&rec->word); /* A1 */
     uint64_t what = word & FI_QUICK_WHAT;
@@ -250,7 +229,11 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
         fi_prefetch((const unsigned char *)rec + (size_t)FI_AHEAD_LINES * FI_LINE);
         fi_prefetch((const unsigned char *)rec + (size_t)(FI_AHEAD_LINES + 1) * FI_LINE);
     }
-    fi_receiver_hand_quick(rx, m, (const unsigned char *)rec + offset, len, (uint32_t)lines);
+    rx->free_handles = m->next;
+    m->magic = FI_MSG_TAKEN;
+    m->data = (const unsigned char *)rec + offset;
+    m->size = len;
+    fi_receiver_hand_over(rx, l, m, (uint32_t)lines);
     *out = m;
     return true;
 }
@@ -265,27 +248,32 @@ static inline void fi_rxlog_ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
     }
 }
 
+/* Takes a released message out of the books and tells the sender: at once where much memory comes back, else in
+ * batches. */
+static inline void fi_taken_settle(fi_receiver_t *rx, fi_rxlog_t *log, ferry_msg_t *m, bool at_once) {
+    fi_list_unlink(&m->held);
+    fi_store_release64(&rx->settled, rx->settled + 1);
+    if (fi_unlikely(at_once || log->r.pos - log->published >= log->batch)) {
+        fi_rxlog_publish(log);
+    }
+    fi_rxlog_ring_sender(m->link, log);
+}
+
 /* By the receiver's own thread; the message is plain, so its handle goes back as it is. */
 static inline bool fi_taken_release_quick(ferry_msg_t *m) {
-    fi_rxlink_t *l = m->link;
     fi_rxlog_t *log = m->log;
-    fi_receiver_t *rx = l->rx;
+    fi_receiver_t *rx = m->link->rx;
 
     if (fi_unlikely(fi_load_acquire32(&m->refs) > 1 || !fi_end_try_enter(&rx->end, FI_END_RECEIVER))) {
         return false;
     }
-    if (fi_unlikely(log->done || l->detached)) {
+    if (fi_unlikely(log->done || m->link->detached)) {
         fi_taken_release_held(m);
         fi_end_leave(&rx->end);
         return true;
     }
     fi_ctl_release(&log->ctl, m->idx, m->lap);
-    fi_list_unlink(&m->held);
-    fi_store_release64(&rx->settled, rx->settled + 1);
-    if (fi_unlikely(log->r.pos - log->published >= log->batch)) {
-        fi_log_publish(l, log);
-    }
-    fi_rxlog_ring_sender(l, log);
+    fi_taken_settle(rx, log, m, false);
     m->magic = FI_MSG_FREE;
     m->next = rx->free_handles;
     rx->free_handles = m;

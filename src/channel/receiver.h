@@ -160,7 +160,8 @@ int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
 /* Ends the sender's sleep number `want` for room. */
 void fi_rxlink_ring_sender(fi_rxlink_t *l, uint64_t want);
 void fi_receiver_collect(fi_receiver_t *rx);
-void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log);
+/* Publishes the cursor. */
+void fi_rxlog_publish(fi_rxlog_t *log);
 void fi_receiver_publish(fi_receiver_t *rx);
 
 /* attach.c */

@@ -54,7 +54,6 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
         fi_rxlink_t *l = rx->links[rx->turn];
         int r = rx->quantum_left > 0 ? fi_link_take(l, out) : 0;
         if (fi_likely(r == 1)) {
-            rx->quantum_left -= (int64_t)(*out)->size + FI_MESSAGE_OVERHEAD;
             fi_receiver_find_quick(rx);
             return 1;
         }

@@ -167,15 +167,24 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
 
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
-    uint64_t exact = tx->end.contract.type_size;
     bool usual = o && o->link_count > 0 && o->lossy_count == 0 && !o->growing && o->first == o->current &&
-                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned &&
-                 exact <= tx->inline_max;
+                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned;
 
-    tx->quick = usual ? o : NULL;
-    tx->quick_log = usual ? fi_outlet_log(o) : NULL;
-    tx->quick_min = exact;
-    tx->quick_span = exact ? 0 : fi_min(tx->inline_max, tx->largest);
+    fi_sender_forget_quick(tx);
+    if (usual) {
+        tx->quick = o;
+        tx->quick_log = fi_outlet_log(o);
+    }
+}
+
+bool fi_sender_find_form(fi_sender_t *tx, uint64_t size) {
+    if (!tx->quick || size > tx->inline_max || !fi_sender_size_fits(tx, size)) {
+        return false;
+    }
+    unsigned flags = fi_record_place(size, false);
+    tx->form = (fi_form_t){size, fi_record_word((uint32_t)size, FI_REC_INLINE, flags, 1),
+                           (uint32_t)fi_record_lines(size, flags), fi_payload_offset(flags)};
+    return true;
 }
 
 static int bad_size(const fi_sender_t *tx, uint64_t size) {

@@ -75,6 +75,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_list_init(&tx->backlog);
     fi_list_init(&tx->handles);
     tx->room_fd = -1;
+    fi_sender_forget_quick(tx);
     tx->overflow = c->overflow;
     tx->capacity = c->capacity ? c->capacity : UINT64_MAX;
     tx->retain = c->retain;

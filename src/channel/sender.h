@@ -105,6 +105,16 @@ typedef struct fi_item {
     uint16_t attempt;
 } fi_item_t;
 
+/* How a small message of one size is put into a ring. */
+typedef struct fi_form {
+    uint64_t size; /* FI_NO_FORM: none */
+    uint64_t word; /* the record's header */
+    uint32_t lines;
+    uint32_t offset; /* of the payload in the record */
+} fi_form_t;
+
+#define FI_NO_FORM UINT64_MAX
+
 typedef struct fi_claim {
     bool open;
     fi_outlet_t *outlet; /* in a ring; NULL: in a block */
@@ -123,8 +133,7 @@ struct ferry_sender {
     fi_outlet_t *topic; /* a topic's only outlet */
     fi_outlet_t *quick; /* the only outlet, if nothing about it or the sender needs a closer look */
     fi_log_t *quick_log;
-    uint64_t quick_min; /* sizes that go this way: quick_min .. quick_min + quick_span */
-    uint64_t quick_span;
+    fi_form_t form; /* of the last small message that went this way */
     uint64_t seq;
     uint64_t largest;          /* message: what contract and quota leave */
     uint64_t capacity;         /* messages unreleased at most; UINT64_MAX: no limit */
@@ -197,8 +206,15 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout);
 bool fi_sender_has_room(fi_sender_t *tx);
 
-/* Looks whether the next small message may go the quick way. */
+/* Looks whether the next message may go the quick way (quick.h). */
 void fi_sender_find_quick(fi_sender_t *tx);
+/* Looks whether a small message of this size may, and makes its form. */
+bool fi_sender_find_form(fi_sender_t *tx, uint64_t size);
+/* Something has happened: look closer next time. */
+static inline void fi_sender_forget_quick(fi_sender_t *tx) {
+    tx->quick = NULL;
+    tx->form.size = FI_NO_FORM;
+}
 
 /* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
 typedef int fi_try_fn(fi_sender_t *tx, void *arg);
@@ -272,6 +288,15 @@ int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s);
 /* Was this reader told of the segment? */
 static inline bool fi_txlink_knows(const fi_txlink_t *l, uint32_t id) {
     return id < l->announced_bits && l->announced[id / 64] & 1ull << id % 64;
+}
+
+static inline bool fi_outlet_announced(const fi_outlet_t *o, uint32_t segment) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (fi_unlikely(!fi_txlink_knows(o->links[i], segment))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {

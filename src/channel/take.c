@@ -26,9 +26,9 @@ static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     if (!next || next == old || next->done) {
         return false;
     }
-    fi_ringr_advance(&old->r, s);
+    fi_ringr_advance(&old->r, s->lines);
     old->done = true;
-    fi_log_publish(l, old);
+    fi_rxlog_publish(old);
     l->serial++;
     l->log = next;
     if (fi_list_empty(&old->held)) {
@@ -60,15 +60,6 @@ static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     return 1;
 }
 
-static void describe(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    m->link = l;
-    m->log = l->log;
-    m->pos = s->pos;
-    m->idx = s->idx;
-    m->lap = s->lap;
-    m->record = fi_ringr_at(&l->log->r);
-}
-
 /* What can be overtaken is read now. */
 static void describe_now(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     struct fi_record_ext ext = {0, 0};
@@ -83,9 +74,7 @@ static void describe_now(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *
     m->time_ns = ext.time_ns;
 }
 
-/* The message is the program's from here on. */
-static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    fi_rxlog_t *log = l->log;
+static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_receiver_t *rx = l->rx;
 
     if (l->lossy) {
@@ -99,16 +88,11 @@ static int hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (fi_unlikely(rx->check)) {
         m->sum = fi_checksum(m->data, m->size);
     }
-    fi_ringr_advance(&log->r, s);
-    fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
-    fi_list_add_tail(&log->held, &m->held);
-    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
-    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
     if (fi_unlikely(m->data == m->copy)) {
         fi_add_relaxed64(&rx->stats.copies_made, 1);
         fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
     }
-    return 1;
+    fi_receiver_hand_over(rx, l, m, s->lines);
 }
 
 static int hold_slot(fi_rxlog_t *log, uint64_t pos) {
@@ -147,7 +131,6 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         m->size = s->len;
         r = 1;
     }
-    describe(l, s, m);
     describe_now(l, s, m);
     bool overtaken = fi_ringr_overtaken(&log->r, s->pos);
     if ((overtaken || r < 1) && m->slot >= 0) {
@@ -181,7 +164,7 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (fi_unlikely(l->lossy)) {
         return take_lossy(l, s, m);
     }
-    describe(l, s, m);
+    m->record = fi_ringr_at(&l->log->r);
     if (s->kind == FI_REC_POINTER) {
         return resolve(l, s, m);
     }
@@ -209,7 +192,6 @@ static void fetch_ahead(const fi_rxlink_t *l, const fi_ringr_t *r) {
 
 bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
-    fi_ringr_t *r = &l->log->r;
     ferry_msg_t *m = rx->free_handles;
 
     if (fi_unlikely(!m || rx->returned_some || !fi_receiver_turn_goes_on(rx))) {
@@ -220,12 +202,16 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
     if (fi_unlikely(!seg || !is_inside(seg, &p))) {
         return false;
     }
+    rx->free_handles = m->next;
+    m->magic = FI_MSG_TAKEN;
     m->plain = false;
     m->segment = seg;
     m->record = rec;
+    m->data = (const unsigned char *)seg->memory->map + p.offset;
+    m->size = p.size;
     seg->held++;
-    fi_receiver_hand_quick(rx, m, (const unsigned char *)seg->memory->map + p.offset, p.size, 1);
-    fetch_ahead(l, r);
+    fi_receiver_hand_over(rx, l, m, 1);
+    fetch_ahead(l, &l->log->r);
     *out = m;
     return true;
 }
@@ -255,8 +241,9 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
         r = take(l, &s, m);
         if (fi_likely(r == 1)) {
             l->fruitless = 0;
+            hand_over(l, &s, m);
             *out = m;
-            return hand_over(l, &s, m);
+            return 1;
         }
         fi_taken_recycle(rx, m);
         if (r != OVERTAKEN) {

@@ -80,8 +80,7 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
     return 1;
 }
 
-void fi_log_publish(fi_rxlink_t *l, fi_rxlog_t *log) {
-    (void)l;
+void fi_rxlog_publish(fi_rxlog_t *log) {
     uint64_t cursor = log->r.pos;
 
     if (!fi_list_empty(&log->held)) {
@@ -104,7 +103,7 @@ void fi_receiver_publish(fi_receiver_t *rx) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
         fi_rxlink_t *l = rx->links[i];
         if (l->log->published != l->log->r.pos) {
-            fi_log_publish(l, l->log);
+            fi_rxlog_publish(l->log);
             fi_rxlog_ring_sender(l, l->log);
         }
     }
@@ -139,9 +138,7 @@ void fi_taken_give_back(ferry_msg_t *m) {
 }
 
 /* A ring that the sender has left is given up with its last message. */
-static void settle_old_log(fi_rxlink_t *l, fi_rxlog_t *log) {
-    fi_log_publish(l, log);
-    fi_rxlog_ring_sender(l, log);
+static void free_old_log(fi_rxlink_t *l, const fi_rxlog_t *log) {
     for (uint32_t i = 0; i < FI_RX_LOGS && fi_list_empty(&log->held); i++) {
         if (l->logs[i] == log) {
             fi_rxlog_free(l, i);
@@ -155,21 +152,12 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_rxlink_t *l = m->link;
     fi_rxlog_t *log = m->log;
 
-    bool large = m->segment != NULL;
-
-    fi_list_remove(&m->held);
-    if (large) {
+    fi_taken_settle(rx, log, m, m->segment || log->done);
+    if (m->segment) {
         drop_segment(m);
     }
-    fi_store_release64(&rx->settled, rx->settled + 1);
     if (fi_unlikely(log->done)) {
-        settle_old_log(l, log);
-    } else {
-        /* A large message's memory is wanted back at once; small ones come back in batches. */
-        if (large || log->r.pos - log->published >= log->batch) {
-            fi_log_publish(l, log);
-        }
-        fi_rxlog_ring_sender(l, log);
+        free_old_log(l, log);
     }
     if (fi_unlikely(l->detached) && !fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);

@@ -100,11 +100,11 @@ static inline int fi_ringr_peek(fi_ringr_t *r, fi_seen_t *s) {
     return 1;
 }
 
-/* Takes the record that was peeked. */
-static inline void fi_ringr_advance(fi_ringr_t *r, const fi_seen_t *s) {
-    uint32_t next = r->idx + s->lines;
-    r->pos += s->lines;
-    if (next == r->lines) {
+/* Takes a record that has these many lines, and was checked. */
+static inline void fi_ringr_advance(fi_ringr_t *r, uint32_t lines) {
+    uint32_t next = r->idx + lines;
+    r->pos += lines;
+    if (fi_unlikely(next == r->lines)) {
         next = 0;
         r->lap++;
     }

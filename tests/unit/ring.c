@@ -62,7 +62,7 @@ static bool take(fi_ringr_t *r, uint64_t seq, uint32_t len) {
     for (uint32_t i = 0; i < len; i++)
         if (seen.payload[i] != payload_byte(seq, i))
             fail_msg("byte %u of record %llu is wrong", i, (unsigned long long)seq);
-    fi_ringr_advance(r, &seen);
+    fi_ringr_advance(r, seen.lines);
     return true;
 }
 
@@ -130,7 +130,7 @@ static void stale_payload_is_never_taken_for_a_record(void **state) {
         assert_int_equal(fi_ringr_peek(&pair.r, &seen), 1);
         assert_int_equal(seen.seq, seq);
         assert_int_equal(seen.attempt, 1);
-        fi_ringr_advance(&pair.r, &seen);
+        fi_ringr_advance(&pair.r, seen.lines);
         assert_int_equal(fi_ringr_peek(&pair.r, &seen), 0);
         pair.w.limit = pair.r.pos + 32;
     }
@@ -184,7 +184,7 @@ static void read_garbage(pair_t *pair) {
         assert_true(seen.len <= (size_t)(end - seen.payload) || seen.len == 0);
         if (seen.flags & FI_REC_EXT)
             (void)fi_seen_ext(&pair->r, seen.idx);
-        fi_ringr_advance(&pair->r, &seen);
+        fi_ringr_advance(&pair->r, seen.lines);
         assert_true(pair->r.idx < pair->r.lines);
     }
 }
