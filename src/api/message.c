@@ -201,9 +201,37 @@ __attribute__((noinline)) static int release_closely(ferry_msg_t *m) {
     return r;
 }
 
-int ferry_msg_release(ferry_msg_t *m) {
-    if (fi_likely(is_taken(m) && m->plain) && fi_likely(fi_taken_release_quick(m))) {
-        return 0;
-    }
+/* A call has begun, in which the message cannot be released the quick way, after all. */
+__attribute__((noinline)) static int leave_and_release(ferry_msg_t *m) {
+    fi_end_leave(&m->link->rx->end);
     return release_closely(m);
+}
+
+__attribute__((noinline)) static int settle_and_leave(fi_rxlink_t *l, fi_rxlog_t *log) {
+    fi_rxlog_settle(l, log, false);
+    fi_end_leave(&l->rx->end);
+    return 0;
+}
+
+__attribute__((noinline)) static int leave_with_chores(fi_receiver_t *rx) {
+    fi_end_leave_slow(&rx->end);
+    return 0;
+}
+
+/* See channel/quick.h, and api/sender.c about what stands in tail position. */
+int ferry_msg_release(ferry_msg_t *m) {
+    if (fi_unlikely(!is_taken(m) || !m->plain || fi_load_acquire32(&m->refs) > 1 ||
+                    !fi_end_is_mine(&m->link->rx->end, FI_END_RECEIVER))) {
+        return release_closely(m);
+    }
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+    fi_receiver_t *rx = l->rx;
+    if (fi_unlikely(!fi_end_begin(&rx->end) || log->done || l->detached)) {
+        return leave_and_release(m);
+    }
+    if (fi_taken_release_quick(rx, l, log, m)) {
+        return settle_and_leave(l, log);
+    }
+    return fi_end_let_go(&rx->end) ? leave_with_chores(rx) : 0;
 }

@@ -32,29 +32,38 @@ int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, c
     return r;
 }
 
-/* See sender.c. */
-__attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
-    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+/* Quick, begun, closely: see sender.c. */
+__attribute__((noinline)) static int leave_with_chores(ferry_receiver_t *rx) {
+    fi_end_leave_slow(&rx->end);
+    return 0;
+}
+
+__attribute__((noinline)) static int recv_begun(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+    int r = fi_end_go_on(&rx->end);
     if (fi_unlikely(r < 0)) {
         return r;
     }
     r = fi_check_output(m, "ferry_recv");
-    if (fi_likely(r == 0)) {
+    if (fi_likely(r == 0) && (timeout == FERRY_NOW || !fi_receiver_take_soon(rx, m))) {
         r = fi_receiver_recv(rx, timeout, m);
     }
     fi_end_leave(&rx->end);
     return r;
 }
 
+__attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+    int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
+    return fi_unlikely(r < 0) ? r : recv_begun(rx, timeout, m);
+}
+
 int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
-    if (fi_likely(m && fi_end_try_enter(fi_end_of(rx), FI_END_RECEIVER))) {
-        bool taken = fi_receiver_take_quick(rx, m) || (timeout != FERRY_NOW && fi_receiver_take_soon(rx, m));
-        fi_end_leave(&rx->end);
-        if (fi_likely(taken)) {
-            return 0;
-        }
+    if (fi_unlikely(!fi_end_is_mine(fi_end_of(rx), FI_END_RECEIVER))) {
+        return recv_closely(rx, timeout, m);
     }
-    return recv_closely(rx, timeout, m);
+    if (fi_unlikely(!fi_end_begin(&rx->end) || !m || !fi_receiver_take_quick(rx, m))) {
+        return recv_begun(rx, timeout, m);
+    }
+    return fi_end_let_go(&rx->end) ? leave_with_chores(rx) : 0;
 }
 
 int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout) {

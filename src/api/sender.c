@@ -33,10 +33,32 @@ static int no_data(void) {
     return fi_fail(-EINVAL, "the message's bytes are NULL, but its size is not 0");
 }
 
-/* The calls that carry messages try the usual case first; what is left is out of line, so that it costs them nothing. */
+/*
+ * The calls that carry messages try the usual case first (channel/quick.h).  Everything else is a function of its own in
+ * tail position: `..._begun` goes on with a call that has begun, `..._closely` begins it.
+ */
 
-__attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
-    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+/* Ends a call in which a record was put into a ring. */
+__attribute__((noinline)) static int ring_and_leave(fi_sender_t *tx) {
+    fi_outlet_ring(tx->quick);
+    fi_end_leave(&tx->end);
+    return 0;
+}
+
+__attribute__((noinline)) static int leave_with_chores(fi_sender_t *tx) {
+    fi_end_leave_slow(&tx->end);
+    return 0;
+}
+
+static inline int sent(fi_sender_t *tx) {
+    if (fi_unlikely(fi_outlet_sleeps(tx->quick))) {
+        return ring_and_leave(tx);
+    }
+    return fi_end_let_go(&tx->end) ? leave_with_chores(tx) : 0;
+}
+
+__attribute__((noinline)) static int send_begun(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+    int r = fi_end_go_on(&tx->end);
     if (fi_unlikely(r < 0)) {
         return r;
     }
@@ -45,19 +67,23 @@ __attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void
     return r;
 }
 
-int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
-    if (fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
-        bool sent = fi_sender_send_quick(tx, data, len);
-        fi_end_leave(&tx->end);
-        if (fi_likely(sent)) {
-            return 0;
-        }
-    }
-    return send_closely(tx, data, len, timeout);
+__attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    return fi_unlikely(r < 0) ? r : send_begun(tx, data, len, timeout);
 }
 
-__attribute__((noinline)) static int claim_closely(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
-    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+    if (fi_unlikely(len > FI_COPY_SMALL || !fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
+        return send_closely(tx, data, len, timeout);
+    }
+    if (fi_unlikely(!fi_end_begin(&tx->end) || !fi_sender_send_quick(tx, data, len))) {
+        return send_begun(tx, data, len, timeout);
+    }
+    return sent(tx);
+}
+
+__attribute__((noinline)) static int claim_begun(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+    int r = fi_end_go_on(&tx->end);
     if (fi_unlikely(r < 0)) {
         return r;
     }
@@ -69,19 +95,23 @@ __attribute__((noinline)) static int claim_closely(ferry_sender_t *tx, size_t le
     return r;
 }
 
-int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
-    if (fi_likely(data && fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
-        bool claimed = fi_sender_claim_quick(tx, len, data);
-        fi_end_leave(&tx->end);
-        if (fi_likely(claimed)) {
-            return 0;
-        }
-    }
-    return claim_closely(tx, len, timeout, data);
+__attribute__((noinline)) static int claim_closely(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    return fi_unlikely(r < 0) ? r : claim_begun(tx, len, timeout, data);
 }
 
-__attribute__((noinline)) static int commit_closely(ferry_sender_t *tx, size_t len) {
-    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+    if (fi_unlikely(!fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
+        return claim_closely(tx, len, timeout, data);
+    }
+    if (fi_unlikely(!fi_end_begin(&tx->end) || !data || !fi_sender_claim_quick(tx, len, data))) {
+        return claim_begun(tx, len, timeout, data);
+    }
+    return fi_end_let_go(&tx->end) ? leave_with_chores(tx) : 0;
+}
+
+__attribute__((noinline)) static int commit_begun(ferry_sender_t *tx, size_t len) {
+    int r = fi_end_go_on(&tx->end);
     if (fi_unlikely(r < 0)) {
         return r;
     }
@@ -90,15 +120,19 @@ __attribute__((noinline)) static int commit_closely(ferry_sender_t *tx, size_t l
     return r;
 }
 
+__attribute__((noinline)) static int commit_closely(ferry_sender_t *tx, size_t len) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    return fi_unlikely(r < 0) ? r : commit_begun(tx, len);
+}
+
 int ferry_commit(ferry_sender_t *tx, size_t len) {
-    if (fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
-        bool sent = fi_sender_commit_quick(tx, len);
-        fi_end_leave(&tx->end);
-        if (fi_likely(sent)) {
-            return 0;
-        }
+    if (fi_unlikely(!fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
+        return commit_closely(tx, len);
     }
-    return commit_closely(tx, len);
+    if (fi_unlikely(!fi_end_begin(&tx->end) || !fi_sender_commit_quick(tx, len))) {
+        return commit_begun(tx, len);
+    }
+    return sent(tx);
 }
 
 int ferry_abort(ferry_sender_t *tx) {
@@ -122,8 +156,8 @@ static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     return fi_sender_send_copy(tx, m->data, m->size, m->tag, timeout);
 }
 
-__attribute__((noinline)) static int send_msg_closely(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
-    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+__attribute__((noinline)) static int send_msg_begun(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+    int r = fi_end_go_on(&tx->end);
     if (fi_unlikely(r < 0)) {
         return r;
     }
@@ -132,17 +166,21 @@ __attribute__((noinline)) static int send_msg_closely(ferry_sender_t *tx, ferry_
     return r;
 }
 
+__attribute__((noinline)) static int send_msg_closely(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    return fi_unlikely(r < 0) ? r : send_msg_begun(tx, m, timeout);
+}
+
 int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
-    if (fi_likely(m && m->magic == FI_MSG_SENT && m->sender == tx && m->tag == 0) &&
-        fi_likely(fi_end_try_enter(fi_end_of(tx), FI_END_SENDER))) {
-        bool sent = !tx->check && fi_sender_send_block_quick(tx, m->block, m->size);
-        m->sent |= sent;
-        fi_end_leave(&tx->end);
-        if (fi_likely(sent)) {
-            return 0;
-        }
+    if (fi_unlikely(!m || m->magic != FI_MSG_SENT || m->sender != tx || m->tag != 0 ||
+                    !fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
+        return send_msg_closely(tx, m, timeout);
     }
-    return send_msg_closely(tx, m, timeout);
+    if (fi_unlikely(!fi_end_begin(&tx->end) || tx->check || !fi_sender_send_block_quick(tx, m->block, m->size))) {
+        return send_msg_begun(tx, m, timeout);
+    }
+    m->sent = true;
+    return sent(tx);
 }
 
 int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t timeout) {

@@ -140,7 +140,7 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
         }
         if (fi_ringw_can_switch(&log->w)) {
             fi_outlet_make_way(o, log, log->w.pos + 2);
-            log->starts[log->w.idx] = log->w.lap;
+            fi_log_note_start(log);
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;
             o->growing = false;

@@ -173,9 +173,9 @@ static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
 
 /* Where the next record goes, remembered as a place where a cursor may stand. */
 static struct fi_record *begin(fi_log_t *log, uint64_t lines) {
-    log->starts[log->w.idx] = log->w.lap; /* this may become padding */
+    fi_log_note_start(log); /* this may become padding */
     struct fi_record *rec = fi_ringw_begin(&log->w, lines);
-    log->starts[log->w.idx] = log->w.lap;
+    fi_log_note_start(log);
     return rec;
 }
 
@@ -292,7 +292,7 @@ static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
 
 /* Our own walks through the ring begin at cursors: they must never begin inside a record. */
 static bool is_boundary(const fi_log_t *log, uint64_t pos) {
-    return pos == log->w.pos || (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)(pos / log->w.lines));
+    return pos == log->w.pos || (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)pos);
 }
 
 /* A reader's cursor in a ring, checked: a liar's word counts as no progress. */

@@ -3,6 +3,11 @@
  * quick.h - the usual case of sending, taking and releasing, in one piece each: a small message, one link, nothing else
  * to look after.
  *
+ * What a stream of small messages costs is, above all, the number of *stores* for each: a store that waits until its line
+ * of the ring is owned keeps all stores behind it in the store buffer (64 on current processors), and with each message
+ * that fits in there one more line is on its way.  So the sender's books are few words, and its calls keep no registers:
+ * whatever is rare is a function of its own in tail position.
+ *
  * These functions do what fi_sender_send_copy, fi_link_take and fi_taken_release do, with the same checks of what the
  * peer wrote, and leave everything else to them: padding, pointers, tags, growth, the end of a quantum, errors.  They
  * are inline, and answer false before anything was changed but their own idea of whether messages come in a stream.
@@ -26,7 +31,7 @@
 
 /* Nothing about the sender keeps a message back. */
 static inline bool fi_sender_may_send(const fi_sender_t *tx) {
-    return tx->unreleased_bound < tx->capacity && !tx->claim.open && !fi_node_is_shut(tx->end.node);
+    return tx->seq < tx->free_to && !tx->claim.open && !fi_node_is_shut(tx->end.node);
 }
 
 /* What contract and quota leave. */
@@ -45,30 +50,25 @@ static inline bool fi_sender_is_quick(fi_sender_t *tx, uint64_t size) {
            fi_log_fits_quick(tx->quick_log, tx->form.lines);
 }
 
-/*
- * A message's bytes, mostly a few words.  They were written just before, field by field; a load that is wider than such
- * a store waits until the store has left the store buffer, behind all lines of the ring that are still to be owned.  So
- * words are copied one by one, in registers (the empty statement keeps them from being joined).
- */
+#define FI_COPY_SMALL 128u
+
+/* Up to FI_COPY_SMALL bytes, mostly a few words, for which a call to memcpy would cost more than the copy. */
 static inline void fi_copy_small(unsigned char *to, const unsigned char *from, uint64_t n) {
-    if (n < 8 || n > 128) {
-        memcpy(to, from, n);
+    if (n < 16) {
+        for (uint64_t i = 0; i < n; i++) {
+            to[i] = from[i];
+        }
         return;
     }
-    uint64_t word;
-    for (uint64_t i = 0; i + 8 < n; i += 8) {
-        memcpy(&word, from + i, 8);
-        __asm__("" : "+r"(word));
-        memcpy(to + i, &word, 8);
+    for (uint64_t i = 0; i + 16 < n; i += 16) {
+        memcpy(to + i, from + i, 16);
     }
-    memcpy(&word, from + n - 8, 8);
-    memcpy(to + n - 8, &word, 8);
+    memcpy(to + n - 16, from + n - 16, 16);
 }
 
 static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
     fi_store_relaxed64(&tx->seq, tx->seq + 1);
     fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
-    tx->unreleased_bound++;
 }
 
 static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
@@ -76,30 +76,39 @@ static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
     tx->stats.avoided_bytes += size;
 }
 
+/* Do this thread's messages come in a stream, or between waits for others? */
+static inline bool fi_sender_streams(fi_sender_t *tx) {
+    if (tx->waits != fi_waits) {
+        tx->waits = fi_waits;
+        fi_spoke = true;
+        tx->stream_from = tx->seq + FI_STREAM;
+    }
+    return tx->seq > tx->stream_from;
+}
+
 /* The record of `lines` lines whose payload is in place becomes the readers'. `size`: of the message. */
 static inline void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word, uint64_t lines, uint64_t size) {
-    fi_log_t *log = tx->quick_log;
-    fi_ringw_t *w = &log->w;
+    fi_ringw_t *w = &tx->quick_log->w;
 
-    log->starts[w->idx] = w->lap;
+    fi_log_note_start(tx->quick_log);
     fi_ringw_publish_at(w, fi_ringw_place(w, lines), word, tx->seq + 1);
-    fi_ringw_clear_ahead(w, (uint32_t)lines);
-    fi_outlet_ring(tx->quick);
     fi_sender_count(tx, size);
-    if (++fi_sent_in_a_row > FI_STREAM) {
+    if (fi_sender_streams(tx)) {
         fi_ringw_own_ahead(w);
+    } else {
+        fi_ringw_clear_ahead(w, (uint32_t)lines);
     }
 }
 
+/* Has `size` bytes at `data`, FI_COPY_SMALL at most, put into the ring. Readers that sleep are still to be rung. */
 static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
     if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
         return false;
     }
-    const fi_form_t form = tx->form;
-    fi_ringw_t *w = &tx->quick_log->w;
+    const fi_ringw_t *w = &tx->quick_log->w;
 
-    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + form.offset, data, size);
-    fi_sender_publish_quick(tx, form.word, form.lines, size);
+    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset, data, size);
+    fi_sender_publish_quick(tx, tx->form.word, tx->form.lines, tx->form.size);
     return true;
 }
 
@@ -110,7 +119,7 @@ static inline bool fi_sender_claim_quick(fi_sender_t *tx, uint64_t size, void **
     fi_ringw_t *w = &tx->quick_log->w;
     fi_claim_t *c = &tx->claim;
 
-    tx->quick_log->starts[w->idx] = w->lap;
+    fi_log_note_start(tx->quick_log);
     fi_ringw_lend(w);
     c->open = true;
     c->outlet = tx->quick;
@@ -214,8 +223,6 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
             return fi_receiver_take_pointer(rx, rec, out);
         }
         fi_prefetch((const unsigned char *)rec + FI_LINE);
-        rx->caught_up |= rx->streak > FI_STREAM;
-        rx->streak = 0;
         return false;
     }
     uint32_t len = fi_word_len(word);
@@ -238,47 +245,37 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     return true;
 }
 
-/* Ends the sender's sleep for room, if it sleeps. */
-static inline void fi_rxlog_ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
-    fi_barrier_light_for(!l->fence);
-    uint64_t want = fi_load_relaxed64(&log->r.head->shared.want);
-
-    if (fi_unlikely(want != 0)) {
-        fi_rxlink_ring_sender(l, want);
-    }
+/* Do messages come in a stream, without a dialogue or a long wait in between? */
+static inline bool fi_receiver_streams(const fi_receiver_t *rx) {
+    return rx->streak > FI_STREAM;
 }
 
-/* Takes a released message out of the books and tells the sender: at once where much memory comes back, else in
- * batches. */
-static inline void fi_taken_settle(fi_receiver_t *rx, fi_rxlog_t *log, ferry_msg_t *m, bool at_once) {
+/* Does the sender sleep for room? After a release. */
+static inline uint64_t fi_rxlog_wanted(const fi_rxlink_t *l, const fi_rxlog_t *log) {
+    fi_barrier_light_for(!l->fence);
+    return fi_load_relaxed64(&log->r.head->shared.want);
+}
+
+/* Are so many lines free that the sender should know? */
+static inline bool fi_rxlog_is_due(const fi_rxlog_t *log) {
+    return log->r.pos - log->published >= log->batch;
+}
+
+/* Takes a released message out of the books. */
+static inline void fi_taken_unbook(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_list_unlink(&m->held);
     fi_store_release64(&rx->settled, rx->settled + 1);
-    if (fi_unlikely(at_once || log->r.pos - log->published >= log->batch)) {
-        fi_rxlog_publish(log);
-    }
-    fi_rxlog_ring_sender(m->link, log);
 }
 
-/* By the receiver's own thread; the message is plain, so its handle goes back as it is. */
-static inline bool fi_taken_release_quick(ferry_msg_t *m) {
-    fi_rxlog_t *log = m->log;
-    fi_receiver_t *rx = m->link->rx;
-
-    if (fi_unlikely(fi_load_acquire32(&m->refs) > 1 || !fi_end_try_enter(&rx->end, FI_END_RECEIVER))) {
-        return false;
-    }
-    if (fi_unlikely(log->done || m->link->detached)) {
-        fi_taken_release_held(m);
-        fi_end_leave(&rx->end);
-        return true;
-    }
+/* Releases a plain message of the ring that is being read; its handle goes back as it is. True: fi_rxlog_settle is to be
+ * called. */
+static inline bool fi_taken_release_quick(fi_receiver_t *rx, fi_rxlink_t *l, fi_rxlog_t *log, ferry_msg_t *m) {
     fi_ctl_release(&log->ctl, m->idx, m->lap);
-    fi_taken_settle(rx, log, m, false);
+    fi_taken_unbook(rx, m);
     m->magic = FI_MSG_FREE;
     m->next = rx->free_handles;
     rx->free_handles = m;
-    fi_end_leave(&rx->end);
-    return true;
+    return fi_unlikely(fi_rxlog_is_due(log) || fi_rxlog_wanted(l, log) != 0);
 }
 
 #endif

@@ -74,8 +74,8 @@ struct ferry_receiver {
     fi_rxlink_t *quick; /* the link of this turn, if nothing about it or the receiver needs a closer look */
     int64_t quantum_left;
     uint32_t quantum;
-    uint32_t streak;        /* small messages taken in a row, without a look in vain */
-    bool caught_up;         /* the last look in vain ended a stream */
+    uint32_t streak;        /* small messages taken since the thread last waited for long, or sent something */
+    uint64_t kept_off_at;   /* bytes taken when it last kept off */
     uint32_t returned_some; /* 1: other threads have given messages back */
     struct ferry_msg *free_handles;
     struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */
@@ -157,11 +157,11 @@ void fi_taken_release_held(ferry_msg_t *m);
 /* Lets go of a message without releasing it: it stays the sender's to deliver. The link is detached. */
 void fi_taken_give_back(ferry_msg_t *m);
 int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
-/* Ends the sender's sleep number `want` for room. */
-void fi_rxlink_ring_sender(fi_rxlink_t *l, uint64_t want);
+/* After a release: publishes the cursor, in batches or at once, and ends the sender's sleep for room. */
+void fi_rxlog_settle(fi_rxlink_t *l, fi_rxlog_t *log, bool at_once);
 void fi_receiver_collect(fi_receiver_t *rx);
-/* Publishes the cursor. */
-void fi_rxlog_publish(fi_rxlog_t *log);
+/* Publishes the cursor, and perhaps gives up the lines that it passes. */
+void fi_rxlog_publish(fi_rxlog_t *log, bool flush);
 void fi_receiver_publish(fi_receiver_t *rx);
 
 /* attach.c */

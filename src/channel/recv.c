@@ -19,6 +19,8 @@
 #include "platform/clock.h"
 
 #define SOON_ROUNDS 256     /* a few hundred nanoseconds */
+#define LONG_WAIT 1024      /* one or two microseconds: what comes later is no stream */
+#define WORTH_IT 512u       /* bytes that came after the reader had kept off: less is no stream */
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
 #define UNKNOWN INT64_MIN   /* deadline: most messages come sooner than the clock could be read */
 
@@ -186,11 +188,19 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
 }
 
 static void begin_to_wait(fi_receiver_t *rx) {
-    fi_sent_in_a_row = 0;
+    fi_waits++;
+    if (fi_spoke) {
+        fi_spoke = false;
+        rx->streak = 0;
+    }
     fi_receiver_publish(rx);
-    if (rx->caught_up && rx->spinner.policy != FERRY_WAIT_BLOCK) {
-        rx->caught_up = false;
-        fi_spin_keep_off();
+    if (fi_receiver_streams(rx) && rx->spinner.policy != FERRY_WAIT_BLOCK) {
+        if (rx->stats.bytes - rx->kept_off_at < WORTH_IT) {
+            rx->streak = 0;
+        } else {
+            fi_spin_keep_off();
+            rx->kept_off_at = rx->stats.bytes;
+        }
     }
 }
 
@@ -234,6 +244,9 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
         if (r != -EAGAIN) {
             fi_spin_paid(&rx->spinner, &spin);
             return r;
+        }
+        if (spin.rounds > LONG_WAIT) {
+            rx->streak = 0;
         }
         if (deadline == UNKNOWN) {
             deadline = fi_deadline(timeout);

@@ -88,14 +88,18 @@ static bool never_waits(const fi_sender_t *tx) {
 }
 
 static bool over_capacity(fi_sender_t *tx) {
-    if (fi_likely(tx->unreleased_bound < tx->capacity) || never_waits(tx)) {
+    if (fi_likely(tx->seq < tx->free_to) || never_waits(tx)) {
         return false;
     }
-    tx->unreleased_bound = fi_sender_unreleased(tx, false);
-    if (tx->unreleased_bound >= tx->capacity) {
-        tx->unreleased_bound = fi_sender_unreleased(tx, true);
+    uint64_t unreleased = fi_sender_unreleased(tx, false);
+    if (unreleased >= tx->capacity) {
+        unreleased = fi_sender_unreleased(tx, true);
     }
-    return tx->unreleased_bound >= tx->capacity;
+    if (unreleased >= tx->capacity) {
+        return true;
+    }
+    tx->free_to = tx->seq + (tx->capacity - unreleased);
+    return false;
 }
 
 static bool has_no_reader(const fi_sender_t *tx) {

@@ -78,6 +78,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_sender_forget_quick(tx);
     tx->overflow = c->overflow;
     tx->capacity = c->capacity ? c->capacity : UINT64_MAX;
+    tx->free_to = tx->capacity;
     tx->retain = c->retain;
     tx->spinner.policy = (uint32_t)c->wait;
     tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : FI_INLINE_MAX;

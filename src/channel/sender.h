@@ -44,8 +44,8 @@ typedef struct fi_log {
     fi_ringw_t w;
     fi_shared_t *memory;
     uint32_t serial;
-    uint32_t
-        *starts; /* by line: the lap in which a record began there last; what a reader's cursor is checked against */
+    uint32_t *
+        starts; /* by line: the position of the record that began there last: a reader's cursor is checked against it */
     fi_lent_t *lent; /* circular, lent_cap a power of two */
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
@@ -135,9 +135,11 @@ struct ferry_sender {
     fi_log_t *quick_log;
     fi_form_t form; /* of the last small message that went this way */
     uint64_t seq;
-    uint64_t largest;          /* message: what contract and quota leave */
-    uint64_t capacity;         /* messages unreleased at most; UINT64_MAX: no limit */
-    uint64_t unreleased_bound; /* messages unreleased: never less than there are */
+    uint64_t largest;     /* message: what contract and quota leave */
+    uint64_t capacity;    /* messages unreleased at most; UINT64_MAX: no limit */
+    uint64_t free_to;     /* sequence number up to which messages need not be counted: `capacity` allows so many */
+    uint32_t waits;       /* of the thread, when the stream began that may be under way */
+    uint64_t stream_from; /* sequence number above which it counts as one */
     uint32_t inline_max;
     uint32_t backlog_count;
     uint32_t room;    /* futex: grows whenever something may have changed */
@@ -299,12 +301,29 @@ static inline bool fi_outlet_announced(const fi_outlet_t *o, uint32_t segment) {
     return true;
 }
 
+static inline void fi_log_note_start(fi_log_t *log) {
+    log->starts[log->w.idx] = (uint32_t)log->w.pos;
+}
+
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
     return o->logs[o->current % FI_LOGS];
 }
 
-/* Rings a receiver's doorbell if it sleeps. */
 void fi_remote_ring(fi_remote_t *r, uint32_t sleep);
+
+/* Does some reader sleep, or want a fence before that can be said? Then fi_outlet_ring is to be called. */
+static inline bool fi_outlet_sleeps(const fi_outlet_t *o) {
+    uint32_t some = 0;
+
+    fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        const struct fi_receiver_page *page = o->links[i]->remote->page->map;
+        some |= fi_load_relaxed32(&page->sleep);
+    }
+    return some & (FI_SLEEP_FENCE | FI_SLEEP_ASLEEP);
+}
+
+/* Rings a receiver's doorbell if it sleeps. */
 static inline void fi_remote_wake(fi_remote_t *r) {
     const struct fi_receiver_page *page = r->page->map;
     uint32_t sleep = fi_load_relaxed32(&page->sleep);

@@ -80,31 +80,44 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
     return 1;
 }
 
-void fi_rxlog_publish(fi_rxlog_t *log) {
+void fi_rxlog_publish(fi_rxlog_t *log, bool flush) {
     uint64_t cursor = log->r.pos;
 
     if (!fi_list_empty(&log->held)) {
         cursor = fi_container(log->held.next, ferry_msg_t, held)->pos;
     }
     if (cursor != log->published) {
+        if (flush) {
+            fi_ringr_flush(&log->r, log->published, cursor);
+        }
         log->published = cursor;
         fi_store_release64(&log->ctl.head->cursor, cursor); /* R2 */
     }
 }
 
-void fi_rxlink_ring_sender(fi_rxlink_t *l, uint64_t want) {
-    if (fi_load_relaxed64(&l->rung) != want) {
+/* Ends the sender's sleep for room, if it sleeps. */
+static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
+    uint64_t want = fi_rxlog_wanted(l, log);
+
+    if (want != 0 && fi_load_relaxed64(&l->rung) != want) {
         fi_store_relaxed64(&l->rung, want);
         fi_bell_ring(l->peer->bell);
     }
+}
+
+void fi_rxlog_settle(fi_rxlink_t *l, fi_rxlog_t *log, bool at_once) {
+    if (at_once || fi_rxlog_is_due(log)) {
+        fi_rxlog_publish(log, fi_receiver_streams(l->rx));
+    }
+    ring_sender(l, log);
 }
 
 void fi_receiver_publish(fi_receiver_t *rx) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
         fi_rxlink_t *l = rx->links[i];
         if (l->log->published != l->log->r.pos) {
-            fi_rxlog_publish(l->log);
-            fi_rxlog_ring_sender(l, l->log);
+            fi_rxlog_publish(l->log, fi_receiver_streams(rx));
+            ring_sender(l, l->log);
         }
     }
 }
@@ -152,7 +165,9 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_rxlink_t *l = m->link;
     fi_rxlog_t *log = m->log;
 
-    fi_taken_settle(rx, log, m, m->segment || log->done);
+    fi_taken_unbook(rx, m);
+    /* A large message's memory is wanted back at once; small ones come back in batches. */
+    fi_rxlog_settle(l, log, m->segment || log->done);
     if (m->segment) {
         drop_segment(m);
     }
@@ -200,7 +215,7 @@ static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
         return;
     }
     tell_released(m);
-    fi_rxlog_ring_sender(m->link, m->log);
+    ring_sender(m->link, m->log);
     m->next = rx->returned;
     rx->returned = m;
     fi_store_relaxed32(&rx->returned_some, 1);

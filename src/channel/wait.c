@@ -14,9 +14,10 @@
 #define CROWDED_US 4u     /* a yield that took longer let somebody else run */
 #define VAIN_LIMIT 4u     /* full spins in vain before they become short */
 #define PROBE_EVERY 32u
-#define KEEP_OFF_NS 600u
+#define KEEP_OFF_NS 1200u
 
-__thread uint32_t fi_sent_in_a_row;
+__thread uint32_t fi_waits;
+__thread bool fi_spoke;
 
 static uint64_t budget_us(const fi_spinner_t *k) {
     if (k->policy == FERRY_WAIT_BLOCK) {

@@ -19,8 +19,11 @@
 
 #include "ferry/base.h"
 
-/* Messages that this thread has sent since it last waited for one: few make a dialogue, many a stream. */
-extern __thread uint32_t fi_sent_in_a_row __attribute__((tls_model("initial-exec")));
+/* Times that this thread has waited for a message. A few sent between two waits make a dialogue, many a stream. */
+extern __thread uint32_t fi_waits __attribute__((tls_model("initial-exec")));
+
+/* Has this thread sent something since it last waited? */
+extern __thread bool fi_spoke __attribute__((tls_model("initial-exec")));
 
 #define FI_STREAM 16u /* messages in a row that make a stream */
 

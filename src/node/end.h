@@ -108,38 +108,43 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic);
 int fi_end_enter_with_chores(fi_end_t *e);
 void fi_end_leave_slow(fi_end_t *e);
 
-/* Begins a call. Errors: -EBADF, -EBUSY, -ECHILD, -EOWNERDEAD. */
-static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
-    if (fi_unlikely(!e || e->magic != magic || fi_load_acquire32(&e->busy) != FI_BUSY_NO ||
-                    __atomic_load_n(&e->owner, __ATOMIC_RELAXED) != fi_thread_mark())) {
-        return fi_end_enter_slow(e, magic);
-    }
+/* May this thread begin a call at once? False: fi_end_enter tells why, or makes it the owner. */
+static inline bool fi_end_is_mine(const fi_end_t *e, uint32_t magic) {
+    return e && e->magic == magic && fi_load_acquire32(&e->busy) == FI_BUSY_NO &&
+           __atomic_load_n(&e->owner, __ATOMIC_RELAXED) == fi_thread_mark();
+}
+
+/* Begins a call on an end that is mine. False: it has begun, and chores wait. */
+static inline bool fi_end_begin(fi_end_t *e) {
     fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
     fi_barrier_light();
+    return fi_likely(!fi_load_acquire32(&e->wanted));
+}
+
+/* Goes on with a call that has begun, perhaps with chores waiting. -ECHILD: it has ended. */
+static inline int fi_end_go_on(fi_end_t *e) {
     return fi_unlikely(fi_load_acquire32(&e->wanted)) ? fi_end_enter_with_chores(e) : 0;
 }
 
-static inline void fi_end_leave(fi_end_t *e) {
-    fi_store_release32(&e->busy, FI_BUSY_NO); /* R6 */
-    fi_barrier_light();
-    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
-        fi_end_leave_slow(e);
+/* Begins a call. Errors: -EBADF, -EBUSY, -ECHILD, -EOWNERDEAD. */
+static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
+    if (fi_unlikely(!fi_end_is_mine(e, magic))) {
+        return fi_end_enter_slow(e, magic);
     }
+    return fi_end_begin(e) ? 0 : fi_end_enter_with_chores(e);
 }
 
-/* Begins a call where all is as usual. False: nothing was begun, fi_end_enter tells why. */
-static inline bool fi_end_try_enter(fi_end_t *e, uint32_t magic) {
-    if (fi_unlikely(!e || e->magic != magic || fi_load_acquire32(&e->busy) != FI_BUSY_NO ||
-                    __atomic_load_n(&e->owner, __ATOMIC_RELAXED) != fi_thread_mark())) {
-        return false;
-    }
-    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
+/* Ends a call. True: chores have come that fi_end_leave_slow must look after. */
+static inline bool fi_end_let_go(fi_end_t *e) {
+    fi_store_release32(&e->busy, FI_BUSY_NO); /* R6 */
     fi_barrier_light();
-    if (fi_unlikely(fi_load_acquire32(&e->wanted))) {
-        fi_end_leave(e);
-        return false;
+    return fi_unlikely(fi_load_acquire32(&e->wanted));
+}
+
+static inline void fi_end_leave(fi_end_t *e) {
+    if (fi_end_let_go(e)) {
+        fi_end_leave_slow(e);
     }
-    return true;
 }
 
 /* Does waiting chores in the middle of a call; true when there were some. */

@@ -5,6 +5,8 @@
 #ifndef FI_PLATFORM_CPU_H
 #define FI_PLATFORM_CPU_H
 
+#include <stdbool.h>
+
 /** Bytes that travel together between cores. Layouts are built on it; a peer with another value is refused. */
 #define FI_CACHE_LINE 64
 
@@ -31,6 +33,18 @@ static inline void fi_prefetch_to_write(const void *p) {
     __asm__ __volatile__("prefetchw %0" ::"m"(*(const char *)p));
 #else
     __builtin_prefetch(p, 1, 3);
+#endif
+}
+
+/** Is fi_flush_line worth its price here? Found out when the library is loaded. */
+extern bool fi_cpu_flushes;
+
+/** Puts the line at `p`, which may be read-only, out of all caches; does not wait for it. Only where fi_cpu_flushes. */
+static inline void fi_flush_line(const void *p) {
+#if defined(__x86_64__)
+    __asm__ __volatile__("clflushopt %0" ::"m"(*(const char *)p));
+#else
+    (void)p;
 #endif
 }
 

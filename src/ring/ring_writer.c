@@ -5,11 +5,10 @@ void fi_ringw_init(fi_ringw_t *w, void *bytes, uint32_t lines) {
     w->head = bytes;
     w->data = (unsigned char *)bytes + sizeof(struct fi_ring_head);
     w->lines = lines;
-    w->ahead = lines;
     w->idx = 0;
-    w->lap = 1;
     w->pos = lines;
     w->limit = 2 * (uint64_t)lines;
+    w->ahead = 0;
     w->head->ident.version = FI_LAYOUT_VERSION;
     w->head->ident.fingerprint = FI_LAYOUT_FINGERPRINT;
     w->head->ident.lines = lines;
@@ -25,7 +24,6 @@ void fi_ringw_pad(fi_ringw_t *w) {
     fi_store_relaxed64(&r->seq, 0);
     fi_store_release64(&r->word, fi_record_word(0, FI_REC_PAD, 0, 0)); /* R1 */
     w->pos += w->lines - w->idx;
-    w->lap++;
     w->idx = 0;
 }
 

@@ -23,12 +23,11 @@
 typedef struct fi_ringw {
     struct fi_ring_head *head;
     unsigned char *data; /* line 0 */
+    uint64_t pos;        /* next record */
+    uint64_t limit;      /* no line at or above this position may be touched */
+    uint64_t ahead;      /* position whose header was cleared ahead of need and is still 0; one that was passed: none */
+    uint32_t idx;        /* pos % lines */
     uint32_t lines;
-    uint32_t idx;   /* pos % lines */
-    uint32_t lap;   /* pos / lines */
-    uint64_t pos;   /* next record */
-    uint64_t limit; /* no line at or above this position may be touched */
-    uint32_t ahead; /* line whose header was cleared ahead of need and is still 0; `lines`: none */
 } fi_ringw_t;
 
 /* Initialises `bytes` = fi_ring_bytes(lines) zeroed bytes as an empty ring. */
@@ -74,15 +73,13 @@ static inline fi_place_t fi_ringw_place(const fi_ringw_t *w, uint64_t lines) {
 
 /* Writes the header of a record whose payload is in place, and moves on. The caller has checked fi_ringw_fits. */
 static inline void fi_ringw_publish_at(fi_ringw_t *w, fi_place_t p, uint64_t word, uint64_t seq) {
-    if (p.next != w->ahead) {
+    if (w->pos + p.lines != w->ahead) {
         fi_store_relaxed64(&p.after->word, 0);
     }
     fi_store_relaxed64(&p.rec->seq, seq);
     fi_store_release64(&p.rec->word, word); /* R1 */
     w->pos += p.lines;
-    w->lap += p.next <= w->idx;
     w->idx = p.next;
-    w->ahead = w->lines;
 }
 
 /*
@@ -92,15 +89,16 @@ static inline void fi_ringw_publish_at(fi_ringw_t *w, fi_place_t p, uint64_t wor
  */
 static inline void fi_ringw_clear_ahead(fi_ringw_t *w, uint32_t lines) {
     if (fi_likely(w->pos + lines + 2 <= w->limit)) {
-        w->ahead = fi_ringw_step(w, w->idx, lines);
-        fi_store_relaxed64(&fi_ringw_at(w, w->ahead)->word, 0);
-        fi_store_relaxed64(&fi_ringw_at(w, fi_ringw_step(w, w->ahead, 1))->word, 0);
+        uint32_t idx = fi_ringw_step(w, w->idx, lines);
+        w->ahead = w->pos + lines;
+        fi_store_relaxed64(&fi_ringw_at(w, idx)->word, 0);
+        fi_store_relaxed64(&fi_ringw_at(w, fi_ringw_step(w, idx, 1))->word, 0);
     }
 }
 
 /* Somebody else writes payload, and may write beyond what is published in the end. */
 static inline void fi_ringw_lend(fi_ringw_t *w) {
-    w->ahead = w->lines;
+    w->ahead = 0;
 }
 
 static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) {
