@@ -100,6 +100,8 @@ static int note_announced(fi_txlink_t *l, uint32_t id) {
 }
 
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
+    bool wait = false;
+
     for (uint32_t k = 0; k < o->link_count; k++) {
         fi_txlink_t *l = o->links[k];
         if (!fi_txlink_knows(l, s->id)) {
@@ -108,9 +110,12 @@ int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
                 return r;
             }
             tell_segment(o->tx, l, FI_SEGMENT, s);
+            l->behind = true;
         }
+        l->behind = l->behind && fi_peer_is_behind(l->remote->peer);
+        wait |= l->behind && !l->lossy;
     }
-    return 0;
+    return wait ? -EAGAIN : 0;
 }
 
 void fi_sender_retire(void *owner, fi_segment_t *s) {

@@ -68,6 +68,7 @@ typedef struct fi_txlink {
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
     uint64_t *announced;    /* bits: segments of the pool that it was told of */
     uint32_t announced_bits;
+    bool behind; /* some of that has not left this process yet, or had not when last looked at */
 } fi_txlink_t;
 
 typedef struct fi_outlet {
@@ -284,7 +285,11 @@ void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o);
 bool fi_sender_wants_room(fi_end_t *e);
 void fi_sender_wake(fi_end_t *e);
 void fi_sender_retire(void *tx, fi_segment_t *s);
-/* Hands the segment to every reader of the outlet that does not have it yet. */
+/*
+ * Hands the segment to every reader of the outlet that does not have it yet.  -EAGAIN: one of them is slow to read what
+ * its node is told.  No record may point into the segment before: a sender that is killed takes along what it has queued,
+ * and what it has sent must be there nevertheless.  Readers that may lose messages are not waited for.
+ */
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s);
 
 /* Was this reader told of the segment? */
@@ -294,7 +299,7 @@ static inline bool fi_txlink_knows(const fi_txlink_t *l, uint32_t id) {
 
 static inline bool fi_outlet_announced(const fi_outlet_t *o, uint32_t segment) {
     for (uint32_t i = 0; i < o->link_count; i++) {
-        if (fi_unlikely(!fi_txlink_knows(o->links[i], segment))) {
+        if (fi_unlikely(o->links[i]->behind || !fi_txlink_knows(o->links[i], segment))) {
             return false;
         }
     }

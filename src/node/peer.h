@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/atomic.h"
 #include "base/list.h"
 #include "memory/shared.h"
 #include "node/wire.h"
@@ -68,8 +69,8 @@ typedef struct fi_peer {
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */
     pthread_mutex_t lock; /* guards queue */
     struct fi_list queue; /* frames that did not fit into the socket */
-    uint32_t queued;
-    uint64_t *unsettled; /* ends that wait for this peer's SETTLED; guarded by the node's lock */
+    uint32_t queued;      /* how many; changes under the lock */
+    uint64_t *unsettled;  /* ends that wait for this peer's SETTLED; guarded by the node's lock */
     size_t unsettled_count;
 } fi_peer_t;
 
@@ -113,5 +114,10 @@ fi_frame_t fi_frame(enum fi_frame_type type, uint64_t tx, uint64_t rx);
 
 /* Sends a frame; `cargo` may be NULL. Any thread. Errors: see the route's send. */
 int fi_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo);
+
+/* Do frames for the peer wait in this process? When they have left, its ends that wait for room look again. */
+static inline bool fi_peer_is_behind(const fi_peer_t *p) {
+    return fi_load_acquire32(&p->queued) > 0;
+}
 
 #endif

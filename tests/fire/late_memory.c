@@ -109,11 +109,75 @@ static void memory_that_never_comes_delays_only_its_own_link(void) {
     scene_end(&scene);
 }
 
+/* ---- it must come first ---- */
+
+typedef struct writer {
+    atomic_ullong node;
+    atomic_uint ready;
+    atomic_uint go;
+} writer_t;
+
+static void send_one(void *arg) {
+    writer_t *s = arg;
+    char bytes[10000] = "by pointer";
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "late", FERRY_QUEUE, NULL);
+    atomic_store(&s->node, ferry_node_id(node));
+    atomic_store(&s->ready, 1);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    await(&s->go, 1);
+    check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0); /* it may wait in our own memory */
+    await(&s->go, 2);
+    drop_sender(tx);
+    close_node(node);
+}
+
+static uint64_t first_word(const raw_in_t *in) {
+    const struct fi_record *rec = (const struct fi_record *)(const void *)((const unsigned char *)(in->ring + 1) +
+                                                                           in->start % in->lines * FI_LINE);
+    return __atomic_load_n(&rec->word, __ATOMIC_ACQUIRE);
+}
+
+/* Asks again and again and does not listen, until the answers fill the socket and wait in the other process. */
+static void stop_listening(raw_t *raw) {
+    const fi_frame_t look = raw_frame(FI_LOOK, 0, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        check(raw_send(raw, &look, NULL, 0));
+}
+
+/* Were it otherwise, a sender that is killed now would take along what its receiver needs to read the message. */
+static void a_message_is_seen_only_when_its_memory_is_on_its_way(void) {
+    writer_t *s = share(sizeof *s);
+    raw_t raw;
+    raw_in_t in;
+    raw_mail_t mail;
+    pid_t writer = child_start(send_one, s);
+    await(&s->ready, 1);
+    raw_meet(&raw, atomic_load(&s->node));
+    raw_in_open(&raw, &in, 88, "late", FERRY_QUEUE, 0);
+    stop_listening(&raw);
+    atomic_store(&s->go, 1);
+    nap(300 * MILLISECOND); /* a sender that does not wait is done long before */
+    check_is(first_word(&in), 0);
+    raw_await(&raw, FI_SEGMENT, &mail);
+    raw_drop(&mail);
+    for (int64_t end = clock_ns() + PATIENCE; first_word(&in) == 0;) {
+        check(clock_ns() < end);
+        if (raw_receive(&raw, &mail, MILLISECOND) == 1) /* there may be more answers behind */
+            raw_drop(&mail);
+    }
+    atomic_store(&s->go, 2);
+    child_join(writer);
+    raw_in_close(&in);
+    raw_close(&raw);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(memory_that_comes_late_is_waited_for),
         TEST(memory_that_comes_late_is_waited_for_by_who_may_be_overtaken),
         TEST(memory_that_never_comes_delays_only_its_own_link),
+        TEST(a_message_is_seen_only_when_its_memory_is_on_its_way),
     };
     return run_suite("late memory", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

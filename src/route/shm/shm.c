@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/bell.h"
 #include "platform/memfd.h"
 #include "platform/socket.h"
 #include "route/route.h"
@@ -79,7 +80,8 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
         fi_node_poll_peer(p->node, p, true);
     }
     fi_list_add_tail(&p->queue, &m->link);
-    if (++p->queued > MAX_QUEUED) {
+    fi_store_relaxed32(&p->queued, p->queued + 1);
+    if (p->queued > MAX_QUEUED) {
         (void)shutdown(p->fd, SHUT_RDWR); /* it asks and does not listen: the steward then loses it */
     }
     return 0;
@@ -127,8 +129,11 @@ static int shm_writable(fi_peer_t *p) {
         if (r == 0) {
             fi_list_remove(&m->link);
             fi_mail_free(m);
-            p->queued--;
+            fi_store_release32(&p->queued, p->queued - 1);
         }
+    }
+    if (fi_list_empty(&p->queue)) {
+        fi_bell_ring(p->node->bell.wr); /* senders may wait for what was queued to leave */
     }
     if (fi_list_empty(&p->queue) || is_short_of_room(r)) {
         fi_node_poll_peer(p->node, p, false);
