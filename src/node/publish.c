@@ -190,9 +190,13 @@ void fi_node_meet_again(fi_node_t *n) {
     }
 }
 
+/* The kernel tells of a removal before the name is gone (vfs_unlink): for a moment it leads to a file without links. */
 static bool is_missing(const fi_node_t *n, const char *name) {
     struct stat st;
-    return fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+    if (fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT;
+    }
+    return st.st_nlink == 0;
 }
 
 bool fi_node_republish(fi_node_t *n) {
