@@ -206,6 +206,11 @@ static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferr
     fi_store_relaxed64(&log->ctl.head->taken, r->pos);
 }
 
+/* Do messages come in a stream, without a dialogue or a long wait in between? */
+static inline bool fi_receiver_streams(const fi_receiver_t *rx) {
+    return rx->streak > FI_STREAM;
+}
+
 static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
     ferry_msg_t *m = rx->free_handles;
@@ -243,11 +248,6 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     fi_receiver_hand_over(rx, l, m, (uint32_t)lines);
     *out = m;
     return true;
-}
-
-/* Do messages come in a stream, without a dialogue or a long wait in between? */
-static inline bool fi_receiver_streams(const fi_receiver_t *rx) {
-    return rx->streak > FI_STREAM;
 }
 
 /* Does the sender sleep for room? After a release. */

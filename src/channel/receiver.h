@@ -75,7 +75,7 @@ struct ferry_receiver {
     int64_t quantum_left;
     uint32_t quantum;
     uint32_t streak;        /* small messages taken since the thread last waited for long, or sent something */
-    uint64_t kept_off_at;   /* bytes taken when it last kept off */
+    uint64_t kept_off_at;   /* messages taken when it last kept off, or that it will not before */
     uint32_t returned_some; /* 1: other threads have given messages back */
     struct ferry_msg *free_handles;
     struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */

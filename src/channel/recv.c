@@ -20,7 +20,7 @@
 
 #define SOON_ROUNDS 256     /* a few hundred nanoseconds */
 #define LONG_WAIT 1024      /* one or two microseconds: what comes later is no stream */
-#define WORTH_IT 512u       /* bytes that came after the reader had kept off: less is no stream */
+#define WORTH_IT 4          /* messages that should come while the reader keeps off */
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
 #define UNKNOWN INT64_MIN   /* deadline: most messages come sooner than the clock could be read */
 
@@ -187,6 +187,18 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     return -EAGAIN;
 }
 
+/* Unless it was in vain the last time: then not again for a while. */
+static void keep_off(fi_receiver_t *rx) {
+    int64_t since = (int64_t)(rx->stats.messages - rx->kept_off_at);
+
+    if (since >= WORTH_IT) {
+        fi_spin_keep_off();
+        rx->kept_off_at = rx->stats.messages;
+    } else if (since >= 0) {
+        rx->kept_off_at = rx->stats.messages + FI_STREAM;
+    }
+}
+
 static void begin_to_wait(fi_receiver_t *rx) {
     fi_waits++;
     if (fi_spoke) {
@@ -195,12 +207,7 @@ static void begin_to_wait(fi_receiver_t *rx) {
     }
     fi_receiver_publish(rx);
     if (fi_receiver_streams(rx) && rx->spinner.policy != FERRY_WAIT_BLOCK) {
-        if (rx->stats.bytes - rx->kept_off_at < WORTH_IT) {
-            rx->streak = 0;
-        } else {
-            fi_spin_keep_off();
-            rx->kept_off_at = rx->stats.bytes;
-        }
+        keep_off(rx);
     }
 }
 
