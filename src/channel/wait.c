@@ -76,6 +76,11 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
     if (more && spent > YIELD_US * fi_ticks_per_us()) {
         more = give_way(k, now);
     }
+    if (!more && !s->gave_way) {
+        s->gave_way = true;
+        sched_yield();
+        return true;
+    }
     if (!more) {
         k->in_vain++;
     }

@@ -4,11 +4,13 @@
  *
  * A wake-up costs tens of microseconds, a hand-over between spinning threads a tenth of one; so a waiter first spins for
  * about as long as the wake-up would cost, then sleeps.  The classic bound: never more than twice the best choice
- * (Karlin et al., "Competitive randomized algorithms", 1990).  Three things keep a spinner from harming others:
+ * (Karlin et al., "Competitive randomized algorithms", 1990).  Four things keep a spinner from harming others:
  *
  *   - after the first microseconds it yields, so that whoever shares its processor runs, and when a yield takes long
  *     (somebody else did run) it stops spinning;
  *   - when spinning was in vain a few times in a row, it becomes short, and is tried at full length only now and then;
+ *   - before it sleeps it gives way once and looks again: with more threads than processors, whoever ran meanwhile has
+ *     mostly done what is waited for, and a sleep with its wake-up would cost several times as much;
  *   - while messages flow between two running threads, neither phase is reached, and no system call is made.
  */
 #ifndef FI_WAIT_H
@@ -39,10 +41,11 @@ typedef struct fi_spin {
     uint64_t budget;
     uint32_t rounds;
     uint32_t looked; /* rounds at the last look at the clock */
+    bool gave_way;   /* to whoever wants the processor, before going to sleep */
 } fi_spin_t;
 
 static inline fi_spin_t fi_spin_begin(void) {
-    fi_spin_t s = {0, 0, 0, 0};
+    fi_spin_t s = {0, 0, 0, 0, false};
     return s;
 }
 
@@ -63,9 +66,9 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s);
  */
 void fi_spin_keep_off(void);
 
-/* The wait ended while spinning. */
+/* The wait ended while spinning, not because somebody else had the processor meanwhile. */
 static inline void fi_spin_paid(fi_spinner_t *k, const fi_spin_t *s) {
-    if (s->start) {
+    if (s->start && !s->gave_way) {
         k->in_vain = 0;
     }
 }
