@@ -56,11 +56,11 @@ static void line_slice(side_t *side, const bench_slice_t *slice) {
     bench_trips_t trips = {.sample = shared->sample, .room = shared->room};
 
     if (side->me->index == TAKER) {
-        bench_line_pong(&shared->line);
+        bench_line_pong(&shared->line, &shared->line);
         return;
     }
     bench_trips_begin(&trips, (uint64_t)((double)slice->ns * side->me->ticks_per_ns));
-    bench_line_ping(&shared->line, &trips);
+    bench_line_ping(&shared->line, &shared->line, &trips);
     if (slice->number > 0)
         bench_series_add(&shared->limit_ns, bench_percentile(trips.sample, trips.count, 500) / side->me->ticks_per_ns);
 }

@@ -2,7 +2,8 @@
  *
  * ferry bench latency: round trips of one message over two queues, ping and pong.
  *
- * The limit is the round trip of a bare cache line, or of a bare futex where the sides block or share a core. After
+ * The limit is the round trip of a bare cache line, or of a bare futex where the sides block or share a core. Beside the
+ * bare line stands one that is looked at through a read-only page, as every reader of Ferry's looks at a ring. After
  * the traffic both sides wait for two seconds for a message that does not come, and the processor time that this
  * takes is told. With both sides on one core a third one computes there, to show what is left to others.
  */
@@ -10,13 +11,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "bench/clock.h"
 #include "bench/limits.h"
 #include "bench/parts.h"
 #include "bench/payload.h"
 #include "bench/sides.h"
+#include "say.h"
 
 enum { PING = 0, PONG = 1, BYSTANDER = 2 };
 
@@ -27,6 +31,7 @@ typedef struct result {
     bench_quality_t quality;
     double p50_ns, p99_ns, p999_ns;
     double limit_ns;
+    double view_ns;
     double idle_cpu_ms;
     double compute_share;       /* of the processor, beside Ferry's round trips */
     double compute_share_limit; /* beside the bare ones */
@@ -42,8 +47,10 @@ typedef struct shared {
     uint32_t *limit_sample, *sample;
     size_t limit_room, room;
     bench_line_t line;
+    bench_line_t *seen; /* another one, and a read-only view of it */
+    const bench_line_t *view;
     bench_futex_t futex;
-    bench_series_t limit_ns;
+    bench_series_t limit_ns, view_ns;
     double p50_ns, p99_ns, p999_ns;
     size_t rounds;
     double idle_cpu_ms[2];
@@ -130,22 +137,45 @@ static void keep_median(const side_t *side, const bench_slice_t *slice, const be
         bench_series_add(series, bench_percentile(trips->sample, trips->count, 500) / side->me->ticks_per_ns);
 }
 
-static void limit_slice(void *arg, const bench_slice_t *slice) {
-    side_t *side = arg;
+static void futex_slice(side_t *side, const bench_slice_t *slice) {
     shared_t *shared = side->shared;
     bool between_threads = side->me->settings->between == BENCH_THREADS;
     bench_trips_t trips = {.sample = shared->limit_sample, .room = shared->limit_room};
 
+    if (side->me->index == PONG) {
+        bench_futex_pong(&shared->futex, between_threads);
+        return;
+    }
+    bench_trips_begin(&trips, ticks_of(side, slice));
+    bench_futex_ping(&shared->futex, between_threads, &trips);
+    keep_median(side, slice, &trips, side->beside ? &shared->beside_limit_ns : &shared->limit_ns);
+}
+
+static void line_slice(side_t *side, const bench_slice_t *slice, bench_line_t *line, const bench_line_t *view,
+                       bench_series_t *series) {
+    bench_trips_t trips = {.sample = side->shared->limit_sample, .room = side->shared->limit_room};
+
+    if (side->me->index == PONG) {
+        bench_line_pong(line, view);
+        return;
+    }
+    bench_trips_begin(&trips, ticks_of(side, slice) / 2);
+    bench_line_ping(line, view, &trips);
+    keep_median(side, slice, &trips, series);
+}
+
+static void limit_slice(void *arg, const bench_slice_t *slice) {
+    side_t *side = arg;
+    shared_t *shared = side->shared;
+
     if (side->me->index == BYSTANDER) {
         if (side->beside)
             keep_compute(&shared->compute_limit, slice, bench_compute(slice->ns));
-    } else if (side->me->index == PONG) {
-        shared->by_futex ? bench_futex_pong(&shared->futex, between_threads) : bench_line_pong(&shared->line);
+    } else if (shared->by_futex) {
+        futex_slice(side, slice);
     } else {
-        bench_trips_begin(&trips, ticks_of(side, slice));
-        shared->by_futex ? bench_futex_ping(&shared->futex, between_threads, &trips)
-                         : bench_line_ping(&shared->line, &trips);
-        keep_median(side, slice, &trips, side->beside ? &shared->beside_limit_ns : &shared->limit_ns);
+        line_slice(side, slice, &shared->line, &shared->line, &shared->limit_ns);
+        line_slice(side, slice, shared->seen, shared->view, &shared->view_ns);
     }
 }
 
@@ -255,6 +285,7 @@ static void run_side(bench_side_t *me) {
 static void tell(const shared_t *shared, result_t *result) {
     result->quality.spread = bench_series_spread(&shared->limit_ns);
     result->limit_ns = bench_series_median(&shared->limit_ns);
+    result->view_ns = bench_series_median(&shared->view_ns);
     result->p50_ns = shared->p50_ns;
     result->p99_ns = shared->p99_ns;
     result->p999_ns = shared->p999_ns;
@@ -265,6 +296,39 @@ static void tell(const shared_t *shared, result_t *result) {
     result->beside_p50_ns = bench_series_median(&shared->beside_ns);
     result->beside_limit_ns = bench_series_median(&shared->beside_limit_ns);
     result->compute_share_idle = shared->compute_idle;
+}
+
+/* One line of shared memory, mapped a second time for reading only. */
+static bool map_view(shared_t *shared) {
+    size_t bytes = sizeof *shared->seen;
+    int fd = memfd_create("bench-line", MFD_CLOEXEC);
+
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
+        say("cannot make a line of memory to be mapped twice: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    void *seen = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *view = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    close(fd);
+    shared->seen = seen == MAP_FAILED ? NULL : seen;
+    shared->view = view == MAP_FAILED ? NULL : view;
+    if (shared->seen == NULL || shared->view == NULL)
+        say("cannot map a line of memory twice: %s", strerror(errno));
+    return shared->seen != NULL && shared->view != NULL;
+}
+
+static void unmap_view(const shared_t *shared) {
+    union {
+        const void *from;
+        void *to;
+    } drop_const = {shared->view};
+
+    if (shared->seen != NULL)
+        munmap(shared->seen, sizeof *shared->seen);
+    if (shared->view != NULL)
+        munmap(drop_const.to, sizeof *shared->view);
 }
 
 static int once(const void *arg, void *out) {
@@ -279,7 +343,7 @@ static int once(const void *arg, void *out) {
     shared_t *shared = bench_share(sizeof *shared);
     uint32_t *sample = bench_share(room * sizeof *sample);
     uint32_t *limit_sample = bench_share(limit_room * sizeof *limit_sample);
-    if (shared != NULL && sample != NULL && limit_sample != NULL) {
+    if (shared != NULL && sample != NULL && limit_sample != NULL && map_view(shared)) {
         shared->shared_core = is_shared_core(s);
         shared->by_futex = limit_is_futex(s);
         shared->sample = sample;
@@ -293,6 +357,8 @@ static int once(const void *arg, void *out) {
         if (failed == 0)
             tell(shared, out);
     }
+    if (shared != NULL)
+        unmap_view(shared);
     bench_unshare(shared, sizeof *shared);
     bench_unshare(sample, room * sizeof *sample);
     bench_unshare(limit_sample, limit_room * sizeof *limit_sample);
@@ -313,6 +379,8 @@ static void report_latency(const bench_settings_t *s, const result_t *r, bench_r
     bench_row_text(&row, "limit_name", NULL, limit_is_futex(s) ? "futex round trip" : "cache-line round trip");
     bench_row_add(&row, "limit_ns", "limit", BENCH_NS, r->limit_ns);
     bench_row_add(&row, "ratio", "ratio", BENCH_RATIO, r->p50_ns / r->limit_ns);
+    if (!limit_is_futex(s))
+        bench_row_add(&row, "view_ns", "read-only", BENCH_NS, r->view_ns);
     bench_row_add(&row, "idle_cpu_ms", "idle ms", BENCH_NUMBER, r->idle_cpu_ms);
     if (is_shared_core(s)) {
         bench_row_add(&row, "compute_share", "others get", BENCH_RATIO, r->compute_share);

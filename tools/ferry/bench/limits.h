@@ -25,8 +25,9 @@ typedef struct bench_line {
     _Alignas(128) _Atomic uint64_t pong;
 } bench_line_t;
 
-void bench_line_ping(bench_line_t *line, bench_trips_t *trips);
-void bench_line_pong(bench_line_t *line);
+/* Both store through `line` and look through `view`: the same place, or another mapping of the same memory. */
+void bench_line_ping(bench_line_t *line, const bench_line_t *view, bench_trips_t *trips);
+void bench_line_pong(bench_line_t *line, const bench_line_t *view);
 
 /* --- limit_futex.c: wake the other side, sleep until it wakes this one ------------------------------------------- */
 

@@ -79,11 +79,11 @@ static void measure_line(const side_t *side, bool pings, const bench_slice_t *sl
     bench_trips_t trips = {.sample = shared->line_sample, .room = LINE_TRIPS};
 
     if (!pings) {
-        bench_line_pong(&shared->line);
+        bench_line_pong(&shared->line, &shared->line);
         return;
     }
     bench_trips_begin(&trips, (uint64_t)(2e6 * side->me->ticks_per_ns));
-    bench_line_ping(&shared->line, &trips);
+    bench_line_ping(&shared->line, &shared->line, &trips);
     if (slice->number > 0)
         bench_series_add(&shared->line_ns, bench_percentile(trips.sample, trips.count, 500) / side->me->ticks_per_ns);
 }
