@@ -63,7 +63,7 @@ static void open_own_sender(self_t *s, const char *channel, ferry_kind_t kind) {
 }
 
 static void open_own_receiver(self_t *s, const char *channel, ferry_kind_t kind) {
-    ferry_receiver_options_t options = {.wait = dice_below(&s->dice, 3)};
+    ferry_receiver_options_t options = {.wait = (ferry_wait_t)dice_below(&s->dice, 3)};
     options.may_lose = kind == FERRY_TOPIC && chance(s, 2);
     in(s, IN_OPEN_RECEIVER);
     check_is(out(s, ferry_receiver_open(s->node, channel, kind, &options, &s->rx)), 0);
