@@ -62,6 +62,9 @@ __attribute__((noinline)) static int send_begun(ferry_sender_t *tx, const void *
     if (fi_unlikely(r < 0)) {
         return r;
     }
+    if (fi_sender_send_quick(tx, data, len)) {
+        return sent(tx);
+    }
     r = fi_likely(data || len == 0) ? fi_sender_send_copy(tx, data, len, 0, timeout) : no_data();
     fi_end_leave(&tx->end);
     return r;
@@ -72,6 +75,7 @@ __attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void
     return fi_unlikely(r < 0) ? r : send_begun(tx, data, len, timeout);
 }
 
+/* Longer messages are copied by a call, which has no place in a quick way without a frame. */
 int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
     if (fi_unlikely(len > FI_COPY_SMALL || !fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
         return send_closely(tx, data, len, timeout);

@@ -52,38 +52,51 @@ static inline bool fi_sender_is_quick(fi_sender_t *tx, uint64_t size) {
 
 #define FI_COPY_SMALL 128u
 
-/* Up to FI_COPY_SMALL bytes, mostly a few words, for which a call to memcpy would cost more than the copy. */
-static inline void fi_copy_small(unsigned char *to, const unsigned char *from, uint64_t n) {
-    if (n < 16) {
-        for (uint64_t i = 0; i < n; i++) {
-            to[i] = from[i];
-        }
-        return;
+/* Fewer than 16 bytes: the first and the last 8, or 4, which may overlap. */
+static inline void fi_copy_tiny(unsigned char *to, const unsigned char *from, uint64_t n) {
+    if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else if (n > 0) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
     }
-    for (uint64_t i = 0; i + 16 < n; i += 16) {
-        memcpy(to + i, from + i, 16);
-    }
-    memcpy(to + n - 16, from + n - 16, 16);
 }
 
+/* A message's bytes; mostly a few words, for which a call to memcpy would cost more than the copy. */
+static inline void fi_copy_message(unsigned char *to, const unsigned char *from, uint64_t n) {
+    if (n > FI_COPY_SMALL) {
+        memcpy(to, from, n);
+    } else if (n < 16) {
+        fi_copy_tiny(to, from, n);
+    } else {
+        for (uint64_t i = 0; i + 16 < n; i += 16) {
+            memcpy(to + i, from + i, 16);
+        }
+        memcpy(to + n - 16, from + n - 16, 16);
+    }
+}
+
+/* Counts a message that was accepted, and notes whether its thread has waited for others since the one before. */
 static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
-    fi_store_relaxed64(&tx->seq, tx->seq + 1);
+    uint64_t seq = tx->seq + 1;
+
+    fi_store_relaxed64(&tx->seq, seq);
     fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+    if (tx->waits != fi_waits) {
+        tx->waits = fi_waits;
+        tx->stream_from = seq + FI_STREAM;
+        fi_spoke = true;
+    }
 }
 
 static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
     fi_store_relaxed64(&tx->stats.copies_avoided, tx->stats.copies_avoided + 1);
     tx->stats.avoided_bytes += size;
-}
-
-/* Do this thread's messages come in a stream, or between waits for others? */
-static inline bool fi_sender_streams(fi_sender_t *tx) {
-    if (tx->waits != fi_waits) {
-        tx->waits = fi_waits;
-        fi_spoke = true;
-        tx->stream_from = tx->seq + FI_STREAM;
-    }
-    return tx->seq > tx->stream_from;
 }
 
 /* The record of `lines` lines whose payload is in place becomes the readers'. `size`: of the message. */
@@ -93,21 +106,21 @@ static inline void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word, uint6
     fi_log_note_start(tx->quick_log);
     fi_ringw_publish_at(w, fi_ringw_place(w, lines), word, tx->seq + 1);
     fi_sender_count(tx, size);
-    if (fi_sender_streams(tx)) {
+    if (tx->seq > tx->stream_from) {
         fi_ringw_own_ahead(w);
     } else {
         fi_ringw_clear_ahead(w, (uint32_t)lines);
     }
 }
 
-/* Has `size` bytes at `data`, FI_COPY_SMALL at most, put into the ring. Readers that sleep are still to be rung. */
+/* Puts a small message into the ring. Readers that sleep are still to be rung. */
 static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
     if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
         return false;
     }
     const fi_ringw_t *w = &tx->quick_log->w;
 
-    fi_copy_small((unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset, data, size);
+    fi_copy_message((unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset, data, size);
     fi_sender_publish_quick(tx, tx->form.word, tx->form.lines, tx->form.size);
     return true;
 }

@@ -44,8 +44,8 @@ typedef struct fi_log {
     fi_ringw_t w;
     fi_shared_t *memory;
     uint32_t serial;
-    uint32_t *
-        starts; /* by line: the position of the record that began there last: a reader's cursor is checked against it */
+    /* By line: the position of the record that began there last. A reader's cursor is checked against it. */
+    uint32_t *starts;
     fi_lent_t *lent; /* circular, lent_cap a power of two */
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
