@@ -204,6 +204,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         log->w.limit = log->freed + log->w.lines;
     }
     l->remote = m->remote;
+    l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     *out = l;
     return 0;

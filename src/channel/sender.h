@@ -58,11 +58,12 @@ struct fi_outlet;
 
 typedef struct fi_txlink {
     struct fi_outlet *outlet;
-    fi_remote_t *remote; /* counted */
-    bool live;           /* the receiver has accepted */
-    bool lossy;          /* it may be overtaken */
-    uint32_t first;      /* serial of the ring it began with */
-    uint64_t start;      /* position it began at in that ring */
+    fi_remote_t *remote;   /* counted */
+    const uint32_t *sleep; /* the word in its page: looked at after every message */
+    bool live;             /* the receiver has accepted */
+    bool lossy;            /* it may be overtaken */
+    uint32_t first;        /* serial of the ring it began with */
+    uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
@@ -322,8 +323,7 @@ static inline bool fi_outlet_sleeps(const fi_outlet_t *o) {
 
     fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
     for (uint32_t i = 0; i < o->link_count; i++) {
-        const struct fi_receiver_page *page = o->links[i]->remote->page->map;
-        some |= fi_load_relaxed32(&page->sleep);
+        some |= fi_load_relaxed32(o->links[i]->sleep);
     }
     return some & (FI_SLEEP_FENCE | FI_SLEEP_ASLEEP);
 }
