@@ -165,7 +165,8 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  *
  * Errors: -EPIPE at least one sender was linked, all have ended and nothing is left; -EAGAIN nothing there
  * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
- * broke the rules and was expelled (the others are still served: call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
+ * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
+ * what a sender announced, which was given up (likewise); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
  */
 FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m);
 

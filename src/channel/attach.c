@@ -227,26 +227,27 @@ void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s) {
     free(s);
 }
 
-static void new_segment(fi_rxlink_t *l, fi_mail_t *m) {
+/* False: no memory is left to note it. */
+static bool new_segment(fi_rxlink_t *l, fi_mail_t *m) {
     uint32_t id = (uint32_t)m->frame.a;
 
     if (l->segment_count >= MAX_SEGMENTS || fi_rxlink_segment(l, id)) {
-        return; /* an id is used once */
+        return true; /* an id is used once */
     }
     if (!l->segments) {
         l->segments = calloc(FI_SEGMENT_BUCKETS, sizeof(fi_rxsegment_t *));
     }
-    fi_rxsegment_t *s = calloc(1, sizeof *s);
-    if (s && !l->segments) {
-        free(s);
-    } else if (s) {
-        s->id = id;
-        s->memory = m->memory;
-        s->next = l->segments[id % FI_SEGMENT_BUCKETS];
-        l->segments[id % FI_SEGMENT_BUCKETS] = s;
-        l->segment_count++;
-        m->memory = NULL; /* counted already, for the peer */
+    fi_rxsegment_t *s = l->segments ? calloc(1, sizeof *s) : NULL;
+    if (!s) {
+        return false;
     }
+    s->id = id;
+    s->memory = m->memory;
+    s->next = l->segments[id % FI_SEGMENT_BUCKETS];
+    l->segments[id % FI_SEGMENT_BUCKETS] = s;
+    l->segment_count++;
+    m->memory = NULL; /* counted already, for the peer */
+    return true;
 }
 
 static void lost_segment(fi_rxlink_t *l, uint32_t id) {
@@ -317,7 +318,10 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         new_ring(rx, l, m);
         break;
     case FI_SEGMENT:
-        new_segment(l, m);
+        if (!new_segment(l, m)) {
+            rx->starved = true; /* without it the link's messages would never come */
+            fi_receiver_expel(rx, l, "the receiver has no memory left");
+        }
         break;
     case FI_UNSEGMENT:
         lost_segment(l, (uint32_t)m->frame.a);

@@ -92,7 +92,8 @@ struct ferry_receiver {
     bool bell_full; /* fd_mode: the bell holds a byte */
     bool may_lose;
     bool no_history;
-    bool dead; /* its thread has ended */
+    bool dead;    /* its thread has ended */
+    bool starved; /* there was no memory to note what a sender announced: to be told */
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 

@@ -48,6 +48,13 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
         fi_receiver_collect(rx);
     }
+    if (fi_unlikely(rx->starved)) {
+        rx->starved = false;
+        return fi_fail(-ENOMEM,
+                       "no memory was left to map what a sender of '%s' announced: it was given up, the others are "
+                       "still served",
+                       rx->end.channel);
+    }
     if (fi_unlikely(rx->max_held && fi_receiver_held(rx) >= rx->max_held)) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
                        rx->end.channel, (unsigned long long)fi_receiver_held(rx));
@@ -85,7 +92,7 @@ bool fi_receiver_at_end(const fi_receiver_t *rx) {
 }
 
 bool fi_receiver_ready(fi_receiver_t *rx) {
-    if (rx->dead || rx->too_large) {
+    if (rx->dead || rx->starved || rx->too_large) {
         return true;
     }
     for (uint32_t i = rx->link_count; i-- > 0;) {
