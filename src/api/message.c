@@ -209,13 +209,7 @@ __attribute__((noinline)) static int leave_and_release(ferry_msg_t *m) {
 
 __attribute__((noinline)) static int settle_and_leave(fi_rxlink_t *l, fi_rxlog_t *log) {
     fi_rxlog_settle(l, log, false);
-    fi_end_leave(&l->rx->end);
-    return 0;
-}
-
-__attribute__((noinline)) static int leave_with_chores(fi_receiver_t *rx) {
-    fi_end_leave_slow(&rx->end);
-    return 0;
+    return fi_end_leave(&l->rx->end);
 }
 
 /* See channel/quick.h, and api/sender.c about what stands in tail position. */
@@ -233,5 +227,5 @@ int ferry_msg_release(ferry_msg_t *m) {
     if (fi_taken_release_quick(rx, l, log, m)) {
         return settle_and_leave(l, log);
     }
-    return fi_end_let_go(&rx->end) ? leave_with_chores(rx) : 0;
+    return fi_end_leave(&rx->end);
 }

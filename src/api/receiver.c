@@ -32,12 +32,7 @@ int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, c
     return r;
 }
 
-/* Quick, begun, closely: see sender.c. */
-__attribute__((noinline)) static int leave_with_chores(ferry_receiver_t *rx) {
-    fi_end_leave_slow(&rx->end);
-    return 0;
-}
-
+/* Begun, closely: see sender.c. */
 __attribute__((noinline)) static int recv_begun(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     int r = fi_end_go_on(&rx->end);
     if (fi_unlikely(r < 0)) {
@@ -63,7 +58,7 @@ int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     if (fi_unlikely(!fi_end_begin(&rx->end) || !m || !fi_receiver_take_quick(rx, m))) {
         return recv_begun(rx, timeout, m);
     }
-    return fi_end_let_go(&rx->end) ? leave_with_chores(rx) : 0;
+    return fi_end_leave(&rx->end);
 }
 
 int ferry_recv_batch(ferry_receiver_t *rx, ferry_msg_t **msgs, size_t max, int64_t timeout) {

@@ -41,20 +41,14 @@ static int no_data(void) {
 /* Ends a call in which a record was put into a ring. */
 __attribute__((noinline)) static int ring_and_leave(fi_sender_t *tx) {
     fi_outlet_ring(tx->quick);
-    fi_end_leave(&tx->end);
-    return 0;
-}
-
-__attribute__((noinline)) static int leave_with_chores(fi_sender_t *tx) {
-    fi_end_leave_slow(&tx->end);
-    return 0;
+    return fi_end_leave(&tx->end);
 }
 
 static inline int sent(fi_sender_t *tx) {
     if (fi_unlikely(fi_outlet_sleeps(tx->quick))) {
         return ring_and_leave(tx);
     }
-    return fi_end_let_go(&tx->end) ? leave_with_chores(tx) : 0;
+    return fi_end_leave(&tx->end);
 }
 
 __attribute__((noinline)) static int send_begun(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
@@ -111,7 +105,7 @@ int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
     if (fi_unlikely(!fi_end_begin(&tx->end) || !data || !fi_sender_claim_quick(tx, len, data))) {
         return claim_begun(tx, len, timeout, data);
     }
-    return fi_end_let_go(&tx->end) ? leave_with_chores(tx) : 0;
+    return fi_end_leave(&tx->end);
 }
 
 __attribute__((noinline)) static int commit_begun(ferry_sender_t *tx, size_t len) {

@@ -161,8 +161,8 @@ int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
 /* After a release: publishes the cursor, in batches or at once, and ends the sender's sleep for room. */
 void fi_rxlog_settle(fi_rxlink_t *l, fi_rxlog_t *log, bool at_once);
 void fi_receiver_collect(fi_receiver_t *rx);
-/* Publishes the cursor, and perhaps gives up the lines that it passes. */
-void fi_rxlog_publish(fi_rxlog_t *log, bool flush);
+/* Publishes the cursor; in a stream, gives up the lines that it passes. */
+void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log);
 void fi_receiver_publish(fi_receiver_t *rx);
 
 /* attach.c */

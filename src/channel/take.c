@@ -28,7 +28,7 @@ static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     }
     fi_ringr_advance(&old->r, s->lines);
     old->done = true;
-    fi_rxlog_publish(old, false);
+    fi_rxlog_publish(l->rx, old);
     l->serial++;
     l->log = next;
     if (fi_list_empty(&old->held)) {

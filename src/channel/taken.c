@@ -80,14 +80,14 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
     return 1;
 }
 
-void fi_rxlog_publish(fi_rxlog_t *log, bool flush) {
+void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
     uint64_t cursor = log->r.pos;
 
     if (!fi_list_empty(&log->held)) {
         cursor = fi_container(log->held.next, ferry_msg_t, held)->pos;
     }
     if (cursor != log->published) {
-        if (flush) {
+        if (fi_receiver_streams(rx)) {
             fi_ringr_flush(&log->r, log->published, cursor);
         }
         log->published = cursor;
@@ -107,7 +107,7 @@ static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
 
 void fi_rxlog_settle(fi_rxlink_t *l, fi_rxlog_t *log, bool at_once) {
     if (at_once || fi_rxlog_is_due(log)) {
-        fi_rxlog_publish(log, fi_receiver_streams(l->rx));
+        fi_rxlog_publish(l->rx, log);
     }
     ring_sender(l, log);
 }
@@ -116,7 +116,7 @@ void fi_receiver_publish(fi_receiver_t *rx) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
         fi_rxlink_t *l = rx->links[i];
         if (l->log->published != l->log->r.pos) {
-            fi_rxlog_publish(l->log, fi_receiver_streams(rx));
+            fi_rxlog_publish(rx, l->log);
             ring_sender(l, l->log);
         }
     }

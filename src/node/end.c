@@ -158,9 +158,9 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
     return fi_load_acquire32(&e->wanted) ? fi_end_enter_with_chores(e) : 0;
 }
 
-void fi_end_leave_slow(fi_end_t *e) {
+int fi_end_leave_slow(fi_end_t *e) {
     if (fi_node_is_forked(e->node)) {
-        return;
+        return 0;
     }
     int cancel = fi_cancel_off();
     pthread_mutex_lock(&e->chores);
@@ -169,6 +169,7 @@ void fi_end_leave_slow(fi_end_t *e) {
     }
     pthread_mutex_unlock(&e->chores);
     fi_cancel_restore(cancel);
+    return 0;
 }
 
 void fi_end_begin_sleep(fi_end_t *e) {

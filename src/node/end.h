@@ -106,7 +106,7 @@ void fi_end_done(fi_end_t *e);
 int fi_end_enter_slow(fi_end_t *e, uint32_t magic);
 /* Goes on entering, busy already, with chores to do. */
 int fi_end_enter_with_chores(fi_end_t *e);
-void fi_end_leave_slow(fi_end_t *e);
+int fi_end_leave_slow(fi_end_t *e); /* 0 */
 
 /* May this thread begin a call at once? False: fi_end_enter tells why, or makes it the owner. */
 static inline bool fi_end_is_mine(const fi_end_t *e, uint32_t magic) {
@@ -134,17 +134,11 @@ static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
     return fi_end_begin(e) ? 0 : fi_end_enter_with_chores(e);
 }
 
-/* Ends a call. True: chores have come that fi_end_leave_slow must look after. */
-static inline bool fi_end_let_go(fi_end_t *e) {
+/* Ends a call. Always 0: a call that has succeeded ends with `return fi_end_leave(e)`, in tail position. */
+static inline int fi_end_leave(fi_end_t *e) {
     fi_store_release32(&e->busy, FI_BUSY_NO); /* R6 */
     fi_barrier_light();
-    return fi_unlikely(fi_load_acquire32(&e->wanted));
-}
-
-static inline void fi_end_leave(fi_end_t *e) {
-    if (fi_end_let_go(e)) {
-        fi_end_leave_slow(e);
-    }
+    return fi_unlikely(fi_load_acquire32(&e->wanted)) ? fi_end_leave_slow(e) : 0;
 }
 
 /* Does waiting chores in the middle of a call; true when there were some. */

@@ -114,7 +114,7 @@ static inline void fi_ringr_advance(fi_ringr_t *r, uint32_t lines) {
 /*
  * In a stream: puts lines that were read, from `from` up to `to`, out of all caches.  The writer, when it comes round
  * again, then finds a line that nobody has.  A line that we had still would have to be taken away from us first, one at
- * a time, each as long as between 3 (near cores) and 10 messages (distant ones) take.
+ * a time, each for about as long as it takes to write two messages (near cores) or ten (distant ones).
  */
 static inline void fi_ringr_flush(const fi_ringr_t *r, uint64_t from, uint64_t to) {
     uint64_t count = to - from < r->lines ? to - from : r->lines;

@@ -18,9 +18,7 @@
 /* Enough that a queue's next message goes to the liar, too: the one with the least before it is chosen, in turn. */
 static void let_some_come(raw_in_t *in) {
     int64_t end = clock_ns() + PATIENCE;
-    const struct fi_record *first = (const struct fi_record *)(const void *)((const unsigned char *)(in->ring + 1) +
-                                                                             in->start % in->lines * FI_LINE);
-    while (__atomic_load_n(&first->word, __ATOMIC_ACQUIRE) == 0) {
+    while (raw_first_word(in) == 0) {
         check(clock_ns() < end);
         nap(MILLISECOND / 4);
     }

@@ -132,12 +132,6 @@ static void send_one(void *arg) {
     close_node(node);
 }
 
-static uint64_t first_word(const raw_in_t *in) {
-    const struct fi_record *rec = (const struct fi_record *)(const void *)((const unsigned char *)(in->ring + 1) +
-                                                                           in->start % in->lines * FI_LINE);
-    return __atomic_load_n(&rec->word, __ATOMIC_ACQUIRE);
-}
-
 /* Asks again and again and does not listen, until the answers fill the socket and wait in the other process. */
 static void stop_listening(raw_t *raw) {
     const fi_frame_t look = raw_frame(FI_LOOK, 0, 0);
@@ -158,10 +152,10 @@ static void a_message_is_seen_only_when_its_memory_is_on_its_way(void) {
     stop_listening(&raw);
     atomic_store(&s->go, 1);
     nap(300 * MILLISECOND); /* a sender that does not wait is done long before */
-    check_is(first_word(&in), 0);
+    check_is(raw_first_word(&in), 0);
     raw_await(&raw, FI_SEGMENT, &mail);
     raw_drop(&mail);
-    for (int64_t end = clock_ns() + PATIENCE; first_word(&in) == 0;) {
+    for (int64_t end = clock_ns() + PATIENCE; raw_first_word(&in) == 0;) {
         check(clock_ns() < end);
         if (raw_receive(&raw, &mail, MILLISECOND) == 1) /* there may be more answers behind */
             raw_drop(&mail);

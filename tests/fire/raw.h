@@ -115,6 +115,8 @@ struct fi_receiver_page_copy {
 #define RAW_PAGE_MAGIC 0x656761705f796566ull
 
 void raw_in_open(raw_t *raw, raw_in_t *in, uint64_t rx, const char *channel, ferry_kind_t kind, unsigned flags);
+/** The header of the first record in its ring; 0: nothing has been sent yet. */
+uint64_t raw_first_word(const raw_in_t *in);
 void raw_in_close(raw_in_t *in);
 
 #endif

@@ -142,6 +142,12 @@ void raw_in_open(raw_t *raw, raw_in_t *in, uint64_t rx, const char *channel, fer
     raw_await(raw, FI_LIVE, &mail);
 }
 
+uint64_t raw_first_word(const raw_in_t *in) {
+    const unsigned char *lines = (const unsigned char *)(in->ring + 1);
+    const struct fi_record *first = (const struct fi_record *)(const void *)(lines + in->start % in->lines * FI_LINE);
+    return __atomic_load_n(&first->word, __ATOMIC_ACQUIRE);
+}
+
 void raw_in_close(raw_in_t *in) {
     unmap(in->ring, in->ring_bytes);
     unmap(in->ctl, in->ctl_bytes);
