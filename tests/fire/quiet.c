@@ -4,7 +4,8 @@
  *
  *   quiet idle PARTNER      opens 25 senders and 25 receivers, says "ready" when all are linked, and does nothing more;
  *                           after SIGUSR1 it sends one message
- *   quiet flow threads      a million messages from one thread to another, between two marks that strace shows
+ *   quiet flow threads      200 times 50,000 messages from one thread to another, each time between marks that strace
+ *                           shows
  *   quiet flow processes    the same between two processes
  */
 #include <ferry/ferry.h>
@@ -95,10 +96,10 @@ static void idle(char partner) {
 
 /* ---- flow ---- */
 
-#define WARM 200000u
-#define COUNTED 1000000u
+#define WINDOW 50000u /* messages between two marks: a millisecond or two, which few machines disturb every time */
+#define WINDOWS 200u
 
-/* What both sides share: they begin together, without a system call. */
+/* What both sides share: they begin each window together, without a system call. */
 static atomic_uint *begun;
 
 /* A system call that stands out in the trace. */
@@ -107,10 +108,10 @@ static void mark(const char *name) {
         exit(1);
 }
 
-static void begin(void) {
+static void begin(unsigned window) {
     mark("/ferry-begin");
     atomic_fetch_add(begun, 1);
-    while (atomic_load(begun) < 2) {
+    while (atomic_load(begun) < 2 * (window + 1)) {
     }
 }
 
@@ -126,20 +127,37 @@ static void run_alone(unsigned cpu) {
     (void)sched_setscheduler(0, SCHED_FIFO, &first);
 }
 
-static void *send_flow(void *arg) {
-    ferry_sender_t *tx;
-    ferry_contract_t contract = {.wait = FERRY_WAIT_SPIN};
+static void send_window(ferry_sender_t *tx, uint64_t first) {
     unsigned char text[64] = {0};
-    must(ferry_sender_open(arg, "flow", FERRY_QUEUE, &contract, &tx), "ferry_sender_open");
-    must(ferry_sender_wait(tx, 1, FOREVER_NS), "ferry_sender_wait");
-    run_alone(0);
-    for (uint64_t n = 0; n < WARM + COUNTED; n++) {
-        if (n == WARM)
-            begin();
+    for (uint64_t n = first; n < first + WINDOW; n++) {
         memcpy(text, &n, sizeof n);
         must(ferry_send(tx, text, sizeof text, FOREVER_NS), "ferry_send");
     }
-    mark("/ferry-end");
+}
+
+static void receive_window(ferry_receiver_t *rx, uint64_t first) {
+    for (uint64_t n = first; n < first + WINDOW; n++) {
+        ferry_msg_t *m;
+        uint64_t number;
+        must(ferry_recv(rx, FOREVER_NS, &m), "ferry_recv");
+        memcpy(&number, ferry_msg_data(m), sizeof number);
+        must(ferry_msg_release(m), "ferry_msg_release");
+        if (number != n)
+            exit(1);
+    }
+}
+
+static void *send_flow(void *arg) {
+    ferry_sender_t *tx;
+    ferry_contract_t contract = {.wait = FERRY_WAIT_SPIN};
+    must(ferry_sender_open(arg, "flow", FERRY_QUEUE, &contract, &tx), "ferry_sender_open");
+    must(ferry_sender_wait(tx, 1, FOREVER_NS), "ferry_sender_wait");
+    run_alone(0);
+    for (unsigned window = 0; window < WINDOWS; window++) {
+        begin(window);
+        send_window(tx, (uint64_t)window * WINDOW);
+        mark("/ferry-end");
+    }
     must(ferry_sender_close(tx, FOREVER_NS, NULL), "ferry_sender_close");
     return NULL;
 }
@@ -149,18 +167,11 @@ static void *receive_flow(void *arg) {
     ferry_receiver_options_t options = {.wait = FERRY_WAIT_SPIN};
     must(ferry_receiver_open(arg, "flow", FERRY_QUEUE, &options, &rx), "ferry_receiver_open");
     run_alone(1);
-    for (uint64_t n = 0; n < WARM + COUNTED; n++) {
-        ferry_msg_t *m;
-        uint64_t number;
-        if (n == WARM)
-            begin();
-        must(ferry_recv(rx, FOREVER_NS, &m), "ferry_recv");
-        memcpy(&number, ferry_msg_data(m), sizeof number);
-        must(ferry_msg_release(m), "ferry_msg_release");
-        if (number != n)
-            exit(1);
+    for (unsigned window = 0; window < WINDOWS; window++) {
+        begin(window);
+        receive_window(rx, (uint64_t)window * WINDOW);
+        mark("/ferry-end");
     }
-    mark("/ferry-end");
     must(ferry_receiver_close(rx), "ferry_receiver_close");
     return NULL;
 }
