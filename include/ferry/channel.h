@@ -88,7 +88,8 @@ FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t
  * exists yet. Waiting for room is bounded by `timeout`.
  *
  * Errors: -EMSGSIZE not the contract's size, or over its limit or the quota; -EAGAIN no room (FERRY_NOW or
- * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
+ * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EDEADLK all who could make room wait, for something that
+ * this thread holds (see sync.h; looked for after 50 ms); -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
  * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended.
  */
 FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout);

@@ -11,5 +11,6 @@
 #include "message.h"
 #include "poll.h"
 #include "space.h"
+#include "sync.h"
 
 #endif

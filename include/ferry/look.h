@@ -46,6 +46,52 @@ typedef struct ferry_look_end {
     uint32_t reserved;
 } ferry_look_end_t;
 
+/** One synchronization object as one node has it open. */
+typedef struct ferry_look_object {
+    uint64_t node;
+    const char *name;
+    const char *kind; /**< "mutex", "reader-writer lock", "semaphore", "barrier" or "event" */
+    uint32_t count;   /**< semaphore: units, or at first; barrier: parties */
+    uint32_t handles; /**< of that node */
+    uint32_t holding; /**< of these, that hold something now */
+    uint32_t reserved;
+} ferry_look_object_t;
+
+/** What a waiting thread waits for. */
+typedef enum ferry_wait_for {
+    FERRY_FOR_MUTEX = 1, /**< a mutex */
+    FERRY_FOR_READ,      /**< a reader-writer lock, to read */
+    FERRY_FOR_WRITE,     /**< a reader-writer lock, to write */
+    FERRY_FOR_UNIT,      /**< a unit of a semaphore */
+    FERRY_FOR_BARRIER,   /**< the other participants of a barrier */
+    FERRY_FOR_EVENT,     /**< an event */
+    FERRY_FOR_ROOM,      /**< room at the receivers of a channel */
+    FERRY_FOR_PROCESS    /**< the end of a child process */
+} ferry_wait_for_t;
+
+/** One thread of the picture that has waited for longer than its `deadlock_after`. */
+typedef struct ferry_look_wait {
+    uint64_t node;
+    int32_t tid;        /**< thread id, in its own PID namespace */
+    const char *thread; /**< the thread's name */
+    ferry_wait_for_t what;
+    const char *name;   /**< of the object or channel; "" for a process */
+    int32_t pid;        /**< of the child process that is waited for, else 0 */
+    uint64_t age_ns;    /**< how long it has waited */
+    const char *where;  /**< the place in the program that called: "FILE+0xOFFSET" for addr2line(1), "" if not known */
+    uint32_t needs_all; /**< 1: it goes on when all of its holders let go; 0: when one of them does */
+    uint32_t circle;    /**< waits with the same number block each other for good; 0: it can still go on */
+    uint32_t holders;   /**< who would have to let go; 0 where nobody in particular can be named */
+    uint32_t reserved;
+} ferry_look_wait_t;
+
+/** One of those a thread waits for. */
+typedef struct ferry_look_holder {
+    uint64_t node;
+    int32_t tid;  /**< thread that holds, 0: not known */
+    int32_t wait; /**< what that thread itself waits for, as index for ferry_look_wait; -1: it does not wait */
+} ferry_look_holder_t;
+
 /**
  * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open.
  * Errors: -ENOENT no such space; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM.
@@ -55,6 +101,12 @@ FERRY_API size_t ferry_look_nodes(const ferry_look_t *look);
 FERRY_API const ferry_look_node_t *ferry_look_node(const ferry_look_t *look, size_t i);
 FERRY_API size_t ferry_look_ends(const ferry_look_t *look);
 FERRY_API const ferry_look_end_t *ferry_look_end(const ferry_look_t *look, size_t i);
+FERRY_API size_t ferry_look_objects(const ferry_look_t *look);
+FERRY_API const ferry_look_object_t *ferry_look_object(const ferry_look_t *look, size_t i);
+FERRY_API size_t ferry_look_waits(const ferry_look_t *look);
+FERRY_API const ferry_look_wait_t *ferry_look_wait(const ferry_look_t *look, size_t i);
+/** Holder `k` of wait `i`. */
+FERRY_API const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i, size_t k);
 /** Frees the picture; NULL is allowed. */
 FERRY_API void ferry_look_close(ferry_look_t *look);
 

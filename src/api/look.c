@@ -33,6 +33,28 @@ const ferry_look_end_t *ferry_look_end(const ferry_look_t *look, size_t i) {
     return look && i < look->end_count ? &look->ends[i] : NULL;
 }
 
+size_t ferry_look_objects(const ferry_look_t *look) {
+    return look ? look->object_count : 0;
+}
+
+const ferry_look_object_t *ferry_look_object(const ferry_look_t *look, size_t i) {
+    return look && i < look->object_count ? &look->objects[i] : NULL;
+}
+
+size_t ferry_look_waits(const ferry_look_t *look) {
+    return look ? look->picture.wait_count : 0;
+}
+
+const ferry_look_wait_t *ferry_look_wait(const ferry_look_t *look, size_t i) {
+    return look && i < look->picture.wait_count ? &look->picture.waits[i].shown : NULL;
+}
+
+const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i, size_t k) {
+    const ferry_look_wait_t *w = ferry_look_wait(look, i);
+
+    return w && k < w->holders ? &look->picture.waits[i].holders[k] : NULL;
+}
+
 void ferry_look_close(ferry_look_t *look) {
     fi_look_close(look);
 }

@@ -7,6 +7,7 @@
 #include "api/check.h"
 #include "channel/receiver.h"
 #include "channel/sender.h"
+#include "lock/lock.h"
 #include "platform/cancel.h"
 #include "route/route.h"
 
@@ -36,25 +37,38 @@ static void close_end(fi_end_t *e) {
     }
 }
 
-/* Ends left open by the program; its threads have stopped using them. */
-static int close_ends(ferry_t *n) {
-    char names[512] = "";
-    size_t used = 0;
-    int count = 0;
+/* What was still open, for the sentence about it. */
+typedef struct left_open {
+    char names[512];
+    size_t used;
+    int count;
+} left_open_t;
 
+static void note_open(left_open_t *left, const char *name) {
+    size_t len = strlen(name);
+
+    if (left->used + len + 3 < sizeof left->names) {
+        left->used += (size_t)snprintf(left->names + left->used, sizeof left->names - left->used, "%s%s",
+                                       left->count ? ", " : "", name);
+    }
+    left->count++;
+}
+
+/* Ends left open by the program; its threads have stopped using them. */
+static void close_ends(ferry_t *n, left_open_t *left) {
     while (!fi_list_empty(&n->ends)) {
         fi_end_t *e = fi_container(n->ends.next, fi_end_t, link);
-        size_t len = strlen(e->channel);
-        if (used + len + 3 < sizeof names) {
-            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", count ? ", " : "", e->channel);
-        }
+        note_open(left, e->channel);
         close_end(e);
-        count++;
     }
-    if (count > 0) {
-        (void)fi_fail(0, "%d ends were still open and have been closed: %s", count, names);
+}
+
+static void close_locks(ferry_t *n, left_open_t *left) {
+    while (!fi_list_empty(&n->objects)) {
+        fi_lock_t *l = fi_lock_of_node(n);
+        note_open(left, fi_lock_name(l));
+        fi_lock_drop(l);
     }
-    return count;
 }
 
 static int close_uncancelled(ferry_t *node) {
@@ -70,14 +84,19 @@ static int close_uncancelled(ferry_t *node) {
             -ECHILD,
             "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
     }
-    int open = close_ends(node);
+    left_open_t left = {.count = 0};
+    close_ends(node, &left);
+    close_locks(node, &left);
     while (!fi_list_empty(&node->held)) {
         fi_end_t *e = fi_container(node->held.next, fi_end_t, link);
         fi_list_remove(&e->link);
         fi_receiver_discard(fi_receiver_of(e));
     }
     fi_node_close(node);
-    return open;
+    if (left.count > 0) {
+        (void)fi_fail(0, "%d handles were still open and have been closed: %s", left.count, left.names);
+    }
+    return left.count;
 }
 
 int ferry_close(ferry_t *node) {

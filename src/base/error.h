@@ -14,7 +14,7 @@
 #define FI_BASE_ERROR_H
 
 /** Longest sentence in bytes, with its end; a longer one is cut and ends in "...". */
-#define FI_ERROR_TEXT_MAX 1024
+#define FI_ERROR_TEXT_MAX 2048
 
 /** Stores the sentence; returns `err`, a negative errno value. Leaves errno as it was. */
 int fi_fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3), cold));

@@ -116,7 +116,7 @@ int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const 
     memcpy(rx->end.channel, channel, strlen(channel) + 1);
     r = set_up(rx, o);
     if (r == 0) {
-        fi_end_own(&rx->end);
+        fi_own(&rx->end.own);
         r = fi_node_join(n, &rx->end);
     }
     if (r < 0) {
@@ -146,7 +146,7 @@ void fi_receiver_keep_held(fi_receiver_t *rx) {
 
 int fi_receiver_close(fi_receiver_t *rx) {
     fi_node_part(rx->end.node, &rx->end);
-    fi_end_disown(&rx->end);
+    fi_disown(&rx->end.own);
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);

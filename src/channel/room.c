@@ -19,6 +19,8 @@
 #include "platform/clock.h"
 #include "platform/futex.h"
 
+#define GRACE_NS INT64_C(50000000) /* of waiting, before a deadlock is looked for */
+
 static void set_want(fi_sender_t *tx, uint64_t want) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         fi_outlet_t *o = tx->outlets[i];
@@ -57,8 +59,10 @@ static void consider_growth(fi_sender_t *tx, bool soon) {
     }
 }
 
+/* Sleeps until something may have changed. -EDEADLK: nothing will, since those who could make room wait for us. */
 static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadline) {
     uint32_t room = fi_load_acquire32(&tx->room);
+    fi_pace_t *pace = &tx->stall.pace;
 
     consider_growth(tx, false);
     fi_sender_arm(tx);
@@ -67,9 +71,12 @@ static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadli
     if (r == -EAGAIN && !fi_node_is_shut(tx->end.node)) {
         tx->stats.waits++;
         fi_end_begin_sleep(&tx->end);
-        r = fi_futex_wait(&tx->room, room, deadline);
+        r = fi_futex_wait(&tx->room, room, fi_earlier(pace->check, deadline));
         fi_end_end_sleep(&tx->end);
         r = r == -EINTR ? -EINTR : -EAGAIN;
+        if (r == -EAGAIN && fi_pace_is_due(pace, fi_now_ns())) {
+            r = fi_sender_look_why(tx);
+        }
     }
     if (fi_list_empty(&tx->backlog)) {
         fi_sender_disarm(tx); /* with a backlog, the steward stays on watch */
@@ -114,6 +121,10 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             continue;
         }
         tx->stalled = true;
+        if (tx->stall.pace.since == 0) {
+            tx->stall.pace = fi_pace_begin(GRACE_NS);
+            tx->stall.deadline = deadline;
+        }
         r = late ? -EAGAIN : sleep_once(tx, try, arg, deadline);
         if (r == 0) {
             return 0;
@@ -135,6 +146,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
 int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
     int r = wait_until(tx, try, arg, timeout, fail_at_once);
 
+    fi_sender_waited(tx);
     tx->stalled = false;
     return r;
 }

@@ -134,12 +134,12 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
     memcpy(tx->end.channel, channel, strlen(channel) + 1);
     r = set_up(tx, c);
     if (r == 0) {
-        fi_end_own(&tx->end);
+        fi_own(&tx->end.own);
         r = fi_node_join(n, &tx->end);
     }
     if (r < 0) {
         fi_node_part(n, &tx->end);
-        fi_end_disown(&tx->end);
+        fi_disown(&tx->end.own);
         tear_down(tx);
         free(tx);
         return r;
@@ -194,8 +194,10 @@ static int try_receivers(fi_sender_t *tx, void *arg) {
 }
 
 int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout) {
+    tx->stall.bears_it = true; /* whoever is stuck, others may come */
     int r = fi_sender_wait_until(tx, try_receivers, &receivers, timeout, false);
 
+    tx->stall.bears_it = false;
     if (r == -EAGAIN || r == -ETIMEDOUT) {
         return fi_fail(r, "%u receivers are linked with '%s', fewer than the %u waited for", live_links(tx),
                        tx->end.channel, receivers);
@@ -204,8 +206,9 @@ int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout) {
 }
 
 static void finish(fi_sender_t *tx) {
+    fi_sender_waited(tx); /* a thread that was cancelled in its sleep has left it listed */
     fi_node_part(tx->end.node, &tx->end);
-    fi_end_disown(&tx->end);
+    fi_disown(&tx->end.own);
     (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
     tx->end.magic = FI_END_CLOSED;
     tear_down(tx);
@@ -216,8 +219,10 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
     if (tx->claim.open) {
         (void)fi_sender_abort(tx);
     }
+    tx->stall.bears_it = true; /* to give up would lose what is not delivered */
     int r = fi_sender_flush(tx, timeout);
     if (r == -EINTR) {
+        tx->stall.bears_it = false;
         return r;
     }
     if (undelivered) {

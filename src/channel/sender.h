@@ -26,6 +26,7 @@
 #include "node/node.h"
 #include "ring/ring_reader.h"
 #include "ring/ring_writer.h"
+#include "sync/pace.h"
 
 #define FI_LOGS 4u               /* rings of one outlet that may be in use at once */
 #define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
@@ -126,6 +127,14 @@ typedef struct fi_claim {
     unsigned char *data;
 } fi_claim_t;
 
+/* A wait for room that goes on. */
+typedef struct fi_stall {
+    bool bears_it; /* this wait does not end because of a deadlock */
+    int64_t deadline;
+    fi_pace_t pace;
+    fi_blocked_t blocked;
+} fi_stall_t;
+
 struct ferry_sender {
     fi_end_t end;
 
@@ -148,6 +157,7 @@ struct ferry_sender {
     bool stalled;     /* the receivers did not make room while we spun: messages may go to the backlog */
     uint32_t waiting; /* 1: a release shall ring the node's bell */
     uint64_t sleeps;  /* number of the current sleep, as the rings' `want` has it */
+    fi_stall_t stall; /* why the wait that goes on takes so long */
     fi_spinner_t spinner;
     ferry_sender_stats_t
         stats; /* as filled in by fi_sender_stats; `messages` is seq, copies_made what was copied again */
@@ -226,6 +236,10 @@ int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t tim
 void fi_sender_arm(fi_sender_t *tx);
 void fi_sender_disarm(fi_sender_t *tx);
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out);
+
+/* stall.c: 0... -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */
+int fi_sender_look_why(fi_sender_t *tx);
+void fi_sender_waited(fi_sender_t *tx);
 
 /* backlog.c */
 int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item);

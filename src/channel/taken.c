@@ -248,8 +248,7 @@ int fi_taken_release(ferry_msg_t *m) {
         fi_store_relaxed32(&m->refs, 1);
     }
     int r = fi_unlikely(rx->check) && m->data != m->copy && m->sum != fi_checksum(m->data, m->size) ? changed(m) : 0;
-    if (fi_unlikely(__atomic_load_n(&e->owner, __ATOMIC_RELAXED) != fi_thread_mark() || e->magic != FI_END_RECEIVER ||
-                    fi_end_enter(e, FI_END_RECEIVER) < 0)) {
+    if (fi_unlikely(!fi_is_own(&e->own) || e->magic != FI_END_RECEIVER || fi_end_enter(e, FI_END_RECEIVER) < 0)) {
         release_from_afar(rx, m);
         return r;
     }

@@ -21,14 +21,16 @@ static fi_shared_t *shared_alloc(void) {
     return s;
 }
 
-static int shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+typedef int create_fn(const char *label, size_t bytes, int *fd, void **map);
+
+static int shared_new(const char *label, size_t bytes, create_fn *create, fi_shared_t **out) {
     fi_shared_t *s = shared_alloc();
     if (!s) {
         return fi_fail(-ENOMEM, "no memory to describe a shared mapping of %zu bytes", bytes);
     }
     s->own = true;
     s->bytes = fi_align_up(bytes, fi_page_size());
-    int r = fi_memfd_create(label, s->bytes, &s->fd, &s->map);
+    int r = create(label, s->bytes, &s->fd, &s->map);
     if (r < 0) {
         free(s);
         return r;
@@ -38,12 +40,37 @@ static int shared_new(const char *label, size_t bytes, fi_shared_t **out) {
     return 0;
 }
 
-int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+static int shared_new_uncancelled(const char *label, size_t bytes, create_fn *create, fi_shared_t **out) {
     int cancel = fi_cancel_off();
 
-    int r = shared_new(label, bytes, out);
+    int r = shared_new(label, bytes, create, out);
     fi_cancel_restore(cancel);
     return r;
+}
+
+int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out) {
+    return shared_new_uncancelled(label, bytes, fi_memfd_create, out);
+}
+
+int fi_shared_new_for_all(const char *label, size_t bytes, fi_shared_t **out) {
+    return shared_new_uncancelled(label, bytes, fi_memfd_create_shared, out);
+}
+
+int fi_shared_accept_for_all(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out) {
+    fi_shared_t *s = shared_alloc();
+    if (!s) {
+        close(fd);
+        return fi_fail(-ENOMEM, "no memory to describe a shared object");
+    }
+    int r = fi_memfd_map_shared(fd, min_bytes, max_bytes, &s->map, &s->bytes);
+    if (r < 0) {
+        close(fd);
+        free(s);
+        return r;
+    }
+    s->fd = fd;
+    *out = s;
+    return 0;
 }
 
 int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out) {

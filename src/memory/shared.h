@@ -16,7 +16,7 @@
 typedef struct fi_shared {
     uint32_t refs;
     bool own;
-    int fd;        /* own memory only, else -1 */
+    int fd;        /* what can be handed on: own memory, and what all write; else -1 */
     int companion; /* a descriptor that goes wherever this memory goes, and lives as long; else -1 */
     void *map;
     size_t bytes;
@@ -28,6 +28,10 @@ int fi_shared_new(const char *label, size_t bytes, fi_shared_t **out);
 
 /* Maps a peer's memory after checking seals, size and allocation; takes `fd` over in any case. -EPROTO: unfit. */
 int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out);
+
+/* The same two for memory that all its holders write; who accepts it keeps the descriptor, to hand it on. */
+int fi_shared_new_for_all(const char *label, size_t bytes, fi_shared_t **out);
+int fi_shared_accept_for_all(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out);
 
 /* Any thread. */
 fi_shared_t *fi_shared_ref(fi_shared_t *s);

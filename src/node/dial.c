@@ -127,6 +127,9 @@ void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
     fi_list_remove(&p->link);
     fi_list_add_tail(&n->lost, &p->link);
     sweep_if_dead(n, p->id);
+    if (p->shares) {
+        fi_objects_peer_gone(n, p->id, p->pidfd >= 0 && fi_pidfd_dead(p->pidfd));
+    }
 }
 
 static void settle_for(fi_node_t *n, uint64_t end) {
@@ -149,11 +152,12 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
 
     fi_list_each(at, after, &n->dying) {
         fi_peer_t *old = fi_container(at, fi_peer_t, link);
-        if (old->id == p->id || ++count >= MAX_DYING) {
+        if (old->id == p->id || ++count >= (old->shares ? n->max_peers : MAX_DYING)) {
             fi_node_bury_peer(n, old);
         }
     }
-    p->deadline = fi_now_ns() + FI_HANDSHAKE_NS;
+    /* What it holds is held for as long as its process lives. */
+    p->deadline = p->shares ? INT64_MAX : fi_now_ns() + FI_HANDSHAKE_NS;
     fi_list_add_tail(&n->dying, &p->link);
 }
 
@@ -215,7 +219,12 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     }
     fi_list_remove(&p->link);
     n->peer_count--;
-    if (p->pidfd >= 0 && has_name(n, p->id) && !fi_pidfd_dead(p->pidfd)) {
+    bool dead = p->pidfd < 0 || fi_pidfd_dead(p->pidfd);
+    if (p->shares && (dead || !fi_objects_need_death_of(n, p->id))) {
+        fi_objects_peer_gone(n, p->id, dead);
+        p->shares = false;
+    }
+    if (!dead && (p->shares || has_name(n, p->id))) {
         await_death(n, p);
     } else {
         fi_node_bury_peer(n, p);

@@ -199,8 +199,20 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
         return to_end(n, m, true);
     case FI_CLOSE:
         return closed(n, m);
+    case FI_OBJECT_ASK:
+        return fi_object_asked(n, m);
+    case FI_OBJECT:
+    case FI_OBJECT_NONE:
+        return fi_object_answered(n, m);
+    case FI_OBJECT_JOINED:
+        return fi_object_joined(n, m);
+    case FI_OBJECT_LEFT:
+        return fi_object_left(n, m);
+    case FI_PARTED:
+        m->peer->shares = false;
+        return 0;
     case FI_LOOK:
-        fi_node_tell(n, m->peer);
+        fi_node_tell(n, m->peer, (m->frame.flags & FI_LOOK_WAITS_ONLY) != 0);
         return 0;
     default:
         return -EPROTO;

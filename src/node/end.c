@@ -2,80 +2,20 @@
 #include "node/end.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/error.h"
 #include "node/node.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
 
-__thread char fi_thread_self __attribute__((tls_model("initial-exec")));
-
-/* Ends by owning thread: a thread that exits while it owns ends is dead for them. */
-static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_key_t own_key;
-static pthread_once_t own_once = PTHREAD_ONCE_INIT;
-
-static void thread_ended(void *arg) {
-    struct fi_list *mine = arg;
-
-    pthread_mutex_lock(&own_lock);
-    while (!fi_list_empty(mine)) {
-        fi_end_t *e = fi_container(mine->next, fi_end_t, owned);
-        fi_list_remove(&e->owned);
-        fi_list_init(&e->owned);
-        fi_store_release32(&e->orphan, 1);
-        fi_node_orphaned(e->node);
-    }
-    pthread_mutex_unlock(&own_lock);
-    free(mine);
-}
-
-void fi_own_lock(void) {
-    pthread_mutex_lock(&own_lock);
-}
-
-void fi_own_unlock(void) {
-    pthread_mutex_unlock(&own_lock);
-}
-
-static void own_init(void) {
-    (void)pthread_key_create(&own_key, thread_ended);
-}
-
-void fi_end_own(fi_end_t *e) {
-    pthread_once(&own_once, own_init);
-    struct fi_list *mine = pthread_getspecific(own_key);
-    if (!mine) {
-        mine = malloc(sizeof *mine);
-        if (!mine) {
-            return; /* the end of this thread will then not be noticed before the process ends */
-        }
-        fi_list_init(mine);
-        pthread_setspecific(own_key, mine);
-    }
-    pthread_mutex_lock(&own_lock);
-    fi_list_remove(&e->owned);
-    fi_list_add_tail(mine, &e->owned);
-    pthread_mutex_unlock(&own_lock);
-    __atomic_store_n(&e->owner, fi_thread_mark(), __ATOMIC_RELAXED);
-}
-
-void fi_end_disown(fi_end_t *e) {
-    pthread_mutex_lock(&own_lock);
-    fi_list_remove(&e->owned);
-    fi_list_init(&e->owned);
-    pthread_mutex_unlock(&own_lock);
-}
-
 void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops) {
     e->magic = magic;
     e->node = node;
+    fi_owned_init(&e->own, node);
     e->ops = ops;
     e->opened_ns = fi_now_ns();
     fi_list_init(&e->inbox);
     fi_list_init(&e->link);
-    fi_list_init(&e->owned);
     pthread_mutex_init(&e->chores, NULL);
 }
 
@@ -142,7 +82,7 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
     if (fi_node_is_forked(e->node)) {
         return belongs_to_parent(e);
     }
-    if (fi_load_acquire32(&e->orphan)) {
+    if (fi_is_orphan(&e->own)) {
         return fi_fail(-EOWNERDEAD,
                        "the thread that used this handle on '%s' last has ended without closing it, so it counts as "
                        "dead: close it and open a new one",
@@ -153,7 +93,7 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on '%s': open one for each thread",
                        e->channel);
     }
-    fi_end_own(e);
+    fi_own(&e->own);
     fi_barrier_light();
     return fi_load_acquire32(&e->wanted) ? fi_end_enter_with_chores(e) : 0;
 }
@@ -195,7 +135,7 @@ void fi_end_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_store_release32(&e->wanted, 1);
     fi_barrier_heavy_private();
     /* A thread that has ended may have been cancelled inside its call. */
-    bool inside = fi_load_acquire32(&e->busy) == FI_BUSY_CALL && !fi_load_acquire32(&e->orphan); /* A6 */
+    bool inside = fi_load_acquire32(&e->busy) == FI_BUSY_CALL && !fi_is_orphan(&e->own); /* A6 */
     if (!inside) {
         do_chores(e);
     }

@@ -33,6 +33,7 @@
 #include "base/atomic.h"
 #include "base/list.h"
 #include "node/contract.h"
+#include "node/owned.h"
 #include "node/peer.h"
 #include "platform/barrier.h"
 
@@ -61,15 +62,13 @@ typedef struct fi_end {
     uint32_t magic;
     uint32_t busy;   /* enum fi_busy; user's thread writes */
     uint32_t wanted; /* 1: mail or chores wait; changes under `chores` */
-    uint32_t orphan; /* 1: the owning thread has ended */
-    uintptr_t owner; /* fi_thread_mark() of the thread that used it last */
+    fi_owned_t own;
 
     struct ferry *node;
     const fi_end_ops_t *ops;
     pthread_mutex_t chores;
     struct fi_list inbox; /* fi_mail_t */
     struct fi_list link;  /* in the node's list of ends */
-    struct fi_list owned; /* in its thread's list */
     uint64_t id;
     int64_t opened_ns;
     uint32_t kind;
@@ -92,13 +91,6 @@ static inline fi_end_t *fi_end_of(void *handle) {
     return handle;
 }
 
-/* An address that differs between living threads, and costs one instruction. */
-extern __thread char fi_thread_self __attribute__((tls_model("initial-exec")));
-
-static inline uintptr_t fi_thread_mark(void) {
-    return (uintptr_t)&fi_thread_self;
-}
-
 void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops);
 void fi_end_done(fi_end_t *e);
 
@@ -110,8 +102,7 @@ int fi_end_leave_slow(fi_end_t *e); /* 0 */
 
 /* May this thread begin a call at once? False: fi_end_enter tells why, or makes it the owner. */
 static inline bool fi_end_is_mine(const fi_end_t *e, uint32_t magic) {
-    return e && e->magic == magic && fi_load_acquire32(&e->busy) == FI_BUSY_NO &&
-           __atomic_load_n(&e->owner, __ATOMIC_RELAXED) == fi_thread_mark();
+    return e && e->magic == magic && fi_load_acquire32(&e->busy) == FI_BUSY_NO && fi_is_own(&e->own);
 }
 
 /* Begins a call on an end that is mine. False: it has begun, and chores wait. */
@@ -153,14 +144,5 @@ void fi_end_end_sleep(fi_end_t *e);
 
 /* Hands mail to the end (NULL: only lets it look after itself). Any thread that holds no end. Takes the mail over. */
 void fi_end_deliver(fi_end_t *e, fi_mail_t *m);
-
-/* Around fork(). */
-void fi_own_lock(void);
-void fi_own_unlock(void);
-
-/* Makes the calling thread the owner. */
-void fi_end_own(fi_end_t *e);
-/* Nobody owns the end any more. */
-void fi_end_disown(fi_end_t *e);
 
 #endif

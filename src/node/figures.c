@@ -2,6 +2,7 @@
  *
  * Answering `ferry ls`: the node's ends and their figures.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "node/node.h"
@@ -30,21 +31,44 @@ static void tell_end(const fi_node_t *n, fi_peer_t *p, fi_end_t *e) {
     (void)fi_peer_send(p, &f, NULL);
 }
 
-void fi_node_tell(fi_node_t *n, fi_peer_t *p) {
+static void tell_object(fi_peer_t *p, const fi_object_t *o) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_LOOK_OBJECT, 0, 0);
+
+    memcpy(f.text, o->spec.name, sizeof f.text);
+    snprintf(f.contract.type_name, sizeof f.contract.type_name, "%s", o->ops->word);
+    f.figures[0] = o->spec.count;
+    fi_list_each(at, after, &o->handles) {
+        f.figures[1]++;
+        f.figures[2] += fi_held(fi_container(at, fi_handle_t, link)) != 0;
+    }
+    (void)fi_peer_send(p, &f, NULL);
+}
+
+void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only) {
     struct fi_list *at;
     struct fi_list *after;
     fi_frame_t f = fi_frame(FI_LOOK_NODE, 0, 0);
 
     f.a = n->id;
     f.b = n->peer_count;
+    f.figures[0] = fi_process_number();
     memcpy(f.text, n->name, sizeof f.text);
     (void)fi_peer_send(p, &f, NULL);
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (e->published) {
+        if (e->published && !waits_only) {
             tell_end(n, p, e);
         }
     }
+    fi_list_each(at, after, &n->objects) {
+        const fi_object_t *o = fi_container(at, fi_object_t, link);
+        if (o->ready && !waits_only) {
+            tell_object(p, o);
+        }
+    }
+    fi_waits_tell(n, p);
     f = fi_frame(FI_LOOK_DONE, 0, 0);
     (void)fi_peer_send(p, &f, NULL);
 }

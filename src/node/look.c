@@ -17,39 +17,20 @@
 
 #define ANSWER_NS 500000000ll /* a node that takes longer is stopped or overloaded */
 
-static int grow(void **array, size_t count, size_t bytes) {
-    if ((count & (count - 1)) != 0) {
-        return 0;
-    }
-    void *more = realloc(*array, (count ? 2 * count : 1) * bytes);
-    if (!more) {
-        return fi_fail(-ENOMEM, "no memory to list what is in the space");
-    }
-    *array = more;
-    return 0;
-}
-
-static const char *keep(ferry_look_t *l, const char *text) {
-    struct fi_look_text *t = malloc(sizeof *t + strlen(text) + 1);
-    if (!t) {
-        return "";
-    }
-    memcpy(t + 1, text, strlen(text) + 1);
-    t->next = l->texts;
-    l->texts = t;
-    return (const char *)(t + 1);
+static int no_memory(void) {
+    return fi_fail(-ENOMEM, "no memory to list what is in the space");
 }
 
 static void add_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
-    if (grow((void **)&l->ends, l->end_count, sizeof *l->ends) < 0) {
+    if (!fi_grow((void **)&l->ends, l->end_count, sizeof *l->ends)) {
         return;
     }
     l->ends[l->end_count++] = (ferry_look_end_t){.node = node,
                                                  .end = f->tx ? f->tx : f->rx,
-                                                 .channel = keep(l, f->text),
+                                                 .channel = fi_picture_keep(&l->picture, f->text),
                                                  .kind = (ferry_kind_t)f->kind,
                                                  .is_sender = f->tx != 0,
-                                                 .type_name = keep(l, f->contract.type_name),
+                                                 .type_name = fi_picture_keep(&l->picture, f->contract.type_name),
                                                  .type_size = f->contract.type_size,
                                                  .messages = f->figures[0],
                                                  .bytes = f->figures[1],
@@ -61,6 +42,18 @@ static void add_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
                                                  .quota = f->figures[7],
                                                  .links = (uint32_t)f->figures[8],
                                                  .age_ns = f->a};
+}
+
+static void add_object(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
+    if (!fi_grow((void **)&l->objects, l->object_count, sizeof *l->objects)) {
+        return;
+    }
+    l->objects[l->object_count++] = (ferry_look_object_t){.node = node,
+                                                          .name = fi_picture_keep(&l->picture, f->text),
+                                                          .kind = fi_picture_keep(&l->picture, f->contract.type_name),
+                                                          .count = (uint32_t)f->figures[0],
+                                                          .handles = (uint32_t)f->figures[1],
+                                                          .holding = (uint32_t)f->figures[2]};
 }
 
 static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
@@ -89,52 +82,82 @@ static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
     }
 }
 
-static void listen_to(ferry_look_t *l, int fd, ferry_look_node_t *n) {
-    int64_t deadline = fi_now_ns() + ANSWER_NS;
+static int listen_to(int fd, int64_t deadline, fi_answer_fn *each, void *arg) {
     fi_frame_t f;
+    int r;
 
-    while (next_frame(fd, deadline, &f) == 1 && f.type != FI_LOOK_DONE) {
-        if (f.type == FI_LOOK_NODE) {
-            n->name = keep(l, f.text);
-            n->peers = (uint32_t)f.b;
-            n->answered = 1;
-        } else if (f.type == FI_LOOK_END) {
-            add_end(l, n->id, &f);
-        }
+    while ((r = next_frame(fd, deadline, &f)) == 1 && f.type != FI_LOOK_DONE) {
+        each(&f, arg);
     }
+    return r == 1;
+}
+
+int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid, fi_answer_fn *each,
+                void *arg) {
+    char name[FI_NODE_NAME_MAX];
+    fi_frame_t f = {.magic = FI_WIRE_MAGIC, .type = FI_LOOK, .flags = flags};
+    gid_t gid;
+    int fd;
+
+    fi_space_node_name(node, name);
+    int r = fi_socket_connect(dirfd, name, &fd);
+    if (r < 0) {
+        return r;
+    }
+    if (fi_socket_peer(fd, pid, uid, &gid) < 0) {
+        *pid = 0;
+        *uid = 0;
+    }
+    r = fi_socket_send(fd, &f, sizeof f, NULL, 0) == 0 ? listen_to(fd, deadline, each, arg) : 0;
+    close(fd);
+    return r;
+}
+
+struct answering {
+    ferry_look_t *look;
+    ferry_look_node_t node;
+};
+
+static void take_answer(const fi_frame_t *f, void *arg) {
+    struct answering *a = arg;
+
+    if (f->type == FI_LOOK_NODE) {
+        a->node.name = fi_picture_keep(&a->look->picture, f->text);
+        a->node.peers = (uint32_t)f->b;
+        a->node.answered = 1;
+    } else if (f->type == FI_LOOK_END) {
+        add_end(a->look, a->node.id, f);
+    } else if (f->type == FI_LOOK_OBJECT) {
+        add_object(a->look, a->node.id, f);
+    }
+    fi_picture_add(&a->look->picture, a->node.id, f);
 }
 
 static int ask_node(uint64_t id, void *arg) {
     ferry_look_t *l = arg;
-    char name[FI_NODE_NAME_MAX];
-    ferry_look_node_t n = {.id = id, .name = "?"};
-    fi_frame_t f = {.magic = FI_WIRE_MAGIC, .type = FI_LOOK};
+    struct answering a = {.look = l, .node = {.id = id, .name = "?"}};
     pid_t pid = 0;
     uid_t uid = 0;
-    gid_t gid;
-    int fd;
 
-    fi_space_node_name(id, name);
-    int r = fi_socket_connect(l->space.dirfd, name, &fd);
+    if (!fi_picture_add_node(&l->picture, id, 0)) {
+        return no_memory();
+    }
+    int r = fi_look_ask(l->space.dirfd, id, 0, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, &a);
     if (r == -ECONNREFUSED) {
         fi_space_remove_node(&l->space, id);
     }
     if (r < 0) {
+        l->picture.node_count--;
         return 0;
     }
-    if (fi_socket_peer(fd, &pid, &uid, &gid) == 0) {
-        n.pid = pid;
-        n.uid = uid;
+    a.node.pid = pid;
+    a.node.uid = uid;
+    l->picture.nodes[l->picture.node_count - 1].pid = pid;
+    if (!fi_grow((void **)&l->nodes, l->node_count, sizeof *l->nodes)) {
+        return no_memory();
     }
-    if (fi_socket_send(fd, &f, sizeof f, NULL, 0) == 0) {
-        listen_to(l, fd, &n);
-    }
-    close(fd);
-    r = grow((void **)&l->nodes, l->node_count, sizeof *l->nodes);
-    if (r == 0) {
-        l->nodes[l->node_count++] = n;
-    }
-    return r;
+    l->nodes[l->node_count++] = a.node;
+    return 0;
 }
 
 int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out) {
@@ -149,6 +172,10 @@ int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out) {
     }
     r = fi_space_each_node(&l->space, ask_node, l);
     fi_space_close(&l->space); /* an empty directory of dead nodes goes too */
+    fi_picture_solve(&l->picture);
+    if (r == 0 && l->picture.short_of_memory) {
+        r = no_memory();
+    }
     if (r < 0) {
         fi_look_close(l);
         return r;
@@ -158,14 +185,11 @@ int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out) {
 }
 
 void fi_look_close(ferry_look_t *l) {
-    while (l && l->texts) {
-        struct fi_look_text *t = l->texts;
-        l->texts = t->next;
-        free(t);
-    }
     if (l) {
+        fi_picture_free(&l->picture);
         free(l->nodes);
         free(l->ends);
+        free(l->objects);
     }
     free(l);
 }

@@ -50,11 +50,14 @@ static void init_locks(fi_node_t *n) {
 
     pthread_mutex_init(&n->lock, NULL);
     pthread_mutex_init(&n->mail_lock, NULL);
+    pthread_mutex_init(&n->wait_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&n->changed, &attr);
     pthread_condattr_destroy(&attr);
     fi_list_init(&n->ends);
+    fi_list_init(&n->objects);
+    fi_list_init(&n->waits);
     fi_list_init(&n->held);
     fi_list_init(&n->peers);
     fi_list_init(&n->lost);
@@ -103,6 +106,7 @@ void fi_node_free(fi_node_t *n) {
     fi_bell_done(&n->bell);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->mail_lock);
+    pthread_mutex_destroy(&n->wait_lock);
     pthread_cond_destroy(&n->changed);
 }
 
@@ -171,6 +175,22 @@ int fi_node_open(const char *space, const ferry_options_t *o, const fi_routes_t 
     return 0;
 }
 
+/* Peers then need not watch for the death of this process. */
+static void say_parted(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_PARTED, 0, 0);
+
+    pthread_mutex_lock(&n->lock);
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->shares) {
+            (void)fi_peer_send(p, &f, NULL);
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 void fi_node_close(fi_node_t *n) {
     fi_process_remove(n);
     n->magic = FI_NODE_CLOSED;
@@ -180,6 +200,7 @@ void fi_node_close(fi_node_t *n) {
         fi_graveyard_add(n);
         return;
     }
+    say_parted(n);
     fi_store_release32(&n->stopping, 1);
     fi_bell_ring(n->bell.wr);
     if (fcntl(n->bell.wr, F_GETFD) < 0) {

@@ -19,8 +19,10 @@
 #include "ferry/space.h"
 #include "node/end.h"
 #include "node/entry.h"
+#include "node/object.h"
 #include "node/peer.h"
 #include "node/space.h"
+#include "node/waits.h"
 #include "node/watch.h"
 #include "platform/bell.h"
 
@@ -60,7 +62,12 @@ struct ferry {
     struct fi_list dying; /* lost peers whose process still lives: swept when it dies */
     struct fi_list lost;  /* peers lost in this turn of the steward: their events may still be in hand */
     fi_peer_t *self;
+    struct fi_list objects; /* fi_object_t */
+    pthread_mutex_t wait_lock;
+    struct fi_list waits; /* fi_blocked_t; guarded by wait_lock */
     uint64_t next_end;
+    uint32_t next_handle;
+    bool repair; /* somebody has died: objects want to be looked after */
     uint32_t peer_count;
     uint32_t end_count;
 
@@ -132,19 +139,23 @@ void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
 
 /* The steward's thread (steward.c). */
 void *fi_steward_main(void *node);
+/* Takes in all connections and greetings that wait. Steward, the node's lock is taken. */
+void fi_steward_catch_up(fi_node_t *n);
 
 /* Publishing this node's names (publish.c). The node's lock is taken. */
 int fi_node_listen(fi_node_t *n); /* -ESTALE: the name is swept already */
 /* Watches the directory. Where the system's instances are used up, a sweep is noticed at the next open only. */
 int fi_node_watch(fi_node_t *n);
-bool fi_node_republish(fi_node_t *n); /* false: not yet possible */
+bool fi_node_republish(fi_node_t *n);                   /* false: not yet possible */
+int fi_node_watch_name(fi_node_t *n, const char *name); /* -ESTALE: it has vanished already */
+bool fi_node_is_missing(const fi_node_t *n, const char *name);
 int fi_node_publish(fi_node_t *n, fi_end_t *e);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
 int fi_node_meet(fi_node_t *n, fi_end_t *e);
 void fi_node_meet_again(fi_node_t *n);
 
 /* Answering `ferry ls` (figures.c). Steward, the node's lock is taken. */
-void fi_node_tell(fi_node_t *n, fi_peer_t *p);
+void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only);
 
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */
 void fi_graveyard_add(void *closed);
@@ -154,6 +165,8 @@ void fi_graveyard_unlock(void);
 
 /* The process's nodes, for fork and exit (process.c). */
 extern uint32_t fi_process_generation; /* grows in every forked child */
+uint32_t fi_process_stewards(void);    /* nodes that are open, each with its thread */
+uint64_t fi_process_number(void);      /* random, of this process alone */
 void fi_process_add(fi_node_t *n);
 void fi_process_remove(fi_node_t *n);
 

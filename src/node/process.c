@@ -10,10 +10,28 @@
 #include <unistd.h>
 
 #include "node/node.h"
+#include "platform/process.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 uint32_t fi_process_generation;
 static struct fi_list nodes = {&nodes, &nodes};
+static uint32_t stewards;
+
+/* Until a child asks for its own, after a fork. */
+uint64_t fi_process_number(void) {
+    static uint64_t number;
+    static uint32_t generation;
+
+    if (fi_load_relaxed64(&number) == 0 || generation != fi_process_generation) {
+        uint64_t expected = 0;
+        if (generation != fi_process_generation) {
+            generation = fi_process_generation;
+            fi_store_relaxed64(&number, 0);
+        }
+        (void)fi_cas64(&number, &expected, fi_random64());
+    }
+    return fi_load_relaxed64(&number);
+}
 
 static void give_up(int *fd) {
     if (*fd >= 0) {
@@ -48,6 +66,17 @@ static void after_fork_in_parent(void) {
     pthread_mutex_unlock(&lock);
 }
 
+/* Off the fast path, and away from memory that is not mapped here. */
+static void orphan_handles(fi_node_t *n) {
+    struct fi_list *at, *after, *h, *h_after;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_list_each(h, h_after, &fi_container(at, fi_object_t, link)->handles) {
+            fi_container(h, fi_handle_t, link)->own.owner = 0;
+        }
+    }
+}
+
 static void orphan(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
@@ -56,6 +85,7 @@ static void orphan(fi_node_t *n) {
     fi_list_each(at, after, &n->ends) {
         fi_store_relaxed32(&fi_container(at, fi_end_t, link)->wanted, 1); /* off the fast path */
     }
+    orphan_handles(n);
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
         give_up(&p->fd);
@@ -77,6 +107,7 @@ static void after_fork_in_child(void) {
     fi_graveyard_unlock();
     fi_own_unlock();
     fi_process_generation++;
+    stewards = 0;
 
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
@@ -90,7 +121,8 @@ __attribute__((constructor)) static void register_fork_handlers(void) {
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. */
+/* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. Where it holds
+ * a lock its names stay: a newcomer must find it for as long as it lives. Who finds it dead removes them. */
 __attribute__((destructor)) static void remove_names(void) {
     struct fi_list *at;
     struct fi_list *after;
@@ -99,7 +131,7 @@ __attribute__((destructor)) static void remove_names(void) {
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         /* Another thread may be in the middle of a change; then whoever meets the names sweeps them. */
-        if (!fi_node_is_forked(n) && pthread_mutex_trylock(&n->lock) == 0) {
+        if (!fi_node_is_forked(n) && pthread_mutex_trylock(&n->lock) == 0 && !fi_objects_are_held(n)) {
             fi_space_remove_node(&n->space, n->id);
             fi_space_close(&n->space);
         }
@@ -107,8 +139,13 @@ __attribute__((destructor)) static void remove_names(void) {
     pthread_mutex_unlock(&lock);
 }
 
+uint32_t fi_process_stewards(void) {
+    return fi_load_relaxed32(&stewards);
+}
+
 void fi_process_add(fi_node_t *n) {
     pthread_mutex_lock(&lock);
+    (void)fi_add32(&stewards, 1);
     fi_list_add_tail(&nodes, &n->all);
     pthread_mutex_unlock(&lock);
 }
@@ -116,5 +153,8 @@ void fi_process_add(fi_node_t *n) {
 void fi_process_remove(fi_node_t *n) {
     pthread_mutex_lock(&lock);
     fi_list_remove(&n->all);
+    if (!fi_node_is_forked(n)) {
+        (void)fi_sub32(&stewards, 1);
+    }
     pthread_mutex_unlock(&lock);
 }

@@ -32,7 +32,7 @@ int fi_node_watch(fi_node_t *n) {
 }
 
 /* -ESTALE: the name has vanished already. Without a watch, for whatever other reason, it is just not watched. */
-static int watch_name(fi_node_t *n, const char *name) {
+int fi_node_watch_name(fi_node_t *n, const char *name) {
     return n->watch >= 0 && fi_watch_add(n->watch, &n->space, name) == -ENOENT ? -ESTALE : 0;
 }
 
@@ -53,7 +53,7 @@ int fi_node_listen(fi_node_t *n) {
     if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
         return fi_fail_errno(errno, "cannot wait on the node's socket");
     }
-    return watch_name(n, name);
+    return fi_node_watch_name(n, name);
 }
 
 static void end_entry(const fi_node_t *n, const fi_end_t *e, fi_entry_t *entry) {
@@ -73,7 +73,7 @@ static int watch_entry(fi_node_t *n, const fi_entry_t *entry) {
     char name[FI_ENTRY_NAME_MAX];
 
     fi_entry_name(entry, name);
-    return watch_name(n, name);
+    return fi_node_watch_name(n, name);
 }
 
 int fi_node_publish(fi_node_t *n, fi_end_t *e) {
@@ -191,7 +191,7 @@ void fi_node_meet_again(fi_node_t *n) {
 }
 
 /* The kernel tells of a removal before the name is gone (vfs_unlink): for a moment it leads to a file without links. */
-static bool is_missing(const fi_node_t *n, const char *name) {
+bool fi_node_is_missing(const fi_node_t *n, const char *name) {
     struct stat st;
     if (fstatat(n->space.dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         return errno == ENOENT;
@@ -208,7 +208,7 @@ bool fi_node_republish(fi_node_t *n) {
         return false;
     }
     fi_space_node_name(n->id, name);
-    bool missing = is_missing(n, name);
+    bool missing = fi_node_is_missing(n, name);
     if (missing && fi_node_listen(n) < 0) {
         return false;
     }
@@ -219,10 +219,10 @@ bool fi_node_republish(fi_node_t *n) {
         char entry_name[FI_ENTRY_NAME_MAX];
         end_entry(n, e, &entry);
         fi_entry_name(&entry, entry_name);
-        if (e->published && (missing || is_missing(n, entry_name))) {
+        if (e->published && (missing || fi_node_is_missing(n, entry_name))) {
             all &= fi_entry_write(&n->space, &entry, &e->stated) == 0 && watch_entry(n, &entry) == 0;
             (void)fi_node_meet(n, e); /* whoever came between the sweep and now did not see us */
         }
     }
-    return all;
+    return fi_objects_republish(n, missing) && all;
 }

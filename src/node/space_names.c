@@ -161,7 +161,7 @@ static int remove_entry_of(const char *name, void *arg) {
     const removal_t *r = arg;
     const char *entry =
         fi_space_is_unborn(name) ? name + strlen(FI_UNBORN_PREFIX) : name; /* it may have died writing */
-    if (strncmp(entry, "e-", 2) == 0 && strstr(entry, r->field) != NULL)
+    if ((strncmp(entry, "e-", 2) == 0 || strncmp(entry, "o-", 2) == 0) && strstr(entry, r->field) != NULL)
         (void)unlinkat(r->space->dirfd, name, 0);
     return 0;
 }

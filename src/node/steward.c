@@ -79,12 +79,9 @@ static void bury_orphans(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
 
-    if (!fi_exchange32(&n->orphans, 0)) {
-        return;
-    }
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (fi_load_acquire32(&e->orphan)) {
+        if (fi_is_orphan(&e->own)) {
             fi_frame_t f = fi_frame(FI_ABANDON, 0, 0);
             fi_mail_t *m = fi_mail_new(NULL, &f);
             if (m) {
@@ -121,7 +118,10 @@ static void look_after_ends(fi_node_t *n) {
 static void bell_rang(fi_node_t *n) {
     fi_bell_drain(n->bell.rd);
     deliver_local(n);
-    bury_orphans(n);
+    if (fi_exchange32(&n->orphans, 0)) {
+        bury_orphans(n);
+        fi_objects_bury_orphans(n);
+    }
     look_after_ends(n);
 }
 
@@ -190,7 +190,11 @@ static int retry_timeout(fi_node_t *n, int timeout) {
         fi_node_meet_again(n);
         n->meet_tries = n->meet_tries ? left : 0; /* somebody is still too busy */
     }
-    if (n->listener_paused || n->republish_tries > 0 || n->meet_tries > 0 || n->resend) {
+    bool again = n->repair && !fi_objects_repair(n);
+    if (fi_node_is_shut(n)) {
+        again |= fi_objects_wake(n); /* somebody may have been about to sleep */
+    }
+    if (again || n->listener_paused || n->republish_tries > 0 || n->meet_tries > 0 || n->resend) {
         return timeout < 0 || timeout > RETRY_MS ? RETRY_MS : timeout;
     }
     return timeout;
@@ -229,6 +233,22 @@ static int handshake_timeout(fi_node_t *n) {
         }
     }
     return next == INT64_MAX ? -1 : (int)((next - now) / 1000000) + 1;
+}
+
+void fi_steward_catch_up(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    accept_all(n);
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->state == FI_PEER_NEW) {
+            int r = p->route->readable(p);
+            if (r < 0) {
+                fi_node_lose_peer(n, p, r);
+            }
+        }
+    }
 }
 
 static void forget_lost(fi_node_t *n) {

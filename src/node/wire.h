@@ -41,9 +41,18 @@ enum fi_frame_type {
     FI_END,
     FI_CLOSE,
     FI_EXPEL,
+    FI_OBJECT_ASK, /* object.h */
+    FI_OBJECT,
+    FI_OBJECT_NONE,
+    FI_OBJECT_JOINED,
+    FI_OBJECT_LEFT,
+    FI_PARTED,    /* this node closes in order: nothing of it is held any more */
     FI_LOOK,      /* what `ferry ls` asks */
     FI_LOOK_NODE, /* and is told */
     FI_LOOK_END,
+    FI_LOOK_OBJECT,
+    FI_LOOK_WAIT, /* waits.h */
+    FI_LOOK_KEYS,
     FI_LOOK_DONE,
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
@@ -56,6 +65,11 @@ enum fi_frame_type {
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
 enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2 };
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
+enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
+enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
+
+#define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */
+#define FI_KEYS_IN_FRAME 10 /* figures of LOOK_WAIT and LOOK_KEYS that are keys; `rx` says how many */
 
 typedef struct fi_frame {
     uint32_t magic;
@@ -72,6 +86,8 @@ typedef struct fi_frame {
 } fi_frame_t;
 
 /* a, b by type
+ *   LOOK_WAIT      since, thread id and process id that is waited for; tx: its number; the last figures: thread's name
+ *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial RING       serial of the new ring
  *   ACCEPT         -                            RING_OK    serial

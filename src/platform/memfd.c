@@ -26,7 +26,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
+#define FIXED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define ONE_WRITER (FIXED | F_SEAL_FUTURE_WRITE)
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define LARGE (UINT64_C(64) << 20)
 
@@ -65,7 +66,7 @@ static int populate(int fd, char *map, size_t bytes) {
 }
 
 /* Sizes, maps, fills and seals `fd`. Returns 0 or a negative errno value; on failure nothing is mapped. */
-static int furnish(int fd, size_t bytes, void **map) {
+static int furnish(int fd, size_t bytes, int seals, void **map) {
     /* The default mode is 0777: through /proc, any user who sees the descriptor could open it anew for writing. */
     if (fchmod(fd, 0600) != 0)
         return fi_fail_errno(errno, "cannot restrict the mode of a memory file");
@@ -83,8 +84,8 @@ static int furnish(int fd, size_t bytes, void **map) {
                            "cannot allocate the %zu bytes of a memory file; free memory, raise the limit of this "
                            "control group, or ask for a smaller quota",
                            bytes);
-    else if (fcntl(fd, F_ADD_SEALS, SEALS) != 0)
-        rc = fi_fail(-ENOSYS, "this kernel cannot seal a memory file against later writers; Ferry needs Linux 5.14");
+    else if (fcntl(fd, F_ADD_SEALS, seals) != 0)
+        rc = fi_fail(-ENOSYS, "this kernel cannot seal a memory file against changes; Ferry needs Linux 5.14");
     if (rc == 0)
         *map = at;
     else
@@ -115,7 +116,7 @@ static bool is_available(size_t bytes) {
     return free_kb == 0 || bytes / 1024 < free_kb + kilobytes(text, "\nSwapFree:");
 }
 
-int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
+static int create(const char *label, size_t bytes, int seals, int *fd, void **map) {
     fi_assert(bytes != 0 && bytes % fi_page_size() == 0);
     if (bytes > PTRDIFF_MAX || !is_available(bytes))
         return fi_fail(-ENOMEM,
@@ -132,7 +133,7 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
     if (file < 0)
         return fi_fail_errno(errno, "cannot make a memory file (see ulimit -n)");
     void *at = NULL;
-    int rc = furnish(file, bytes, &at);
+    int rc = furnish(file, bytes, seals, &at);
     if (rc != 0) {
         close(file);
         return rc;
@@ -142,11 +143,19 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
     return 0;
 }
 
+int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
+    return create(label, bytes, ONE_WRITER, fd, map);
+}
+
+int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map) {
+    return create(label, bytes, FIXED, fd, map);
+}
+
 /* What we require of memory that somebody else writes. Returns 0 or -EPROTO. */
-static int check_peer(int fd, struct stat *st, size_t min_bytes, size_t max_bytes) {
+static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, size_t max_bytes) {
     /* Seals first: once they are there, neither size nor blocks can change any more. */
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS)
+    if (seals < 0 || (seals & wanted) != wanted)
         return fi_fail(-EPROTO, "a peer offered memory that is not sealed against changes of size and new writers");
     if (fstat(fd, st) != 0)
         return fi_fail_errno(EPROTO, "a peer offered memory that cannot be looked at");
@@ -158,22 +167,41 @@ static int check_peer(int fd, struct stat *st, size_t min_bytes, size_t max_byte
     return 0;
 }
 
-int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode) {
-    struct stat st;
-    int rc = check_peer(fd, &st, min_bytes, max_bytes);
+static int map_checked(int fd, int seals, int access, size_t min_bytes, size_t max_bytes, void **map, struct stat *st) {
+    int rc = check_peer(fd, seals, st, min_bytes, max_bytes);
     if (rc != 0)
         return rc;
-    size_t size = (size_t)st.st_size;
+    size_t size = (size_t)st->st_size;
     int flags = MAP_SHARED | (size <= LARGE ? MAP_POPULATE : 0);
-    void *at = mmap(NULL, size, PROT_READ, flags, fd, 0);
-    if (at == MAP_FAILED && (errno == EACCES || errno == EBADF))
-        return fi_fail_errno(EPROTO, "a peer offered memory that we may not read");
+    void *at = mmap(NULL, size, access, flags, fd, 0);
+    if (at == MAP_FAILED && (errno == EACCES || errno == EBADF || errno == EPERM))
+        return fi_fail_errno(EPROTO, "a peer offered memory that we may not use");
     if (at == MAP_FAILED)
         return fi_fail_errno(ENOMEM, "cannot map the %zu bytes of a peer's memory", size);
     *map = at;
-    *bytes = size;
-    *inode = (uint64_t)st.st_ino;
     return 0;
+}
+
+int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode) {
+    struct stat st;
+    void *at = NULL;
+    int rc = map_checked(fd, ONE_WRITER, PROT_READ, min_bytes, max_bytes, &at, &st);
+    if (rc == 0) {
+        *map = at;
+        *bytes = (size_t)st.st_size;
+        *inode = (uint64_t)st.st_ino;
+    }
+    return rc;
+}
+
+int fi_memfd_map_shared(int fd, size_t min_bytes, size_t max_bytes, void **map, size_t *bytes) {
+    struct stat st;
+    int rc = map_checked(fd, FIXED, PROT_READ | PROT_WRITE, min_bytes, max_bytes, map, &st);
+    if (rc == 0) {
+        (void)madvise(*map, (size_t)st.st_size, MADV_DONTFORK);
+        *bytes = (size_t)st.st_size;
+    }
+    return rc;
 }
 
 void fi_memfd_unmap(const void *map, size_t bytes) {

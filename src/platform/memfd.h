@@ -38,7 +38,13 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map);
  */
 int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode);
 
-/** Unmaps what either call mapped; NULL is allowed. */
+/**
+ * The same two for memory that all its holders write: sealed against changes of size only, so that nobody's access faults.
+ */
+int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map);
+int fi_memfd_map_shared(int fd, size_t min_bytes, size_t max_bytes, void **map, size_t *bytes);
+
+/** Unmaps what any of these calls mapped; NULL is allowed. */
 void fi_memfd_unmap(const void *map, size_t bytes);
 
 /** Inode of the file, as /proc/PID/maps shows it; 0 when `fd` is not open. */

@@ -3,7 +3,7 @@
  * isolation.c - peers that share nothing but the directory: two mount, PID, IPC, network and user namespaces, as two
  * containers have.
  */
-#include "harness.h"
+#include "objects.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -18,6 +18,7 @@
 /* What the two parts share besides the directory: memory of the test's own, to tell each other how far they are. */
 typedef struct meeting {
     atomic_uint holds;
+    atomic_uint told;
 } meeting_t;
 
 typedef struct part {
@@ -148,10 +149,80 @@ static void a_death_is_told_from_one_namespace_to_another(void) {
     child_join(sender);
 }
 
+/* ---- locks ---- */
+
+static void lock_apart_and_die(meeting_t *meeting) {
+    ferry_t *node = open_node("test");
+    ferry_mutex_t *mutex = open_mutex(node, "lock");
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
+    atomic_store(&meeting->holds, 1);
+    await(&meeting->holds, 2);
+    kill(getpid(), SIGKILL);
+    _exit(9);
+}
+
+static void inherit_lock(meeting_t *meeting) {
+    ferry_t *node = open_node("test");
+    ferry_mutex_t *mutex = open_mutex(node, "lock");
+    await(&meeting->holds, 1);
+    check_is(ferry_mutex_lock(mutex, 10 * MILLISECOND), -ETIMEDOUT);
+    atomic_store(&meeting->holds, 2);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), FERRY_OWNER_DIED);
+    check_is(ferry_mutex_repaired(mutex), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+}
+
+static void a_locks_holder_that_dies_in_another_namespace_is_missed(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t holder = start_part(lock_apart_and_die, meeting);
+    pid_t heir = start_part(inherit_lock, meeting);
+    int status = child_wait(holder);
+    check(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 128 + SIGKILL));
+    child_join(heir);
+}
+
+static void embrace(meeting_t *meeting, const char *mine, const char *other) {
+    ferry_t *node = open_node("test");
+    ferry_mutex_t *held = open_mutex(node, mine), *wanted = open_mutex(node, other);
+    check_is(ferry_mutex_lock(held, PATIENCE), 0);
+    atomic_fetch_add(&meeting->holds, 1);
+    await(&meeting->holds, 2);
+    int answer = ferry_mutex_lock(wanted, PATIENCE);
+    check(answer == 0 || answer == -EDEADLK);
+    check(answer == 0 || (strstr(ferry_last_error(), mine) && strstr(ferry_last_error(), other)));
+    atomic_fetch_add(&meeting->told, answer == -EDEADLK);
+    check(answer != 0 || ferry_mutex_unlock(wanted) == 0);
+    check_is(ferry_mutex_unlock(held), 0);
+    check_is(ferry_mutex_close(held), 0);
+    check_is(ferry_mutex_close(wanted), 0);
+    close_node(node);
+}
+
+static void embrace_from_left(meeting_t *meeting) {
+    embrace(meeting, "left", "right");
+}
+
+static void embrace_from_right(meeting_t *meeting) {
+    embrace(meeting, "right", "left");
+}
+
+static void a_deadlock_between_two_namespaces_is_found(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t left = start_part(embrace_from_left, meeting);
+    pid_t right = start_part(embrace_from_right, meeting);
+    child_join(left);
+    child_join(right);
+    check_is(atomic_load(&meeting->told), 1);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(two_that_share_only_the_directory_meet),
         TEST(a_death_is_told_from_one_namespace_to_another),
+        TEST(a_locks_holder_that_dies_in_another_namespace_is_missed),
+        TEST(a_deadlock_between_two_namespaces_is_found),
     };
     return run_suite("isolation", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

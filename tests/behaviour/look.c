@@ -2,7 +2,7 @@
  *
  * look.c - looking at spaces from outside.
  */
-#include "harness.h"
+#include "objects.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +144,85 @@ static void the_dead_are_not_shown_and_their_names_are_swept(void) {
     close_node(node);
 }
 
+/* ---- waits ---- */
+
+static const ferry_wait_for_t shown_as[KINDS] = {
+    [MUTEX] = FERRY_FOR_MUTEX, [WRITER] = FERRY_FOR_WRITE,     [READER] = FERRY_FOR_READ,
+    [OWNED] = FERRY_FOR_UNIT,  [PLAIN] = FERRY_FOR_UNIT,       [BARRIER] = FERRY_FOR_BARRIER,
+    [EVENT] = FERRY_FOR_EVENT, [AUTO_EVENT] = FERRY_FOR_EVENT, [LATER_SET] = FERRY_FOR_EVENT,
+};
+
+typedef struct waiters {
+    atomic_uint started;
+    atomic_uint go;
+    atomic_int tids[KINDS];
+} waiters_t;
+
+static const char *name_of(kind_t kind) {
+    static __thread char name[32];
+    snprintf(name, sizeof name, "object-%u", (unsigned)kind);
+    return name;
+}
+
+/* One for each kind. */
+static void wait_for_one(ferry_t *node, void *arg) {
+    waiters_t *waiters = arg;
+    ferry_sync_options_t options = {.deadlock_after = MILLISECOND};
+    kind_t kind = atomic_fetch_add(&waiters->started, 1);
+    object_t object = object_open(node, kind, name_of(kind), &options);
+    atomic_store(&waiters->tids[kind], gettid());
+    await(&waiters->go, 1);
+    check(object_take(&object, PATIENCE) >= 0);
+    if (kind < BARRIER)
+        check_is(object_give(&object), 0);
+    object_close(&object);
+}
+
+static void check_wait(const ferry_look_t *look, size_t i, const waiters_t *waiters, uint64_t holder) {
+    const ferry_look_wait_t *wait = ferry_look_wait(look, i);
+    kind_t kind = 0;
+    while (kind < KINDS && strcmp(wait->name, name_of(kind)) != 0)
+        kind++;
+    check(kind < KINDS);
+    check_is(wait->what, shown_as[kind]);
+    check_is(wait->tid, waiters->tids[kind]);
+    check(find_node(look, wait->node) != NULL && wait->thread[0] != '\0');
+    check(wait->age_ns > 0);
+    check_is(wait->circle, 0);
+    check_is(wait->pid, 0);
+    check_is(wait->holders, kind <= OWNED ? 1 : 0);
+    for (size_t k = 0; k < wait->holders; k++) {
+        check_is(ferry_look_holder(look, i, k)->node, holder);
+        check_is(ferry_look_holder(look, i, k)->tid, gettid());
+        check_is(ferry_look_holder(look, i, k)->wait, -1);
+    }
+    check(wait->where[0] == '\0' || strstr(wait->where, "+0x") != NULL);
+}
+
+static void every_long_wait_is_shown_with_who_could_end_it(where_t where) {
+    waiters_t *waiters = share(sizeof *waiters);
+    object_t obstacles[KINDS];
+    crew_t *crew = crew_begin(where);
+    for (kind_t kind = 0; kind < KINDS; kind++)
+        crew_add(crew, wait_for_one, waiters);
+    for (kind_t kind = 0; kind < KINDS; kind++)
+        obstacles[kind] = obstacle_open(crew_node(crew), kind, name_of(kind));
+    atomic_store(&waiters->go, 1);
+    await_waits(KINDS);
+    ferry_look_t *look = look_at("test");
+    check_is(ferry_look_waits(look), KINDS);
+    for (size_t i = 0; i < KINDS; i++)
+        check_wait(look, i, waiters, ferry_node_id(crew_node(crew)));
+    check(ferry_look_wait(look, KINDS) == NULL);
+    check(ferry_look_holder(look, 0, 999) == NULL);
+    ferry_look_close(look);
+    for (kind_t kind = 0; kind < KINDS; kind++) {
+        obstacle_remove(&obstacles[kind]);
+        obstacle_close(&obstacles[kind]);
+    }
+    crew_end(crew);
+}
+
 /* ---- spaces ---- */
 
 typedef struct names {
@@ -206,6 +285,7 @@ int main(int argc, char **argv) {
         TEST(an_unknown_space_is_named),
         TEST(a_waiting_depth_is_shown),
         TEST(the_dead_are_not_shown_and_their_names_are_swept),
+        TEST_ALL(every_long_wait_is_shown_with_who_could_end_it),
         TEST(spaces_are_listed_in_order),
         TEST(the_base_directory_is_told),
     };

@@ -21,6 +21,7 @@ static int try_everything(const char *words, int scarce) {
     ferry_sender_t *tx = NULL;
     ferry_receiver_t *rx = NULL;
     ferry_msg_t *m = NULL;
+    ferry_mutex_t *mutex = NULL;
     void *data = NULL;
     int answer = ferry_open("test", NULL, &node);
     if (answer == 0)
@@ -31,13 +32,18 @@ static int try_everything(const char *words, int scarce) {
         answer = ferry_msg_new(tx, 1 << 20, PATIENCE, &data, &m);
     if (answer == 0)
         answer = ferry_send_msg(tx, m, PATIENCE);
+    if (answer == 0)
+        answer = ferry_mutex_open(node, "lock", NULL, &mutex);
     if (answer == scarce && !strstr(ferry_last_error(), words))
         fprintf(stderr, "# %s\n", ferry_last_error());
     check(answer != scarce || strstr(ferry_last_error(), words));
     if (answer == 0) {
+        check_is(ferry_mutex_trylock(mutex), 0);
+        check_is(ferry_mutex_unlock(mutex), 0);
         release(receive(rx));
         release(m);
     }
+    check_is(ferry_mutex_close(mutex), 0);
     check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
     check_is(ferry_receiver_close(rx), 0);
     check_is(ferry_close(node), 0);
@@ -209,7 +215,7 @@ static void work_on_a_full_disk(void *arg) {
         refused += answer != 0;
         check_is(umount2(getenv("FERRY_DIR"), MNT_DETACH), 0);
     }
-    check(refused >= 3); /* no room for the space, for the socket, for an entry */
+    check(refused >= 4); /* no room for the space, for the socket, for an entry, for an object's name */
 }
 
 static void a_full_disk_is_told(void) {

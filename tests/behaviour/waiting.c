@@ -2,20 +2,44 @@
  *
  * waiting.c - every wait ends: by what it waits for, by its timeout, by a signal, by shutdown.
  */
-#include "harness.h"
+#include "objects.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
 
-/* One thread with every end that can wait: a receiver without messages, a sender that is full, one without receivers. */
+/*
+ * One thread with every end that can wait: a receiver without messages, a sender that is full, one without receivers,
+ * and an object of each kind with another handle in its way.
+ */
 typedef struct ends {
     ferry_t *node;
     ferry_receiver_t *idle;
     ferry_sender_t *full;
     ferry_sender_t *lonely;
+    object_t objects[KINDS];
+    object_t obstacles[KINDS];
 } ends_t;
+
+static void open_objects(ends_t *ends, ferry_wait_t wait) {
+    /* One thread that waits for itself is a deadlock, which shall not be the reason why a wait ends. */
+    ferry_sync_options_t options = {.wait = wait, .deadlock_after = -1};
+    for (kind_t kind = 0; kind < KINDS; kind++) {
+        char name[16];
+        snprintf(name, sizeof name, "object-%u", (unsigned)kind);
+        ends->obstacles[kind] = obstacle_open(ends->node, kind, name);
+        ends->objects[kind] = object_open(ends->node, kind, name, &options);
+    }
+}
+
+static void close_objects(ends_t *ends) {
+    for (kind_t kind = 0; kind < KINDS; kind++) {
+        obstacle_close(&ends->obstacles[kind]);
+        object_close(&ends->objects[kind]);
+    }
+}
 
 static ends_t open_ends(ferry_wait_t wait) {
     ends_t ends = {.node = open_node("test")};
@@ -25,10 +49,12 @@ static ends_t open_ends(ferry_wait_t wait) {
     ends.full = open_sender(ends.node, "full", FERRY_QUEUE, &contract);
     ends.lonely = open_sender(ends.node, "lonely", FERRY_QUEUE, &contract);
     send_number(ends.full, 1);
+    open_objects(&ends, wait);
     return ends;
 }
 
 static void close_ends(ends_t *ends) {
+    close_objects(ends);
     close_receiver(ends->idle);
     check_is(drop_sender(ends->full), 1);
     check_is(drop_sender(ends->lonely), 0);
@@ -76,14 +102,44 @@ static int wait_poll(ends_t *ends, int64_t timeout) {
     return ferry_poll(items, 2, timeout);
 }
 
+/* clang-format off */
+#define WAIT_FOR_OBJECT(name, kind)                                                                                    \
+    static int name(ends_t *ends, int64_t timeout) { return object_take(&ends->objects[kind], timeout); }
+/* clang-format on */
+
+WAIT_FOR_OBJECT(wait_mutex, MUTEX)
+WAIT_FOR_OBJECT(wait_writer, WRITER)
+WAIT_FOR_OBJECT(wait_reader, READER)
+WAIT_FOR_OBJECT(wait_owned_unit, OWNED)
+WAIT_FOR_OBJECT(wait_plain_unit, PLAIN)
+WAIT_FOR_OBJECT(wait_barrier, BARRIER)
+WAIT_FOR_OBJECT(wait_event, EVENT)
+WAIT_FOR_OBJECT(wait_auto_event, AUTO_EVENT)
+WAIT_FOR_OBJECT(wait_later_set, LATER_SET)
+
 typedef struct waiting_call {
     const char *name;
     int (*call)(ends_t *ends, int64_t timeout);
 } waiting_call_t;
 
 static const waiting_call_t calls[] = {
-    {"recv", wait_recv},   {"recv_into", wait_recv_into}, {"recv_batch", wait_recv_batch}, {"send", wait_send},
-    {"claim", wait_claim}, {"flush", wait_flush},         {"wait", wait_for_receivers},    {"poll", wait_poll},
+    {"recv", wait_recv},
+    {"recv_into", wait_recv_into},
+    {"recv_batch", wait_recv_batch},
+    {"send", wait_send},
+    {"claim", wait_claim},
+    {"flush", wait_flush},
+    {"wait", wait_for_receivers},
+    {"poll", wait_poll},
+    {"mutex", wait_mutex},
+    {"writer", wait_writer},
+    {"reader", wait_reader},
+    {"owned unit", wait_owned_unit},
+    {"plain unit", wait_plain_unit},
+    {"barrier", wait_barrier},
+    {"event", wait_event},
+    {"auto-reset event", wait_auto_event},
+    {"later set", wait_later_set},
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 
@@ -100,11 +156,17 @@ static void a_call_that_may_not_wait_says_so_at_once(void) {
     }
 }
 
+static void wait_long_enough(ends_t *ends, const waiting_call_t *call) {
+    int64_t begin = monotonic();
+    check_is(call->call(ends, 3 * MILLISECOND), call->call == wait_poll ? 0 : -ETIMEDOUT);
+    check(monotonic() - begin >= 3 * MILLISECOND);
+}
+
 static void a_call_that_waited_long_enough_says_so(void) {
     for (unsigned p = 0; p < 3; p++) {
         ends_t ends = open_ends(policies[p]);
         for (unsigned i = 0; i < CALLS; i++)
-            check_is(calls[i].call(&ends, 3 * MILLISECOND), calls[i].call == wait_poll ? 0 : -ETIMEDOUT);
+            wait_long_enough(&ends, &calls[i]);
         close_ends(&ends);
     }
 }
@@ -113,6 +175,27 @@ static void the_shortest_timeout_is_no_special_case(void) {
     ends_t ends = open_ends(FERRY_WAIT_BLOCK);
     for (unsigned i = 0; i < CALLS; i++)
         check_is(calls[i].call(&ends, 1), calls[i].call == wait_poll ? 0 : -ETIMEDOUT);
+    close_ends(&ends);
+}
+
+/* Whoever gave up is forgotten: the object is free for others, and for itself. */
+static void a_wait_that_ended_without_success_leaves_nothing_behind(void) {
+    ends_t ends = open_ends(FERRY_WAIT_BLOCK);
+    for (kind_t kind = 0; kind < BARRIER; kind++) {
+        check_is(object_take(&ends.objects[kind], MILLISECOND), -ETIMEDOUT);
+        obstacle_remove(&ends.obstacles[kind]);
+        for (unsigned i = 0; i < 3; i++) {
+            check_is(object_take(&ends.obstacles[kind], FERRY_NOW), 0);
+            check_is(object_give(&ends.obstacles[kind]), 0);
+            check_is(object_take(&ends.objects[kind], FERRY_NOW), 0);
+            check_is(object_give(&ends.objects[kind]), 0);
+        }
+    }
+    check_is(object_take(&ends.objects[BARRIER], MILLISECOND), -ETIMEDOUT);
+    check_is(object_take(&ends.obstacles[BARRIER], FERRY_NOW), -EAGAIN);
+    check_is(object_take(&ends.objects[AUTO_EVENT], MILLISECOND), -ETIMEDOUT);
+    check_is(ferry_event_set(ends.obstacles[AUTO_EVENT].event), 0);
+    check_is(object_take(&ends.obstacles[AUTO_EVENT], FERRY_NOW), 0);
     close_ends(&ends);
 }
 
@@ -252,16 +335,20 @@ static void shutdown_ends_every_wait_now_and_from_now_on(void) {
 static void a_shut_down_node_can_be_closed_end_by_end(void) {
     ends_t ends = open_ends(FERRY_WAIT_ADAPTIVE);
     ferry_receiver_t *late = NULL;
+    object_t object;
     check_is(ferry_shutdown(ends.node), 0);
     check_is(ferry_shutdown(ends.node), 0);
     for (unsigned i = 0; i < CALLS; i++)
         check_error(calls[i].call(&ends, PATIENCE), -ESHUTDOWN, "shut");
     check_error(ferry_receiver_open(ends.node, "late", FERRY_QUEUE, NULL, &late), -ESHUTDOWN, "shut");
+    for (kind_t kind = 0; kind < KINDS; kind++)
+        check_error(object_try_open(ends.node, kind, "late", NULL, &object), -ESHUTDOWN, "shut");
     uint64_t undelivered = 0;
     check_is(ferry_sender_close(ends.full, PATIENCE, &undelivered), 0); /* does not linger any more */
     check_is(undelivered, 1);
     check_is(drop_sender(ends.lonely), 0);
     close_receiver(ends.idle);
+    close_objects(&ends);
     close_node(ends.node);
 }
 
@@ -315,6 +402,7 @@ int main(int argc, char **argv) {
         TEST(a_call_that_may_not_wait_says_so_at_once),
         TEST(a_call_that_waited_long_enough_says_so),
         TEST(the_shortest_timeout_is_no_special_case),
+        TEST(a_wait_that_ended_without_success_leaves_nothing_behind),
         TEST(a_signal_ends_every_wait),
         TEST(a_signal_ends_the_linger_and_the_sender_is_still_open),
         TEST(a_signal_that_comes_while_messages_flow_loses_none),

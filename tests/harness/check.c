@@ -25,11 +25,17 @@ static const char *base_name(const char *path) {
     return name ? name + 1 : path;
 }
 
+static bool in_short_form(const char *file) {
+    static const char *const files[] = {"check.c", "crew.c", "objects.c", "short.c"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (strcmp(base_name(file), files[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Ends this process: a failed check may stand in any thread and any child, from which cmocka could not return. */
 _Noreturn static void give_up(const char *file, int line, const char *sentence) {
-    bool in_short_form = caller_file && (strcmp(base_name(file), "short.c") == 0 ||
-                                         strcmp(base_name(file), "crew.c") == 0 || strcmp(file, __FILE__) == 0);
-    if (in_short_form)
+    if (caller_file && in_short_form(file))
         fprintf(stderr, "# called from %s:%d\n", base_name(caller_file), caller_line);
     fprintf(stderr, "# %s:%d: %s (pid %d)\n", base_name(file), line, sentence, (int)getpid());
     fflush(stderr);
@@ -83,7 +89,7 @@ void check_error_at(int64_t got, int want, const char *got_text, const char *wan
     }
 }
 
-static int64_t now(void) {
+int64_t monotonic(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
@@ -96,20 +102,20 @@ void nap(int64_t nanoseconds) {
 }
 
 void await_that(bool (*condition)(void *arg), void *arg, const char *sentence) {
-    int64_t end = now() + PATIENCE;
+    int64_t end = monotonic() + PATIENCE;
     while (!condition(arg)) {
-        if (now() > end)
+        if (monotonic() > end)
             give_up(__FILE__, __LINE__, sentence);
         nap(MILLISECOND / 4);
     }
 }
 
 void await(const atomic_uint *flag, unsigned value) {
-    int64_t end = now() + PATIENCE;
+    int64_t end = monotonic() + PATIENCE;
     while (atomic_load(flag) < value) {
         char sentence[128];
         snprintf(sentence, sizeof sentence, "waited for a flag to become %u; it is %u", value, atomic_load(flag));
-        if (now() > end)
+        if (monotonic() > end)
             give_up(__FILE__, __LINE__, sentence);
         nap(MILLISECOND / 4);
     }

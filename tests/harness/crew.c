@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * crew.c - child processes, and members that are threads of one node or processes with a node each.
+ * crew.c - child processes, and members that are threads of one node, or threads or processes with a node each.
  */
 #define FERRY_TESTS_SHORT_FORMS
 #include "harness.h"
@@ -67,10 +67,11 @@ void child_kill(pid_t pid) {
 typedef struct member {
     void (*run)(ferry_t *node, void *arg);
     void *arg;
-    ferry_t *node; /* threads: the crew's */
+    ferry_t *node; /* threads: the crew's, or the member's own */
     pthread_t thread;
     pid_t pid;
     bool running;
+    bool buried; /* the dead leave open what they had */
 } member_t;
 
 struct crew {
@@ -79,6 +80,8 @@ struct crew {
     unsigned count;
     member_t members[CREW_MAX];
 };
+
+static bool is_process; /* that of a crew's member */
 
 crew_t *crew_begin(where_t where) {
     crew_t *crew = calloc(1, sizeof *crew);
@@ -99,11 +102,23 @@ static void *run_thread(void *arg) {
     return NULL;
 }
 
-static void run_process(void *arg) {
+static void *run_thread_with_node(void *arg) {
     member_t *member = arg;
-    ferry_t *node = open_node("test");
-    member->run(node, member->arg);
-    close_node(node);
+    member->node = open_node("test");
+    member->run(member->node, member->arg);
+    close_node(member->node);
+    return NULL;
+}
+
+static void run_process(void *arg) {
+    is_process = true;
+    run_thread_with_node(arg);
+}
+
+_Noreturn void crew_die(void) {
+    if (is_process)
+        kill(getpid(), SIGKILL);
+    pthread_exit(NULL);
 }
 
 unsigned crew_add(crew_t *crew, void (*run)(ferry_t *node, void *arg), void *arg) {
@@ -113,6 +128,8 @@ unsigned crew_add(crew_t *crew, void (*run)(ferry_t *node, void *arg), void *arg
     if (crew->where == IN_THREADS) {
         member->node = crew_node(crew);
         check(pthread_create(&member->thread, NULL, run_thread, member) == 0);
+    } else if (crew->where == IN_NODES) {
+        check(pthread_create(&member->thread, NULL, run_thread_with_node, member) == 0);
     } else {
         check(crew->node == NULL); /* fork first, then open */
         member->pid = child_start(run_process, member);
@@ -127,21 +144,52 @@ static void join_thread(pthread_t thread) {
     check_is(pthread_timedjoin_np(thread, NULL, &end), 0);
 }
 
-void crew_join(crew_t *crew, unsigned member) {
+static member_t *end_of(crew_t *crew, unsigned member) {
     member_t *m = &crew->members[member];
     check(member < crew->count && m->running);
     m->running = false;
-    if (crew->where == IN_THREADS)
-        join_thread(m->thread);
-    else
+    return m;
+}
+
+void crew_join(crew_t *crew, unsigned member) {
+    member_t *m = end_of(crew, member);
+    if (crew->where == IN_PROCESSES)
         child_join(m->pid);
+    else
+        join_thread(m->thread);
+}
+
+void crew_bury(crew_t *crew, unsigned member) {
+    member_t *m = end_of(crew, member);
+    m->buried = true;
+    if (crew->where == IN_PROCESSES) {
+        int status = child_wait(m->pid);
+        check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        return;
+    }
+    join_thread(m->thread);
+}
+
+/* Closes the nodes in which the dead threads' ends are left; true when the crew's own is among them. */
+static bool close_after_the_dead(crew_t *crew) {
+    bool in_own_node = false;
+    for (unsigned i = 0; i < crew->count; i++) {
+        if (!crew->members[i].buried)
+            continue;
+        if (crew->where == IN_NODES)
+            check(ferry_close(crew->members[i].node) >= 0);
+        in_own_node = in_own_node || crew->where == IN_THREADS;
+    }
+    return in_own_node;
 }
 
 void crew_end(crew_t *crew) {
     for (unsigned i = 0; i < crew->count; i++)
         if (crew->members[i].running)
             crew_join(crew, i);
-    if (crew->node)
+    if (close_after_the_dead(crew))
+        check(ferry_close(crew->node) >= 0);
+    else if (crew->node)
         close_node(crew->node);
     free(crew);
 }

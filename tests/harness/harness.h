@@ -10,7 +10,7 @@
  * thread and in any child; whoever joins that child notices.
  *
  * Tests which must hold between threads as well as between processes use a crew: its members are threads of one node,
- * or processes that each open their own.  The test's text is the same for both.
+ * threads that each open their own, or processes that each open their own.  The test's text is the same for all.
  */
 #ifndef FERRY_TESTS_HARNESS_H
 #define FERRY_TESTS_HARNESS_H
@@ -48,7 +48,7 @@
 
 /* ---- tests ---- */
 
-typedef enum where { ALONE, IN_THREADS, IN_PROCESSES } where_t;
+typedef enum where { ALONE, IN_THREADS, IN_NODES, IN_PROCESSES } where_t;
 
 typedef struct test {
     const char *name; /**< a sentence about behaviour */
@@ -63,6 +63,8 @@ typedef struct test {
 /** A test that is run between threads, then between processes. */
 #define TEST_BOTH(body) \
     {#body "_between_threads", IN_THREADS, NULL, body}, {#body "_between_processes", IN_PROCESSES, NULL, body}
+/** The same, and between the nodes of one process, too. */
+#define TEST_ALL(body) TEST_BOTH(body), {#body "_between_nodes", IN_NODES, NULL, body}
 /* clang-format on */
 
 /** Runs the tests under cmocka; argv[1], when given, is a pattern (*, ?) of names to run. For main() to return. */
@@ -90,6 +92,8 @@ void *share(size_t size);
 void await(const atomic_uint *flag, unsigned value);
 /** Sleeps; only to make something likely, never to make it certain. */
 void nap(int64_t nanoseconds);
+/** Nanoseconds of the monotonic clock. */
+int64_t monotonic(void);
 /** Waits until condition(arg) holds. Fails after PATIENCE. */
 void await_that(bool (*condition)(void *arg), void *arg, const char *sentence);
 
@@ -104,7 +108,7 @@ int child_wait(pid_t pid);
 /** SIGKILLs the child and waits until it is gone. */
 void child_kill(pid_t pid);
 
-/* ---- a crew: members in threads of one node, or in processes ---- */
+/* ---- a crew: members in threads of one node, in threads with a node each, or in processes ---- */
 
 #define CREW_MAX 64
 
@@ -118,7 +122,11 @@ unsigned crew_add(crew_t *crew, void (*run)(ferry_t *node, void *arg), void *arg
 ferry_t *crew_node(crew_t *crew);
 /** Waits until this member has ended, and fails unless it ended well. */
 void crew_join(crew_t *crew, unsigned member);
-/** Joins all, closes the node (no end of which may be open any more), and forgets the crew. */
+/** For a member: dies with all that it has open. A thread just ends, a process is killed. */
+_Noreturn void crew_die(void);
+/** Waits until this member has died. */
+void crew_bury(crew_t *crew, unsigned member);
+/** Joins all, closes the node (no end of which may be open any more, but those of the dead), and forgets the crew. */
 void crew_end(crew_t *crew);
 
 /* ---- contents ---- */
@@ -177,6 +185,7 @@ void called_from(const char *file, int line);
 #define await_that(condition, arg, sentence) (called_from(__FILE__, __LINE__), await_that(condition, arg, sentence))
 #define child_join(pid) (called_from(__FILE__, __LINE__), child_join(pid))
 #define crew_join(crew, member) (called_from(__FILE__, __LINE__), crew_join(crew, member))
+#define crew_bury(crew, member) (called_from(__FILE__, __LINE__), crew_bury(crew, member))
 #define crew_end(crew) (called_from(__FILE__, __LINE__), crew_end(crew))
 #endif
 

@@ -39,6 +39,7 @@ static struct burden burden_of(unsigned type) {
     case FI_SEGMENT:
     case FI_RING:
     case FI_RING_OK:
+    case FI_OBJECT:
         return (struct burden){true, 0};
     default:
         return (struct burden){false, 0};
@@ -163,6 +164,13 @@ static size_t memory_limit(const fi_peer_t *p, const fi_frame_t *f) {
     return f->type == FI_MEET_RECEIVER ? fi_page_size() : MAX_RING_BYTES;
 }
 
+static int accept_memory(const fi_frame_t *f, int fd, size_t limit, fi_shared_t **memory) {
+    if (f->type == FI_OBJECT) {
+        return fi_shared_accept_for_all(fd, fi_page_size(), limit, memory);
+    }
+    return fi_shared_accept(fd, 1, limit, memory);
+}
+
 /* Takes all descriptors over, in any case. */
 static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
     struct burden want = burden_of(f->type);
@@ -179,7 +187,7 @@ static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
     }
     if (r == 0 && want.memory) {
         fi_shared_t *memory = NULL;
-        r = fi_shared_accept(fds[at++], 1, memory_limit(p, f), &memory);
+        r = accept_memory(f, fds[at++], memory_limit(p, f), &memory);
         fi_mail_carry(m, memory);
     }
     for (unsigned i = 0; r == 0 && i < want.fds; i++) {

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/check.h"
+#include "lock/lock.h"
+
+#define SEMAPHORE FI_LOCK_MAGIC('s')
+
+static int check_count(const char *name, uint32_t count, bool owned) {
+    if (count == FERRY_ANY) {
+        return 0;
+    }
+    if (owned && (count == 0 || count > FERRY_MAX_UNITS)) {
+        return fi_fail(-EINVAL, "the semaphore \"%s\": there can be 1 to %u owned units, not %u", name ? name : "",
+                       FERRY_MAX_UNITS, count);
+    }
+    if (count > FERRY_MAX_COUNT) {
+        return fi_fail(-EINVAL, "the semaphore \"%s\": it counts up to %u, not to %u", name ? name : "",
+                       FERRY_MAX_COUNT, count);
+    }
+    return 0;
+}
+
+int ferry_semaphore_open(ferry_t *node, const char *name, uint32_t count, const ferry_sync_options_t *options,
+                         ferry_semaphore_t **semaphore) {
+    bool owned = options && options->owned;
+    fi_opening_t o = {.node = node,
+                      .name = name,
+                      .kind = 's',
+                      .flags = owned,
+                      .count = count,
+                      .options = options,
+                      .ops = &fi_semaphore_ops,
+                      .bytes = sizeof(ferry_semaphore_t)};
+    fi_lock_t *l;
+
+    int r = fi_check_output(semaphore, "ferry_semaphore_open");
+    r = r == 0 ? fi_check_node(node) : r;
+    r = r == 0 ? check_count(name, count, owned) : r;
+    r = r == 0 ? fi_lock_open(&o, &l) : r;
+    if (r == 0) {
+        *semaphore = fi_container(l, ferry_semaphore_t, base);
+        (*semaphore)->semaphore = fi_semaphore_of(l->handle.object);
+        (*semaphore)->at = fi_owner_handle(l->handle.me);
+    }
+    return r;
+}
+
+int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
+    fi_lock_t *l = fi_lock_of(semaphore);
+    if (fi_lock_is_mine(l, SEMAPHORE) && fi_semaphore_try(&semaphore->semaphore)) {
+        return 0;
+    }
+    int r = fi_lock_enter(l, SEMAPHORE);
+    if (r < 0) {
+        return r;
+    }
+    fi_wait_t w = fi_wait_begin(&l->waiter, timeout);
+    l->what = FERRY_FOR_UNIT;
+    l->where = __builtin_return_address(0);
+    r = fi_semaphore_acquire(&semaphore->semaphore, l->handle.me, &semaphore->at, &w);
+    if (r > 0) {
+        fi_set_held(&l->handle, fi_held(&l->handle) + (semaphore->semaphore.units != 0));
+        r = 0;
+    }
+    return fi_lock_leave(l, fi_lock_explain(l, r, timeout));
+}
+
+static bool released_quickly(ferry_semaphore_t *semaphore) {
+    return fi_lock_is_mine(fi_lock_of(semaphore), SEMAPHORE) && semaphore->semaphore.units == 0 &&
+           fi_semaphore_release(&semaphore->semaphore, 0, NULL, FERRY_MAX_COUNT) == 0;
+}
+
+int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
+    if (released_quickly(semaphore)) {
+        return 0;
+    }
+    fi_lock_t *l = fi_lock_of(semaphore);
+    int r = fi_lock_enter(l, SEMAPHORE);
+    if (r < 0) {
+        return r;
+    }
+    bool owned = semaphore->semaphore.units != 0;
+    r = owned && fi_held(&l->handle) == 0
+            ? -EPERM
+            : fi_semaphore_release(&semaphore->semaphore, l->handle.me, &semaphore->at, FERRY_MAX_COUNT);
+    if (r == 0) {
+        fi_set_held(&l->handle, fi_held(&l->handle) - (owned));
+    } else if (r == -EPERM) {
+        (void)fi_fail(r, "this handle holds no unit of the semaphore \"%s\", whose units belong to their holders",
+                      fi_lock_name(l));
+    } else {
+        (void)fi_fail(r, "the semaphore \"%s\" counts up to %u already", fi_lock_name(l), FERRY_MAX_COUNT);
+    }
+    return fi_lock_leave(l, r);
+}
+
+int ferry_semaphore_value(const ferry_semaphore_t *semaphore) {
+    int r = fi_lock_check(fi_lock_of(semaphore), SEMAPHORE);
+
+    return r < 0 ? r : (int)fi_semaphore_value(&semaphore->semaphore);
+}
+
+int ferry_semaphore_close(ferry_semaphore_t *semaphore) {
+    return fi_lock_close(fi_lock_of(semaphore), SEMAPHORE, "release");
+}

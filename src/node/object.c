@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A shared object among its holders: what they ask and tell each other, its name, its end. See object.h.
+ */
+#include "node/object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "node/node.h"
+
+/* ---- frames ---- */
+
+static void tell(fi_peer_t *p, enum fi_frame_type type, const fi_object_t *o) {
+    fi_frame_t f = fi_frame(type, 0, 0);
+
+    f.kind = (uint16_t)o->spec.kind;
+    memcpy(f.text, o->spec.name, sizeof f.text);
+    (void)fi_peer_send(p, &f, NULL);
+    p->shares = true;
+}
+
+void fi_object_tell_holders(fi_node_t *n, const fi_object_t *o, uint32_t type) {
+    for (size_t i = 0; i < o->holder_count; i++) {
+        fi_peer_t *p = fi_node_find_peer(n, o->holders[i]);
+        if (p) {
+            tell(p, (enum fi_frame_type)type, o);
+        }
+    }
+}
+
+fi_object_t *fi_object_find(fi_node_t *n, const char *name) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        if (strcmp(o->spec.name, name) == 0) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+int fi_object_asked(fi_node_t *n, fi_mail_t *m) {
+    fi_object_t *o = fi_object_find(n, m->frame.text);
+    bool held = o && o->ready && o->spec.kind == m->frame.kind;
+    fi_frame_t f = fi_frame(held ? FI_OBJECT : FI_OBJECT_NONE, 0, 0);
+    fi_cargo_t cargo = {held ? o->memory : NULL, {-1, -1}};
+
+    f.kind = m->frame.kind;
+    memcpy(f.text, m->frame.text, sizeof f.text);
+    m->peer->shares |= held;
+    (void)fi_peer_send(m->peer, &f, held ? &cargo : NULL);
+    return 0;
+}
+
+int fi_object_answered(fi_node_t *n, fi_mail_t *m) {
+    fi_object_t *o = fi_object_find(n, m->frame.text);
+
+    if (!o || o->ready || o->spec.kind != m->frame.kind) {
+        return 0;
+    }
+    pthread_cond_broadcast(&n->changed);
+    if (m->frame.type == FI_OBJECT_NONE) {
+        o->refusals++;
+        return 0;
+    }
+    if (o->offer) {
+        return 0;
+    }
+    o->offer = m;
+    return 1;
+}
+
+int fi_object_add_holder(fi_object_t *o, uint64_t id) {
+    for (size_t i = 0; i < o->holder_count; i++) {
+        if (o->holders[i] == id) {
+            return 0;
+        }
+    }
+    uint64_t *more = realloc(o->holders, (o->holder_count + 1) * sizeof *more);
+    if (!more) {
+        return fi_fail(-ENOMEM, "no memory to note who has \"%s\" open", o->spec.name);
+    }
+    o->holders = more;
+    o->holders[o->holder_count++] = id;
+    return 0;
+}
+
+int fi_object_joined(fi_node_t *n, fi_mail_t *m) {
+    fi_object_t *o = fi_object_find(n, m->frame.text);
+
+    if (!o || o->spec.kind != m->frame.kind) {
+        return 0;
+    }
+    m->peer->shares = true;
+    return fi_object_add_holder(o, m->peer->id);
+}
+
+int fi_object_left(fi_node_t *n, fi_mail_t *m) {
+    fi_object_t *o = fi_object_find(n, m->frame.text);
+
+    for (size_t i = 0; o && i < o->holder_count; i++) {
+        if (o->holders[i] == m->peer->id) {
+            o->holders[i] = o->holders[--o->holder_count];
+            break;
+        }
+    }
+    return 0;
+}
+
+/* ---- its name ---- */
+
+static void entry_of(const fi_node_t *n, const fi_object_t *o, fi_object_entry_t *e) {
+    *e = (fi_object_entry_t){.kind = o->spec.kind, .node = n->id, .instance = o->instance};
+    memcpy(e->name, o->spec.name, sizeof e->name);
+}
+
+int fi_object_write_name(fi_node_t *n, const fi_object_t *o) {
+    fi_object_entry_t e;
+
+    entry_of(n, o, &e);
+    int r = fi_object_entry_write(&n->space, &e);
+    if (r == 0) {
+        char name[FI_OBJECT_NAME_MAX];
+        fi_object_entry_name(&e, name);
+        r = fi_node_watch_name(n, name);
+    }
+    return r;
+}
+
+bool fi_objects_republish(fi_node_t *n, bool all) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool done = true;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        fi_object_entry_t e;
+        char name[FI_OBJECT_NAME_MAX];
+        entry_of(n, o, &e);
+        fi_object_entry_name(&e, name);
+        if (o->ready && (all || fi_node_is_missing(n, name))) {
+            int lock = fi_space_lock(&n->space);
+            done &= lock >= 0 && fi_object_write_name(n, o) == 0;
+            if (lock >= 0) {
+                fi_space_unlock(lock);
+            }
+        }
+    }
+    return done;
+}
+
+/* ---- its end ---- */
+
+void fi_object_forget(fi_object_t *o) {
+    fi_list_remove(&o->link);
+    fi_mail_free(o->offer);
+    fi_shared_unref(o->memory);
+    free(o->holders);
+    free(o);
+}
+
+void fi_object_close(fi_node_t *n, fi_handle_t *h) {
+    fi_object_entry_t e;
+    fi_object_t *o = h->object;
+
+    pthread_mutex_lock(&n->lock);
+    fi_list_remove(&h->link);
+    if (--o->refs == 0) {
+        if (o->ops->closed) {
+            o->ops->closed(o);
+        }
+        entry_of(n, o, &e);
+        fi_object_entry_remove(&n->space, &e);
+        fi_object_tell_holders(n, o, FI_OBJECT_LEFT);
+        fi_object_forget(o);
+    }
+    pthread_mutex_unlock(&n->lock);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/picture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/waits.h"
+#include "platform/clock.h"
+
+#define MAX_KEYS 100000u /* of one wait: more is nonsense */
+
+struct fi_picture_text {
+    struct fi_picture_text *next;
+};
+
+bool fi_grow(void **array, size_t count, size_t bytes) {
+    if ((count & (count - 1)) != 0) {
+        return true;
+    }
+    void *more = realloc(*array, (count ? 2 * count : 1) * bytes);
+    if (more) {
+        *array = more;
+    }
+    return more != NULL;
+}
+
+const char *fi_picture_keep(fi_picture_t *p, const char *text) {
+    struct fi_picture_text *t = malloc(sizeof *t + strlen(text) + 1);
+    if (!t) {
+        p->short_of_memory = true;
+        return "";
+    }
+    memcpy(t + 1, text, strlen(text) + 1);
+    t->next = p->texts;
+    p->texts = t;
+    return (const char *)(t + 1);
+}
+
+fi_seen_node_t *fi_picture_add_node(fi_picture_t *p, uint64_t id, int32_t pid) {
+    if (!fi_grow((void **)&p->nodes, p->node_count, sizeof *p->nodes)) {
+        p->short_of_memory = true;
+        return NULL;
+    }
+    p->nodes[p->node_count] = (fi_seen_node_t){.id = id, .pid = pid, .name = "?"};
+    return &p->nodes[p->node_count++];
+}
+
+const fi_seen_node_t *fi_picture_node(const fi_picture_t *p, uint64_t id) {
+    for (size_t i = 0; i < p->node_count; i++) {
+        if (p->nodes[i].id == id) {
+            return &p->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_keys(fi_picture_t *p, fi_seen_wait_t *w, const fi_frame_t *f) {
+    for (uint64_t i = 0; i < f->rx && i < FI_KEYS_IN_FRAME && w->key_count < MAX_KEYS; i++) {
+        if (!fi_grow((void **)&w->keys, w->key_count, sizeof *w->keys)) {
+            p->short_of_memory = true;
+            return;
+        }
+        w->keys[w->key_count++] = f->figures[i];
+    }
+}
+
+static void add_wait(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame_t *f) {
+    char thread[17] = "";
+    if (!fi_grow((void **)&p->waits, p->wait_count, sizeof *p->waits)) {
+        p->short_of_memory = true;
+        return;
+    }
+    memcpy(thread, &f->figures[FI_KEYS_IN_FRAME], 16);
+    fi_seen_wait_t *w = &p->waits[p->wait_count++];
+    int64_t age = fi_now_ns() - (int64_t)f->a;
+    *w = (fi_seen_wait_t){.process = node->process,
+                          .number = f->tx,
+                          .since = (int64_t)f->a,
+                          .detects = (f->flags & FI_WAIT_DETECTS) != 0,
+                          .shown = {.node = node->id,
+                                    .tid = (int32_t)(f->b >> 32),
+                                    .pid = (int32_t)(uint32_t)f->b,
+                                    .what = (ferry_wait_for_t)f->kind,
+                                    .age_ns = age > 0 ? (uint64_t)age : 0,
+                                    .needs_all = (f->flags & FI_WAIT_NEEDS_ALL) != 0}};
+    w->shown.thread = fi_picture_keep(p, thread);
+    w->shown.name = fi_picture_keep(p, f->text);
+    w->shown.where = fi_picture_keep(p, f->contract.type_name);
+    add_keys(p, w, f);
+}
+
+static void add_holds(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame_t *f) {
+    for (uint64_t i = 0; i + 1 < f->rx && i + 1 < FI_KEYS_IN_FRAME; i += 2) {
+        if (!fi_grow((void **)&p->holds, p->hold_count, sizeof *p->holds)) {
+            p->short_of_memory = true;
+            return;
+        }
+        p->holds[p->hold_count++] = (fi_seen_hold_t){.key = f->figures[i],
+                                                     .process = node->process,
+                                                     .node = node->id,
+                                                     .tid = (int32_t)(uint32_t)f->figures[i + 1]};
+    }
+}
+
+void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
+    fi_seen_node_t *n = (fi_seen_node_t *)(uintptr_t)fi_picture_node(p, node);
+    if (!n) {
+        return;
+    }
+    if (f->type == FI_LOOK_NODE) {
+        n->process = f->figures[0];
+        n->name = fi_picture_keep(p, f->text);
+    } else if (f->type == FI_LOOK_WAIT) {
+        add_wait(p, n, f);
+    } else if (f->type == FI_LOOK_KEYS && f->tx == 0) {
+        add_holds(p, n, f);
+    } else if (f->type == FI_LOOK_KEYS && p->wait_count > 0 && p->waits[p->wait_count - 1].number == f->tx) {
+        add_keys(p, &p->waits[p->wait_count - 1], f);
+    }
+}
+
+const fi_seen_wait_t *fi_picture_find(const fi_picture_t *p, uint64_t node, uint64_t number) {
+    for (size_t i = 0; i < p->wait_count; i++) {
+        if (p->waits[i].shown.node == node && p->waits[i].number == number) {
+            return &p->waits[i];
+        }
+    }
+    return NULL;
+}
+
+void fi_picture_free(fi_picture_t *p) {
+    for (size_t i = 0; i < p->wait_count; i++) {
+        free(p->waits[i].keys);
+        free(p->waits[i].holders);
+    }
+    while (p->texts) {
+        struct fi_picture_text *t = p->texts;
+        p->texts = t->next;
+        free(t);
+    }
+    free(p->nodes);
+    free(p->waits);
+    free(p->holds);
+    *p = (fi_picture_t){0};
+}

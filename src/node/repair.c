@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Deaths and shared objects: what the steward does for those who sleep in them, and with what the dead one held.
+ *
+ * A word names its owner by the short number of a node.  Who is he, and does he live?  He has connected to us before he
+ * touched the object, or we to him.  So it is enough to take in all connections and greetings that wait, *after* the word
+ * was read: if the owner is then not among those whose process lives, he is dead.
+ */
+#include <errno.h>
+
+#include "node/node.h"
+#include "platform/process.h"
+
+static bool is_in(struct fi_list *peers, uint32_t node, bool *lives) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, peers) {
+        const fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->id != 0 && (uint32_t)p->id == node) {
+            *lives |= p->pidfd < 0 || !fi_pidfd_dead(p->pidfd);
+        }
+    }
+    return *lives;
+}
+
+static bool has_living_handle(const fi_node_t *n, uint64_t owner) {
+    struct fi_list *at, *after, *h, *h_after;
+
+    fi_list_each(at, after, &n->objects) {
+        const fi_object_t *o = fi_container(at, fi_object_t, link);
+        fi_list_each(h, h_after, &o->handles) {
+            const fi_handle_t *handle = fi_container(h, fi_handle_t, link);
+            if (handle->me == owner) {
+                return !fi_is_orphan(&handle->own);
+            }
+        }
+    }
+    return false;
+}
+
+struct judging {
+    fi_node_t *node;
+    bool later; /* it cannot be said now */
+};
+
+static bool is_dead(uint64_t owner, void *arg) {
+    struct judging *j = arg;
+    fi_node_t *n = j->node;
+    uint32_t node = fi_owner_node(owner);
+    bool lives = false;
+
+    if (node == (uint32_t)n->id) {
+        return !has_living_handle(n, owner);
+    }
+    if (is_in(&n->peers, node, &lives) || is_in(&n->dying, node, &lives)) {
+        return false;
+    }
+    fi_steward_catch_up(n);
+    if (n->listener_paused) {
+        j->later = true; /* somebody may wait at the door, and we have no descriptor to let him in */
+        return false;
+    }
+    return !is_in(&n->peers, node, &lives) && !is_in(&n->dying, node, &lives);
+}
+
+/* ---- peers ---- */
+
+static bool is_holder(const fi_object_t *o, uint64_t id) {
+    for (size_t i = 0; i < o->holder_count; i++) {
+        if (o->holders[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct naming {
+    uint32_t node;
+    bool named;
+};
+
+static bool is_named(uint64_t owner, void *arg) {
+    struct naming *x = arg;
+
+    x->named |= fi_owner_node(owner) == x->node;
+    return false;
+}
+
+bool fi_objects_need_death_of(fi_node_t *n, uint64_t id) {
+    struct fi_list *at;
+    struct fi_list *after;
+    struct naming x = {.node = (uint32_t)id};
+
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        if (o->ready && is_holder(o, id)) {
+            o->ops->bury(o, is_named, &x);
+            x.named |= o->ops->holder_died != NULL;
+        }
+    }
+    return x.named;
+}
+
+static void strike_holder(fi_object_t *o, uint64_t id) {
+    for (size_t i = 0; i < o->holder_count; i++) {
+        if (o->holders[i] == id) {
+            o->holders[i] = o->holders[--o->holder_count];
+            return;
+        }
+    }
+}
+
+void fi_objects_peer_gone(fi_node_t *n, uint64_t id, bool dead) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        if (!is_holder(o, id)) {
+            continue;
+        }
+        strike_holder(o, id);
+        o->repair = true;
+        n->repair = true;
+        if (dead && o->ready && o->ops->holder_died) {
+            o->ops->holder_died(o, id);
+        }
+    }
+}
+
+/* ---- what they left ---- */
+
+bool fi_objects_repair(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool again = false;
+
+    n->repair = false;
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        if (o->ready && o->repair) {
+            struct judging j = {.node = n};
+            o->repair = false;
+            o->ops->bury(o, is_dead, &j);
+            o->repair |= j.later;
+            again |= j.later;
+        }
+    }
+    n->repair |= again;
+    return !n->repair;
+}
+
+/* ---- threads that ended ---- */
+
+static bool is_this_handle(uint64_t owner, void *arg) {
+    const fi_handle_t *h = arg;
+
+    return owner == h->me;
+}
+
+void fi_object_abandon(fi_handle_t *h) {
+    h->object->ops->bury(h->object, is_this_handle, h);
+    fi_set_held(h, 0);
+}
+
+/* What holds nothing is no loss: whoever uses it next owns it. With the owners' lock, so that nobody does meanwhile. */
+static void bury_orphan(fi_handle_t *h) {
+    fi_own_lock();
+    if (fi_is_orphan(&h->own) && !fi_load_relaxed32(&h->lost) && fi_held(h)) {
+        fi_object_abandon(h);
+        fi_store_release32(&h->lost, 1);
+    }
+    fi_own_unlock();
+}
+
+void fi_objects_bury_orphans(fi_node_t *n) {
+    struct fi_list *at, *after, *h, *h_after;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_list_each(h, h_after, &fi_container(at, fi_object_t, link)->handles) {
+            bury_orphan(fi_container(h, fi_handle_t, link));
+        }
+    }
+}
+
+bool fi_objects_are_held(const fi_node_t *n) {
+    struct fi_list *at, *after, *h, *h_after;
+    bool held = false;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_list_each(h, h_after, &fi_container(at, fi_object_t, link)->handles) {
+            held |= fi_held(fi_container(h, fi_handle_t, link)) != 0;
+        }
+    }
+    return held;
+}
+
+bool fi_objects_wake(fi_node_t *n) {
+    struct fi_list *at, *after, *h, *h_after;
+    bool busy = false;
+
+    fi_list_each(at, after, &n->objects) {
+        fi_object_t *o = fi_container(at, fi_object_t, link);
+        fi_list_each(h, h_after, &o->handles) {
+            busy |= fi_load_acquire32(&fi_container(h, fi_handle_t, link)->busy) != 0;
+        }
+        if (o->ready) {
+            o->ops->wake(o);
+        }
+    }
+    return busy;
+}
