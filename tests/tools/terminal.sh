@@ -105,6 +105,27 @@ a_second_ctrl_c_ends_at_once() {
     ! grep -a interrupted shown
 }
 
+ctrl_c_goes_to_the_command_under_a_lock() {
+    with_keys
+    export UNTIL_INTERRUPTED='trap "sleep 0.3; touch caught; exit 3" INT; touch running
+        for i in $(seq 400); do sleep 0.05; done'
+    on_terminal 'trap : INT; "$FERRY" lock x -- sh -c "$UNTIL_INTERRUPTED"; echo $? >status' <keys &
+    until_true test -e running
+    printf '\003' >&8
+    ended 0 $!
+    [ -e caught ]
+    [ "$(cat status)" = 3 ] || fail "status $(cat status)"
+}
+
+ctrl_c_ends_a_loop_of_commands_under_a_lock() {
+    with_keys
+    on_terminal 'while "$FERRY" lock x -- sh -c "touch running; exec sleep 20"; do touch again; done' <keys &
+    until_true test -e running
+    printf '\003' >&8
+    ended 130 $!
+    [ ! -e again ]
+}
+
 typed_lines_are_sent_one_by_one() {
     "${ferry[@]}" recv x >out &
     local receiver=$!
@@ -123,5 +144,7 @@ test_that "no progress is shown without a terminal" no_progress_is_shown_without
 test_that "Ctrl-C ends a pipeline" ctrl_c_ends_a_pipeline
 test_that "Ctrl-C ends a receiver" ctrl_c_ends_a_receiver
 test_that "a second Ctrl-C ends at once" a_second_ctrl_c_ends_at_once
+test_that "Ctrl-C goes to the command under a lock" ctrl_c_goes_to_the_command_under_a_lock
+test_that "Ctrl-C ends a loop of commands under a lock" ctrl_c_ends_a_loop_of_commands_under_a_lock
 test_that "typed lines are sent one by one" typed_lines_are_sent_one_by_one
 all_done

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What the tool says about its use, and about its misuse: status 2, one sentence, and where to read on.
+# shellcheck disable=SC2016
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
 
@@ -18,7 +19,7 @@ wrong() {
 
 every_command_has_help() {
     local command
-    for command in send recv pub sub ls doctor; do
+    for command in send recv pub sub lock sem barrier event ls why doctor; do
         "${ferry[@]}" "$command" --help >out 2>said
         grep -q "^Usage: ferry $command" out
         has 'Examples:' out
@@ -35,7 +36,7 @@ every_command_has_help() {
 
 every_option_of_the_help_is_in_the_manual_page() {
     local pages=$here/../../docs/man command option
-    for command in send recv pub sub ls doctor; do
+    for command in send recv pub sub lock sem barrier event ls why doctor; do
         "${ferry[@]}" "$command" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sed 's/^--//' >options
         while read -r option; do
             [ "$option" = help ] || grep -qE "^\.It.* Fl Fl $option( |$)|, Fl Fl $option( |$)| Fl Fl $option " \
@@ -106,7 +107,45 @@ options_that_contradict_each_other_are_told() {
     wrong 'files are named by --file: -f report.pdf' send --whole x report.pdf
 }
 
+a_command_to_run_is_asked_for() {
+    wrong 'the name of the lock is missing' lock
+    wrong 'the name of the lock is missing' lock -- ls
+    wrong 'the command is missing' lock x
+    wrong 'the command is missing' lock x ls
+    wrong 'as in `ferry lock x -- ls`' lock x --
+    wrong 'the name of the semaphore is missing' sem --count 2 -- ls
+    wrong 'the command is missing' sem --count 2 x
+    wrong "but 'y' was given too" sem --count 2 x y -- ls
+    wrong 'is not a duration' lock --timeout 5 x -- ls
+    wrong 'there is no option --timeuot; did you mean --timeout' lock --timeuot 5s x -- ls
+}
+
+a_number_of_units_or_parties_is_asked_for() {
+    wrong '--count is missing' sem x -- ls
+    wrong '--count 0 would let no command run' sem --count 0 x -- ls
+    wrong 'is too many' sem --count 4097 x -- ls
+    wrong 'is not a count' sem --count two x -- ls
+    wrong '--parties is missing' barrier x
+    wrong '--parties 0 would wait for nobody' barrier --parties 0 x
+    wrong 'is too many' barrier --parties 4097 x
+    wrong 'the name of the barrier is missing' barrier --parties 2
+    wrong "but 'y' was given too" barrier --parties 2 x y
+}
+
+what_to_do_with_an_event_is_asked_for() {
+    wrong 'the name of the event is missing' event
+    wrong "what to do with 'x' is missing" event x
+    wrong "'wiat' is nothing that can be done with an event" event x wiat
+    wrong "but 'now' was given too" event x set now
+    wrong '--hold is for `set`' event --hold x wait
+    wrong '`get` does not wait' event --timeout 1s x get
+    wrong 'is not a duration' event --timeout 5 x wait
+}
+
 a_bad_name_is_told() {
+    status_of 2 "${ferry[@]}" lock x a/b -- touch ran 2>said
+    [ -s said ]
+    [ ! -e ran ]
     status_of 2 "${ferry[@]}" send 'a/b' x 2>said
     [ -s said ]
     status_of 2 "${ferry[@]}" recv --space .hidden x 2>said
@@ -158,6 +197,9 @@ test_that "a duration needs a unit" a_duration_needs_a_unit
 test_that "a size and a count must be one" a_size_and_a_count_must_be_one
 test_that "a missing or superfluous word is told" a_missing_or_superfluous_word_is_told
 test_that "options that contradict each other are told" options_that_contradict_each_other_are_told
+test_that "a command to run is asked for" a_command_to_run_is_asked_for
+test_that "a number of units or parties is asked for" a_number_of_units_or_parties_is_asked_for
+test_that "what to do with an event is asked for" what_to_do_with_an_event_is_asked_for
 test_that "a bad name is told" a_bad_name_is_told
 test_that "common options stand before or after the command" common_options_stand_before_or_after_the_command
 test_that "letters may be joined to others and to their value" letters_may_be_joined_to_others_and_to_their_value

@@ -62,6 +62,10 @@ static int compare_ends(const void *a, const void *b) {
     return order;
 }
 
+bool looks_asks_for(const looks_t *looks, const char *name) {
+    return looks->channel == NULL || fnmatch(looks->channel, name, 0) == 0;
+}
+
 static int choose_ends(const looks_t *looks, space_look_t *s) {
     size_t n = s->now != NULL ? ferry_look_ends(s->now) : 0;
 
@@ -70,7 +74,7 @@ static int choose_ends(const looks_t *looks, space_look_t *s) {
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const ferry_look_end_t *end = ferry_look_end(s->now, i);
-        if (looks->channel == NULL || fnmatch(looks->channel, end->channel, 0) == 0)
+        if (looks_asks_for(looks, end->channel))
             s->ends[s->n_ends++] = end;
     }
     qsort(s->ends, s->n_ends, sizeof(const ferry_look_end_t *), compare_ends);
@@ -92,13 +96,23 @@ void looks_done(looks_t *looks) {
     looks->n = 0;
 }
 
+static bool has_object(const looks_t *looks, const space_look_t *s, const uint64_t *node) {
+    for (size_t i = 0; i < ferry_look_objects(s->now); i++) {
+        const ferry_look_object_t *object = ferry_look_object(s->now, i);
+        if (looks_asks_for(looks, object->name) && (node == NULL || object->node == *node))
+            return true;
+    }
+    return false;
+}
+
 /* Drops spaces where nothing that was asked for is open. */
 static void drop_empty(looks_t *looks) {
     size_t kept = 0;
 
     for (size_t i = 0; i < looks->n; i++) {
         space_look_t *s = &looks->spaces[i];
-        bool any = s->n_ends > 0 || (looks->channel == NULL && s->now != NULL && ferry_look_nodes(s->now) > 0);
+        bool any = s->n_ends > 0 || has_object(looks, s, NULL) ||
+                   (looks->channel == NULL && s->now != NULL && ferry_look_nodes(s->now) > 0);
         if (any)
             looks->spaces[kept++] = *s;
         else
@@ -136,16 +150,20 @@ bool looks_shows_node(const looks_t *looks, const space_look_t *space, const fer
         if (space->ends[i]->node == node->id)
             return true;
     }
-    return false;
+    return has_object(looks, space, &node->id);
 }
 
-const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end) {
+const ferry_look_node_t *looks_node(const space_look_t *space, uint64_t id) {
     for (size_t i = 0; i < ferry_look_nodes(space->now); i++) {
         const ferry_look_node_t *node = ferry_look_node(space->now, i);
-        if (node->id == end->node)
+        if (node->id == id)
             return node;
     }
     return NULL;
+}
+
+const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end) {
+    return looks_node(space, end->node);
 }
 
 bool looks_rate(const space_look_t *space, const ferry_look_end_t *end, double *messages, double *bytes) {

@@ -23,6 +23,10 @@ typedef struct space_look {
     size_t n_ends;
 } space_look_t;
 
+/* Was an object or channel of this name asked for? */
+struct looks;
+bool looks_asks_for(const struct looks *looks, const char *name);
+
 typedef struct looks {
     const common_t *common;
     const char *channel; /* only channels that match this pattern; NULL: all */
@@ -40,6 +44,9 @@ void looks_done(looks_t *looks);
 
 /* Whether the node has any end that was asked for (without a pattern every node counts). */
 bool looks_shows_node(const looks_t *looks, const space_look_t *space, const ferry_look_node_t *node);
+
+/* The node of that id, or NULL. */
+const ferry_look_node_t *looks_node(const space_look_t *space, uint64_t id);
 
 /* The node an end belongs to, or NULL. */
 const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end);

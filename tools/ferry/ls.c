@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "json_look.h"
 #include "looks.h"
 #include "options.h"
 #include "say.h"
 #include "table.h"
 #include "units.h"
 
-static const char text[] = "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
-                           "they have carried, what waits, and how fast it goes. CHANNEL may be a pattern ('cam*').";
+static const char text[] =
+    "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
+    "they have carried, what waits, and how fast it goes; and their locks, semaphores, barriers\n"
+    "and events. NAME, of a channel or an object, may be a pattern ('cam*').";
 
 static const char examples[] = "ferry ls\n"
                                "ferry ls --space demo lines\n"
@@ -125,11 +127,37 @@ static int print_ends(const space_look_t *space) {
     return 0;
 }
 
+static int print_objects(const looks_t *looks, const space_look_t *space) {
+    static const char *const heads[] = {"OBJECT", "KIND", ">PID", ">COUNT", ">HANDLES", ">HOLDING"};
+    table_t table = {.heads = heads, .columns = 6};
+
+    for (size_t i = 0; i < ferry_look_objects(space->now); i++) {
+        const ferry_look_object_t *object = ferry_look_object(space->now, i);
+        if (!looks_asks_for(looks, object->name))
+            continue;
+        table_row_t *row = table_add(&table);
+        if (row == NULL)
+            return -1;
+        snprintf(row->cells[0], TABLE_CELL, "%s", object->name);
+        snprintf(row->cells[1], TABLE_CELL, "%s", object->kind);
+        pid_text(looks_node(space, object->node), row->cells[2]);
+        snprintf(row->cells[3], TABLE_CELL, "%" PRIu32, object->count);
+        snprintf(row->cells[4], TABLE_CELL, "%" PRIu32, object->handles);
+        snprintf(row->cells[5], TABLE_CELL, "%" PRIu32, object->holding);
+    }
+    if (table.n > 0) {
+        printf("\n");
+        table_print(&table, 2);
+    }
+    table_done(&table);
+    return 0;
+}
+
 static int print_text(const looks_t *looks) {
     for (size_t i = 0; i < looks->n; i++) {
         const space_look_t *space = &looks->spaces[i];
         printf("%sSpace %s\n\n", i > 0 ? "\n" : "", space->name);
-        if (print_nodes(looks, space) < 0 || print_ends(space) < 0) {
+        if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_objects(looks, space) < 0) {
             say("no memory for the table");
             return STATUS_FAILED;
         }
@@ -138,25 +166,6 @@ static int print_text(const looks_t *looks) {
 }
 
 /* --- for scripts ----------------------------------------------------------------------------------------------------- */
-
-/* Ids go out as text: most readers of JSON keep only 53 bits of a number. */
-static void json_id(json_t *j, const char *key, uint64_t id) {
-    char digits[20];
-
-    snprintf(digits, sizeof digits, "%016" PRIx64, id);
-    json_text(j, key, digits);
-}
-
-static void json_node(json_t *j, const ferry_look_node_t *node) {
-    json_open(j, NULL, '{');
-    json_id(j, "id", node->id);
-    json_text(j, "name", node->name);
-    json_signed(j, "pid", node->pid);
-    json_count(j, "uid", node->uid);
-    json_count(j, "peers", node->peers);
-    json_bool(j, "answered", node->answered != 0);
-    json_close(j, '}');
-}
 
 static void json_end(json_t *j, const space_look_t *space, const ferry_look_end_t *end) {
     double messages;
@@ -187,6 +196,17 @@ static void json_end(json_t *j, const space_look_t *space, const ferry_look_end_
     json_close(j, '}');
 }
 
+static void json_object(json_t *j, const ferry_look_object_t *object) {
+    json_open(j, NULL, '{');
+    json_text(j, "name", object->name);
+    json_text(j, "kind", object->kind);
+    json_id(j, "node", object->node);
+    json_count(j, "count", object->count);
+    json_count(j, "handles", object->handles);
+    json_count(j, "holding", object->holding);
+    json_close(j, '}');
+}
+
 static void print_json(const looks_t *looks, const char *base) {
     json_t j = {.out = stdout};
 
@@ -206,6 +226,12 @@ static void print_json(const looks_t *looks, const char *base) {
         json_open(&j, "ends", '[');
         for (size_t k = 0; k < space->n_ends; k++)
             json_end(&j, space, space->ends[k]);
+        json_close(&j, ']');
+        json_open(&j, "objects", '[');
+        for (size_t k = 0; k < ferry_look_objects(space->now); k++) {
+            if (looks_asks_for(looks, ferry_look_object(space->now, k)->name))
+                json_object(&j, ferry_look_object(space->now, k));
+        }
         json_close(&j, ']');
         json_close(&j, '}');
     }
@@ -262,7 +288,7 @@ int command_ls(int argc, char **argv) {
         {.name = "no-rate", .kind = OPTION_FLAG, .target = &no_rate, .help = "look once only: no rates, no waiting"},
     };
     const usage_t usage = {.command = "ls",
-                           .synopsis = "ls [OPTION...] [CHANNEL]",
+                           .synopsis = "ls [OPTION...] [NAME]",
                            .text = text,
                            .examples = examples,
                            .options = options,

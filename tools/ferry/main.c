@@ -12,6 +12,7 @@
 #include "bench/bench.h"
 #include "options.h"
 #include "say.h"
+#include "signals.h"
 
 static int command_help(int argc, char **argv);
 
@@ -26,7 +27,12 @@ static const command_t commands[] = {
     {"recv", command_recv, "receive records from a queue"},
     {"pub", command_pub, "publish records on a topic; each goes to every subscriber"},
     {"sub", command_sub, "subscribe to a topic"},
+    {"lock", command_lock, "run a command while holding locks"},
+    {"sem", command_sem, "run a command, at most so many at once"},
+    {"barrier", command_barrier, "wait until so many have come"},
+    {"event", command_event, "wait until something has happened, or tell that it has"},
     {"ls", command_ls, "list spaces, nodes, channels and their ends"},
+    {"why", command_why, "show who waits for whom, and for good"},
     {"doctor", command_doctor, "check this machine, and say what to do"},
     {"bench", ferry_tool_bench, "measure this machine"},
     {"help", command_help, "show this, or how to use a command"},
@@ -124,8 +130,9 @@ static void keep_standard_descriptors(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0)
             continue;
-        /* Opened the wrong way round, so that using it is an error, as if it were closed. */
-        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+        /* Opened the wrong way round, so that using it is an error, as if it were closed; a command that we run gets it
+         * closed, as we did. */
+        if (open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC) != fd)
             _exit(STATUS_FAILED);
     }
 }
@@ -140,6 +147,7 @@ int main(int argc, char **argv) {
     bool takes_value;
 
     keep_standard_descriptors();
+    signals_note();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file size shall be an error with a sentence, not a death */
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)

@@ -304,12 +304,15 @@ static int parse_words(parser_t *p, operands_t *operands) {
         }
         if (strcmp(word, "--") == 0) {
             options_ended = true;
+            operands->n_before = operands->n;
             continue;
         }
         int status = word[1] == '-' ? parse_long(p, word) : parse_letters(p, word);
         if (status != 0)
             return status;
     }
+    operands->n_before = options_ended ? operands->n_before : operands->n;
+    operands->items[operands->n] = NULL;
     return 0;
 }
 

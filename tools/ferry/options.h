@@ -52,10 +52,11 @@ typedef struct usage {
     bool progress; /* knows --progress and --no-progress */
 } usage_t;
 
-/* What parsing leaves: the words that are no options, in their order. */
+/* What parsing leaves: the words that are no options, in their order, and a NULL after them. */
 typedef struct operands {
     char **items;
     size_t n;
+    size_t n_before; /* of them stood before "--"; n: there was none */
 } operands_t;
 
 /*

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "units.h"
@@ -20,6 +21,7 @@ static const int64_t one_press_ns = 100 * 1000 * 1000;
 static volatile sig_atomic_t noted;
 static int64_t noted_at; /* used by the handler only, during which the watched signals are blocked */
 static ferry_t *volatile node_to_stop;
+static volatile pid_t passed_to; /* 0: nobody */
 
 static void on_alarm(int signal) {
     (void)signal;
@@ -35,8 +37,12 @@ static void end_by(int signal) {
 
 static void on_signal(int signal) {
     int saved = errno;
+    pid_t child = passed_to;
 
-    if (noted == 0) {
+    if (child > 0) {
+        if (signal == SIGTERM || signal == SIGHUP)
+            kill(child, signal);
+    } else if (noted == 0) {
         noted = signal;
         noted_at = now_ns();
         if (node_to_stop != NULL)
@@ -48,20 +54,34 @@ static void on_signal(int signal) {
     errno = saved;
 }
 
+/* What was ignored when we started (nohup, a shell's background job) stays ignored. */
+static void handle(int signal, void (*handler)(int)) {
+    struct sigaction act = {.sa_handler = handler};
+    struct sigaction before;
+
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        sigaddset(&act.sa_mask, watched[i]);
+    if (sigaction(signal, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(signal, &act, NULL);
+}
+
 void stop_watch(ferry_t *node) {
     struct sigaction act = {.sa_handler = on_alarm};
 
     node_to_stop = node;
     sigaction(SIGALRM, &act, NULL);
-    act.sa_handler = on_signal;
     for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
-        sigaddset(&act.sa_mask, watched[i]);
-    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
-        struct sigaction before;
-        /* What was ignored when we started (nohup, a shell's background job) stays ignored. */
-        if (sigaction(watched[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(watched[i], &act, NULL);
-    }
+        handle(watched[i], on_signal);
+}
+
+void stop_pass_on(pid_t child) {
+    passed_to = child;
+    handle(SIGQUIT, child > 0 ? on_signal : SIG_DFL);
+}
+
+void stop_by(int signal) {
+    (void)prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); /* the command has dumped its own memory, if at all */
+    end_by(signal);
 }
 
 void stop_forget_node(void) {

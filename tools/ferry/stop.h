@@ -6,6 +6,8 @@
 #ifndef FERRY_TOOL_STOP_H
 #define FERRY_TOOL_STOP_H
 
+#include <sys/types.h>
+
 #include <ferry/ferry.h>
 
 /* Watches for signals on behalf of `node`: on the first one, every wait on the node ends with -ESHUTDOWN. */
@@ -13,6 +15,15 @@ void stop_watch(ferry_t *node);
 
 /* Forgets the node, before it is closed. Signals are still noted. */
 void stop_forget_node(void);
+
+/*
+ * From now on signals are for the child process `child`: SIGTERM and SIGHUP are passed on to it; SIGINT and SIGQUIT are
+ * left to it, since a terminal sends them to both of us. 0: they are for us again. Whoever forks blocks these four first.
+ */
+void stop_pass_on(pid_t child);
+
+/* Ends the process by `signal`, without a dump of memory, so that whoever started it sees that; returns if it cannot. */
+void stop_by(int signal);
 
 /* The signal that asked the command to end, or 0. */
 int stop_signal(void);

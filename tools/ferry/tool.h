@@ -14,10 +14,13 @@
 /* Exit statuses; a command ended by a signal shows as 128 and the signal's number. */
 enum {
     STATUS_OK = 0,
-    STATUS_NO = 1,          /* a negative answer: not everything was delivered, nothing is there */
-    STATUS_USAGE = 2,       /* the command line is wrong */
-    STATUS_TIMED_OUT = 124, /* --timeout passed */
-    STATUS_FAILED = 125     /* Ferry or the system failed */
+    STATUS_NO = 1,            /* a negative answer: not everything was delivered, nothing is there */
+    STATUS_USAGE = 2,         /* the command line is wrong */
+    STATUS_NOT_OBTAINED = 75, /* a lock could not be had at once, or would never come (EX_TEMPFAIL of sysexits.h) */
+    STATUS_TIMED_OUT = 124,   /* --timeout passed */
+    STATUS_FAILED = 125,      /* Ferry or the system failed */
+    STATUS_CANNOT_RUN = 126,  /* the command that was to be run is there, but cannot be */
+    STATUS_NOT_FOUND = 127    /* there is no such command to run */
 };
 
 /* Whether progress is shown. */
@@ -53,7 +56,12 @@ int command_send(int argc, char **argv);
 int command_pub(int argc, char **argv);
 int command_recv(int argc, char **argv);
 int command_sub(int argc, char **argv);
+int command_lock(int argc, char **argv);
+int command_sem(int argc, char **argv);
+int command_barrier(int argc, char **argv);
+int command_event(int argc, char **argv);
 int command_ls(int argc, char **argv);
+int command_why(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 
 #endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#include "json_look.h"
+
+#include <inttypes.h>
+
+void json_id(json_t *j, const char *key, uint64_t id) {
+    char digits[20];
+
+    snprintf(digits, sizeof digits, "%016" PRIx64, id);
+    json_text(j, key, digits);
+}
+
+void json_node(json_t *j, const ferry_look_node_t *node) {
+    json_open(j, NULL, '{');
+    json_id(j, "id", node->id);
+    json_text(j, "name", node->name);
+    json_signed(j, "pid", node->pid);
+    json_count(j, "uid", node->uid);
+    json_count(j, "peers", node->peers);
+    json_bool(j, "answered", node->answered != 0);
+    json_close(j, '}');
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json_look.h - what `ferry ls` and `ferry why` write of a picture in the same way.
+ */
+#ifndef FERRY_TOOL_JSON_LOOK_H
+#define FERRY_TOOL_JSON_LOOK_H
+
+#include <stdint.h>
+
+#include <ferry/ferry.h>
+
+#include "json.h"
+
+/* Ids go out as text: most readers of JSON keep only 53 bits of a number. */
+void json_id(json_t *j, const char *key, uint64_t id);
+
+void json_node(json_t *j, const ferry_look_node_t *node);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * running.h - running the command of `ferry lock` and `ferry sem`, and ending as it did.
+ */
+#ifndef FERRY_TOOL_RUNNING_H
+#define FERRY_TOOL_RUNNING_H
+
+#include <stdbool.h>
+
+#include <ferry/ferry.h>
+
+/* How the command ended. */
+typedef struct outcome {
+    int status; /* exit status for this process */
+    int signal; /* that ended the command, or 0 */
+} outcome_t;
+
+/*
+ * Runs `command` (a NULL after its last word) and waits until it has ended. Meanwhile signals are for the command, and
+ * Ferry knows that this thread waits for it. `tied`: the kernel kills the command when this process dies. It starts
+ * with the signals as they were when the tool was started, and with all descriptors that are not close-on-exec.
+ */
+outcome_t run_command(ferry_t *node, char **command, bool tied);
+
+/* Ends the process as the command ended if that was by a signal, or else by the signal that was noted, or returns the
+ * status. */
+int end_as(outcome_t outcome);
+
+#endif

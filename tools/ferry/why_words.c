@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * why_words.c - `ferry why`: threads, and what they wait for, in words.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "why.h"
+
+static const why_words_t words[] = {
+    {"unknown", "", "something", "", "held by", "lets go", "let go"},
+    [FERRY_FOR_MUTEX] = {"mutex", "", "mutex", "", "held by", "lets go", "let go"},
+    [FERRY_FOR_READ] = {"read", "", "rwlock", " to read", "held by", "lets go", "let go"},
+    [FERRY_FOR_WRITE] = {"write", "", "rwlock", " to write", "held by", "lets go", "let go"},
+    [FERRY_FOR_UNIT] = {"unit", "a unit of ", "semaphore", "", "held by", "lets go", "let go"},
+    [FERRY_FOR_BARRIER] = {"barrier", "", "barrier", "", "missing is", "arrives", "arrive"},
+    [FERRY_FOR_EVENT] = {"event", "", "event", "", "to be set by", "sets it", "set it"},
+    [FERRY_FOR_ROOM] = {"room", "room in ", "channel", "", "full at", "makes room", "make room"},
+    [FERRY_FOR_PROCESS] = {"process", "its ", "child process", "", "in it is", "ends it", "end"},
+};
+
+const why_words_t *why_words(const ferry_look_wait_t *wait) {
+    size_t what = (size_t)wait->what;
+    return &words[what < sizeof words / sizeof words[0] ? what : 0];
+}
+
+/* Programs choose their names; what a terminal would obey is not shown. */
+static void make_plain(char *text) {
+    for (; *text != '\0'; text++) {
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+    }
+}
+
+/* "1234" or "1234/1236 worker". */
+static void numbers_text(const ferry_look_node_t *node, int32_t tid, const char *thread, char *text) {
+    char pid[16] = "?"; /* in a PID namespace that cannot be seen from here */
+
+    if (node != NULL && node->pid != 0)
+        snprintf(pid, sizeof pid, "%" PRId32, node->pid);
+    if (tid == 0)
+        snprintf(text, WHY_TEXT, "%s", pid);
+    else
+        snprintf(text, WHY_TEXT, "%s/%" PRId32 "%s%s", pid, tid, thread[0] != '\0' ? " " : "", thread);
+}
+
+static void thread_text(const why_t *why, uint64_t id, int32_t tid, const char *thread, char *text) {
+    const ferry_look_node_t *node = why_node(why, id);
+    char numbers[WHY_TEXT];
+
+    numbers_text(node, tid, thread, numbers);
+    snprintf(text, WHY_TEXT, "%.200s[%.180s]", node != NULL ? node->name : "?", numbers);
+    make_plain(text);
+}
+
+void why_waiter_text(const why_t *why, const ferry_look_wait_t *wait, char *text) {
+    thread_text(why, wait->node, wait->tid, wait->thread, text);
+}
+
+void why_holder_text(const why_t *why, const ferry_look_holder_t *holder, char *text) {
+    if (holder->wait >= 0)
+        why_waiter_text(why, ferry_look_wait(why->look, (size_t)holder->wait), text);
+    else
+        thread_text(why, holder->node, holder->tid, "", text);
+}
+
+void why_object_text(const ferry_look_wait_t *wait, char *text) {
+    const char *object = why_words(wait)->object;
+
+    if (wait->what == FERRY_FOR_PROCESS)
+        snprintf(text, WHY_TEXT, "%s %" PRId32, object, wait->pid);
+    else
+        snprintf(text, WHY_TEXT, "%s \"%s\"", object, wait->name);
+    make_plain(text);
+}
+
+void why_wanted_text(const ferry_look_wait_t *wait, char *text) {
+    char object[WHY_TEXT];
+
+    why_object_text(wait, object);
+    snprintf(text, WHY_TEXT, "%s%.300s%s", why_words(wait)->before, object, why_words(wait)->after);
+}
+
+void why_where_text(const ferry_look_wait_t *wait, char *text) {
+    const char *slash = strrchr(wait->where, '/');
+
+    snprintf(text, WHY_TEXT, "%s", slash != NULL ? slash + 1 : wait->where);
+    make_plain(text);
+}
+
+void why_silent_text(const ferry_look_node_t *node, char *text) {
+    if (node->pid != 0)
+        snprintf(text, WHY_TEXT, "process %" PRId32 " does not answer (stopped?)", node->pid);
+    else
+        snprintf(text, WHY_TEXT, "node %016" PRIx64 " does not answer (stopped?)", node->id);
+}
