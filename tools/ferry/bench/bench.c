@@ -16,6 +16,16 @@ static int measure(bench_part_t part, const bench_settings_t *settings, bench_re
         return bench_senders(settings, report);
     case BENCH_FAIRNESS:
         return bench_fairness(settings, report);
+    case BENCH_LOCK:
+        return bench_lock(settings, report);
+    case BENCH_RWLOCK:
+        return bench_rwlock(settings, report);
+    case BENCH_SEMAPHORE:
+        return bench_semaphore(settings, report);
+    case BENCH_EVENT:
+        return bench_event(settings, report);
+    case BENCH_BARRIER:
+        return bench_barrier(settings, report);
     case BENCH_ALL:
         return bench_everything(settings, report);
     }

@@ -61,4 +61,20 @@ static inline bool bench_trips_add(bench_trips_t *t) {
     return now < t->until && t->count < t->room;
 }
 
+/* How long calls took that can wait; every one is timed. */
+typedef struct bench_waits {
+    uint64_t longest; /* ticks, of all calls */
+    uint64_t calls;
+    uint32_t *sample; /* ticks of each 64th, as in bench_trips */
+    size_t count;
+    size_t room;
+} bench_waits_t;
+
+static inline void bench_waits_add(bench_waits_t *w, uint64_t ticks) {
+    if (ticks > w->longest)
+        w->longest = ticks;
+    if ((++w->calls & 63) == 0 && w->count < w->room)
+        w->sample[w->count++] = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+}
+
 #endif

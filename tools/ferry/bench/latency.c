@@ -71,15 +71,8 @@ typedef struct side {
     bench_trips_t trips;
 } side_t;
 
-/* For the parent only: a side is pinned, and sees one processor. */
-static bool is_shared_core(const bench_settings_t *s) {
-    int cpus[2];
-
-    return s->pin == BENCH_PIN_TOGETHER || bench_processors(cpus, 2) < 2;
-}
-
 static bool limit_is_futex(const bench_settings_t *s) {
-    return s->wait == FERRY_WAIT_BLOCK || is_shared_core(s);
+    return s->wait == FERRY_WAIT_BLOCK || bench_is_shared_core(s);
 }
 
 /* --- round trips ------------------------------------------------------------------------------------------------- */
@@ -344,7 +337,7 @@ static int once(const void *arg, void *out) {
     uint32_t *sample = bench_share(room * sizeof *sample);
     uint32_t *limit_sample = bench_share(limit_room * sizeof *limit_sample);
     if (shared != NULL && sample != NULL && limit_sample != NULL && map_view(shared)) {
-        shared->shared_core = is_shared_core(s);
+        shared->shared_core = bench_is_shared_core(s);
         shared->by_futex = limit_is_futex(s);
         shared->sample = sample;
         shared->room = room;
@@ -382,7 +375,7 @@ static void report_latency(const bench_settings_t *s, const result_t *r, bench_r
     if (!limit_is_futex(s))
         bench_row_add(&row, "view_ns", "read-only", BENCH_NS, r->view_ns);
     bench_row_add(&row, "idle_cpu_ms", "idle ms", BENCH_NUMBER, r->idle_cpu_ms);
-    if (is_shared_core(s)) {
+    if (bench_is_shared_core(s)) {
         bench_row_add(&row, "compute_share", "others get", BENCH_RATIO, r->compute_share);
         bench_row_add(&row, "compute_share_limit", "beside futex", BENCH_RATIO, r->compute_share_limit);
         bench_row_add(&row, "compute_share_idle", "when idle", BENCH_RATIO, r->compute_share_idle);
@@ -392,7 +385,7 @@ static void report_latency(const bench_settings_t *s, const result_t *r, bench_r
     bench_row_add(&row, "rounds", NULL, BENCH_NUMBER, (double)r->rounds);
     bench_row_quality(&row, &r->quality);
     bench_report_row(report, &row);
-    if (s->size == 64 && s->pin == BENCH_PIN_APART && !is_shared_core(s))
+    if (s->size == 64 && s->pin == BENCH_PIN_APART && !bench_is_shared_core(s))
         bench_report_target(report, &row, "ratio", true,
                             s->wait == FERRY_WAIT_SPIN    ? 1.25
                             : s->wait == FERRY_WAIT_BLOCK ? 1.15

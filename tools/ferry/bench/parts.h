@@ -18,6 +18,14 @@ int bench_large(const bench_settings_t *settings, bench_report_t *report);
 int bench_senders(const bench_settings_t *settings, bench_report_t *report);
 /* A sender of a few messages beside one that floods. */
 int bench_fairness(const bench_settings_t *settings, bench_report_t *report);
+/* Sides that take turns at one mutex, or at one reader-writer lock. */
+int bench_lock(const bench_settings_t *settings, bench_report_t *report);
+int bench_rwlock(const bench_settings_t *settings, bench_report_t *report);
+/* Sides that let each other go on through semaphores, and that take turns at one. */
+int bench_semaphore(const bench_settings_t *settings, bench_report_t *report);
+/* Sides that let each other go on through events, or meet at a barrier. */
+int bench_event(const bench_settings_t *settings, bench_report_t *report);
+int bench_barrier(const bench_settings_t *settings, bench_report_t *report);
 /* All of these, as far as they have targets. */
 int bench_everything(const bench_settings_t *settings, bench_report_t *report);
 

@@ -38,6 +38,12 @@ unsigned bench_processors(int *cpus, unsigned max) {
     return n;
 }
 
+bool bench_is_shared_core(const bench_settings_t *settings) {
+    int cpus[2];
+
+    return settings->pin == BENCH_PIN_TOGETHER || bench_processors(cpus, 2) < 2;
+}
+
 static int64_t thread_cpu_ns(void) {
     struct timespec t;
 

@@ -10,10 +10,12 @@
 #include "say.h"
 #include "units.h"
 
+#define UNSAID UINT64_MAX
+
 /* What the command line says, before it is checked. */
 typedef struct words {
-    int between, wait, kind, api, take, touch, pin;
-    uint64_t size, senders, receivers, count, depth;
+    int between, wait, kind, api, take, touch, pin, work;
+    uint64_t size, senders, receivers, count, depth, processes, threads, writers;
     const char *seconds;
 } words_t;
 
@@ -47,7 +49,30 @@ static const part_t parts[] = {
      "How late a message of a sender of few messages arrives, alone and beside a sender that floods; at most one\n"
      "quantum of the flood may come before it.",
      "ferry bench fairness"},
-    {BENCH_ALL, "all", "bench all [OPTION...]", "Everything that has a target, in two minutes, and a table of targets.",
+    {BENCH_LOCK, "lock", "bench lock [OPTION...]",
+     "Sides lock a mutex, add one to a counter that nothing else protects, and unlock, as fast as they can, beside\n"
+     "the same with a robust process-shared pthread_mutex_t (and a plain one).",
+     "ferry bench lock --processes 1\nferry bench lock --threads 4 --json"},
+    {BENCH_RWLOCK, "rwlock", "bench rwlock [OPTION...]",
+     "Readers take a reader-writer lock and compare two words, and writers change both, as fast as they can, beside\n"
+     "the same with a process-shared pthread_rwlock_t.",
+     "ferry bench rwlock\nferry bench rwlock --processes 2 --writers 1"},
+    {BENCH_SEMAPHORE, "semaphore", "bench semaphore [OPTION...]",
+     "Round trips of two sides that let each other go on through two semaphores, and sides that acquire and release\n"
+     "the only unit of one, beside the same with a process-shared sem_t; round trips also beside that of a bare\n"
+     "cache line (or of a bare futex where sides block or share a core).",
+     "ferry bench semaphore\nferry bench semaphore --work ping-pong --wait block\nferry bench semaphore --processes 1"},
+    {BENCH_EVENT, "event", "bench event [OPTION...]",
+     "Round trips of two sides that let each other go on through two auto-reset events, beside the same with a\n"
+     "process-shared pthread_cond_t, and beside the round trip of a bare cache line (or of a bare futex where sides\n"
+     "block or share a core).",
+     "ferry bench event\nferry bench event --threads 2 --wait block"},
+    {BENCH_BARRIER, "barrier", "bench barrier [OPTION...]",
+     "Sides pass a barrier, round after round, beside the same with a process-shared pthread_barrier_t; two sides\n"
+     "also beside the round trip of a bare cache line (or of a bare futex where they block or share a core).",
+     "ferry bench barrier\nferry bench barrier --processes 4 --wait block"},
+    {BENCH_ALL, "all", "bench all [OPTION...]",
+     "Everything that has a target, in three minutes, and a table of targets.",
      "ferry bench all\nferry bench all --json > figures.json"},
 };
 
@@ -59,6 +84,7 @@ static const char *const kinds[] = {"queue", "topic", NULL};
 static const char *const apis[] = {"send", "claim", NULL};
 static const char *const takes[] = {"one", "batch", "copy", NULL};
 static const char *const touches[] = {"both", "line", "whole", NULL};
+static const char *const works[] = {"both", "ping-pong", "units", NULL};
 static const char *const pins[] = {"apart", "same core", "not pinned", NULL};
 
 const char *bench_between_word(bench_between_t between) {
@@ -75,7 +101,11 @@ const char *bench_pin_word(bench_pin_t pin) {
 
 /* --- the table of options ---------------------------------------------------------------------------------------- */
 
-enum { FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT, MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS };
+enum {
+    FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT,
+    OBJECTS = BENCH_LOCK | BENCH_RWLOCK | BENCH_SEMAPHORE | BENCH_EVENT | BENCH_BARRIER,
+    MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS
+};
 
 typedef struct known {
     unsigned parts; /* that know it */
@@ -93,6 +123,18 @@ static const known_t known[] = {
      "what the sides are (default: processes)", betweens, 0},
     {MEASURED, "wait", "adaptive|spin|block", OPTION_CHOICE, offsetof(words_t, wait),
      "how they wait (default: adaptive)", waits, 0},
+    {OBJECTS & ~(unsigned)BENCH_RWLOCK, "processes", "N", OPTION_COUNT, offsetof(words_t, processes),
+     "so many sides (default: 2)", NULL, 0},
+    {OBJECTS & ~(unsigned)BENCH_RWLOCK, "threads", "N", OPTION_COUNT, offsetof(words_t, threads),
+     "so many sides, which are threads", NULL, 0},
+    {BENCH_RWLOCK, "processes", "N", OPTION_COUNT, offsetof(words_t, processes), "so many readers (default: 1, then 2)",
+     NULL, 0},
+    {BENCH_RWLOCK, "threads", "N", OPTION_COUNT, offsetof(words_t, threads), "so many readers, which are threads", NULL,
+     0},
+    {BENCH_RWLOCK, "writers", "N", OPTION_COUNT, offsetof(words_t, writers), "so many writers besides (default: 0)",
+     NULL, 0},
+    {BENCH_SEMAPHORE, "work", "both|ping-pong|units", OPTION_CHOICE, offsetof(words_t, work),
+     "round trips of two sides, acquiring and releasing, or both (default: both)", works, 0},
     {FLOWS | BENCH_LARGE | BENCH_FAIRNESS, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size), "bytes of a message",
      NULL, 0},
     {BENCH_THROUGHPUT, "senders", "N", OPTION_COUNT, offsetof(words_t, senders), "how many send (default: 1)", NULL, 0},
@@ -111,8 +153,8 @@ static const known_t known[] = {
      NULL, 0},
     {MEASURED, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
      "to measure Ferry; the limit takes as long again (default: 1)", NULL, 0},
-    {FLOWS | BENCH_FAIRNESS, "same-core", NULL, OPTION_SET, offsetof(words_t, pin), "pin all sides to one core", NULL,
-     BENCH_PIN_TOGETHER},
+    {FLOWS | BENCH_FAIRNESS | OBJECTS, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
+     "pin all sides to one core", NULL, BENCH_PIN_TOGETHER},
     {MEASURED, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin), "let the system move sides between processors", NULL,
      BENCH_PIN_NONE},
 };
@@ -161,6 +203,31 @@ static bool read_seconds(const usage_t *usage, const char *text, int64_t *ns) {
     return false;
 }
 
+/* How many sides share an object, and what they are: --processes N and --threads N tell both. */
+static bool check_parties(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
+    bool as_threads = w->threads != UNSAID;
+    bool is_said = as_threads || w->processes != UNSAID;
+    uint64_t n = as_threads ? w->threads : is_said ? w->processes : 2;
+    uint64_t least = part == BENCH_BARRIER ? 2 : 1;
+    uint64_t most = part == BENCH_RWLOCK ? BENCH_MAX_PARTIES / 2 : BENCH_MAX_PARTIES;
+
+    if (as_threads && w->processes != UNSAID) {
+        usage_error(usage, "only one of --processes and --threads can be meant");
+        return false;
+    }
+    if ((w->work == BENCH_WORK_PING_PONG || part == BENCH_EVENT) && n != 2) {
+        usage_error(usage, "this is measured between two sides, not %llu", (unsigned long long)n);
+        return false;
+    }
+    if (as_threads)
+        s->between = BENCH_THREADS;
+    s->parties = part == BENCH_RWLOCK && !is_said ? 0 : (unsigned)n;
+    s->writers = (unsigned)w->writers;
+    s->work = (bench_work_t)w->work;
+    return in_range(usage, as_threads ? "threads" : "processes", n, least, most) &&
+           in_range(usage, "writers", w->writers, 0, BENCH_MAX_PARTIES / 2);
+}
+
 static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
     uint64_t least = part == BENCH_LARGE ? 64 : BENCH_MIN_PAYLOAD;
     uint64_t largest = part == BENCH_LARGE ? UINT64_C(1) << 30 : UINT64_C(16) << 20;
@@ -177,7 +244,7 @@ static bool check(const usage_t *usage, bench_part_t part, const words_t *w, ben
                 in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
                 in_range(usage, "receivers", w->receivers, 1, BENCH_MAX_RECEIVERS) &&
                 in_range(usage, "count", w->count, 1, BENCH_MAX_COUNT) &&
-                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) &&
+                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_parties(usage, part, w, s) &&
                 read_seconds(usage, w->seconds, &s->measure_ns);
     s->size = (size_t)w->size;
     s->senders = (unsigned)w->senders;
@@ -210,11 +277,16 @@ static const part_t *find_part(const char *word) {
     return NULL;
 }
 
+#define LIST "latency, throughput, large, senders, fairness, lock, rwlock, semaphore, event, barrier"
+
 static const usage_t general = {
     .command = "bench",
-    .synopsis = "bench latency|throughput|large|senders|fairness|all [OPTION...]",
-    .text = "Measures how fast messages go on this machine, each figure beside the limit that the bare hardware sets,\n"
-            "taken alternately with it in the same run. `ferry bench PART --help` tells a part's options.",
+    .synopsis = "bench latency|throughput|large|senders|fairness [OPTION...]\n"
+                "bench lock|rwlock|semaphore|event|barrier [OPTION...]\n"
+                "bench all [OPTION...]",
+    .text = "Measures how fast messages and locks are on this machine, each figure beside the limit that the bare\n"
+            "hardware sets (for locks: beside the C library's), taken alternately with it in the same run.\n"
+            "`ferry bench PART --help` tells a part's options.",
     .examples = "ferry bench all\nferry bench latency --wait spin\nferry bench throughput --senders 4 --json",
     .json = true,
 };
@@ -229,22 +301,18 @@ static int without_part(int argc, char **argv) {
     if (!options_parse(&general, argc, argv, &common, &operands, &status))
         return status;
     if (operands.n == 0)
-        return usage_error(&general,
-                           "what to measure is missing: latency, throughput, large, senders, fairness or all");
+        return usage_error(&general, "what to measure is missing: " LIST " or all");
     for (size_t i = 0; i < PARTS; i++)
         names[i] = parts[i].name;
     const char *meant = nearest_word(operands.items[0], names, PARTS);
     if (meant != NULL)
         return usage_error(&general, "there is no benchmark '%s'; did you mean '%s'?", operands.items[0], meant);
-    return usage_error(&general,
-                       "there is no benchmark '%s': there are latency, throughput, large, senders, fairness "
-                       "and all",
-                       operands.items[0]);
+    return usage_error(&general, "there is no benchmark '%s': there are " LIST " and all", operands.items[0]);
 }
 
 bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, bench_part_t *part, int *status) {
     const part_t *named = argc > 1 ? find_part(argv[1]) : NULL;
-    words_t words = {.senders = 1, .receivers = 1, .count = 1000};
+    words_t words = {.senders = 1, .receivers = 1, .count = 1000, .processes = UNSAID, .threads = UNSAID};
     option_t options[KNOWN];
     common_t common = {0};
     operands_t operands;

@@ -15,7 +15,8 @@ enum {
     BENCH_SLICES = 5, /* of the limit and as many of Ferry, in turn */
     BENCH_MAX_SENDERS = 256,
     BENCH_MAX_RECEIVERS = 64,
-    BENCH_MAX_COUNT = 10000
+    BENCH_MAX_COUNT = 10000,
+    BENCH_MAX_PARTIES = 64 /* sides at one synchronization object */
 };
 
 /* How long a side waits for the other one before it calls the run a failure, in nanoseconds. */
@@ -27,13 +28,20 @@ typedef enum bench_api { BENCH_SEND = 0, BENCH_CLAIM = 1 } bench_api_t;
 typedef enum bench_take { BENCH_TAKE_ONE = 0, BENCH_TAKE_BATCH = 1, BENCH_TAKE_COPY = 2 } bench_take_t;
 typedef enum bench_touch { BENCH_TOUCH_BOTH = 0, BENCH_TOUCH_LINE = 1, BENCH_TOUCH_WHOLE = 2 } bench_touch_t;
 
+typedef enum bench_work { BENCH_WORK_BOTH = 0, BENCH_WORK_PING_PONG = 1, BENCH_WORK_UNITS = 2 } bench_work_t;
+
 typedef enum bench_part {
     BENCH_LATENCY = 1 << 0,
     BENCH_THROUGHPUT = 1 << 1,
     BENCH_LARGE = 1 << 2,
     BENCH_SENDERS = 1 << 3,
     BENCH_FAIRNESS = 1 << 4,
-    BENCH_ALL = 1 << 5
+    BENCH_LOCK = 1 << 5,
+    BENCH_RWLOCK = 1 << 6,
+    BENCH_SEMAPHORE = 1 << 7,
+    BENCH_EVENT = 1 << 8,
+    BENCH_BARRIER = 1 << 9,
+    BENCH_ALL = 1 << 10
 } bench_part_t;
 
 typedef struct bench_settings {
@@ -49,6 +57,9 @@ typedef struct bench_settings {
     unsigned receivers; /* throughput */
     unsigned count;     /* senders: the largest number of senders */
     unsigned depth;     /* large: messages on their way at once; 0: as many as fit a reasonable memory */
+    unsigned parties;   /* synchronization objects: sides at one object; rwlock: readers, 0: 1 and then 2 */
+    unsigned writers;   /* rwlock: sides besides those */
+    bench_work_t work;  /* semaphore */
     int64_t measure_ns; /* of Ferry, all slices together; the limit is given as much again */
     bool json;
     bool quiet;            /* no word of progress */

@@ -108,6 +108,9 @@ void bench_unshare(void *memory, size_t bytes);
 /* Fills in the processors this process may use, one of each core first. Returns how many, at most `max`. */
 unsigned bench_processors(int *cpus, unsigned max);
 
+/* Whether two sides share a core. For the parent only: a side is pinned, and sees one processor. */
+bool bench_is_shared_core(const bench_settings_t *settings);
+
 /* Computes for `ns`, needing nothing but the processor. Returns the share of its time that this thread got. */
 double bench_compute(int64_t ns);
 

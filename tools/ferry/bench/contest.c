@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench/contest.h"
+
+#include <string.h>
+
+#include "bench/clock.h"
+#include "say.h"
+
+enum { BURST = 64 }; /* turns between two looks at the clock */
+
+/* What one side did with one object; on lines of its own. */
+typedef struct tally {
+    _Alignas(128) uint64_t turns; /* all */
+    uint64_t rated;               /* those in first halves that count */
+    uint64_t in_half;             /* those in the latest first half */
+    int64_t from_ns, to_ns;       /* when that was */
+    bench_waits_t waits;
+} tally_t;
+
+typedef struct guarded {
+    _Alignas(128) uint64_t word[2];
+} guarded_t;
+
+typedef struct shared {
+    const bench_contest_t *contest;
+    unsigned sides;
+    bool is_erratic; /* the counterpart's rate moves by itself, and tells nothing of the machine */
+    bench_series_t alone_per_s;
+    guarded_t guarded[BENCH_WAYS];
+    tally_t tally[BENCH_WAYS][BENCH_MAX_PARTIES];
+    bench_series_t per_s[BENCH_WAYS][BENCH_ROLES];
+} shared_t;
+
+typedef struct side {
+    bench_side_t *me;
+    shared_t *shared;
+    unsigned role;
+    void *object[BENCH_WAYS];
+} side_t;
+
+/* --- turns ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t take_turns(side_t *side, bench_way_t way, int64_t ns, bench_waits_t *waits) {
+    const bench_contest_t *contest = side->shared->contest;
+    bench_turns_fn *turns = contest->turns[way][side->role];
+    uint64_t *words = side->shared->guarded[way].word;
+    uint64_t until = bench_ticks() + (uint64_t)((double)ns * side->me->ticks_per_ns);
+    uint64_t taken = 0;
+
+    do {
+        int failed = turns(side->object[way], words, BURST, waits);
+        if (failed != 0)
+            bench_object_failed(side->me, way, failed);
+        taken += BURST;
+    } while (bench_ticks() < until);
+    side->shared->tally[way][side->me->index].turns += taken;
+    return taken;
+}
+
+/* The sides that play `role` are those from `*first` on to before the one returned. */
+static unsigned sides_of(const bench_contest_t *contest, unsigned role, unsigned *first) {
+    *first = role == BENCH_READERS ? 0 : contest->sides[BENCH_READERS];
+    return *first + contest->sides[role];
+}
+
+static void keep_rate(shared_t *shared, bench_way_t way, unsigned role) {
+    unsigned first;
+    unsigned end = sides_of(shared->contest, role, &first);
+    uint64_t turns = 0;
+    int64_t from_ns = INT64_MAX;
+    int64_t to_ns = 0;
+
+    for (unsigned i = first; i < end; i++) {
+        const tally_t *tally = &shared->tally[way][i];
+        turns += tally->in_half;
+        from_ns = tally->from_ns < from_ns ? tally->from_ns : from_ns;
+        to_ns = tally->to_ns > to_ns ? tally->to_ns : to_ns;
+    }
+    if (first < end)
+        bench_series_add(&shared->per_s[way][role], (double)turns * 1e9 / (double)(to_ns - from_ns));
+}
+
+static void rate_half(side_t *side, bench_way_t way, const bench_slice_t *slice) {
+    shared_t *shared = side->shared;
+    tally_t *tally = &shared->tally[way][side->me->index];
+
+    bench_meet(side->me);
+    tally->from_ns = bench_now_ns();
+    tally->in_half = take_turns(side, way, slice->ns / 2, NULL);
+    tally->to_ns = bench_now_ns();
+    if (slice->number > 0)
+        tally->rated += tally->in_half;
+    bench_meet(side->me);
+    if (side->me->index != 0 || slice->number == 0)
+        return;
+    keep_rate(shared, way, BENCH_READERS);
+    keep_rate(shared, way, BENCH_WRITERS);
+}
+
+static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice) {
+    bench_waits_t unkept = {0};
+    bench_waits_t *waits = slice->number > 0 ? &side->shared->tally[way][side->me->index].waits : &unkept;
+
+    bench_meet(side->me);
+    take_turns(side, way, slice->ns / 2, waits);
+}
+
+/* What moves only when the machine does: the first side takes turns at the counterpart, and all others sleep. */
+static void alone(side_t *side, const bench_slice_t *slice) {
+    if (side->me->index == 0) {
+        int64_t from_ns = bench_now_ns();
+        double turns = (double)take_turns(side, BENCH_LIMIT, slice->ns / 8, NULL);
+        if (slice->number > 0)
+            bench_series_add(&side->shared->alone_per_s, turns * 1e9 / (double)(bench_now_ns() - from_ns));
+    }
+    bench_meet(side->me);
+}
+
+static void limit_slice(void *arg, const bench_slice_t *slice) {
+    side_t *side = arg;
+
+    if (side->shared->is_erratic)
+        alone(side, slice);
+    rate_half(side, BENCH_LIMIT, slice);
+    wait_half(side, BENCH_LIMIT, slice);
+    if (side->object[BENCH_PLAIN] != NULL)
+        rate_half(side, BENCH_PLAIN, slice);
+}
+
+static void ferry_slice(void *arg, const bench_slice_t *slice) {
+    rate_half(arg, BENCH_FERRY, slice);
+    wait_half(arg, BENCH_FERRY, slice);
+}
+
+static void run_side(bench_side_t *me) {
+    shared_t *shared = me->shared;
+    const bench_contest_t *contest = shared->contest;
+    side_t side = {.me = me, .shared = shared};
+
+    side.role = me->index < contest->sides[BENCH_READERS] ? BENCH_READERS : BENCH_WRITERS;
+    memcpy(side.object, contest->counterpart, sizeof side.object);
+    side.object[BENCH_FERRY] = contest->open(me);
+    bench_meet(me);
+    bench_alternate(me, me->settings->measure_ns, limit_slice, ferry_slice, &side);
+    int failed = contest->close(side.object[BENCH_FERRY]);
+    if (failed != 0)
+        bench_object_failed(me, BENCH_FERRY, failed);
+}
+
+/* --- the run ----------------------------------------------------------------------------------------------------- */
+
+/* No turn may be missing, and none may have overlapped another one. */
+static bool is_complete(const shared_t *shared, bench_way_t way) {
+    unsigned first;
+    unsigned end = sides_of(shared->contest, shared->contest->counted, &first);
+    uint64_t turns = 0;
+
+    for (unsigned i = first; i < end; i++)
+        turns += shared->tally[way][i].turns;
+    if (shared->guarded[way].word[0] == turns)
+        return true;
+    say("%s: %llu turns were taken at %s, but only %llu were counted while it was held", shared->contest->name,
+        (unsigned long long)turns, way == BENCH_FERRY ? "Ferry's object" : "the C library's object",
+        (unsigned long long)shared->guarded[way].word[0]);
+    return false;
+}
+
+/* Samples of all sides from `first` on, moved together. */
+static double percentile(tally_t *tally, unsigned first, unsigned end, unsigned permille) {
+    size_t n = 0;
+
+    for (unsigned i = first; i < end; i++) {
+        memmove(tally[first].waits.sample + n, tally[i].waits.sample, tally[i].waits.count * sizeof(uint32_t));
+        n += tally[i].waits.count;
+    }
+    return bench_percentile(tally[first].waits.sample, n, permille);
+}
+
+static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double ticks_per_ns,
+                      bench_standing_t *standing) {
+    tally_t *tally = shared->tally[way];
+    unsigned first;
+    unsigned end = sides_of(shared->contest, role, &first);
+    uint64_t longest = 0;
+    uint64_t total = 0;
+    uint64_t least = UINT64_MAX;
+
+    if (first == end)
+        return;
+    for (unsigned i = first; i < end; i++) {
+        longest = tally[i].waits.longest > longest ? tally[i].waits.longest : longest;
+        least = tally[i].rated < least ? tally[i].rated : least;
+        total += tally[i].rated;
+    }
+    standing->per_s = bench_series_median(&shared->per_s[way][role]);
+    standing->smallest_share = (double)least / (double)total;
+    standing->longest_ns = (double)longest / ticks_per_ns;
+    if (way != BENCH_PLAIN)
+        standing->p999_ns = percentile(tally, first, end, 999) / ticks_per_ns;
+}
+
+static int tell(shared_t *shared, bench_contest_result_t *result) {
+    double ticks_per_ns = bench_ticks_per_ns();
+
+    for (unsigned way = 0; way < BENCH_WAYS; way++) {
+        if (shared->contest->turns[way][0] == NULL)
+            continue;
+        if (!is_complete(shared, way))
+            return 1;
+        for (unsigned role = 0; role < BENCH_ROLES; role++)
+            tell_role(shared, way, role, ticks_per_ns, &result->of[way][role]);
+    }
+    result->quality.spread =
+        bench_series_spread(shared->is_erratic ? &shared->alone_per_s : &shared->per_s[BENCH_LIMIT][BENCH_READERS]);
+    return 0;
+}
+
+/* Who gets an object for which more wait than can run, or readers and writers, is a matter of luck. */
+static bool is_erratic(const bench_contest_t *contest) {
+    int cpus[BENCH_MAX_PARTIES];
+    unsigned sides = contest->sides[BENCH_READERS] + contest->sides[BENCH_WRITERS];
+
+    return contest->sides[BENCH_WRITERS] > 0 ||
+           (sides > 1 && (bench_is_shared_core(contest->settings) || bench_processors(cpus, sides) < sides));
+}
+
+/* Gives each side room for its samples of Ferry and of the counterpart. */
+static void deal_out(shared_t *shared, uint32_t *sample, size_t room) {
+    for (unsigned i = 0; i < shared->sides; i++) {
+        shared->tally[BENCH_FERRY][i].waits = (bench_waits_t){.sample = sample + i * room, .room = room};
+        shared->tally[BENCH_LIMIT][i].waits =
+            (bench_waits_t){.sample = sample + (shared->sides + i) * room, .room = room};
+    }
+}
+
+int bench_contest_run(const bench_contest_t *contest, bench_contest_result_t *result) {
+    unsigned sides = contest->sides[BENCH_READERS] + contest->sides[BENCH_WRITERS];
+    size_t room = (size_t)(contest->settings->measure_ns / 2 / 10 / 64) + 1000; /* no turn takes less than 10 ns */
+    const size_t most = (size_t)1 << 20;
+    int failed = 1;
+
+    if (room > most)
+        room = most;
+    const size_t bytes = 2 * sides * room * sizeof(uint32_t);
+    shared_t *shared = bench_share(sizeof *shared);
+    uint32_t *sample = bench_share(bytes);
+    if (shared != NULL && sample != NULL) {
+        shared->contest = contest;
+        shared->sides = sides;
+        shared->is_erratic = is_erratic(contest);
+        deal_out(shared, sample, room);
+        bench_job_t job = {.settings = contest->settings, .run = run_side, .sides = sides, .shared = shared};
+        job.takers = (sides + 1) / 2; /* where processors are too few, half of the sides get half of them */
+        job.expected_ns = 2 * bench_alternate_ns(contest->settings->measure_ns);
+        failed = bench_sides_run(&job);
+        if (failed == 0)
+            failed = tell(shared, result);
+    }
+    bench_unshare(shared, sizeof *shared);
+    bench_unshare(sample, bytes);
+    return failed;
+}
+
+void bench_contest_row(bench_row_t *row, const char *limit_name, const bench_contest_result_t *result) {
+    const bench_standing_t *ferry = &result->of[BENCH_FERRY][BENCH_READERS];
+    const bench_standing_t *limit = &result->of[BENCH_LIMIT][BENCH_READERS];
+
+    bench_row_add(row, "ops_per_s", "turns", BENCH_PER_SECOND, ferry->per_s);
+    bench_row_add(row, "p999_wait_ns", "p99.9", BENCH_NS, ferry->p999_ns);
+    bench_row_add(row, "longest_wait_ns", "longest", BENCH_NS, ferry->longest_ns);
+    bench_row_add(row, "smallest_share", "least share", BENCH_RATIO, ferry->smallest_share);
+    bench_row_text(row, "limit_name", NULL, limit_name);
+    bench_row_add(row, "limit_ops_per_s", "libc", BENCH_PER_SECOND, limit->per_s);
+    bench_row_add(row, "limit_p999_wait_ns", "p99.9", BENCH_NS, limit->p999_ns);
+    bench_row_add(row, "limit_longest_wait_ns", "longest", BENCH_NS, limit->longest_ns);
+    bench_row_add(row, "limit_smallest_share", "least share", BENCH_RATIO, limit->smallest_share);
+    bench_row_add(row, "ratio", "ratio", BENCH_RATIO, limit->per_s / ferry->per_s);
+}

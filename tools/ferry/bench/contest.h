@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * contest.h - sides that take turns at one object as fast as they can: Ferry's and its counterpart in turn.
+ *
+ * A slice has two halves. In the first one turns are counted, and the clock is looked at once in a burst. In the second
+ * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate.
+ */
+#ifndef FERRY_BENCH_CONTEST_H
+#define FERRY_BENCH_CONTEST_H
+
+#include "bench/object.h"
+#include "bench/turns.h"
+
+/* Parts that sides play: all the first one, or some readers and some writers. */
+enum { BENCH_READERS, BENCH_WRITERS, BENCH_ROLES };
+
+typedef struct bench_contest {
+    const char *name;
+    const bench_settings_t *settings;
+    unsigned sides[BENCH_ROLES];
+    unsigned counted; /* the part whose turns each add one to the first word that is guarded */
+    bench_turns_fn *turns[BENCH_WAYS][BENCH_ROLES]; /* NULL: there are none */
+    void *counterpart[BENCH_WAYS];                  /* but for Ferry, in shared memory */
+    void *(*open)(bench_side_t *me);                /* Ferry's object */
+    int (*close)(void *handle);
+} bench_contest_t;
+
+/* How one part of the sides did with one of the objects. */
+typedef struct bench_standing {
+    double per_s;
+    double smallest_share; /* of these turns, by one side */
+    double p999_ns;        /* of the calls that take */
+    double longest_ns;
+} bench_standing_t;
+
+typedef struct bench_contest_result {
+    bench_quality_t quality;
+    bench_standing_t of[BENCH_WAYS][BENCH_ROLES];
+} bench_contest_result_t;
+
+/* Runs it. Returns 0, or 1 when it could not be measured or something was lost (said). */
+int bench_contest_run(const bench_contest_t *contest, bench_contest_result_t *result);
+
+/* Adds what Ferry and the counterpart, called `limit_name`, did as readers (or as all the sides). */
+void bench_contest_row(bench_row_t *row, const char *limit_name, const bench_contest_result_t *result);
+
+#endif
