@@ -157,7 +157,10 @@ FERRY_API int ferry_semaphore_close(ferry_semaphore_t *semaphore);
 /** Where `parties` participants wait for each other, round after round. */
 typedef struct ferry_barrier ferry_barrier_t;
 
-/** Opens the barrier `name` for `parties` participants. Errors as ferry_semaphore_open. */
+/**
+ * Opens the barrier `name` for `parties` participants. Errors as ferry_semaphore_open; -EUSERS more than twice as many
+ * nodes as it has parties, and 62, would have it open.
+ */
 FERRY_API int ferry_barrier_open(ferry_t *node, const char *name, uint32_t parties, const ferry_sync_options_t *options,
                                  ferry_barrier_t **barrier);
 /**

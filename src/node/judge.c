@@ -228,6 +228,18 @@ static const fi_seen_wait_t *next_of(const fi_picture_t *p, const fi_seen_wait_t
     return NULL;
 }
 
+/* What leads from a wait to those who could end it. */
+static const char *link_word(const fi_seen_wait_t *w) {
+    switch (w->shown.what) {
+    case FERRY_FOR_ROOM:
+        return ", kept full by";
+    case FERRY_FOR_PROCESS:
+        return ", in whose family is";
+    default:
+        return ", held by";
+    }
+}
+
 static int explain(const fi_picture_t *p, const fi_seen_wait_t *mine) {
     char words[FI_ERROR_TEXT_MAX];
     struct text t = {.at = words, .left = sizeof words};
@@ -242,7 +254,7 @@ static int explain(const fi_picture_t *p, const fi_seen_wait_t *mine) {
         say_who(&t, p, w);
         say(&t, w == mine ? " " : ", which ");
         say_what(&t, w);
-        say(&t, w->shown.what == FERRY_FOR_ROOM ? ", kept full by " : ", held by ");
+        say(&t, "%s ", link_word(w));
         w = next_of(p, w, named);
     }
     say_who(&t, p, mine);
