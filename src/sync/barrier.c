@@ -7,7 +7,9 @@
 #define WITHDRAWN (UINT64_C(1) << 16) /* in the lower half, so that nobody falls asleep over it */
 #define WITHDRAWNS (UINT64_C(0xff) << 16)
 #define RESET (UINT64_C(1) << 32)
-#define RESETS (UINT64_C(0xffff) << 32)
+#define RESETS (UINT64_C(0xff) << 32)
+#define BREAK (UINT64_C(1) << 40)
+#define BREAKS (UINT64_C(0xff) << 40)  /* how often it has been broken */
 #define BEGUN (UINT64_C(0xffff) << 48) /* the round that the last reset began */
 #define FRESH 32                       /* rounds */
 
@@ -244,8 +246,15 @@ int fi_barrier_wait(const fi_barrier_t *b, uint64_t me, fi_wait_t *w) {
     }
 }
 
+static uint64_t broken(uint64_t word) {
+    return word & FI_BROKEN ? word : (word & ~BREAKS) | ((word + BREAK) & BREAKS) | FI_BROKEN;
+}
+
 void fi_barrier_break(const fi_barrier_t *b) {
-    (void)__atomic_fetch_or(&b->shared->word, FI_BROKEN, __ATOMIC_ACQ_REL);
+    uint64_t seen = fi_load_relaxed64(&b->shared->word);
+
+    while (!fi_cas64(&b->shared->word, &seen, broken(seen))) {
+    }
     fi_wake_all(&b->shared->word);
 }
 
@@ -264,13 +273,22 @@ void fi_barrier_reset(const fi_barrier_t *b) {
     fi_wake_all(&b->shared->word);
 }
 
+/* Breaks the round that began as `word`, if it still goes on: somebody may have begun anew since. */
+static void break_round(const fi_barrier_t *b, uint64_t word) {
+    uint64_t seen = word;
+
+    while (outcome(word, seen) == 0 && !fi_cas64(&b->shared->word, &seen, broken(seen))) {
+    }
+    fi_wake_all(&b->shared->word);
+}
+
 void fi_barrier_bury(const fi_barrier_t *b, fi_is_dead_fn *is_dead, void *arg) {
     uint64_t word = fi_load_acquire64(&b->shared->word);
 
     for (uint32_t i = 0; i < b->parties; i++) {
         uint64_t who = fi_load_acquire64(&b->shared->slot[i]);
         if (is_taken(who & ~LEAVES, word) && is_dead(who & FI_OWNER, arg)) {
-            fi_barrier_break(b);
+            break_round(b, word);
             return;
         }
     }
@@ -279,11 +297,15 @@ void fi_barrier_bury(const fi_barrier_t *b, fi_is_dead_fn *is_dead, void *arg) {
 
 /* ---- members ---- */
 
-static uint64_t *member_of(const fi_barrier_t *b, uint64_t node) {
+#define DYING (UINT64_C(1) << 63)
+
+/* Where the node is noted, and in `*seen` as what; node 0: a free place. */
+static uint64_t *member_of(const fi_barrier_t *b, uint32_t node, uint64_t *seen) {
     uint64_t *members = b->shared->slot + b->parties;
 
     for (size_t i = 0; i < FI_MEMBERS(b->parties); i++) {
-        if (fi_load_acquire64(&members[i]) == node) {
+        *seen = fi_load_acquire64(&members[i]);
+        if ((uint32_t)*seen == node) {
             return &members[i];
         }
     }
@@ -291,11 +313,11 @@ static uint64_t *member_of(const fi_barrier_t *b, uint64_t node) {
 }
 
 /* Turns `from` into `to`, somewhere. */
-static bool exchange_member(const fi_barrier_t *b, uint64_t from, uint64_t to) {
+static bool exchange_member(const fi_barrier_t *b, uint32_t from, uint32_t to) {
     uint64_t *member;
+    uint64_t seen;
 
-    while ((member = member_of(b, from)) != NULL) {
-        uint64_t seen = from;
+    while ((member = member_of(b, from, &seen)) != NULL) {
         if (fi_cas64(member, &seen, to)) {
             return true;
         }
@@ -311,14 +333,32 @@ void fi_barrier_strike_member(const fi_barrier_t *b, uint32_t node) {
     (void)exchange_member(b, node, 0);
 }
 
-void fi_barrier_bury_member(const fi_barrier_t *b, uint32_t node) {
-    uint64_t seen = fi_load_acquire64(&b->shared->word);
+/* Notes beside the node how often the barrier had been broken when it was found dead, for all who bury it. False: somebody
+ * has struck it off. */
+static bool note_dying(const fi_barrier_t *b, uint32_t node, uint64_t *noted) {
+    uint64_t *member;
+    uint64_t seen;
 
-    while (member_of(b, node) != NULL) {
-        if (seen & FI_BROKEN || fi_cas64(&b->shared->word, &seen, seen | FI_BROKEN)) {
-            fi_wake_all(&b->shared->word);
-            fi_barrier_strike_member(b, node);
-            return;
+    while ((member = member_of(b, node, &seen)) != NULL) {
+        uint64_t word = fi_load_acquire64(&b->shared->word);
+        uint64_t breaks = word & FI_BROKEN ? word - BREAK : word; /* broken already: that is enough */
+        *noted = seen & DYING ? seen : node | DYING | (breaks & BREAKS);
+        if (seen == *noted || fi_cas64(member, &seen, *noted)) {
+            return true;
         }
     }
+    return false;
+}
+
+void fi_barrier_bury_member(const fi_barrier_t *b, uint32_t node) {
+    uint64_t noted;
+
+    if (!note_dying(b, node, &noted)) {
+        return;
+    }
+    uint64_t seen = fi_load_acquire64(&b->shared->word);
+    while (((seen ^ noted) & BREAKS) == 0 && !fi_cas64(&b->shared->word, &seen, broken(seen))) {
+    }
+    fi_wake_all(&b->shared->word);
+    fi_barrier_strike_member(b, node);
 }

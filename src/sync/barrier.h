@@ -2,11 +2,11 @@
  *
  * sync/barrier.h - rounds in which a number of parties wait for each other.
  *
- *    63         48 47      32 31  27     26   25    24     23       16 15        0
- *   +-------------+----------+---+------+----+----+-------+-----------+-----------+
- *   | round begun | resets   |   |BROKEN|    |    |WAITERS| withdrawn | round     |
- *   | by a reset  |          |   |      |    |    |       |           |           |
- *   +-------------+----------+---+------+----+----+-------+-----------+-----------+
+ *    63         48 47    40 39    32 31  27     26   25    24     23       16 15        0
+ *   +-------------+--------+--------+---+------+----+----+-------+-----------+-----------+
+ *   | round begun | breaks | resets |   |BROKEN|    |    |WAITERS| withdrawn | round     |
+ *   | by a reset  |        |        |   |      |    |    |       |           |           |
+ *   +-------------+--------+--------+---+------+----+----+-------+-----------+-----------+
  *    slot: who has arrived (word.h), bit 31 LEAVES, bits 24 to 30 the round modulo 128
  *
  * Who arrives puts his name into a slot, so there is no count that a death could leave wrong.  Slots of earlier rounds are
@@ -21,9 +21,9 @@
  * completed before it.
  *
  * A death among those who have it open breaks the barrier: nobody can tell whether the dead one would have come.  Several
- * stewards hear of it, some of them late, perhaps after somebody has begun anew.  So each node is noted as a member, and
- * whoever buries it looks at the word, then whether it still is one, then breaks the barrier if the word has not changed,
- * and strikes it off.  A late one finds it struck off, or the word changed.
+ * stewards hear of it, some of them late, perhaps after somebody has begun anew.  So nodes that have it open are noted as
+ * members; the first who buries one notes beside it how often the barrier had been broken by then, and whoever finds another
+ * number in the word does not break it again.
  */
 #ifndef FI_SYNC_BARRIER_H
 #define FI_SYNC_BARRIER_H
