@@ -16,19 +16,13 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 uint32_t fi_process_generation;
 static struct fi_list nodes = {&nodes, &nodes};
 static uint32_t stewards;
+static uint64_t number; /* of this process; 0: nobody has asked */
 
-/* Until a child asks for its own, after a fork. */
 uint64_t fi_process_number(void) {
-    static uint64_t number;
-    static uint32_t generation;
+    uint64_t none = 0;
 
-    if (fi_load_relaxed64(&number) == 0 || generation != fi_process_generation) {
-        uint64_t expected = 0;
-        if (generation != fi_process_generation) {
-            generation = fi_process_generation;
-            fi_store_relaxed64(&number, 0);
-        }
-        (void)fi_cas64(&number, &expected, fi_random64());
+    if (fi_load_relaxed64(&number) == 0) {
+        (void)fi_cas64(&number, &none, fi_random64());
     }
     return fi_load_relaxed64(&number);
 }
@@ -108,6 +102,7 @@ static void after_fork_in_child(void) {
     fi_own_unlock();
     fi_process_generation++;
     stewards = 0;
+    number = 0;
 
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
