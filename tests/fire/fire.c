@@ -112,6 +112,22 @@ void holdings_print(const char *who, const holdings_t *h) {
         h->peer_maps, h->threads);
 }
 
+void expect_holdings(pid_t pid, const char *who, const holdings_t *before) {
+    int64_t end = clock_ns() + PATIENCE;
+    for (;;) {
+        holdings_t now = holdings_of(pid);
+        if (memcmp(&now, before, sizeof now) == 0)
+            return;
+        if (clock_ns() > end) {
+            fprintf(stderr, "# %s, before and after:\n", who);
+            holdings_print("before", before);
+            holdings_print("after", &now);
+            check_failed("it holds what it held before", __FILE__, __LINE__);
+        }
+        nap(MILLISECOND / 4);
+    }
+}
+
 uint64_t status_of(pid_t pid, const char *key) {
     char path[64], line[256];
     uint64_t value = 0;

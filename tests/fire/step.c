@@ -3,17 +3,13 @@
  * step.c - SIGKILL at controlled points: after the first instruction of a call, after the second, and so on to the
  * last; and, for the long calls, at the door of every system call that they make.
  *
- * The victim stops itself before and after the call; in between it is stepped with ptrace(2). Its other thread, the
- * node's steward, runs freely.
+ * The victim stops itself before and after the call; in between it is stepped (stepping.h).
  */
 #include "conductor.h"
+#include "stepping.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* One thing to be killed in: what comes before it, what is stepped. */
@@ -127,40 +123,19 @@ static void be_victim(void *arg) {
     victim_arg_t *a = arg;
     me.w = a->w;
     me.v = a->v;
-    check(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
     me.node = open_node("test");
     atomic_store(&me.v->node, ferry_node_id(me.node));
     a->scenario->prepare();
     atomic_store(&me.v->met, a->scenario->prepare != only_node_is_open);
-    raise(SIGSTOP);
+    stepping_mark();
     a->scenario->act();
-    raise(SIGSTOP);
+    stepping_mark();
     pause(); /* to be killed in any case */
 }
 
-/* ---- the tracer ---- */
+/* ---- the hunt ---- */
 
-enum stopped { AT_STEP, AT_MARK, BLOCKED, GONE };
-
-/* Waits for the traced thread's next stop; a system call that waits for others is a place to be killed, too. */
-static enum stopped await_stop(pid_t pid, int64_t patience) {
-    int64_t end = clock_ns() + patience;
-    int status;
-    for (unsigned round = 0;; round++) {
-        pid_t got = waitpid(pid, &status, WNOHANG | __WALL);
-        check(got == 0 || got == pid);
-        if (got == pid)
-            break;
-        if (round > 200) {
-            if (clock_ns() > end)
-                return BLOCKED;
-            nap(20000);
-        }
-    }
-    if (!WIFSTOPPED(status))
-        return GONE;
-    return WSTOPSIG(status) == SIGSTOP ? AT_MARK : AT_STEP;
-}
+#define STEP_PATIENCE (30 * MILLISECOND) /* a system call that waits for others is a place to be killed, too */
 
 typedef struct hunt {
     conductor_t c;
@@ -172,24 +147,11 @@ static pid_t start_victim(hunt_t *h, const scenario_t *scenario) {
     memset(v, 0, sizeof *v);
     v->who = ++h->started;
     victim_arg_t arg = {h->c.w, v, scenario};
-    pid_t pid = child_start(be_victim, &arg);
-    check(await_stop(pid, PATIENCE) == AT_MARK);
-    return pid;
-}
-
-/* Goes on by one step, or to the next door of a system call. */
-static enum stopped go_on(pid_t pid, bool by_call) {
-    check(ptrace(by_call ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
-    return await_stop(pid, 30 * MILLISECOND);
+    return stepping_start(be_victim, &arg);
 }
 
 static void kill_traced(hunt_t *h, pid_t pid) {
-    int status;
-    check(kill(pid, SIGKILL) == 0);
-    do
-        check(waitpid(pid, &status, __WALL) == pid);
-    while (WIFSTOPPED(status));
-    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    stepping_kill(pid);
     h->c.deaths++;
 }
 
@@ -198,7 +160,7 @@ static unsigned count_steps(hunt_t *h, const scenario_t *scenario, bool by_call)
     unsigned steps = 0;
     pid_t pid = start_victim(h, scenario);
     enum stopped at;
-    while ((at = go_on(pid, by_call)) == AT_STEP)
+    while ((at = stepping_on(pid, by_call, STEP_PATIENCE)) == AT_STEP)
         steps++;
     if (at == GONE)
         fprintf(stderr, "# %s failed when nobody killed it\n", scenario->name);
@@ -209,7 +171,7 @@ static unsigned count_steps(hunt_t *h, const scenario_t *scenario, bool by_call)
 
 static void kill_after(hunt_t *h, const scenario_t *scenario, unsigned steps, bool by_call) {
     pid_t pid = start_victim(h, scenario);
-    for (unsigned i = 0; i < steps && go_on(pid, by_call) == AT_STEP; i++) {
+    for (unsigned i = 0; i < steps && stepping_on(pid, by_call, STEP_PATIENCE) == AT_STEP; i++) {
     }
     kill_traced(h, pid);
     conductor_expect_progress(&h->c);

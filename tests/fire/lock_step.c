@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lock_step.c - SIGKILL at controlled points of the calls on synchronization objects: wherever the object has changed
+ * or the library has called somebody, and in short calls after every single instruction.
+ *
+ * Three helpers live through all of it. Anna and Ben hold the object or sleep in it as the trial says; the witness only
+ * looks, and sets right afterwards what a death may change (a unit of a plain semaphore that is gone). Nobody looks for
+ * deadlocks, since a look would wake a sleeper that was forgotten.
+ */
+#include "lock_step.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "stepping.h"
+
+#define GLANCE (MILLISECOND / 20)
+#define POINTS_MAX 5000u
+#define OBJECT_MAX 16384
+
+/* ---- the victim ---- */
+
+object_t victim_object;
+static marks_t *victim_marks;
+
+void victim_comes_to(enum stage stage) {
+    atomic_store(&victim_marks->stage, stage);
+}
+
+void victim_answers(int answer) {
+    atomic_store(&victim_marks->answer, answer);
+}
+
+static object_t open_for_trial(ferry_t *node, kind_t kind) {
+    ferry_sync_options_t options = {.wait = FERRY_WAIT_BLOCK, .deadlock_after = 10 * PATIENCE};
+    object_t object = {.kind = kind};
+    if (kind != BARRIER)
+        return object_open(node, kind, "it", &options);
+    check_is(ferry_barrier_open(node, "it", 3, &options, &object.barrier), 0);
+    return object;
+}
+
+static void be_victim(void *arg) {
+    const run_t *r = arg;
+    victim_marks = r->marks;
+    ferry_t *node = open_node("test");
+    atomic_store(&r->marks->node, ferry_node_id(node));
+    victim_object = open_for_trial(node, r->trial->kind);
+    if (r->trial->prepare)
+        r->trial->prepare();
+    stepping_mark();
+    victim_comes_to(INSIDE);
+    r->trial->act();
+    victim_comes_to(RETURNED);
+    pause(); /* to be killed in any case */
+}
+
+/* ---- errands ---- */
+
+int open_it(helper_t *h) {
+    h->object = open_for_trial(h->node, h->kind);
+    return 0;
+}
+
+int close_it(helper_t *h) {
+    object_close(&h->object);
+    return 0;
+}
+
+int take_it(helper_t *h) {
+    h->object.kind = h->kind;
+    return object_take(&h->object, PATIENCE);
+}
+
+int give_it(helper_t *h) {
+    h->object.kind = h->kind;
+    return object_give(&h->object);
+}
+
+void ask(run_t *r, unsigned who, errand_t *errand) {
+    check(!r->asked[who]);
+    r->asked[who] = true;
+    helper_ask(&r->helpers[who], errand);
+}
+
+int answer_of(run_t *r, unsigned who) {
+    helper_t *h = &r->helpers[who];
+    check(r->asked[who]);
+    r->asked[who] = false;
+    if (helper_answers(h))
+        return h->answer;
+    threads_print(who == ANNA ? "Anna" : "Ben", h->pid);
+    expect_failed(r, "nobody is left asleep", __FILE__, __LINE__);
+}
+
+_Noreturn void expect_failed(const run_t *r, const char *text, const char *file, int line) {
+    static const char *const stages[] = {"before the call", "in the call", "after the first call", "after the call"};
+    fprintf(stderr, "# %s: killed at point %u, %s%s%s\n", r->trial->name, r->points, stages[r->stage],
+            r->asleep ? ", asleep" : "", r->held ? ", holding it" : "");
+    check_failed(text, file, line);
+}
+
+/* ---- leading ---- */
+
+static bool has_come_to(const run_t *r, enum stage stage) {
+    return atomic_load(&r->marks->stage) >= stage;
+}
+
+/* In its sleep, hungry since being led takes time, the victim is left for good, or gets its cue and is awaited. */
+static void sleep_over(run_t *r, bool last) {
+    int64_t end = clock_ns() + PATIENCE;
+    bool cued = false;
+    do {
+        if (!cued && sleeps_on_futex(r->victim)) {
+            r->asleep = last;
+            if (last)
+                return;
+            r->trial->cue(r);
+            cued = true;
+        }
+        check(clock_ns() < end);
+    } while (stepping_await(r->victim, GLANCE) == BLOCKED);
+}
+
+static void advance(run_t *r, bool last) {
+    enum stopped at = stepping_on(r->victim, false, GLANCE);
+    if (at == BLOCKED)
+        sleep_over(r, last);
+    else
+        check(at == AT_STEP);
+}
+
+static void remember_memory(uint64_t inode, bool own, const char *line, void *arg) {
+    run_t *r = arg;
+    uintptr_t begin, end;
+    (void)inode;
+    (void)own;
+    if (!strstr(line, "ferry-object") || sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) != 2)
+        return;
+    r->memory = (const void *)begin; /* NOLINT: an address of the victim's */
+    r->size = end - begin;
+}
+
+/* Has anything changed in the object since the last look? */
+static bool object_has_changed(const run_t *r) {
+    static unsigned char before[OBJECT_MAX], now[OBJECT_MAX];
+    check(r->memory && r->size <= sizeof now);
+    struct iovec here = {now, r->size}, there = {(void *)(uintptr_t)r->memory, r->size};
+    check_is(process_vm_readv(r->victim, &here, 1, &there, 1, 0), (int64_t)r->size);
+    bool changed = memcmp(before, now, r->size) != 0;
+    memcpy(before, now, r->size);
+    return changed;
+}
+
+/* A point to be killed at: the object has changed; the library has called somebody, who has returned; or the last such
+ * point was `stride` instructions ago. Between these, only the victim's own memory changes, which dies with it. */
+static bool is_point(run_t *r) {
+    bool in_library = stepping_in_library(r->victim);
+    bool crossed = in_library != r->in_library;
+    bool point = object_has_changed(r);
+    r->in_library = in_library;
+    r->instructions += in_library;
+    point |= crossed || r->instructions >= r->stride;
+    if (point)
+        r->instructions = 0;
+    return point;
+}
+
+static void lead(run_t *r, unsigned points) {
+    unsigned passed = 0;
+    each_ferry_map(r->victim, remember_memory, r);
+    (void)object_has_changed(r);
+    while (passed < points && !has_come_to(r, RETURNED)) {
+        advance(r, passed + 1 == points);
+        if (r->asleep)
+            return;
+        passed += is_point(r);
+    }
+}
+
+/* ---- looking ---- */
+
+/* Giving back what it does not have is refused with the name of him who has it. */
+static bool victim_holds(run_t *r) {
+    helper_t *witness = &r->helpers[WITNESS];
+    char name[20];
+    if (r->trial->kind != MUTEX && r->trial->kind != WRITER)
+        return false;
+    int answer = helper_do(witness, give_it);
+    check(answer == -EPERM || answer == -EALREADY);
+    name_of_node(atomic_load(&r->marks->node), name);
+    return answer == -EPERM && strstr(witness->said, name + 8);
+}
+
+static bool name_is_gone(void *arg) {
+    return names_with(arg) == 0;
+}
+
+static void expect_no_name(run_t *r) {
+    char name[20];
+    name_of_node(atomic_load(&r->marks->node), name);
+    await_that(name_is_gone, name, "names of the dead stay in the directory");
+}
+
+/* Each has met the two others, and holds what it will hold. */
+static bool has_met_all(void *arg) {
+    const helper_t *h = arg;
+    return holdings_of(h->pid).pidfds == HELPERS; /* its own is among them */
+}
+
+static void remember_holdings(run_t *r, holdings_t before[HELPERS]) {
+    for (unsigned i = 0; i < HELPERS; i++) {
+        await_that(has_met_all, &r->helpers[i], "the helpers do not meet");
+        before[i] = holdings_of(r->helpers[i].pid);
+    }
+    r->before = before;
+}
+
+static void expect_nothing_of_the_dead(const run_t *r) {
+    for (unsigned i = 0; i < HELPERS; i++)
+        expect_holdings(r->helpers[i].pid, "a helper", &r->before[i]);
+}
+
+/* ---- the hunt ---- */
+
+/* True: the victim was through before it was killed. */
+static bool kill_after(run_t *r, unsigned points) {
+    const trial_t *trial = r->trial;
+    *r = (run_t){.trial = trial,
+                 .marks = r->marks,
+                 .helpers = r->helpers,
+                 .before = r->before,
+                 .stride = r->stride,
+                 .points = points};
+    atomic_store(&r->marks->stage, BEFORE);
+    if (trial->arrange)
+        trial->arrange(r);
+    r->victim = stepping_start(be_victim, r);
+    if (trial->gather)
+        trial->gather(r);
+    lead(r, points);
+    r->stage = atomic_load(&r->marks->stage);
+    r->held = victim_holds(r);
+    stepping_kill(r->victim);
+    trial->judge(r);
+    expect_no_name(r);
+    return r->stage == RETURNED;
+}
+
+static void all_do(run_t *r, errand_t *errand) {
+    for (unsigned i = 0; i < HELPERS; i++) {
+        r->helpers[i].kind = i < WITNESS ? r->trial->ways[i] : r->trial->kind;
+        check_is(helper_do(&r->helpers[i], errand), 0);
+    }
+}
+
+static void hunt_in(run_t *r) {
+    holdings_t before[HELPERS];
+    unsigned points = 1;
+    int64_t begin = clock_ns();
+    all_do(r, open_it);
+    remember_holdings(r, before);
+    for (; !kill_after(r, points); points++)
+        expect(r, points < POINTS_MAX);
+    expect_nothing_of_the_dead(r);
+    all_do(r, close_it);
+    printf("# %-58s %5u deaths, %5.1f ms each\n", r->trial->name, points, (double)(clock_ns() - begin) / 1e6 / points);
+    fflush(stdout);
+}
+
+void hunt(const trial_t *trials, size_t count) {
+    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next", 1, 1);
+    marks_t *marks = share(sizeof *marks);
+    run_t r = {.marks = marks, .helpers = helpers_start(HELPERS, marks)};
+    for (size_t i = 0; i < count; i++) {
+        r.trial = &trials[i];
+        r.stride = trials[i].stride ? trials[i].stride : stride;
+        hunt_in(&r);
+    }
+    helpers_end(r.helpers, HELPERS);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(killed_in_a_mutex),           TEST(killed_in_a_reader_writer_lock),
+        TEST(killed_while_taking_over),    TEST(killed_in_an_owned_semaphore),
+        TEST(killed_in_a_plain_semaphore), TEST(killed_in_an_event),
+        TEST(killed_in_a_barrier),
+    };
+    return run_suite("lock-step", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stepping.c - see stepping.h.
+ */
+#include "stepping.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+typedef struct led {
+    void (*run)(void *arg);
+    void *arg;
+} led_t;
+
+static void be_led(void *arg) {
+    const led_t *led = arg;
+    check(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+    led->run(led->arg);
+}
+
+/* Ticks end the leader's wait, so that he can look at the clock. A timer of its own for each step would be dear. */
+static void tick(int64_t interval) {
+    struct itimerval timer = {.it_interval.tv_usec = interval / 1000, .it_value.tv_usec = interval / 1000};
+    check(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+}
+
+static void on_tick(int signal) {
+    (void)signal;
+}
+
+pid_t stepping_start(void (*run)(void *arg), void *arg) {
+    led_t led = {run, arg};
+    struct sigaction action = {.sa_handler = on_tick}; /* without SA_RESTART */
+    check(sigaction(SIGALRM, &action, NULL) == 0);
+    pid_t pid = child_start(be_led, &led);
+    tick(MILLISECOND / 4);
+    check(stepping_await(pid, PATIENCE) == AT_MARK);
+    return pid;
+}
+
+void stepping_mark(void) {
+    check(raise(SIGSTOP) == 0);
+}
+
+enum stopped stepping_await(pid_t pid, int64_t patience) {
+    int64_t end = 0;
+    int status;
+    while (waitpid(pid, &status, __WALL) < 0) {
+        check(errno == EINTR);
+        end = end ? end : clock_ns() + patience;
+        if (clock_ns() >= end)
+            return BLOCKED;
+    }
+    if (!WIFSTOPPED(status))
+        return GONE;
+    return WSTOPSIG(status) == SIGSTOP ? AT_MARK : AT_STEP;
+}
+
+enum stopped stepping_on(pid_t pid, bool by_call, int64_t patience) {
+    check(ptrace(by_call ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+    return stepping_await(pid, patience);
+}
+
+/* Forked, the child has everything where the leader has it. */
+bool stepping_in_library(pid_t pid) {
+    struct __ptrace_syscall_info at;
+    Dl_info code;
+    check(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof at, &at) > 0);
+    return dladdr((void *)(uintptr_t)at.instruction_pointer, &code) != 0 && strstr(code.dli_fname, "libferry");
+}
+
+void stepping_kill(pid_t pid) {
+    int status;
+    tick(0);
+    check(kill(pid, SIGKILL) == 0);
+    do
+        check(waitpid(pid, &status, __WALL) == pid);
+    while (WIFSTOPPED(status));
+    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Does the exploration of interleavings find what is wrong? Faults that are put into copies of src/sync, one in each.
+
+interleave_mutants.py list                           the names of all faults, with their source files
+interleave_mutants.py make NAME SOURCE OUTPUT        writes a copy of SOURCE with that fault
+interleave_mutants.py check PROGRAM...               runs programs with one fault each, interleave-NAME: all must find it
+
+Who changes a line of src/sync that a fault is about, changes the fault as well: `make` fails where it does not fit.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# NAME: (file, what stands there, once, what is put in its place, a scenario that finds it)
+MUTANTS = {
+    # ---- acquire.c, wait.c ----
+    "a-waiter-announces-nothing": (
+        "acquire", "*seen | FI_WAITERS | (w->hungry", "*seen | (w->hungry", "three_threads_exclude_each_other"),
+    "who-gives-up-swallows-the-wake-up": (
+        "acquire", "    fi_wake_next(t->word, seen);\n}", "}", "who_finds_a_deadlock_passes_the_wake_up_on"),
+    "nobody-respects-the-hungry": (
+        "acquire", "return !(seen & FI_HUNGRY) ||", "return true ||", "the_hungry_come_before_those_who_have_not_slept"),
+    "hunger-without-sleepers-stays": (
+        "acquire", "(left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY", "true", "a_hungry_one_that_gives_up_leaves_no_hunger"),
+    "who-fell-asleep-meanwhile-is-not-woken": (
+        "acquire", "        fi_wake_all(word);\n    }\n", "    }\n", "the_hungry_come_before_those_who_have_not_slept"),
+    "who-was-woken-does-not-know": (
+        "wait", "w->woken = true;", "w->woken = false;", "the_hungry_come_before_those_who_have_not_slept"),
+    "who-has-slept-does-not-know": (
+        "wait", "    w->slept = true;\n", "", "three_threads_exclude_each_other"),
+    # ---- mutex.c ----
+    "an-unlock-wakes-nobody": (
+        "mutex", "    if (seen & FI_WAITERS) {\n", "    if (false) {\n", "two_threads_exclude_each_other"),
+    "who-has-slept-forgets-those-behind": (
+        "mutex", "t->me | fi_taken_flags(*seen, w)) : r", "t->me | (*seen & FI_WAIT_FLAGS)) : r",
+        "three_threads_exclude_each_other"),
+    "a-death-inside-is-not-told": (
+        "mutex", "(seen & FI_HARMLESS ? 0 : FI_DIED)", "0", "a_death_is_told_exactly_if_it_was_inside"),
+    "a-steward-wakes-nobody": (
+        "mutex", "repaired(seen, is_dead, arg))) {\n    }\n    fi_wake_all(&m->word);\n",
+        "repaired(seen, is_dead, arg))) {\n    }\n", "a_death_is_told_exactly_if_it_was_inside"),
+    "hunger-outlives-a-death": (
+        "mutex", "return seen & ~FI_WAIT_FLAGS;", "return seen;", "a_death_among_those_who_give_up_loses_no_wake_up"),
+    "who-passes-drops-the-news": (
+        "mutex", "FI_PASSING | (*seen & FI_DIED)", "FI_PASSING", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+    "an-unlock-drops-the-news": (
+        "mutex", "fi_flags_kept(seen) | (seen & FI_DIED)", "fi_flags_kept(seen)", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+    "a-harmless-death-is-told": (
+        "mutex", "(seen & FI_HARMLESS ? 0 : FI_DIED)", "FI_DIED", "a_reader_that_dies_gives_its_hold_back"),
+    # ---- rwlock.c ----
+    "a-reader-looks-before-it-is-seen": (
+        "rwlock",
+        """    if (!occupy(l, me, slot)) {
+        return FI_NOT_FREE;
+    }
+    fi_fence_after_cas();
+    uint64_t gate = fi_load_acquire64(&l->gate.word);
+""",
+        """    uint64_t gate = fi_load_acquire64(&l->gate.word);
+    if (!occupy(l, me, slot)) {
+        return FI_NOT_FREE;
+    }
+""",
+        "a_writer_and_a_reader_are_never_in_together"),
+    "a-reader-leaves-silently": (
+        "rwlock", "    if (fi_load_acquire64(&l->gate.word) & FI_OWNER) {\n", "    if (false) {\n", "a_writer_and_a_reader_are_never_in_together"),
+    "a-writer-looks-before-it-notes-the-time": (
+        "rwlock",
+        """        uint32_t drain = fi_load_acquire32(&l->drain);
+        if (is_over(l, me, slot)) {
+            return 0;
+        }
+""",
+        """        if (is_over(l, me, slot)) {
+            return 0;
+        }
+        uint32_t drain = fi_load_acquire32(&l->drain);
+""",
+        "a_writer_and_a_reader_are_never_in_together"),
+    "a-writer-stays-entering": (
+        "rwlock", "    (void)__atomic_fetch_and(&l->gate.word, ~flag, __ATOMIC_ACQ_REL);\n", "", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+    "a-writer-forgets-the-news-while-it-waits": (
+        "rwlock", "r == FI_TAKEN_FROM_DEAD ? FI_DIED : FI_ENTERING", "FI_ENTERING", "any_two_may_die_and_the_third_gets_the_lock"),
+    "a-dead-reader-keeps-its-slot": (
+        "rwlock", "        if (who && is_dead(who, arg)) {\n", "        if (false) {\n", "a_reader_that_dies_gives_its_hold_back"),
+    "a-steward-does-not-tell-the-writer": (
+        "rwlock", "    fi_mutex_bury(&l->gate, is_dead, arg);\n    tell(l);\n", "    fi_mutex_bury(&l->gate, is_dead, arg);\n", "a_reader_that_dies_gives_its_hold_back"),
+    "too-many-make-the-number-of-homes-smaller": (
+        "rwlock", "n >= 2 * FI_READERS && n % FI_READERS == 0", "n >= 2 * FI_READERS", "the_number_of_homes_never_becomes_small_again"),
+    # ---- semaphore.c ----
+    "a-release-wakes-nobody": (
+        "semaphore", "    if (seen & FI_WAITERS) {\n        fi_wake_next(&s->shared->word, left);\n", "    if (false) {\n", "units_that_one_releases_let_the_others_go"),
+    "a-second-unit-is-not-handed-on": (
+        "semaphore", "    if (r > 0 && w->slept) {\n", "    if (false) {\n", "units_that_one_releases_let_the_others_go"),
+    "a-release-leaves-the-word-as-it-was": (
+        "semaphore", "uint64_t count = (seen + 1) & FI_HANDLES;", "uint64_t count = seen & FI_HANDLES;", "units_that_one_releases_let_the_others_go"),
+    "a-unit-stays-with-the-dead": (
+        "semaphore", "        if (who && is_dead(who, arg)) {\n", "        if (false) {\n", "an_owned_unit_returns_from_a_dead_one"),
+    "a-steward-wakes-nobody-who-wants-a-unit": (
+        "semaphore", "~FI_WAIT_FLAGS)) {\n    }\n    fi_wake_all(&s->shared->word);\n", "~FI_WAIT_FLAGS)) {\n    }\n", "an_owned_unit_returns_from_a_dead_one"),
+    "who-has-slept-forgets-those-behind-who-want-a-unit": (
+        "semaphore", "(*seen & ~FI_WAIT_FLAGS) | fi_taken_flags(*seen, w)))", "*seen))", "three_threads_share_one_owned_unit"),
+    # ---- event.c ----
+    "a-set-wakes-nobody-who-only-looks": (
+        "event", "        fi_futex_wake_shared(fi_low(e->word), FI_LOOKERS, INT_MAX);\n", "", "who_only_looks_leaves_the_wake_up_to_the_others"),
+    "a-set-wakes-nobody-who-takes": (
+        "event", "        fi_wake_next(e->word, left);\n", "", "each_set_lets_one_waiter_go"),
+    "a-set-that-was-reset-is-missed": (
+        "event", "look_out(e, fi_event_count(e), UINT32_MAX, FI_SET, w)", "look_out(e, 0, 0, FI_SET, w)", "a_reset_right_after_it_keeps_nobody_who_waited"),
+    "a-manual-set-wakes-only-one": (
+        "event", "        fi_wake_all(e->word);\n    }\n}", "        fi_wake_next(e->word, left);\n    }\n}", "a_set_lets_all_waiters_go"),
+    "a-steward-wakes-nobody-who-waits-for-a-set": (
+        "event", "    fi_wake_all(e->word);\n}", "}", "any_two_may_die_at_a_manual_event"),
+    # ---- barrier.c ----
+    "who-withdraws-does-not-change-the-word": (
+        "barrier", "(*seen & ~WITHDRAWNS) | ((*seen + WITHDRAWN) & WITHDRAWNS)", "*seen", "one_of_four_gives_up_and_the_pairs_meet"),
+    "who-withdraws-opens-its-slot-too-early": (
+        "barrier", "uint64_t leaving = mine | LEAVES;", "uint64_t leaving = tag_of(word);", "one_of_four_gives_up_and_the_pairs_meet"),
+    "a-complete-round-wakes-nobody": (
+        "barrier", "    if (word & FI_WAITERS) {\n        fi_wake_all", "    if (false) {\n        fi_wake_all", "two_parties_meet_in_three_rounds"),
+    "a-reset-cuts-complete-rounds": (
+        "barrier", "return resets > RESET || (now & BEGUN) == begun(next_round(word)) ? -EOWNERDEAD : 1;", "return -EOWNERDEAD;", "after_a_death_and_a_reset_others_meet"),
+    "the-last-one-takes-no-slot": (
+        "barrier", "    if (!occupy(open, word, me)) {\n", "    if (taken == b->parties - 1) {\n        return complete(b, &seen) ? FI_BARRIER_LAST : 0;\n    }\n    if (!occupy(open, word, me)) {\n", "four_threads_meet_in_pairs"),
+    "nobody-looks-again-before-it-sleeps": (
+        "barrier", "    w->look = true;\n    while", "    while", "two_parties_meet_in_three_rounds"),
+}
+
+
+def make(name, source, output):
+    _, old, new, _ = MUTANTS[name]
+    text = Path(source).read_text()
+    if text.count(old) != 1:
+        sys.exit(f"{source}: what {name} changes is there {text.count(old)} times, not once; adapt it in {__file__}")
+    Path(output).write_text(text.replace(old, new))
+
+
+def is_found(program, scenario):
+    run = subprocess.run([program, scenario], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    failed = re.search(rf"^not ok \d+ - {scenario}$", run.stdout, re.M) and re.search(r"^# -> ", run.stdout, re.M)
+    return (run.returncode != 0 and failed), run.stdout
+
+
+def check(programs):
+    print(f"1..{len(MUTANTS)}")
+    by_name = {Path(p).name.removeprefix("interleave-"): p for p in programs}
+    good = True
+    for number, (name, mutant) in enumerate(MUTANTS.items(), 1):
+        found, said = is_found(by_name[name], mutant[3])
+        print(f"{'ok' if found else 'not ok'} {number} - it is found that {name.replace('-', ' ')}")
+        if not found:
+            print("\n".join("# " + line for line in said.splitlines()[-20:]))
+        good = good and found
+    return 0 if good else 1
+
+
+def main():
+    command, arguments = sys.argv[1], sys.argv[2:]
+    if command == "list":
+        print("\n".join(f"{name} {mutant[0]}" for name, mutant in MUTANTS.items()))
+        return 0
+    if command == "make":
+        return make(*arguments)
+    return check(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
