@@ -13,9 +13,10 @@
  *     that is closed with something held, leaves a lock that the next taker gets with FERRY_OWNER_DIED.  No wake-up is
  *     lost by a death at any instruction.
  *   - Fairness: who asks while an object is free gets it, but somebody who has waited for a millisecond ends that: from
- *     then on it goes from sleeper to sleeper, in the kernel's queue, until none has waited so long.  A waiter joins the
- *     queue anew after that millisecond and whenever it looks for a deadlock (at `deadlock_after`, then ever more seldom);
- *     counted from there, it gets its turn after at most as many others as slept before it.
+ *     then on it goes from sleeper to sleeper, in the kernel's queue, until one takes it that has waited for less.  A
+ *     waiter joins the queue anew after that millisecond and whenever it looks for a deadlock (at `deadlock_after`, then
+ *     ever more seldom).  So the longest wait is about that of those who are before it in the queue, not without a limit;
+ *     `ferry bench lock` measures it.
  *   - Deadlock: a wait that lasts longer than `deadlock_after` looks whether it is part of a circle of threads that wait
  *     for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues and child
  *     processes.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.

@@ -9,7 +9,8 @@
  * CHESS (M. Musuvathi, S. Qadeer: "Iterative context bounding for systematic testing of multithreaded programs",
  * PLDI 2007); a schedule that comes to a state which was there before ends there.
  *
- * What this cannot show: accesses happen in one order here, so a missing fence or a too weak order is not found.
+ * What this cannot show: accesses happen in one order here, so a missing fence or a too weak order is not found.  That it
+ * finds other faults is tested as well (interleave_mutants.py).
  */
 #ifndef FERRY_TESTS_INTERLEAVE_H
 #define FERRY_TESTS_INTERLEAVE_H

@@ -248,7 +248,7 @@ static void parties_that_spin_first_meet(void **state) {
     (void)state;
     scenario_t s = barrier_scenario(3, 3, 1);
     plan.policy = FERRY_WAIT_ADAPTIVE;
-    s.preemptions = 2;
+    s.preemptions = 1;
     explore(&s);
 }
 
@@ -265,7 +265,7 @@ static void two_of_three_give_up_and_are_not_counted(void **state) {
     (void)state;
     scenario_t s = barrier_scenario(3, 3, 2);
     plan.timeout[0] = plan.timeout[1] = MILLISECOND / 2;
-    s.expiries = 2;
+    s.expiries = 1;
     s.preemptions = 1;
     explore(&s);
 }
@@ -313,7 +313,7 @@ static void after_a_death_and_a_reset_others_meet(void **state) {
     plan.some_stay_away = true;
     s.deaths = 1;
     s.mortals = 1;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -335,7 +335,7 @@ static void a_reset_ends_waits_and_those_meet_who_come_again(void **state) {
     scenario_t s = barrier_scenario(2, 3, 2);
     plan.retries = 2;
     plan.breaks_in = 1 << 2;
-    s.preemptions = 4;
+    s.preemptions = 3;
     explore(&s);
 }
 

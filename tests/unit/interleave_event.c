@@ -217,6 +217,7 @@ static void waits_for_a_manual_event_end_in_time(void **state) {
     scenario_t s = SCENARIO(false, SETS_AND_RESETS, WAITS, WAITS);
     plan.timeout[1] = plan.timeout[2] = 2 * MILLISECOND;
     s.expiries = 3;
+    s.preemptions = 3;
     explore(&s);
 }
 
@@ -286,7 +287,7 @@ static void the_hungry_get_it_before_those_who_have_just_come(void **state) {
     scenario_t s = SCENARIO(true, SETS, WAITS, WAITS);
     plan.rounds[0] = plan.rounds[1] = 2;
     s.expiries = 2;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -317,7 +318,7 @@ static void a_death_among_the_hungry_loses_no_set(void **state) {
     s.expiries = 2;
     s.deaths = 1;
     s.mortals = 7;
-    s.preemptions = 2;
+    s.preemptions = 1;
     explore(&s);
 }
 
@@ -341,7 +342,7 @@ static void who_looks_and_gives_up_leaves_the_wake_up_to_the_others(void **state
     scenario_t s = SCENARIO(true, SETS, WAITS, WAITS_AFTER, WAITS_AFTER);
     plan.timeout[2] = plan.timeout[3] = MILLISECOND / 2;
     s.expiries = 2;
-    s.preemptions = 2;
+    s.preemptions = 1;
     explore(&s);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define CHOICES_MAX 1024
-#define SCHEDULES_MAX 3000000u /* more take too long: then the scenario is too large */
+#define SCHEDULES_MAX 1000000u /* more take too long: then the scenario is too large */
 #define SCHEDULES_MIN 100u     /* fewer explore nothing */
 #define STATES_FIRST (1u << 14)
 #define PREEMPTIONS_SHOWN 8u

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Does the exploration of interleavings find what is wrong? Faults that are put into copies of src/sync, one in each.
 
-interleave_mutants.py list                           the names of all faults, with their source files
-interleave_mutants.py make NAME SOURCE OUTPUT        writes a copy of SOURCE with that fault
-interleave_mutants.py check PROGRAM...               runs programs with one fault each, interleave-NAME: all must find it
+interleave_mutants.py list                      the names of all faults, with their source files
+interleave_mutants.py make NAME SOURCE OUTPUT   writes a copy of SOURCE with that fault
+interleave_mutants.py check PROGRAM...          runs programs with one fault each, interleave-NAME: all must find it
 
 Who changes a line of src/sync that a fault is about, changes the fault as well: `make` fails where it does not fit.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -18,38 +19,102 @@ from pathlib import Path
 MUTANTS = {
     # ---- acquire.c, wait.c ----
     "a-waiter-announces-nothing": (
-        "acquire", "*seen | FI_WAITERS | (w->hungry", "*seen | (w->hungry", "three_threads_exclude_each_other"),
+        "acquire",
+        "*seen | FI_WAITERS | (w->hungry",
+        "*seen | (w->hungry",
+        "three_threads_exclude_each_other",
+    ),
     "who-gives-up-swallows-the-wake-up": (
-        "acquire", "    fi_wake_next(t->word, seen);\n}", "}", "who_finds_a_deadlock_passes_the_wake_up_on"),
+        "acquire",
+        "    fi_wake_next(t->word, seen);\n}",
+        "}",
+        "who_finds_a_deadlock_passes_the_wake_up_on",
+    ),
     "nobody-respects-the-hungry": (
-        "acquire", "return !(seen & FI_HUNGRY) ||", "return true ||", "the_hungry_come_before_those_who_have_not_slept"),
+        "acquire",
+        "return !(seen & FI_HUNGRY) ||",
+        "return true ||",
+        "who_gives_up_passes_the_wake_up_on",
+    ),
     "hunger-without-sleepers-stays": (
-        "acquire", "(left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY", "true", "a_hungry_one_that_gives_up_leaves_no_hunger"),
+        "acquire",
+        "(left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY",
+        "true",
+        "who_gives_up_passes_the_set_on",
+    ),
     "who-fell-asleep-meanwhile-is-not-woken": (
-        "acquire", "        fi_wake_all(word);\n    }\n", "    }\n", "the_hungry_come_before_those_who_have_not_slept"),
+        "acquire",
+        "        fi_wake_all(word);\n    }\n",
+        "    }\n",
+        "who_gives_up_passes_the_set_on",
+    ),
     "who-was-woken-does-not-know": (
-        "wait", "w->woken = true;", "w->woken = false;", "the_hungry_come_before_those_who_have_not_slept"),
+        "wait",
+        "w->woken = true;",
+        "w->woken = false;",
+        "who_gives_up_passes_the_set_on",
+    ),
     "who-has-slept-does-not-know": (
-        "wait", "    w->slept = true;\n", "", "three_threads_exclude_each_other"),
+        "wait",
+        "    w->slept = true;\n",
+        "",
+        "three_threads_exclude_each_other",
+    ),
     # ---- mutex.c ----
     "an-unlock-wakes-nobody": (
-        "mutex", "    if (seen & FI_WAITERS) {\n", "    if (false) {\n", "two_threads_exclude_each_other"),
+        "mutex",
+        "    if (seen & FI_WAITERS) {\n",
+        "    if (false) {\n",
+        "two_threads_exclude_each_other",
+    ),
     "who-has-slept-forgets-those-behind": (
-        "mutex", "t->me | fi_taken_flags(*seen, w)) : r", "t->me | (*seen & FI_WAIT_FLAGS)) : r",
-        "three_threads_exclude_each_other"),
+        "mutex",
+        "t->me | fi_taken_flags(*seen, w)) : r",
+        "t->me | (*seen & FI_WAIT_FLAGS)) : r",
+        "three_threads_exclude_each_other",
+    ),
     "a-death-inside-is-not-told": (
-        "mutex", "(seen & FI_HARMLESS ? 0 : FI_DIED)", "0", "a_death_is_told_exactly_if_it_was_inside"),
+        "mutex",
+        "(seen & FI_HARMLESS ? 0 : FI_DIED)",
+        "0",
+        "a_death_is_told_exactly_if_it_was_inside",
+    ),
     "a-steward-wakes-nobody": (
-        "mutex", "repaired(seen, is_dead, arg))) {\n    }\n    fi_wake_all(&m->word);\n",
-        "repaired(seen, is_dead, arg))) {\n    }\n", "a_death_is_told_exactly_if_it_was_inside"),
+        "mutex",
+        "repaired(seen, is_dead, arg))) {\n    }\n    fi_wake_all(&m->word);\n",
+        "repaired(seen, is_dead, arg))) {\n    }\n",
+        "a_death_is_told_exactly_if_it_was_inside",
+    ),
     "hunger-outlives-a-death": (
-        "mutex", "return seen & ~FI_WAIT_FLAGS;", "return seen;", "a_death_among_those_who_give_up_loses_no_wake_up"),
+        "mutex",
+        "return seen & ~FI_WAIT_FLAGS;",
+        "return seen;",
+        "a_death_among_those_who_give_up_loses_no_wake_up",
+    ),
     "who-passes-drops-the-news": (
-        "mutex", "FI_PASSING | (*seen & FI_DIED)", "FI_PASSING", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+        "mutex",
+        "FI_PASSING | (*seen & FI_DIED)",
+        "FI_PASSING",
+        "a_writer_that_dies_is_told_of_exactly_if_it_was_inside",
+    ),
     "an-unlock-drops-the-news": (
-        "mutex", "fi_flags_kept(seen) | (seen & FI_DIED)", "fi_flags_kept(seen)", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+        "mutex",
+        "fi_flags_kept(seen) | (seen & FI_DIED)",
+        "fi_flags_kept(seen)",
+        "a_writer_that_dies_is_told_of_exactly_if_it_was_inside",
+    ),
+    "an-unlock-forgets-the-hungry": (
+        "mutex",
+        "fi_flags_kept(seen) | (seen & FI_DIED)",
+        "seen & FI_DIED",
+        "who_gives_up_passes_the_wake_up_on",
+    ),
     "a-harmless-death-is-told": (
-        "mutex", "(seen & FI_HARMLESS ? 0 : FI_DIED)", "FI_DIED", "a_reader_that_dies_gives_its_hold_back"),
+        "mutex",
+        "(seen & FI_HARMLESS ? 0 : FI_DIED)",
+        "FI_DIED",
+        "a_reader_that_dies_gives_its_hold_back",
+    ),
     # ---- rwlock.c ----
     "a-reader-looks-before-it-is-seen": (
         "rwlock",
@@ -64,10 +129,15 @@ MUTANTS = {
         return FI_NOT_FREE;
     }
 """,
-        "a_writer_and_a_reader_are_never_in_together"),
+        "a_writer_and_a_reader_are_never_in_together",
+    ),
     "a-reader-leaves-silently": (
-        "rwlock", "    if (fi_load_acquire64(&l->gate.word) & FI_OWNER) {\n", "    if (false) {\n", "a_writer_and_a_reader_are_never_in_together"),
-    "a-writer-looks-before-it-notes-the-time": (
+        "rwlock",
+        "    if (fi_load_acquire64(&l->gate.word) & FI_OWNER) {\n",
+        "    if (false) {\n",
+        "a_writer_and_a_reader_are_never_in_together",
+    ),
+    "a-writer-looks-before-it-notes-what-it-sleeps-on": (
         "rwlock",
         """        uint32_t drain = fi_load_acquire32(&l->drain);
         if (is_over(l, me, slot)) {
@@ -79,54 +149,147 @@ MUTANTS = {
         }
         uint32_t drain = fi_load_acquire32(&l->drain);
 """,
-        "a_writer_and_a_reader_are_never_in_together"),
+        "a_writer_and_a_reader_are_never_in_together",
+    ),
     "a-writer-stays-entering": (
-        "rwlock", "    (void)__atomic_fetch_and(&l->gate.word, ~flag, __ATOMIC_ACQ_REL);\n", "", "a_writer_that_dies_is_told_of_exactly_if_it_was_inside"),
+        "rwlock",
+        "    (void)__atomic_fetch_and(&l->gate.word, ~flag, __ATOMIC_ACQ_REL);\n",
+        "",
+        "a_writer_that_dies_is_told_of_exactly_if_it_was_inside",
+    ),
     "a-writer-forgets-the-news-while-it-waits": (
-        "rwlock", "r == FI_TAKEN_FROM_DEAD ? FI_DIED : FI_ENTERING", "FI_ENTERING", "any_two_may_die_and_the_third_gets_the_lock"),
+        "rwlock",
+        "r == FI_TAKEN_FROM_DEAD ? FI_DIED : FI_ENTERING",
+        "FI_ENTERING",
+        "any_two_may_die_and_the_third_gets_the_lock",
+    ),
     "a-dead-reader-keeps-its-slot": (
-        "rwlock", "        if (who && is_dead(who, arg)) {\n", "        if (false) {\n", "a_reader_that_dies_gives_its_hold_back"),
+        "rwlock",
+        "        if (who && is_dead(who, arg)) {\n",
+        "        if (false) {\n",
+        "a_reader_that_dies_gives_its_hold_back",
+    ),
     "a-steward-does-not-tell-the-writer": (
-        "rwlock", "    fi_mutex_bury(&l->gate, is_dead, arg);\n    tell(l);\n", "    fi_mutex_bury(&l->gate, is_dead, arg);\n", "a_reader_that_dies_gives_its_hold_back"),
-    "too-many-make-the-number-of-homes-smaller": (
-        "rwlock", "n >= 2 * FI_READERS && n % FI_READERS == 0", "n >= 2 * FI_READERS", "the_number_of_homes_never_becomes_small_again"),
+        "rwlock",
+        "    fi_mutex_bury(&l->gate, is_dead, arg);\n    tell(l);\n",
+        "    fi_mutex_bury(&l->gate, is_dead, arg);\n",
+        "a_reader_that_dies_gives_its_hold_back",
+    ),
+    "many-make-the-number-of-homes-smaller": (
+        "rwlock",
+        "n >= 2 * FI_READERS && n % FI_READERS == 0",
+        "n >= 2 * FI_READERS",
+        "the_number_of_homes_never_becomes_small_again",
+    ),
     # ---- semaphore.c ----
     "a-release-wakes-nobody": (
-        "semaphore", "    if (seen & FI_WAITERS) {\n        fi_wake_next(&s->shared->word, left);\n", "    if (false) {\n", "units_that_one_releases_let_the_others_go"),
+        "semaphore",
+        "    if (seen & FI_WAITERS) {\n        fi_wake_next(&s->shared->word, left);\n",
+        "    if (false) {\n",
+        "three_threads_share_one_plain_unit",
+    ),
     "a-second-unit-is-not-handed-on": (
-        "semaphore", "    if (r > 0 && w->slept) {\n", "    if (false) {\n", "units_that_one_releases_let_the_others_go"),
+        "semaphore",
+        "    if (r > 0 && w->slept) {\n",
+        "    if (false) {\n",
+        "units_that_one_releases_let_the_others_go",
+    ),
     "a-release-leaves-the-word-as-it-was": (
-        "semaphore", "uint64_t count = (seen + 1) & FI_HANDLES;", "uint64_t count = seen & FI_HANDLES;", "units_that_one_releases_let_the_others_go"),
+        "semaphore",
+        "uint64_t count = (seen + 1) & FI_HANDLES;",
+        "uint64_t count = seen & FI_HANDLES;",
+        "three_threads_share_one_owned_unit",
+    ),
     "a-unit-stays-with-the-dead": (
-        "semaphore", "        if (who && is_dead(who, arg)) {\n", "        if (false) {\n", "an_owned_unit_returns_from_a_dead_one"),
-    "a-steward-wakes-nobody-who-wants-a-unit": (
-        "semaphore", "~FI_WAIT_FLAGS)) {\n    }\n    fi_wake_all(&s->shared->word);\n", "~FI_WAIT_FLAGS)) {\n    }\n", "an_owned_unit_returns_from_a_dead_one"),
-    "who-has-slept-forgets-those-behind-who-want-a-unit": (
-        "semaphore", "(*seen & ~FI_WAIT_FLAGS) | fi_taken_flags(*seen, w)))", "*seen))", "three_threads_share_one_owned_unit"),
+        "semaphore",
+        "        if (who && is_dead(who, arg)) {\n",
+        "        if (false) {\n",
+        "an_owned_unit_returns_from_a_dead_one",
+    ),
+    "a-steward-wakes-nobody-for-a-unit": (
+        "semaphore",
+        "~FI_WAIT_FLAGS)) {\n    }\n    fi_wake_all(&s->shared->word);\n",
+        "~FI_WAIT_FLAGS)) {\n    }\n",
+        "an_owned_unit_returns_from_a_dead_one",
+    ),
+    "who-has-slept-forgets-those-behind-for-a-unit": (
+        "semaphore",
+        "(*seen & ~FI_WAIT_FLAGS) | fi_taken_flags(*seen, w)))",
+        "*seen))",
+        "three_threads_share_one_owned_unit",
+    ),
     # ---- event.c ----
-    "a-set-wakes-nobody-who-only-looks": (
-        "event", "        fi_futex_wake_shared(fi_low(e->word), FI_LOOKERS, INT_MAX);\n", "", "who_only_looks_leaves_the_wake_up_to_the_others"),
-    "a-set-wakes-nobody-who-takes": (
-        "event", "        fi_wake_next(e->word, left);\n", "", "each_set_lets_one_waiter_go"),
+    "a-set-does-not-wake-those-who-only-look": (
+        "event",
+        "        fi_futex_wake_shared(fi_low(e->word), FI_LOOKERS, INT_MAX);\n",
+        "",
+        "who_only_looks_leaves_the_wake_up_to_the_others",
+    ),
     "a-set-that-was-reset-is-missed": (
-        "event", "look_out(e, fi_event_count(e), UINT32_MAX, FI_SET, w)", "look_out(e, 0, 0, FI_SET, w)", "a_reset_right_after_it_keeps_nobody_who_waited"),
+        "event",
+        "look_out(e, fi_event_count(e), UINT32_MAX, FI_SET, w)",
+        "look_out(e, 0, 0, FI_SET, w)",
+        "a_reset_right_after_it_keeps_nobody_who_waited",
+    ),
     "a-manual-set-wakes-only-one": (
-        "event", "        fi_wake_all(e->word);\n    }\n}", "        fi_wake_next(e->word, left);\n    }\n}", "a_set_lets_all_waiters_go"),
-    "a-steward-wakes-nobody-who-waits-for-a-set": (
-        "event", "    fi_wake_all(e->word);\n}", "}", "any_two_may_die_at_a_manual_event"),
+        "event",
+        "        fi_wake_all(e->word);\n    }\n}",
+        "        fi_wake_next(e->word, left);\n    }\n}",
+        "a_set_lets_all_waiters_go",
+    ),
     # ---- barrier.c ----
     "who-withdraws-does-not-change-the-word": (
-        "barrier", "(*seen & ~WITHDRAWNS) | ((*seen + WITHDRAWN) & WITHDRAWNS)", "*seen", "one_of_four_gives_up_and_the_pairs_meet"),
+        "barrier",
+        "(*seen & ~WITHDRAWNS) | ((*seen + WITHDRAWN) & WITHDRAWNS)",
+        "*seen",
+        "one_of_two_gives_up_and_is_not_counted",
+    ),
     "who-withdraws-opens-its-slot-too-early": (
-        "barrier", "uint64_t leaving = mine | LEAVES;", "uint64_t leaving = tag_of(word);", "one_of_four_gives_up_and_the_pairs_meet"),
+        "barrier",
+        "uint64_t leaving = mine | LEAVES;",
+        "uint64_t leaving = tag_of(word);",
+        "one_of_four_gives_up_and_the_pairs_meet",
+    ),
     "a-complete-round-wakes-nobody": (
-        "barrier", "    if (word & FI_WAITERS) {\n        fi_wake_all", "    if (false) {\n        fi_wake_all", "two_parties_meet_in_three_rounds"),
+        "barrier",
+        "    if (word & FI_WAITERS) {\n        fi_wake_all",
+        "    if (false) {\n        fi_wake_all",
+        "two_parties_meet_in_three_rounds",
+    ),
     "a-reset-cuts-complete-rounds": (
-        "barrier", "return resets > RESET || (now & BEGUN) == begun(next_round(word)) ? -EOWNERDEAD : 1;", "return -EOWNERDEAD;", "after_a_death_and_a_reset_others_meet"),
+        "barrier",
+        "return resets > RESET || (now & BEGUN) == begun(next_round(word)) ? -EOWNERDEAD : 1;",
+        "return -EOWNERDEAD;",
+        "a_reset_ends_waits_and_those_meet_who_come_again",
+    ),
     "the-last-one-takes-no-slot": (
-        "barrier", "    if (!occupy(open, word, me)) {\n", "    if (taken == b->parties - 1) {\n        return complete(b, &seen) ? FI_BARRIER_LAST : 0;\n    }\n    if (!occupy(open, word, me)) {\n", "four_threads_meet_in_pairs"),
+        "barrier",
+        "    if (!occupy(open, word, me)) {\n",
+        """    if (taken == b->parties - 1) {
+        return complete(b, &seen) ? FI_BARRIER_LAST : 0;
+    }
+    if (!occupy(open, word, me)) {
+""",
+        "four_threads_meet_in_pairs",
+    ),
     "nobody-looks-again-before-it-sleeps": (
-        "barrier", "    w->look = true;\n    while", "    while", "two_parties_meet_in_three_rounds"),
+        "barrier",
+        "    w->look = true;\n    while",
+        "    while",
+        "two_parties_meet_in_three_rounds",
+    ),
+    "a-late-steward-breaks-it-again": (
+        "barrier",
+        "((seen ^ noted) & BREAKS) == 0 && ",
+        "",
+        "a_steward_that_is_late_does_not_break_what_was_begun_anew",
+    ),
+    "a-late-steward-breaks-another-round": (
+        "barrier",
+        "outcome(word, seen) == 0 && !fi_cas64(&b->shared->word, &seen, broken(seen))",
+        "!fi_cas64(&b->shared->word, &seen, broken(seen))",
+        "a_steward_that_is_late_does_not_break_what_was_begun_anew",
+    ),
 }
 
 
@@ -139,7 +302,16 @@ def make(name, source, output):
 
 
 def is_found(program, scenario):
-    run = subprocess.run([program, scenario], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    environment = os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}
+    run = subprocess.run(
+        [program, scenario],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     failed = re.search(rf"^not ok \d+ - {scenario}$", run.stdout, re.M) and re.search(r"^# -> ", run.stdout, re.M)
     return (run.returncode != 0 and failed), run.stdout
 

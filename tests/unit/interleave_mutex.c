@@ -47,7 +47,9 @@ static void wrote(unsigned who, const uint64_t *word, uint64_t before, uint64_t 
         expect(!(before & FI_HUNGRY) || was_woken(who) || notes.looked[who] || has_waited(who) >= MILLISECOND,
                "a thread that has just come overtakes a hungry one");
         expect(!(before & FI_BROKEN), "a broken mutex is taken");
-    } else if (from != name_of(who)) {
+    } else if (from == name_of(who)) {
+        expect(!(before & FI_HUNGRY) || after & (FI_HUNGRY | FI_BROKEN), "an unlock lets those in who have just come");
+    } else {
         expect(owner_is_dead(from, NULL), "the mutex is taken away from a living owner");
         notes.inside[owner_of(from)] = 0;
     }
@@ -223,7 +225,7 @@ static void a_hungry_one_that_gives_up_leaves_no_hunger(void **state) {
     scenario_t s = mutex_scenario(3, 1);
     plan.timeout[0] = plan.timeout[1] = 3 * MILLISECOND;
     s.expiries = 4;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -253,7 +255,7 @@ static void who_finds_a_deadlock_passes_the_wake_up_on(void **state) {
     plan.grace[0] = plan.grace[1] = 2 * MILLISECOND;
     plan.stalled = -EDEADLK;
     s.expiries = 4;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -271,7 +273,7 @@ static void two_stewards_may_look_after_a_death(void **state) {
     s.deaths = 1;
     s.mortals = 1;
     s.stewards = 2;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -289,7 +291,7 @@ static void any_two_may_die_and_the_third_gets_the_mutex(void **state) {
     scenario_t s = mutex_scenario(3, 1);
     s.deaths = 2;
     s.mortals = 7;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -310,7 +312,7 @@ static void a_death_among_the_hungry_loses_no_wake_up(void **state) {
     s.expiries = 2;
     s.deaths = 1;
     s.mortals = 7;
-    s.preemptions = 2;
+    s.preemptions = 1;
     explore(&s);
 }
 

@@ -243,7 +243,7 @@ static void a_writer_that_gives_up_lets_readers_in(void **state) {
     scenario_t s = rwlock_scenario(1, 2);
     plan.timeout[0] = MILLISECOND / 2;
     s.expiries = 1;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 

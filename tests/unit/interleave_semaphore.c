@@ -214,7 +214,7 @@ static void who_gives_up_takes_no_plain_unit_and_no_wake_up(void **state) {
     scenario_t s = semaphore_scenario(1, false, 3);
     plan.timeout[0] = plan.timeout[1] = MILLISECOND / 2;
     s.expiries = 2;
-    s.preemptions = 4;
+    s.preemptions = 3;
     explore(&s);
 }
 
@@ -248,7 +248,7 @@ static void the_hungry_get_owned_units(void **state) {
     (void)state;
     scenario_t s = semaphore_scenario(1, true, 3);
     s.expiries = 2;
-    s.preemptions = 3;
+    s.preemptions = 2;
     explore(&s);
 }
 
@@ -293,6 +293,7 @@ static void a_plain_unit_stays_with_a_dead_one_and_no_wake_up_is_lost(void **sta
     scenario_t s = semaphore_scenario(2, false, 3);
     s.deaths = 1;
     s.mortals = 3;
+    s.preemptions = 3;
     explore(&s);
 }
 
@@ -303,7 +304,7 @@ static void a_death_among_those_who_give_up_loses_no_unit(void **state) {
     s.expiries = 2;
     s.deaths = 1;
     s.mortals = 3;
-    s.preemptions = 2;
+    s.preemptions = 1;
     explore(&s);
 }
 
