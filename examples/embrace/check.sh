@@ -11,9 +11,9 @@ lines() { # PATTERN
 }
 
 plan 5
-does_well "$1" && [ "$(lines 'has both, and writes')" = 2 ] && [ "$(lines 'is told: ')" = 1 ] &&
-    [ "$(lines 'gives the .* back, and begins anew')" = 1 ]
-verdict $? "in opposite order: one of the two is told, and both write"
+does_well "$1" && [ "$(lines 'has both, and writes')" = 2 ] && [ "$(lines 'is told: ')" -ge 1 ] &&
+    [ "$(lines 'gives the .* back, and begins anew')" = "$(lines 'is told: ')" ]
+verdict $? "in opposite order: one of the two is told, gives way, and both write"
 sed -n 's/.*is told: //p' "$dir/out" | grep pen | grep paper | grep anna | grep -q bert
 verdict $? "what it is told names both things and both people"
 does_well "$1" --order && [ "$(lines 'has both, and writes')" = 2 ] && [ "$(lines 'is told: ')" = 0 ]

@@ -153,8 +153,9 @@ int main(int argc, char **argv) {
     if (crew_run(&crew) < 0) {
         return 1;
     }
-    unsigned wanted = desk->order ? 0 : 1;
-    printf("\nletters written: %u; deadlocks found and resolved: %u, expected: %u; both had the same thing: %u times\n",
-           desk->letters, desk->deadlocks, wanted, desk->faults);
-    return desk->letters == 2 && desk->deadlocks == wanted && desk->faults == 0 ? 0 : 1;
+    /* Who gives its first thing back may, seldom, be quicker to take it again than the other one. */
+    bool as_expected = desk->order ? desk->deadlocks == 0 : desk->deadlocks > 0;
+    printf("\nletters written: %u; deadlocks found and resolved: %u, expected: %s; both had the same thing: %u times\n",
+           desk->letters, desk->deadlocks, desk->order ? "none" : "one, seldom more", desk->faults);
+    return desk->letters == 2 && as_expected && desk->faults == 0 ? 0 : 1;
 }
