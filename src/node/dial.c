@@ -127,7 +127,7 @@ void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
     fi_list_remove(&p->link);
     fi_list_add_tail(&n->lost, &p->link);
     sweep_if_dead(n, p->id);
-    if (p->shares) {
+    if (p->missed) {
         fi_objects_peer_gone(n, p->id, p->pidfd >= 0 && fi_pidfd_dead(p->pidfd));
     }
 }
@@ -152,12 +152,16 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
 
     fi_list_each(at, after, &n->dying) {
         fi_peer_t *old = fi_container(at, fi_peer_t, link);
-        if (old->id == p->id || ++count >= (old->shares ? n->max_peers : MAX_DYING)) {
+        if (old->id == p->id) {
+            p->missed |= old->missed; /* two connections of one node */
+            old->missed = false;
+            fi_node_bury_peer(n, old);
+        } else if (++count >= (old->missed ? n->max_peers : MAX_DYING)) {
             fi_node_bury_peer(n, old);
         }
     }
     /* What it holds is held for as long as its process lives. */
-    p->deadline = p->shares ? INT64_MAX : fi_now_ns() + FI_HANDSHAKE_NS;
+    p->deadline = p->missed ? INT64_MAX : fi_now_ns() + FI_HANDSHAKE_NS;
     fi_list_add_tail(&n->dying, &p->link);
 }
 
@@ -200,6 +204,17 @@ void fi_node_sweep(fi_node_t *n) {
     (void)fi_space_each_node(&n->space, sweep_one, &(struct sweep){n, &left});
 }
 
+/* A node may be connected twice, when both have dialled: the last connection counts. */
+static void tell_objects(fi_node_t *n, fi_peer_t *p, bool dead) {
+    if (p->id == 0 || (!dead && fi_node_find_peer(n, p->id))) {
+        return;
+    }
+    p->missed = !dead && fi_objects_need_death_of(n, p->id);
+    if (!p->missed) {
+        fi_objects_peer_gone(n, p->id, dead);
+    }
+}
+
 void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     fi_frame_t f = fi_frame(FI_PEER_GONE, 0, 0);
 
@@ -220,11 +235,8 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     fi_list_remove(&p->link);
     n->peer_count--;
     bool dead = p->pidfd < 0 || fi_pidfd_dead(p->pidfd);
-    if (p->shares && (dead || !fi_objects_need_death_of(n, p->id))) {
-        fi_objects_peer_gone(n, p->id, dead);
-        p->shares = false;
-    }
-    if (!dead && (p->shares || has_name(n, p->id))) {
+    tell_objects(n, p, dead);
+    if (!dead && (p->missed || has_name(n, p->id))) {
         await_death(n, p);
     } else {
         fi_node_bury_peer(n, p);

@@ -208,9 +208,6 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
         return fi_object_joined(n, m);
     case FI_OBJECT_LEFT:
         return fi_object_left(n, m);
-    case FI_PARTED:
-        m->peer->shares = false;
-        return 0;
     case FI_LOOK:
         fi_node_tell(n, m->peer, (m->frame.flags & FI_LOOK_WAITS_ONLY) != 0);
         return 0;

@@ -175,22 +175,6 @@ int fi_node_open(const char *space, const ferry_options_t *o, const fi_routes_t 
     return 0;
 }
 
-/* Peers then need not watch for the death of this process. */
-static void say_parted(fi_node_t *n) {
-    struct fi_list *at;
-    struct fi_list *after;
-    fi_frame_t f = fi_frame(FI_PARTED, 0, 0);
-
-    pthread_mutex_lock(&n->lock);
-    fi_list_each(at, after, &n->peers) {
-        fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->shares) {
-            (void)fi_peer_send(p, &f, NULL);
-        }
-    }
-    pthread_mutex_unlock(&n->lock);
-}
-
 void fi_node_close(fi_node_t *n) {
     fi_process_remove(n);
     n->magic = FI_NODE_CLOSED;
@@ -200,7 +184,6 @@ void fi_node_close(fi_node_t *n) {
         fi_graveyard_add(n);
         return;
     }
-    say_parted(n);
     fi_store_release32(&n->stopping, 1);
     fi_bell_ring(n->bell.wr);
     if (fcntl(n->bell.wr, F_GETFD) < 0) {

@@ -19,7 +19,6 @@ static void tell(fi_peer_t *p, enum fi_frame_type type, const fi_object_t *o) {
     f.kind = (uint16_t)o->spec.kind;
     memcpy(f.text, o->spec.name, sizeof f.text);
     (void)fi_peer_send(p, &f, NULL);
-    p->shares = true;
 }
 
 void fi_object_tell_holders(fi_node_t *n, const fi_object_t *o, uint32_t type) {
@@ -52,7 +51,6 @@ int fi_object_asked(fi_node_t *n, fi_mail_t *m) {
 
     f.kind = m->frame.kind;
     memcpy(f.text, m->frame.text, sizeof f.text);
-    m->peer->shares |= held;
     (void)fi_peer_send(m->peer, &f, held ? &cargo : NULL);
     return 0;
 }
@@ -96,7 +94,6 @@ int fi_object_joined(fi_node_t *n, fi_mail_t *m) {
     if (!o || o->spec.kind != m->frame.kind) {
         return 0;
     }
-    m->peer->shares = true;
     return fi_object_add_holder(o, m->peer->id);
 }
 

@@ -63,7 +63,7 @@ typedef struct fi_peer {
     pid_t pid;
     uid_t uid;
     bool asymmetric;  /* it takes part in membarrier */
-    bool shares;      /* it may hold objects that we hold, too: its death matters, not that it left */
+    bool missed;      /* lost, and its process lives: when that dies, objects must hear of it */
     int64_t deadline; /* of the handshake */
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */

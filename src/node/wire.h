@@ -46,7 +46,6 @@ enum fi_frame_type {
     FI_OBJECT_NONE,
     FI_OBJECT_JOINED,
     FI_OBJECT_LEFT,
-    FI_PARTED,    /* this node closes in order: nothing of it is held any more */
     FI_LOOK,      /* what `ferry ls` asks */
     FI_LOOK_NODE, /* and is told */
     FI_LOOK_END,
