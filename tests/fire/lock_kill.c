@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIMIT (100 * SECOND)                                /* however slow the machine */
-#define LONGEST_WAIT (FIRE_SLOW ? 15 * SECOND : 5 * SECOND) /* of a survivor */
+#define LIMIT (100 * SECOND)       /* however slow the machine */
+#define LONGEST_WAIT (20 * SECOND) /* of a survivor: machines are known to stand still for seconds */
 
 typedef struct run {
     world_t *w;
