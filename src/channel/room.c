@@ -19,8 +19,6 @@
 #include "platform/clock.h"
 #include "platform/futex.h"
 
-#define GRACE_NS INT64_C(50000000) /* of waiting, before a deadlock is looked for */
-
 static void set_want(fi_sender_t *tx, uint64_t want) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         fi_outlet_t *o = tx->outlets[i];
@@ -122,7 +120,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
         }
         tx->stalled = true;
         if (tx->stall.pace.since == 0) {
-            tx->stall.pace = fi_pace_begin(GRACE_NS);
+            tx->stall.pace = fi_pace_begin(FI_GRACE_NS);
             tx->stall.deadline = deadline;
         }
         r = late ? -EAGAIN : sleep_once(tx, try, arg, deadline);

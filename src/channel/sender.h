@@ -237,7 +237,7 @@ void fi_sender_arm(fi_sender_t *tx);
 void fi_sender_disarm(fi_sender_t *tx);
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out);
 
-/* stall.c: 0... -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */
+/* stall.c: -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */
 int fi_sender_look_why(fi_sender_t *tx);
 void fi_sender_waited(fi_sender_t *tx);
 

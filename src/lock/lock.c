@@ -9,8 +9,6 @@
 #include "lock/deadlock.h"
 #include "platform/cancel.h"
 
-#define GRACE_NS INT64_C(50000000)
-
 static bool is_halted(const fi_waiter_t *w) {
     const fi_lock_t *l = fi_container((void *)(uintptr_t)w, fi_lock_t, waiter);
 
@@ -43,7 +41,7 @@ static void set_up(fi_lock_t *l, const fi_opening_t *o) {
     l->waiter.policy = options ? options->wait : FERRY_WAIT_ADAPTIVE;
     /* A wait that does not look for deadlocks is shown all the same. */
     l->detects = !options || options->deadlock_after >= 0;
-    l->waiter.grace = options && options->deadlock_after > 0 ? options->deadlock_after : GRACE_NS;
+    l->waiter.grace = options && options->deadlock_after > 0 ? options->deadlock_after : FI_GRACE_NS;
     l->waiter.stalled = fi_lock_stalled;
     l->waiter.halted = is_halted;
 }

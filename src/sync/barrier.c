@@ -250,14 +250,6 @@ static uint64_t broken(uint64_t word) {
     return word & FI_BROKEN ? word : (word & ~BREAKS) | ((word + BREAK) & BREAKS) | FI_BROKEN;
 }
 
-void fi_barrier_break(const fi_barrier_t *b) {
-    uint64_t seen = fi_load_relaxed64(&b->shared->word);
-
-    while (!fi_cas64(&b->shared->word, &seen, broken(seen))) {
-    }
-    fi_wake_all(&b->shared->word);
-}
-
 /* The next round, in which nobody has arrived yet. */
 void fi_barrier_reset(const fi_barrier_t *b) {
     uint64_t seen = fi_load_relaxed64(&b->shared->word);

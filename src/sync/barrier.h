@@ -54,7 +54,6 @@ bool fi_barrier_add_member(const fi_barrier_t *b, uint32_t node);
 void fi_barrier_strike_member(const fi_barrier_t *b, uint32_t node);
 /* A node that had it open has died: breaks the barrier, if nobody has done so because of that. */
 void fi_barrier_bury_member(const fi_barrier_t *b, uint32_t node);
-void fi_barrier_break(const fi_barrier_t *b);
 /* Somebody may have died: breaks it if he had arrived, wakes all. */
 void fi_barrier_bury(const fi_barrier_t *b, fi_is_dead_fn *is_dead, void *arg);
 

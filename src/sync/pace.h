@@ -10,6 +10,7 @@
 
 #include "platform/clock.h"
 
+#define FI_GRACE_NS INT64_C(50000000) /* of waiting, unless somebody asks for another one */
 #define FI_PACE_LONGEST_NS INT64_C(10000000000)
 
 typedef struct fi_pace {
