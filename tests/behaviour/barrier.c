@@ -58,7 +58,8 @@ static void nobody_goes_on_before_all_have_arrived_when_all_sleep(where_t where)
 typedef struct scene {
     atomic_uint go;
     atomic_uint opened;
-    atomic_uint answered;
+    atomic_uint answering;
+    atomic_uint answered; /* what they answered can be read */
     atomic_int answers[MEMBERS];
 } scene_t;
 
@@ -68,7 +69,8 @@ static void wait_once(ferry_t *node, void *arg) {
     atomic_fetch_add(&scene->opened, 1);
     await(&scene->go, 1);
     int answer = ferry_barrier_wait(barrier, PATIENCE);
-    atomic_store(&scene->answers[atomic_fetch_add(&scene->answered, 1)], answer);
+    atomic_store(&scene->answers[atomic_fetch_add(&scene->answering, 1)], answer);
+    atomic_fetch_add(&scene->answered, 1);
     check_is(ferry_barrier_close(barrier), 0);
 }
 
