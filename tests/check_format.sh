@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$1" || exit 125
 
-mapfile -t files < <(find include src tools examples bench tests -name '*.[ch]' 2>/dev/null | LC_ALL=C sort)
+mapfile -t files < <(find include src tools examples bench-peers tests \( -name '*.[ch]' -o -name '*.cpp' \) 2>/dev/null | LC_ALL=C sort)
 echo "1..3"
 
 report() { # NUMBER SENTENCE OFFENCES

@@ -6,10 +6,12 @@
 #define FERRY_FERRY_H
 
 #include "base.h"
+#include "cell.h"
 #include "channel.h"
 #include "look.h"
 #include "message.h"
 #include "poll.h"
+#include "region.h"
 #include "space.h"
 #include "sync.h"
 

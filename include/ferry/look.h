@@ -46,15 +46,17 @@ typedef struct ferry_look_end {
     uint32_t reserved;
 } ferry_look_end_t;
 
-/** One synchronization object as one node has it open. */
+/** One shared object as one node has it open: of sync.h, a region, or cells. */
 typedef struct ferry_look_object {
     uint64_t node;
     const char *name;
-    const char *kind; /**< "mutex", "reader-writer lock", "semaphore", "barrier" or "event" */
-    uint32_t count;   /**< semaphore: units, or at first; barrier: parties */
+    const char *kind; /**< "mutex", "reader-writer lock", "semaphore", "barrier", "event", "region" or "cell" */
+    uint32_t count;   /**< semaphore: units, or at first; barrier: parties; cell: how many under this name */
     uint32_t handles; /**< of that node */
     uint32_t holding; /**< of these, that hold something now */
     uint32_t reserved;
+    uint64_t bytes; /**< region: as it was created; cell: largest value; else 0 */
+    char type[64];  /**< region: of its root object; cell: of its values; "" when none was named */
 } ferry_look_object_t;
 
 /** What a waiting thread waits for. */
@@ -66,7 +68,10 @@ typedef enum ferry_wait_for {
     FERRY_FOR_BARRIER,   /**< the other participants of a barrier */
     FERRY_FOR_EVENT,     /**< an event */
     FERRY_FOR_ROOM,      /**< room at the receivers of a channel */
-    FERRY_FOR_PROCESS    /**< the end of a child process */
+    FERRY_FOR_PROCESS,   /**< the end of a child process */
+    FERRY_FOR_REGION,    /**< its turn in a region's allocator */
+    FERRY_FOR_CELL,      /**< a cell's newer value, or its turn to put one */
+    FERRY_FOR_BUFFER     /**< an item in a region's buffer, or room for one */
 } ferry_wait_for_t;
 
 /** One thread of the picture that has waited for longer than its `deadlock_after`. */

@@ -6,23 +6,11 @@
 #define COUNT_MASK 0x3fffffffu
 
 int ferry_event_open(ferry_t *node, const char *name, const ferry_sync_options_t *options, ferry_event_t **event) {
-    fi_opening_t o = {.node = node,
-                      .name = name,
-                      .kind = 'e',
-                      .flags = options && options->auto_reset,
-                      .options = options,
-                      .ops = &fi_event_ops,
-                      .bytes = sizeof(ferry_event_t)};
-    fi_lock_t *l;
+    fi_opening_t o = {.node = node, .name = name, .options = options};
 
     int r = fi_check_output(event, "ferry_event_open");
     r = r == 0 ? fi_check_node(node) : r;
-    r = r == 0 ? fi_lock_open(&o, &l) : r;
-    if (r == 0) {
-        *event = fi_container(l, ferry_event_t, base);
-        (*event)->event = fi_event_of(l->handle.object);
-    }
-    return r;
+    return r == 0 ? fi_event_open(&o, event) : r;
 }
 
 /* Setting and looking do not wait, so any thread may do it through any handle. */

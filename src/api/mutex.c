@@ -5,22 +5,11 @@
 #define MUTEX FI_LOCK_MAGIC('m')
 
 int ferry_mutex_open(ferry_t *node, const char *name, const ferry_sync_options_t *options, ferry_mutex_t **mutex) {
-    fi_opening_t o = {.node = node,
-                      .name = name,
-                      .kind = 'm',
-                      .options = options,
-                      .ops = &fi_mutex_ops,
-                      .bytes = sizeof(ferry_mutex_t)};
-    fi_lock_t *l;
+    fi_opening_t o = {.node = node, .name = name, .options = options};
 
     int r = fi_check_output(mutex, "ferry_mutex_open");
     r = r == 0 ? fi_check_node(node) : r;
-    r = r == 0 ? fi_lock_open(&o, &l) : r;
-    if (r == 0) {
-        *mutex = fi_container(l, ferry_mutex_t, base);
-        (*mutex)->mutex = fi_object_of(l->handle.object);
-    }
-    return r;
+    return r == 0 ? fi_mutex_open(&o, mutex) : r;
 }
 
 /* It is ours now. */

@@ -4,44 +4,13 @@
 
 #define SEMAPHORE FI_LOCK_MAGIC('s')
 
-static int check_count(const char *name, uint32_t count, bool owned) {
-    if (count == FERRY_ANY) {
-        return 0;
-    }
-    if (owned && (count == 0 || count > FERRY_MAX_UNITS)) {
-        return fi_fail(-EINVAL, "the semaphore \"%s\": there can be 1 to %u owned units, not %u", name ? name : "",
-                       FERRY_MAX_UNITS, count);
-    }
-    if (count > FERRY_MAX_COUNT) {
-        return fi_fail(-EINVAL, "the semaphore \"%s\": it counts up to %u, not to %u", name ? name : "",
-                       FERRY_MAX_COUNT, count);
-    }
-    return 0;
-}
-
 int ferry_semaphore_open(ferry_t *node, const char *name, uint32_t count, const ferry_sync_options_t *options,
                          ferry_semaphore_t **semaphore) {
-    bool owned = options && options->owned;
-    fi_opening_t o = {.node = node,
-                      .name = name,
-                      .kind = 's',
-                      .flags = owned,
-                      .count = count,
-                      .options = options,
-                      .ops = &fi_semaphore_ops,
-                      .bytes = sizeof(ferry_semaphore_t)};
-    fi_lock_t *l;
+    fi_opening_t o = {.node = node, .name = name, .count = count, .options = options};
 
     int r = fi_check_output(semaphore, "ferry_semaphore_open");
     r = r == 0 ? fi_check_node(node) : r;
-    r = r == 0 ? check_count(name, count, owned) : r;
-    r = r == 0 ? fi_lock_open(&o, &l) : r;
-    if (r == 0) {
-        *semaphore = fi_container(l, ferry_semaphore_t, base);
-        (*semaphore)->semaphore = fi_semaphore_of(l->handle.object);
-        (*semaphore)->at = fi_owner_handle(l->handle.me);
-    }
-    return r;
+    return r == 0 ? fi_semaphore_open(&o, semaphore) : r;
 }
 
 int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {

@@ -121,6 +121,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     fi_list_init(&l->link);
     l->rx = rx;
     l->tx = m->frame.tx;
+    l->number = ++rx->links_ever;
     l->serial = (uint32_t)m->frame.b;
     l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->fence = !m->peer->asymmetric;
@@ -348,8 +349,10 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         case FI_ABANDON:
             rx->dead = true;
-            fi_receiver_keep_held(rx);
-            fi_receiver_part(rx);
+            if (!rx->whole) {
+                fi_receiver_keep_held(rx);
+                fi_receiver_part(rx);
+            }
             break;
         default:
             on_link(rx, m);

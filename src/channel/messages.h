@@ -11,6 +11,8 @@
 
 /* sent.c: the sender's end is held. */
 int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, ferry_msg_t **out);
+/* One that has its memory for itself; it does not wait, and its bytes are zero. */
+int fi_sent_new_alone(fi_sender_t *tx, uint64_t size, ferry_msg_t **out);
 int fi_sent_send(ferry_msg_t *m, int64_t timeout);
 int fi_sent_edit(ferry_msg_t *m, void **data);
 int fi_sent_release(ferry_msg_t *m);
@@ -19,6 +21,14 @@ int fi_sent_release(ferry_msg_t *m);
 int fi_taken_release(ferry_msg_t *m);
 /* Makes the bytes private to the handle; `*data` is where they are. Returns 1 when a copy was made, 0 when not. */
 int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
+
+/*
+ * A message that its sender may take away from readers that lag behind can be kept without being held: fi_taken_rest lets
+ * the sender write over it (any thread that may use the handle); fi_taken_rouse holds it again, unless the sender has
+ * begun to. Returns 1 when it is held, with the bytes it had, 0 when it is lost, -EDQUOT too many are held. The end is held.
+ */
+void fi_taken_rest(ferry_msg_t *m);
+int fi_taken_rouse(ferry_msg_t *m);
 
 /* Makes the handle independent of the sender's memory, as far as there is memory for it. */
 void fi_taken_keep(ferry_msg_t *m);

@@ -90,6 +90,20 @@ static int lent_grow(fi_log_t *log) {
     return 0;
 }
 
+/* Who holds one message for long must not make the list long: what was given back out of order leaves it first. */
+static int lent_make_room(fi_log_t *log) {
+    uint64_t to = log->lent_head;
+
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (lent->block) {
+            log->lent[to++ & (log->lent_cap - 1)] = *lent;
+        }
+    }
+    log->lent_tail = to;
+    return to - log->lent_head <= log->lent_cap / 2 && log->lent_cap > 0 ? 0 : lent_grow(log);
+}
+
 void fi_remote_ring(fi_remote_t *r, uint32_t sleep) {
     /* One ring ends a sleep; senders that share this view need not all pay for it. */
     if (fi_load_relaxed32(&r->rung) != sleep) {
@@ -133,9 +147,17 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     }
 }
 
+/* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
+static void lose_before_oldest(fi_log_t *log) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+
+    fi_store_release64(&shared->oldest, log->oldest);
+    fi_store_release64(&shared->reserve, fi_max(shared->reserve, log->oldest + log->w.lines));
+    fi_fence_seq_cst(); /* R4, A5 */
+}
+
 bool fi_outlet_lose_oldest(fi_outlet_t *o) {
     fi_log_t *log = fi_outlet_log(o);
-    struct fi_ring_shared *shared = &log->w.head->shared;
 
     if (o->lossy_count == 0 || o->lossy_count != o->link_count) {
         return false;
@@ -148,13 +170,25 @@ bool fi_outlet_lose_oldest(fi_outlet_t *o) {
         while (log->oldest <= lent->pos) {
             (void)fi_ringw_walk(&log->w, &log->oldest);
         }
-        fi_store_release64(&shared->oldest, log->oldest);
-        fi_store_release64(&shared->reserve, fi_max(shared->reserve, log->oldest + log->w.lines));
-        fi_fence_seq_cst(); /* R4, A5 */
+        lose_before_oldest(log);
         fi_outlet_reclaim(o, true);
         return true;
     }
     return false;
+}
+
+void fi_outlet_lose_unretained(fi_outlet_t *o) {
+    const fi_sender_t *tx = o->tx;
+    fi_log_t *log = fi_outlet_log(o);
+
+    if (o->lossy_count == 0 || o->lossy_count != o->link_count || tx->retain == 0 || tx->retained_count < tx->retain) {
+        return;
+    }
+    uint64_t first = tx->retained[tx->retained_count % tx->retain];
+    if (log->oldest < first) {
+        log->oldest = first;
+        lose_before_oldest(log);
+    }
 }
 
 /* True when `lines` fit; where nobody may hold the sender back, they always do. */
@@ -204,7 +238,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
         return -EAGAIN;
     }
     if (log->lent_tail - log->lent_head == log->lent_cap) {
-        int grown = lent_grow(log);
+        int grown = lent_make_room(log);
         if (grown < 0) {
             return grown;
         }

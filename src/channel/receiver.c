@@ -148,6 +148,9 @@ int fi_receiver_close(fi_receiver_t *rx) {
     fi_node_part(rx->end.node, &rx->end);
     fi_disown(&rx->end.own);
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
+    if (rx->whole) {
+        rx->whole_ends(rx->whole);
+    }
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);
     fi_receiver_keep_held(rx);

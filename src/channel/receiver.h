@@ -54,6 +54,7 @@ typedef struct fi_rxlink {
     fi_rxlog_t *logs[FI_RX_LOGS];
     uint32_t serial; /* of `log` */
     uint64_t rung;   /* the sender's sleep that was ended from here */
+    uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
@@ -101,6 +102,12 @@ struct ferry_receiver {
     struct ferry_msg *returned;
     bool closed;
     struct fi_list detached; /* links kept for their held messages */
+    uint64_t links_ever;
+
+    /* What this receiver is part of, and which goes with it; NULL: the program's own. What is held then stays where it
+     * is, also when the thread ends that used the receiver last. */
+    void *whole;
+    void (*whole_ends)(void *whole);
 };
 
 typedef struct ferry_receiver fi_receiver_t;
@@ -149,6 +156,8 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
+/* Is its next message one whose memory is on its way? */
+bool fi_link_awaits_memory(const fi_rxlink_t *l);
 
 /* taken.c */
 ferry_msg_t *fi_taken_new(fi_receiver_t *rx);
@@ -158,6 +167,8 @@ void fi_taken_release_held(ferry_msg_t *m);
 /* Lets go of a message without releasing it: it stays the sender's to deliver. The link is detached. */
 void fi_taken_give_back(ferry_msg_t *m);
 int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size);
+/* Announces that the message at `pos`, which may be overtaken, is held. Returns the slot, or -EDQUOT. */
+int fi_rxlog_hold(const fi_rxlog_t *log, uint64_t pos);
 /* After a release: publishes the cursor, in batches or at once, and ends the sender's sleep for room. */
 void fi_rxlog_settle(fi_rxlink_t *l, fi_rxlog_t *log, bool at_once);
 void fi_receiver_collect(fi_receiver_t *rx);

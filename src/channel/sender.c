@@ -211,6 +211,9 @@ static void finish(fi_sender_t *tx) {
     fi_disown(&tx->end.own);
     (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
     tx->end.magic = FI_END_CLOSED;
+    if (tx->whole) {
+        tx->whole_ends(tx->whole);
+    }
     tear_down(tx);
     fi_graveyard_add(tx);
 }

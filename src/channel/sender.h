@@ -180,6 +180,9 @@ struct ferry_sender {
     bool check;     /* FERRY_CHECK=1 */
     bool abandoned; /* its thread has ended: nothing more can be sent */
     uint64_t depth; /* unreleased messages, when last counted */
+
+    void *whole; /* what this sender is part of, and which goes with it; NULL: the program's own */
+    void (*whole_ends)(void *whole);
 };
 
 typedef struct ferry_sender fi_sender_t;
@@ -206,7 +209,9 @@ void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
 /* After the contract has become more definite. */
 void fi_sender_set_limits(fi_sender_t *tx);
 
-/* sent.c, for closing: is any message changed that was sent; and no handle is valid any more. */
+/* sent.c: finds out whose blocks no receiver holds any more. */
+void fi_sender_reclaim(fi_sender_t *tx);
+/* For closing: is any message changed that was sent; and no handle is valid any more. */
 int fi_messages_check(fi_sender_t *tx);
 void fi_messages_forget(fi_sender_t *tx);
 
@@ -274,6 +279,8 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 /* Where nobody may hold the sender back: takes its oldest message in the pool from the readers that lag behind, to make
  * room under the quota. False: there is none. */
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
+/* Likewise: takes everything older than the retained history from them. */
+void fi_outlet_lose_unretained(fi_outlet_t *o);
 /* Gives blocks back whose records are released; `all`: also those released out of order. */
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);

@@ -45,6 +45,27 @@ static void handle_free(ferry_msg_t *m) {
     m->sender->free_handles = m;
 }
 
+/* Takes the block's reference over, also when it fails. */
+static int wrap(fi_sender_t *tx, fi_block_t *block, uint64_t size, ferry_msg_t **out) {
+    ferry_msg_t *m = handle_new(tx);
+    if (!m) {
+        fi_pool_unref(&tx->pool, block);
+        return fi_fail(-ENOMEM, "no memory for a message handle");
+    }
+    m->block = block;
+    m->size = m->capacity = size;
+    m->data = fi_block_data(block);
+    *out = m;
+    return 0;
+}
+
+int fi_sent_new_alone(fi_sender_t *tx, uint64_t size, ferry_msg_t **out) {
+    fi_block_t *block;
+
+    int r = fi_pool_alloc_alone(&tx->pool, size, &block);
+    return r < 0 ? r : wrap(tx, block, size, out);
+}
+
 int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, ferry_msg_t **out) {
     fi_block_t *block;
 
@@ -55,20 +76,13 @@ int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, fe
                        size, tx->end.channel, tx->largest);
     }
     int r = fi_sender_alloc(tx, size ? size : 1, timeout, &block);
-    if (r < 0) {
-        return r;
+    if (r == 0) {
+        r = wrap(tx, block, size, out);
     }
-    ferry_msg_t *m = handle_new(tx);
-    if (!m) {
-        fi_pool_unref(&tx->pool, block);
-        return fi_fail(-ENOMEM, "no memory for a message handle");
+    if (r == 0) {
+        *data = fi_block_data(block);
     }
-    m->block = block;
-    m->size = m->capacity = size;
-    m->data = fi_block_data(block);
-    *data = fi_block_data(block);
-    *out = m;
-    return 0;
+    return r;
 }
 
 static int check(const ferry_msg_t *m) {
@@ -98,13 +112,17 @@ int fi_sent_send(ferry_msg_t *m, int64_t timeout) {
     return r;
 }
 
+void fi_sender_reclaim(fi_sender_t *tx) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_refresh(tx->outlets[i]);
+        fi_outlet_reclaim(tx->outlets[i], true);
+    }
+}
+
 /* Does anybody but this handle hold the block? */
 static bool is_shared(fi_sender_t *tx, const fi_block_t *b) {
     if (b->refs > 1) {
-        for (uint32_t i = 0; i < tx->outlet_count; i++) {
-            fi_outlet_refresh(tx->outlets[i]);
-            fi_outlet_reclaim(tx->outlets[i], true);
-        }
+        fi_sender_reclaim(tx);
     }
     return b->refs > 1;
 }

@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "channel/messages.h"
 #include "channel/quick.h"
 #include "ring/ring_copy.h"
 
@@ -95,24 +96,13 @@ static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_receiver_hand_over(rx, l, m, s->lines);
 }
 
-static int hold_slot(fi_rxlog_t *log, uint64_t pos) {
-    for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
-        if (fi_load_relaxed64(&log->ctl.head->held[k]) == 0) {
-            fi_store_release64(&log->ctl.head->held[k], pos);
-            fi_fence_seq_cst(); /* R5: before we look whether we were overtaken */
-            return (int)k;
-        }
-    }
-    return -EDQUOT;
-}
-
 /* 1: taken into m; 0: its memory is still on its way; OVERTAKEN; negative: error. */
 static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_rxlog_t *log = l->log;
     int r = 1;
 
     if (s->kind == FI_REC_POINTER) {
-        int slot = hold_slot(log, s->pos);
+        int slot = fi_rxlog_hold(log, s->pos);
         if (slot < 0) {
             return fi_fail(slot,
                            "this receiver of '%s' holds %u messages by pointer, as many as one that may lose "
@@ -120,6 +110,8 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
                            l->rx->end.channel, FI_HELD_SLOTS);
         }
         m->slot = (int16_t)slot;
+        m->link = l;
+        m->log = log;
         r = resolve(l, s, m);
     } else {
         r = fi_taken_reserve_copy(m, s->len);
@@ -134,8 +126,7 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     describe_now(l, s, m);
     bool overtaken = fi_ringr_overtaken(&log->r, s->pos);
     if ((overtaken || r < 1) && m->slot >= 0) {
-        fi_store_release64(&log->ctl.head->held[m->slot], 0);
-        m->slot = -1;
+        fi_taken_rest(m);
         m->segment = NULL;
     }
     return overtaken ? OVERTAKEN : r;
@@ -254,6 +245,23 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     return ++l->fruitless > FRUITLESS_TURNS ? -EPROTO : 0;
 }
 
+static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
+    struct fi_pointer p = fi_pointer_load(s->payload);
+
+    return fi_rxlink_segment(l, p.segment) != NULL;
+}
+
+static bool is_pointer(const fi_seen_t *s) {
+    return s->kind == FI_REC_POINTER && s->len == sizeof(struct fi_pointer);
+}
+
+bool fi_link_awaits_memory(const fi_rxlink_t *l) {
+    fi_ringr_t r = l->log->r;
+    fi_seen_t s = {0};
+
+    return !l->ended && fi_ringr_peek(&r, &s) == 1 && is_pointer(&s) && !memory_is_here(l, &s);
+}
+
 bool fi_link_ready(fi_rxlink_t *l) {
     fi_ringr_t r = l->log->r; /* looking must not move the reader */
     fi_seen_t s = {0};
@@ -269,9 +277,5 @@ bool fi_link_ready(fi_rxlink_t *l) {
         fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
         return l->ended || (next && fi_ringr_ready(&next->r));
     }
-    if (s.kind == FI_REC_POINTER && s.len == sizeof(struct fi_pointer)) {
-        struct fi_pointer p = fi_pointer_load(s.payload);
-        return fi_rxlink_segment(l, p.segment) != NULL;
-    }
-    return true;
+    return is_pointer(&s) ? memory_is_here(l, &s) : true;
 }

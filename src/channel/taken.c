@@ -129,6 +129,43 @@ static void tell_released(ferry_msg_t *m) {
     fi_ctl_release(&m->log->ctl, m->idx, m->lap);
 }
 
+int fi_rxlog_hold(const fi_rxlog_t *log, uint64_t pos) {
+    struct fi_ctl_head *head = log->ctl.head;
+
+    for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
+        if (fi_load_acquire64(&head->held[k]) == 0) { /* who has emptied it has looked at his message before */
+            fi_store_release64(&head->held[k], pos);
+            fi_fence_seq_cst(); /* R5: before we look whether we were overtaken */
+            return (int)k;
+        }
+    }
+    return -EDQUOT;
+}
+
+void fi_taken_rest(ferry_msg_t *m) {
+    if (m->slot >= 0) {
+        fi_store_release64(&m->log->ctl.head->held[m->slot], 0);
+        m->slot = -1;
+        ring_sender(m->link, m->log); /* it may have looked while we held it, and sleep since */
+    }
+}
+
+int fi_taken_rouse(ferry_msg_t *m) {
+    if (m->slot >= 0 || !m->link->lossy || m->data == m->copy) {
+        return 1;
+    }
+    int slot = fi_rxlog_hold(m->log, m->pos);
+    if (slot < 0) {
+        return slot;
+    }
+    m->slot = (int16_t)slot;
+    if (fi_ringr_overtaken(&m->log->r, m->pos)) {
+        fi_taken_rest(m);
+        return 0;
+    }
+    return 1;
+}
+
 static void drop_segment(ferry_msg_t *m) {
     if (--m->segment->held == 0 && m->segment->gone) {
         fi_rxlink_drop_segment(m->link, m->segment);

@@ -34,6 +34,7 @@ static void holders(const fi_blocked_t *b, fi_add_key_fn *add_key, void *arg) {
 
     switch (l->what) {
     case FERRY_FOR_MUTEX:
+    case FERRY_FOR_REGION: /* its lock stands first */
         add(fi_load_acquire64(fi_object_of(l->handle.object)), add_key, arg);
         break;
     case FERRY_FOR_READ:

@@ -46,21 +46,47 @@ static void set_up(fi_lock_t *l, const fi_opening_t *o) {
     l->waiter.halted = is_halted;
 }
 
-static int open_handle(const fi_opening_t *o, fi_lock_t **out) {
-    fi_object_spec_t spec = {.kind = o->kind, .flags = o->flags, .count = o->count};
+static int check_type(const char *type) {
+    if (type && !fi_contract_is_type_name(type)) {
+        return fi_fail(-EINVAL, "\"%.80s\" is no name of a type: it has up to 63 printable characters, no spaces",
+                       type);
+    }
+    return 0;
+}
 
-    int r = fi_name_check(o->ops->word, o->name, 100);
+static void spell_out(const fi_opening_t *o, fi_object_spec_t *spec) {
+    *spec = (fi_object_spec_t){.kind = o->kind,
+                               .flags = o->flags,
+                               .count = o->count,
+                               .size = o->size,
+                               .limit = o->limit,
+                               .type_size = o->type_size,
+                               .must_exist = o->must_exist};
+    if (o->name) {
+        memcpy(spec->name, o->name, strlen(o->name));
+    }
+    if (o->type) {
+        memcpy(spec->type, o->type, strlen(o->type));
+    }
+}
+
+static int open_handle(const fi_opening_t *o, fi_lock_t **out) {
+    fi_object_spec_t spec;
+
+    int r = o->inside ? 0 : fi_name_check(o->ops->word, o->name, 100);
     r = r == 0 ? check_options(o->options) : r;
+    r = r == 0 ? check_type(o->type) : r;
     if (r < 0) {
         return r;
     }
     fi_lock_t *l = calloc(1, o->bytes);
     if (!l) {
-        return fi_fail(-ENOMEM, "no memory for a handle on \"%s\"", o->name);
+        return fi_fail(-ENOMEM, "no memory for a handle on a %s", o->ops->word);
     }
-    memcpy(spec.name, o->name, strlen(o->name));
+    spell_out(o, &spec);
     set_up(l, o);
-    r = fi_object_open(o->node, &spec, o->ops, &l->handle);
+    r = o->inside ? fi_object_open_inside(o->inside, o->at, &spec, o->ops, &l->handle)
+                  : fi_object_open(o->node, &spec, o->ops, &l->handle);
     if (r < 0) {
         free(l);
         return r;
@@ -88,6 +114,12 @@ static const char *word_of(uint32_t magic) {
         return "semaphore";
     case 'b':
         return "barrier";
+    case 'c':
+        return "cell";
+    case 'r':
+        return "region";
+    case 'q':
+        return "buffer";
     default:
         return "event";
     }
@@ -194,6 +226,7 @@ static void bury(fi_lock_t *l) {
     fi_node_t *n = l->handle.own.node;
 
     l->handle.magic = FI_LOCK_CLOSED;
+    fi_lock_waited(l); /* its thread may have ended while it waited, and was shown */
     fi_disown(&l->handle.own);
     fi_object_close(n, &l->handle);
     fi_graveyard_add(l);
@@ -230,8 +263,13 @@ int fi_lock_close(fi_lock_t *l, uint32_t magic, const char *held) {
     return r;
 }
 
+/* An object without handles of its own is a region of whose inside something is open. */
 fi_lock_t *fi_lock_of_node(fi_node_t *n) {
-    fi_object_t *o = fi_container(n->objects.next, fi_object_t, link);
+    struct fi_list *at = n->objects.next;
 
+    while (fi_list_empty(&fi_container(at, fi_object_t, link)->handles)) {
+        at = at->next;
+    }
+    fi_object_t *o = fi_container(at, fi_object_t, link);
     return fi_container(fi_container(o->handles.next, fi_handle_t, link), fi_lock_t, handle);
 }

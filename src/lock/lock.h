@@ -88,6 +88,13 @@ typedef struct fi_opening {
     uint32_t kind;
     uint32_t flags;
     uint32_t count;
+    uint64_t size; /* these as in fi_object_spec_t */
+    uint64_t limit;
+    uint64_t type_size;
+    const char *type; /* NULL: no opinion */
+    bool must_exist;
+    fi_object_t *inside; /* a region; then without a name, at `at` in its memory */
+    uint64_t at;
     const ferry_sync_options_t *options;
     const fi_object_ops_t *ops;
     size_t bytes; /* of the handle */
@@ -95,6 +102,12 @@ typedef struct fi_opening {
 
 /* Makes a handle that is open, or none. */
 int fi_lock_open(const fi_opening_t *o, fi_lock_t **out);
+
+/* The same for one kind; `o` says where it is, its options and its count. */
+int fi_mutex_open(fi_opening_t *o, ferry_mutex_t **mutex);
+int fi_event_open(fi_opening_t *o, ferry_event_t **event);
+int fi_semaphore_open(fi_opening_t *o, ferry_semaphore_t **semaphore);
+int fi_semaphore_check_count(const char *name, uint32_t count, bool owned);
 
 /* May this thread take the quick way? */
 static inline bool fi_lock_is_mine(const fi_lock_t *l, uint32_t magic) {

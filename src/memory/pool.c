@@ -208,6 +208,18 @@ int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     return r;
 }
 
+int fi_pool_alloc_alone(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    int r = large_new(p, size);
+
+    if (r == 0) {
+        fi_block_t *b = p->free_large; /* the newest stands first */
+        p->free_large = b->next_free;
+        b->segment->alone = true;
+        *out = block_use(p, b, size);
+    }
+    return r;
+}
+
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
     fi_assert(b->refs > 0);
     if (--b->refs > 0) {
@@ -217,7 +229,7 @@ void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
     s->used--;
     p->blocks--;
     p->bytes -= s->block_bytes;
-    if (s->used == 0 && p->charged > p->quota) {
+    if (s->used == 0 && (s->alone || p->charged > p->quota)) {
         class_forget(p, s); /* an overdraft is paid back as soon as it can be */
         segment_free(p, s);
         return;

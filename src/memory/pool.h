@@ -39,7 +39,8 @@ typedef struct fi_segment {
     uint32_t id; /* never used twice in a pool */
     uint32_t count;
     uint32_t used;
-    int cls; /* -1: one large block */
+    int cls;    /* -1: one large block */
+    bool alone; /* it goes back to the system with its block */
 } fi_segment_t;
 
 /* What the owner is told, to pass it on to those who map the pool. */
@@ -69,6 +70,8 @@ void fi_pool_done(fi_pool_t *p);
 int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out);
 /* The same, if one is free; the pool does not grow. NULL: none. */
 fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size);
+/* A block for which a segment is made, and which goes back with it. It begins a page, and is zero. Errors as above. */
+int fi_pool_alloc_alone(fi_pool_t *p, uint64_t size, fi_block_t **out);
 /* Would a block of `size` bytes be had now? */
 bool fi_pool_has_room(const fi_pool_t *p, uint64_t size);
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b);

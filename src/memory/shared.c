@@ -91,6 +91,21 @@ int fi_shared_accept(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **o
     return 0;
 }
 
+int fi_shared_reach(fi_shared_t *s, size_t bytes) {
+    void *map;
+
+    if (bytes <= s->bytes) {
+        return 0;
+    }
+    int r = fi_memfd_map_reach(s->fd, bytes, true, &map);
+    if (r == 0) {
+        fi_memfd_unmap(s->map, s->bytes);
+        s->map = map;
+        s->bytes = bytes;
+    }
+    return r;
+}
+
 fi_shared_t *fi_shared_ref(fi_shared_t *s) {
     __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
     return s;

@@ -41,6 +41,12 @@ int fi_channel_check(const char *channel) {
     return fi_name_check("channel", channel, CHANNEL_MAX);
 }
 
+fi_channel_words_t fi_channel_words(const char *channel) {
+    if (fi_channel_is_published(channel))
+        return (fi_channel_words_t){"published region", channel + 1, "writer", "reader", "type", "bytes"};
+    return (fi_channel_words_t){"channel", channel, "sender", "receiver", "message type", "type_size"};
+}
+
 bool fi_contract_is_type_name(const char *name) {
     size_t len = strnlen(name, sizeof((fi_contract_t *)0)->type_name);
     if (len == sizeof((fi_contract_t *)0)->type_name)
@@ -94,7 +100,7 @@ static const char *hold_word(uint64_t hold) {
 
 /* What a sentence about a mismatch needs besides the two values. */
 typedef struct sides {
-    const char *channel;
+    fi_channel_words_t words;
     const char *mine;
     const char *theirs;
 } sides_t;
@@ -102,9 +108,9 @@ typedef struct sides {
 static int merge_number(uint64_t *into, uint64_t other, const char *field, const sides_t *s) {
     if (*into != 0 && other != 0 && *into != other)
         return fi_fail(-EPROTOTYPE,
-                       "channel \"%s\": %s says %s %" PRIu64 ", but %s says %s %" PRIu64
+                       "%s \"%s\": %s says %s %" PRIu64 ", but %s says %s %" PRIu64
                        "; make them equal or leave one at 0",
-                       s->channel, s->mine, field, *into, s->theirs, field, other);
+                       s->words.kind, s->words.name, s->mine, field, *into, s->theirs, field, other);
     if (*into == 0)
         *into = other;
     return 0;
@@ -113,9 +119,9 @@ static int merge_number(uint64_t *into, uint64_t other, const char *field, const
 static int merge_hold(uint32_t *into, uint32_t other, const sides_t *s) {
     if (*into != FERRY_HOLD_ANY && other != FERRY_HOLD_ANY && *into != other)
         return fi_fail(-EPROTOTYPE,
-                       "channel \"%s\": %s says \"%s\", but %s says \"%s\"; make them equal or leave one "
+                       "%s \"%s\": %s says \"%s\", but %s says \"%s\"; make them equal or leave one "
                        "at FERRY_HOLD_ANY",
-                       s->channel, s->mine, hold_word(*into), s->theirs, hold_word(other));
+                       s->words.kind, s->words.name, s->mine, hold_word(*into), s->theirs, hold_word(other));
     if (*into == FERRY_HOLD_ANY)
         *into = other;
     return 0;
@@ -124,9 +130,8 @@ static int merge_hold(uint32_t *into, uint32_t other, const sides_t *s) {
 static int merge_type(char into[64], const char *other, const sides_t *s) {
     if (into[0] != '\0' && other[0] != '\0' && strcmp(into, other) != 0)
         return fi_fail(-EPROTOTYPE,
-                       "channel \"%s\": %s says message type \"%s\", but %s says \"%s\"; make them equal "
-                       "or leave one out",
-                       s->channel, s->mine, into, s->theirs, other);
+                       "%s \"%s\": %s says %s \"%s\", but %s says \"%s\"; make them equal or leave one out",
+                       s->words.kind, s->words.name, s->mine, s->words.type, into, s->theirs, other);
     if (into[0] == '\0')
         memcpy(into, other, 64);
     return 0;
@@ -138,19 +143,19 @@ static int check_sizes(const fi_contract_t *merged, const fi_contract_t *mine, c
         return 0;
     bool exact_is_mine = mine->type_size != 0;
     return fi_fail(-EPROTOTYPE,
-                   "channel \"%s\": %s says type_size %" PRIu64 ", but %s says max_size %" PRIu64
+                   "%s \"%s\": %s says %s %" PRIu64 ", but %s says max_size %" PRIu64
                    ", which is less; make them agree",
-                   s->channel, exact_is_mine ? s->mine : s->theirs, merged->type_size,
-                   exact_is_mine ? s->theirs : s->mine, merged->max_size);
+                   s->words.kind, s->words.name, exact_is_mine ? s->mine : s->theirs, s->words.type_size,
+                   merged->type_size, exact_is_mine ? s->theirs : s->mine, merged->max_size);
 }
 
 int fi_contract_merge(fi_contract_t *into, const fi_contract_t *other, const char *channel, const char *mine,
                       const char *theirs) {
-    const sides_t sides = {.channel = channel, .mine = mine, .theirs = theirs};
+    const sides_t sides = {.words = fi_channel_words(channel), .mine = mine, .theirs = theirs};
     fi_contract_t merged = *into;
     int rc = merge_type(merged.type_name, other->type_name, &sides);
     if (rc == 0)
-        rc = merge_number(&merged.type_size, other->type_size, "type_size", &sides);
+        rc = merge_number(&merged.type_size, other->type_size, sides.words.type_size, &sides);
     if (rc == 0)
         rc = merge_number(&merged.max_size, other->max_size, "max_size", &sides);
     if (rc == 0)

@@ -31,6 +31,28 @@ int fi_name_check(const char *what, const char *name, size_t max);
 int fi_channel_check(const char *channel);
 
 /**
+ * A published region is a topic whose name begins with this byte.  No channel of a user's does, so the names of the two
+ * never meet.
+ */
+#define FI_PUBLISHED '@'
+
+static inline bool fi_channel_is_published(const char *channel) {
+    return channel[0] == FI_PUBLISHED;
+}
+
+/** What sentences call a channel, its ends and what they agree on. */
+typedef struct fi_channel_words {
+    const char *kind; /**< "channel" or "published region" */
+    const char *name;
+    const char *sender;
+    const char *receiver;
+    const char *type;      /**< of what type_name is the name */
+    const char *type_size; /**< the field */
+} fi_channel_words_t;
+
+fi_channel_words_t fi_channel_words(const char *channel);
+
+/**
  * Takes the shared fields of a user's contract; NULL has no opinion. Reads the sender's own fields only to check them.
  * Errors: -EINVAL, with a sentence that names the field.
  */

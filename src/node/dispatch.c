@@ -59,7 +59,8 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0) {
         return -EPROTO; /* its death would go unnoticed */
     }
-    return accepted ? fi_node_send_hello(n, p) : 0;
+    int r = accepted ? fi_node_send_hello(n, p) : 0;
+    return r == -EPIPE || r == -ECONNRESET ? 0 : r; /* it has left already; what it said before counts */
 }
 
 static void settled_reply(fi_peer_t *p, uint64_t tx, uint64_t rx, uint64_t count) {
@@ -206,6 +207,8 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
         return fi_object_answered(n, m);
     case FI_OBJECT_JOINED:
         return fi_object_joined(n, m);
+    case FI_OBJECT_CHANGED:
+        return fi_object_is_changed(n, m);
     case FI_OBJECT_LEFT:
         return fi_object_left(n, m);
     case FI_LOOK:

@@ -27,6 +27,10 @@ void fi_entry_name(const fi_entry_t *e, char name[FI_ENTRY_NAME_MAX]) {
              e->is_sender ? 's' : 'r', e->kind == FERRY_TOPIC ? 't' : 'q', e->node, e->end, e->digest);
 }
 
+static bool is_channel(const char *name) {
+    return fi_channel_check(name + fi_channel_is_published(name)) == 0;
+}
+
 /*
  * A name is an entry's exactly if writing what was read from it gives the same name again: so nothing has two
  * spellings, and an entry that was listed can be opened and removed.
@@ -41,7 +45,7 @@ static bool parse_name(const char *name, fi_entry_t *e) {
     read.is_sender = role == 's';
     read.kind = kind == 't' ? FERRY_TOPIC : FERRY_QUEUE;
     fi_entry_name(&read, again);
-    if (strcmp(name, again) != 0 || read.node == 0 || fi_channel_check(read.channel) != 0)
+    if (strcmp(name, again) != 0 || read.node == 0 || !is_channel(read.channel))
         return false;
     *e = read;
     return true;
@@ -213,7 +217,8 @@ typedef struct publishing {
 } publishing_t;
 
 static const char *role_word(const fi_entry_t *e) {
-    return e->is_sender ? "sender" : "receiver";
+    fi_channel_words_t words = fi_channel_words(e->channel);
+    return e->is_sender ? words.sender : words.receiver;
 }
 
 static const char *kind_word(const fi_entry_t *e) {
@@ -256,17 +261,29 @@ static int merge_entry(publishing_t *p, const fi_entry_t *e, const fi_contract_t
     return 0;
 }
 
+/* A published region is written by one. */
+static bool excludes(const fi_entry_t *a, const fi_entry_t *b) {
+    return a->is_sender && b->is_sender && fi_channel_is_published(a->channel);
+}
+
 static int compare_entry(const fi_entry_t *e, void *arg) {
     publishing_t *p = arg;
+    fi_channel_words_t words = fi_channel_words(e->channel);
     if (e->node == p->mine->node && e->end == p->mine->end)
         return 0;
+    if (excludes(e, p->mine) && counts(p, e))
+        return fi_fail(-EEXIST,
+                       "%s \"%s\": %s %" PRIu64 " of node %016" PRIx64
+                       " has it open already, and there is one at a time: close that one, or use another name",
+                       words.kind, words.name, role_word(e), e->end, e->node);
     if (e->kind != p->mine->kind) {
         if (!counts(p, e))
             return 0;
         return fi_fail(-EPROTOTYPE,
-                       "channel \"%s\": this %s wants a %s, but %s %" PRIu64 " of node %016" PRIx64
+                       "%s \"%s\": this %s wants a %s, but %s %" PRIu64 " of node %016" PRIx64
                        " has it open as a %s; use another name or the same kind",
-                       e->channel, role_word(p->mine), kind_word(p->mine), role_word(e), e->end, e->node, kind_word(e));
+                       words.kind, words.name, role_word(p->mine), kind_word(p->mine), role_word(e), e->end, e->node,
+                       kind_word(e));
     }
     if (was_seen(p, e->digest))
         return 0;

@@ -31,7 +31,7 @@ typedef struct fi_entry {
 } fi_entry_t;
 
 /**
- * Calls `each` for every entry, or those of one channel. Stops at its first non-zero result and returns that; else 0.
+ * Calls `each` for every entry, or those of one channel; published regions are among them. Stops at its first non-zero result and returns that; else 0.
  * Negative also when the directory cannot be read.
  */
 int fi_entry_each(fi_space_t *s, const char *channel_or_null, int (*each)(const fi_entry_t *e, void *arg), void *arg);
@@ -66,7 +66,7 @@ void fi_entry_remove(fi_space_t *s, const fi_entry_t *e);
  * that is not alive left behind is removed, and its opinions do not count. In doubt it must say true.
  *
  * Errors: -EPROTOTYPE the contracts differ, or the channel is of the other kind: the sentence shows both sides;
- * and those of fi_entry_write.
+ * -EEXIST a published region has a writer already; and those of fi_entry_write.
  */
 int fi_entry_publish(fi_space_t *s, fi_entry_t *mine, fi_contract_t *contract, bool (*alive)(uint64_t node, void *arg),
                      void *arg);

@@ -39,6 +39,8 @@ static void tell_object(fi_peer_t *p, const fi_object_t *o) {
     memcpy(f.text, o->spec.name, sizeof f.text);
     snprintf(f.contract.type_name, sizeof f.contract.type_name, "%s", o->ops->word);
     f.figures[0] = o->spec.count;
+    f.figures[3] = o->spec.size;
+    memcpy(&f.figures[4], o->spec.type, sizeof o->spec.type);
     fi_list_each(at, after, &o->handles) {
         f.figures[1]++;
         f.figures[2] += fi_held(fi_container(at, fi_handle_t, link)) != 0;
@@ -64,7 +66,7 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only) {
     }
     fi_list_each(at, after, &n->objects) {
         const fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (o->ready && !waits_only) {
+        if (o->ready && !waits_only && !o->region) {
             tell_object(p, o);
         }
     }

@@ -53,7 +53,9 @@ static void add_object(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
                                                           .kind = fi_picture_keep(&l->picture, f->contract.type_name),
                                                           .count = (uint32_t)f->figures[0],
                                                           .handles = (uint32_t)f->figures[1],
-                                                          .holding = (uint32_t)f->figures[2]};
+                                                          .holding = (uint32_t)f->figures[2],
+                                                          .bytes = f->figures[3]};
+    memcpy(l->objects[l->object_count - 1].type, &f->figures[4], sizeof l->objects->type - 1);
 }
 
 static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "node/node.h"
@@ -88,13 +89,26 @@ int fi_object_add_holder(fi_object_t *o, uint64_t id) {
     return 0;
 }
 
+/*
+ * He may have asked, in the object's memory, to be told of the next change before we knew of him; whoever of us made one
+ * then has told only those he knew, and may even have closed the object since. So he is told now.
+ */
+static void make_up_for_changes(fi_peer_t *newcomer, const fi_frame_t *joined) {
+    fi_frame_t f = fi_frame(FI_OBJECT_CHANGED, 0, 0);
+
+    f.kind = joined->kind;
+    memcpy(f.text, joined->text, sizeof f.text);
+    (void)fi_peer_send(newcomer, &f, NULL);
+}
+
 int fi_object_joined(fi_node_t *n, fi_mail_t *m) {
     fi_object_t *o = fi_object_find(n, m->frame.text);
+    int r = o && o->spec.kind == m->frame.kind ? fi_object_add_holder(o, m->peer->id) : 0;
 
-    if (!o || o->spec.kind != m->frame.kind) {
-        return 0;
+    if (m->frame.kind == 'c') { /* nothing else is waited for by descriptor */
+        make_up_for_changes(m->peer, &m->frame);
     }
-    return fi_object_add_holder(o, m->peer->id);
+    return r;
 }
 
 int fi_object_left(fi_node_t *n, fi_mail_t *m) {
@@ -105,6 +119,37 @@ int fi_object_left(fi_node_t *n, fi_mail_t *m) {
             o->holders[i] = o->holders[--o->holder_count];
             break;
         }
+    }
+    return 0;
+}
+
+/* ---- changes ---- */
+
+void fi_object_ring_handles(const fi_object_t *o) {
+    struct fi_list *at;
+    struct fi_list *after;
+    const uint64_t one = 1;
+
+    fi_list_each(at, after, &o->handles) {
+        int fd = fi_container(at, fi_handle_t, link)->wake_fd;
+        if (fd >= 0 && write(fd, &one, sizeof one) < 0) {
+            continue; /* it counts up to its end: it is readable */
+        }
+    }
+}
+
+void fi_object_changed(fi_object_t *o) {
+    pthread_mutex_lock(&o->node->lock);
+    fi_object_ring_handles(o);
+    fi_object_tell_holders(o->node, o, FI_OBJECT_CHANGED);
+    pthread_mutex_unlock(&o->node->lock);
+}
+
+int fi_object_is_changed(fi_node_t *n, fi_mail_t *m) {
+    const fi_object_t *o = fi_object_find(n, m->frame.text);
+
+    if (o && o->ready && o->spec.kind == m->frame.kind) {
+        fi_object_ring_handles(o);
     }
     return 0;
 }
@@ -140,7 +185,7 @@ bool fi_objects_republish(fi_node_t *n, bool all) {
         char name[FI_OBJECT_NAME_MAX];
         entry_of(n, o, &e);
         fi_object_entry_name(&e, name);
-        if (o->ready && (all || fi_node_is_missing(n, name))) {
+        if (o->ready && !o->region && (all || fi_node_is_missing(n, name))) {
             int lock = fi_space_lock(&n->space);
             done &= lock >= 0 && fi_object_write_name(n, o) == 0;
             if (lock >= 0) {
@@ -161,20 +206,41 @@ void fi_object_forget(fi_object_t *o) {
     free(o);
 }
 
-void fi_object_close(fi_node_t *n, fi_handle_t *h) {
+static void leave(fi_node_t *n, const fi_object_t *o) {
     fi_object_entry_t e;
-    fi_object_t *o = h->object;
 
+    entry_of(n, o, &e);
+    fi_object_entry_remove(&n->space, &e);
+    fi_object_tell_holders(n, o, FI_OBJECT_LEFT);
+}
+
+static void unref(fi_node_t *n, fi_object_t *o) {
+    fi_object_t *region = o->region;
+
+    if (--o->refs > 0) {
+        return;
+    }
+    if (o->ops->closed) {
+        o->ops->closed(o);
+    }
+    if (!region) {
+        leave(n, o);
+    }
+    fi_object_forget(o);
+    if (region) {
+        unref(n, region);
+    }
+}
+
+void fi_object_close(fi_node_t *n, fi_handle_t *h) {
     pthread_mutex_lock(&n->lock);
     fi_list_remove(&h->link);
-    if (--o->refs == 0) {
-        if (o->ops->closed) {
-            o->ops->closed(o);
-        }
-        entry_of(n, o, &e);
-        fi_object_entry_remove(&n->space, &e);
-        fi_object_tell_holders(n, o, FI_OBJECT_LEFT);
-        fi_object_forget(o);
+    if (h->wake_fd >= 0) {
+        close(h->wake_fd);
     }
+    if (h->object->ops->dropped) {
+        h->object->ops->dropped(h);
+    }
+    unref(n, h->object);
     pthread_mutex_unlock(&n->lock);
 }

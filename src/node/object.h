@@ -22,6 +22,10 @@
  *   writes his name
  *   OBJECT_JOINED name         ->       to all holders
  *   OBJECT_LEFT name           ->       when he closes it
+ *   OBJECT_CHANGED name        ->       somebody waits by descriptor for a change, and this is one
+ *
+ * Inside a region there may stand further objects.  They have no names in the directory: a node knows those that it has open
+ * itself, and their holders are the region's.
  */
 #ifndef FI_OBJECT_H
 #define FI_OBJECT_H
@@ -38,12 +42,17 @@
 
 struct ferry;
 
-/* What all who open a name must agree on. */
+/* What all who open a name must agree on; where no opinion is possible, the maker's becomes that of all. */
 typedef struct fi_object_spec {
-    char name[104];
-    uint32_t kind;  /* a letter: m, w, s, b, e */
-    uint32_t flags; /* of its kind */
-    uint32_t count; /* of its kind; UINT32_MAX: no opinion */
+    char name[128];
+    uint32_t kind;      /* a letter: m, w, s, b, e, c, r; inside a region also q */
+    uint32_t flags;     /* of its kind */
+    uint32_t count;     /* of its kind; FI_COUNT_ANY: no opinion */
+    bool must_exist;    /* do not make it */
+    uint64_t size;      /* of its kind; 0: no opinion */
+    uint64_t limit;     /* it may grow to; 0: no opinion, and the maker means `size` */
+    uint64_t type_size; /* 0: no opinion */
+    char type[64];      /* "": no opinion */
 } fi_object_spec_t;
 
 #define FI_COUNT_ANY UINT32_MAX
@@ -55,19 +64,27 @@ typedef struct fi_object_head {
     uint32_t kind;
     uint32_t flags;
     uint32_t count;
-    uint32_t pad[9];
+    uint32_t pad;
+    uint64_t size;
+    uint64_t limit;
+    uint64_t type_size;
+    char type[64];
+    uint64_t end;
 } fi_object_head_t;
 
-_Static_assert(sizeof(fi_object_head_t) == 64, "the object begins on a line of its own");
+_Static_assert(sizeof(fi_object_head_t) == 128, "the object begins on a line of its own");
 
-#define FI_OBJECT_MAGIC 0x31626f7965726663ull
+#define FI_OBJECT_MAGIC 0x32626f7965726663ull
 
 struct fi_object;
+struct fi_handle;
 
 /* What is done to objects of one kind. */
 typedef struct fi_object_ops {
     const char *word; /* "mutex" */
+    /* Of its memory, behind the head; how much address space it gets from the start, if that is more (NULL: it is not). */
     size_t (*bytes)(const fi_object_spec_t *spec);
+    size_t (*reach)(const fi_object_spec_t *spec);
     void (*init)(const struct fi_object *o); /* in new memory, which is zero; NULL: it stays so */
     /* Somebody died or may have died: takes out who is dead, wakes all. */
     void (*bury)(const struct fi_object *o, fi_is_dead_fn *is_dead, void *arg);
@@ -77,6 +94,7 @@ typedef struct fi_object_ops {
     /* A node that had it open has died. NULL: does not matter. */
     void (*holder_died)(const struct fi_object *o, uint64_t node);
     void (*wake)(const struct fi_object *o); /* all shall look again */
+    void (*dropped)(struct fi_handle *h);    /* a handle is closed: what is its own. NULL: nothing */
 } fi_object_ops_t;
 
 typedef struct fi_object {
@@ -84,7 +102,9 @@ typedef struct fi_object {
     struct fi_list handles; /* fi_handle_t; guarded by the node's lock, as is all that follows */
     struct ferry *node;
     const fi_object_ops_t *ops;
-    fi_object_spec_t spec; /* as agreed, once it is ready */
+    fi_object_spec_t spec;    /* as agreed, once it is ready */
+    struct fi_object *region; /* it stands inside this one; NULL: it has memory and holders of its own */
+    uint64_t at;              /* where in the memory it stands */
     uint32_t refs;
     bool ready;
     bool repair; /* somebody has died */
@@ -109,6 +129,7 @@ typedef struct fi_handle {
     uint64_t me;         /* as words name it */
     uint32_t held;       /* relaxed; how much it holds; user's thread, or the steward once that has ended */
     uint32_t lost;       /* 1: its thread ended while it held something */
+    int wake_fd;         /* eventfd that tells of changes; -1: nobody asked for one; set once, with the node's lock */
 } fi_handle_t;
 
 static inline uint32_t fi_held(const fi_handle_t *h) {
@@ -119,7 +140,7 @@ static inline void fi_set_held(fi_handle_t *h, uint32_t held) {
 }
 
 static inline void *fi_object_of(const fi_object_t *o) {
-    return (char *)o->memory->map + sizeof(fi_object_head_t);
+    return (char *)o->memory->map + o->at;
 }
 
 /*
@@ -128,9 +149,22 @@ static inline void *fi_object_of(const fi_object_t *o) {
  * writing a name.
  */
 int fi_object_open(struct ferry *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops, fi_handle_t *h);
+/*
+ * The same for an object at `at` in the memory of `region`, which this node has open; the region lives as long as it.  Its
+ * bytes are whatever stands there. Error: -EPROTOTYPE this node has another kind open there; -ENOMEM, -ESHUTDOWN.
+ */
+int fi_object_open_inside(fi_object_t *region, uint64_t at, const fi_object_spec_t *spec, const fi_object_ops_t *ops,
+                          fi_handle_t *h);
+/* Has this node something open inside it? The node's lock is taken. */
+bool fi_object_is_inhabited(const fi_object_t *region);
 void fi_object_close(struct ferry *n, fi_handle_t *h);
 /* What the handle holds becomes that of somebody who died. The node's lock is taken, or nobody else knows the node. */
 void fi_object_abandon(fi_handle_t *h);
+/*
+ * It has changed: makes the wake_fd of all handles on it readable, in this node and, by their stewards, in all others. Any
+ * thread, no locks held.
+ */
+void fi_object_changed(fi_object_t *o);
 /* Puts back names that somebody swept. `all`: the node's own name was gone, too. False: not yet possible. */
 bool fi_objects_republish(struct ferry *n, bool all);
 
@@ -139,6 +173,7 @@ int fi_object_asked(struct ferry *n, struct fi_mail *m);
 int fi_object_answered(struct ferry *n, struct fi_mail *m); /* 1: took the mail over */
 int fi_object_joined(struct ferry *n, struct fi_mail *m);
 int fi_object_left(struct ferry *n, struct fi_mail *m);
+int fi_object_is_changed(struct ferry *n, struct fi_mail *m);
 
 /* ---- between object.c and object_open.c; the node's lock taken ---- */
 
@@ -148,6 +183,14 @@ void fi_object_tell_holders(struct ferry *n, const fi_object_t *o, uint32_t fram
 /* Our name on it, in the directory. With the space's lock held. */
 int fi_object_write_name(struct ferry *n, const fi_object_t *o);
 void fi_object_forget(fi_object_t *o);
+fi_object_t *fi_object_new(struct ferry *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops);
+/* Adds the handle, under a number of its own. */
+void fi_object_add_handle(fi_object_t *o, fi_handle_t *h);
+void fi_object_ring_handles(const fi_object_t *o);
+/* The one whose memory and holders it has. */
+static inline fi_object_t *fi_object_outer(fi_object_t *o) {
+    return o->region ? o->region : o;
+}
 
 /* ---- deaths (repair.c); steward, the node's lock taken ---- */
 

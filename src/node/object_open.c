@@ -3,6 +3,7 @@
  * Finding or making a shared object. See object.h.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,12 +24,19 @@ static int wrong_kind(const char *name, const char *mine, uint32_t theirs) {
                         : theirs == 's' ? "semaphore"
                         : theirs == 'b' ? "barrier"
                         : theirs == 'e' ? "event"
+                        : theirs == 'c' ? "cell"
+                        : theirs == 'r' ? "region"
                                         : "other kind of object";
     return fi_fail(-EPROTOTYPE, "\"%s\" is open as a %s, not as a %s: use another name", name, other, mine);
 }
 
 static const char *flag_word(const fi_object_spec_t *s) {
     return s->kind == 's' ? s->flags ? "with owned units" : "plain" : s->flags ? "auto-reset" : "without auto-reset";
+}
+
+static int differ(const fi_object_t *o, const char *what, uint64_t theirs, uint64_t mine) {
+    return fi_fail(-EPROTOTYPE, "the %s \"%s\" was opened %s %" PRIu64 " by the others, here %" PRIu64 ": agree on one",
+                   o->ops->word, o->spec.name, what, theirs, mine);
 }
 
 static int agree(const fi_object_t *o, const fi_object_spec_t *mine) {
@@ -38,8 +46,21 @@ static int agree(const fi_object_t *o, const fi_object_spec_t *mine) {
         return wrong_kind(mine->name, o->ops->word, theirs->kind);
     }
     if (mine->count != FI_COUNT_ANY && mine->count != theirs->count) {
-        return fi_fail(-EPROTOTYPE, "the %s \"%s\" was opened with %u by the others, here with %u: agree on one",
-                       o->ops->word, mine->name, theirs->count, mine->count);
+        return differ(o, "with", theirs->count, mine->count);
+    }
+    if (mine->size != 0 && mine->size != theirs->size) {
+        return differ(o, "with a size in bytes of", theirs->size, mine->size);
+    }
+    if (mine->limit != 0 && mine->limit != theirs->limit) {
+        return differ(o, "with a limit in bytes of", theirs->limit, mine->limit);
+    }
+    if (mine->type_size != 0 && mine->type_size != theirs->type_size) {
+        return differ(o, "with a type size of", theirs->type_size, mine->type_size);
+    }
+    if (mine->type[0] && strcmp(mine->type, theirs->type) != 0) {
+        return fi_fail(-EPROTOTYPE,
+                       "the %s \"%s\" was opened with the type \"%s\" by the others, here with \"%s\": agree on one",
+                       o->ops->word, mine->name, theirs->type, mine->type);
     }
     if (mine->flags != theirs->flags) {
         return fi_fail(-EPROTOTYPE, "the %s \"%s\" was opened %s by the others, here %s: agree on one", o->ops->word,
@@ -107,12 +128,47 @@ static int look_for_holders(fi_node_t *n, fi_object_t *o, struct holders *h) {
     return h->error < 0 ? h->error : r < 0 ? r : 0;
 }
 
-static int make(fi_node_t *n, fi_object_t *o) {
+#define NEEDS_MEMORY 2
+#define SMALL_BYTES ((size_t)1 << 20)
+
+static size_t bytes_of(const fi_object_t *o) {
+    return sizeof(fi_object_head_t) + o->ops->bytes(&o->spec);
+}
+
+static int reach(const fi_object_t *o, fi_shared_t *memory) {
+    return fi_shared_reach(memory, o->ops->reach ? o->ops->reach(&o->spec) : 0);
+}
+
+static int new_memory(const fi_object_t *o, fi_shared_t **memory) {
+    int r = fi_shared_new_for_all("ferry-object", bytes_of(o), memory);
+
+    if (r == 0) {
+        r = reach(o, *memory);
+        if (r < 0) {
+            fi_shared_unref(*memory);
+            *memory = NULL;
+        }
+    }
+    return r;
+}
+
+static int can_be_made(const fi_object_t *o) {
+    if (o->spec.must_exist) {
+        return fi_fail(-ENOENT, "nobody has the %s \"%s\" open", o->ops->word, o->spec.name);
+    }
     if (o->spec.count == FI_COUNT_ANY) {
         return fi_fail(-ENOENT, "nobody has the %s \"%s\" open, so its count must be said", o->ops->word, o->spec.name);
     }
-    int r = fi_shared_new_for_all("ferry-object", sizeof(fi_object_head_t) + o->ops->bytes(&o->spec), &o->memory);
-    if (r < 0) {
+    return 0;
+}
+
+/* NEEDS_MEMORY: so much that others should not have to wait for it. */
+static int make(fi_node_t *n, fi_object_t *o) {
+    int r = can_be_made(o);
+    if (r == 0 && !o->memory) {
+        r = bytes_of(o) > SMALL_BYTES ? NEEDS_MEMORY : new_memory(o, &o->memory);
+    }
+    if (r != 0) {
         return r;
     }
     fi_object_head_t *head = o->memory->map;
@@ -122,6 +178,10 @@ static int make(fi_node_t *n, fi_object_t *o) {
     head->kind = o->spec.kind;
     head->flags = o->spec.flags;
     head->count = o->spec.count;
+    head->size = o->spec.size;
+    head->limit = o->spec.limit;
+    head->type_size = o->spec.type_size;
+    memcpy(head->type, o->spec.type, sizeof head->type);
     if (o->ops->init) {
         o->ops->init(o);
     }
@@ -135,8 +195,14 @@ static int take_offer(fi_object_t *o, uint64_t *giver) {
     fi_object_head_t head;
 
     memcpy(&head, memory->map, sizeof head);
-    fi_object_spec_t theirs = {.kind = head.kind, .flags = head.flags, .count = head.count};
+    fi_object_spec_t theirs = {.kind = head.kind,
+                               .flags = head.flags,
+                               .count = head.count,
+                               .size = head.size,
+                               .limit = head.limit,
+                               .type_size = head.type_size};
     memcpy(theirs.name, o->spec.name, sizeof theirs.name);
+    memcpy(theirs.type, head.type, sizeof theirs.type - 1);
     *giver = m->peer->id;
     m->memory = NULL;
     o->offer = NULL;
@@ -149,6 +215,12 @@ static int take_offer(fi_object_t *o, uint64_t *giver) {
     fi_object_spec_t mine = o->spec;
     o->spec = theirs;
     int r = agree(o, &mine);
+    if (r < 0) {
+        o->spec = mine;
+        fi_shared_unref(memory);
+        return r;
+    }
+    r = reach(o, memory);
     if (r < 0) {
         o->spec = mine;
         fi_shared_unref(memory);
@@ -190,6 +262,7 @@ static int find_or_make(fi_node_t *n, fi_object_t *o) {
     if (r != 0) {
         return r;
     }
+    give_memory_up(o);
     o->refusals = 0;
     o->asked = (uint32_t)o->holder_count;
     fi_object_tell_holders(n, o, FI_OBJECT_ASK);
@@ -238,10 +311,31 @@ static void pause_a_moment(fi_node_t *n) {
     (void)pthread_cond_timedwait(&n->changed, &n->lock, &ts);
 }
 
+/* Makes the memory while nobody waits for us. */
+static int prepare(fi_node_t *n, fi_object_t *o) {
+    fi_shared_t *memory = NULL;
+
+    pthread_mutex_unlock(&n->lock);
+    int r = new_memory(o, &memory);
+    pthread_mutex_lock(&n->lock);
+    o->memory = memory;
+    return r;
+}
+
+static int find_or_prepare(fi_node_t *n, fi_object_t *o) {
+    int r = find_or_make(n, o);
+
+    if (r == NEEDS_MEMORY) {
+        r = prepare(n, o);
+        r = r == 0 ? find_or_make(n, o) : r;
+    }
+    return r;
+}
+
 static int one_try(fi_node_t *n, fi_object_t *o, int64_t deadline) {
     uint64_t giver = 0;
 
-    int r = find_or_make(n, o);
+    int r = find_or_prepare(n, o);
     if (r == 0) {
         r = wait_for_answer(n, o, deadline);
         if (r == 0 && o->offer) {
@@ -275,13 +369,14 @@ static int open_object(fi_node_t *n, fi_object_t *o) {
     return r < 0 ? r : 0;
 }
 
-static fi_object_t *new_object(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops) {
+fi_object_t *fi_object_new(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops) {
     fi_object_t *o = calloc(1, sizeof *o);
 
     if (o) {
         o->node = n;
         o->ops = ops;
         o->spec = *spec;
+        o->at = sizeof(fi_object_head_t);
         o->refs = 1;
         fi_list_init(&o->handles);
         fi_list_add_tail(&n->objects, &o->link);
@@ -309,7 +404,7 @@ static int open_locked(fi_node_t *n, const fi_object_spec_t *spec, const fi_obje
         *out = o;
         return r;
     }
-    o = new_object(n, spec, ops);
+    o = fi_object_new(n, spec, ops);
     if (!o) {
         return fi_fail(-ENOMEM, "no memory for an object");
     }
@@ -342,6 +437,13 @@ static uint32_t free_number(fi_node_t *n) {
     }
 }
 
+void fi_object_add_handle(fi_object_t *o, fi_handle_t *h) {
+    h->object = o;
+    h->me = fi_owner(o->node->id, free_number(o->node));
+    h->wake_fd = -1;
+    fi_list_add_tail(&o->handles, &h->link);
+}
+
 int fi_object_open(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops, fi_handle_t *h) {
     fi_object_t *o = NULL;
 
@@ -351,9 +453,7 @@ int fi_object_open(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_o
     pthread_mutex_lock(&n->lock);
     int r = open_locked(n, spec, ops, &o);
     if (r == 0) {
-        h->object = o;
-        h->me = fi_owner(n->id, free_number(n));
-        fi_list_add_tail(&o->handles, &h->link);
+        fi_object_add_handle(o, h);
     }
     pthread_mutex_unlock(&n->lock);
     return r;

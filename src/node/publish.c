@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/process.h"
 
 #define PUBLISH_TRIES 3
 
@@ -66,7 +67,14 @@ static bool node_lives(uint64_t id, void *arg) {
     fi_node_t *n = arg;
     fi_peer_t *p;
 
-    return id == n->id || fi_node_dial(n, id, &p) != -ECONNREFUSED;
+    if (id == n->id) {
+        return true;
+    }
+    int r = fi_node_dial(n, id, &p);
+    if (r == 0 && p->pidfd >= 0 && fi_pidfd_dead(p->pidfd)) {
+        return false; /* the steward has not heard of it yet */
+    }
+    return r != -ECONNREFUSED;
 }
 
 static int watch_entry(fi_node_t *n, const fi_entry_t *entry) {

@@ -94,7 +94,7 @@ bool fi_objects_need_death_of(fi_node_t *n, uint64_t id) {
 
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (o->ready && is_holder(o, id)) {
+        if (o->ready && is_holder(fi_object_outer(o), id)) {
             o->ops->bury(o, is_named, &x);
             x.named |= o->ops->holder_died != NULL;
         }
@@ -117,15 +117,17 @@ void fi_objects_peer_gone(fi_node_t *n, uint64_t id, bool dead) {
 
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (!is_holder(o, id)) {
+        if (!is_holder(fi_object_outer(o), id)) {
             continue;
         }
-        strike_holder(o, id);
         o->repair = true;
         n->repair = true;
         if (dead && o->ready && o->ops->holder_died) {
             o->ops->holder_died(o, id);
         }
+    }
+    fi_list_each(at, after, &n->objects) {
+        strike_holder(fi_container(at, fi_object_t, link), id);
     }
 }
 
@@ -143,11 +145,13 @@ bool fi_objects_repair(fi_node_t *n) {
             struct judging j = {.node = n};
             o->repair = false;
             o->ops->bury(o, is_dead, &j);
+            fi_object_ring_handles(o); /* he may have been about to do so */
             o->repair |= j.later;
             again |= j.later;
         }
     }
     n->repair |= again;
+    pthread_cond_broadcast(&n->changed);
     return !n->repair;
 }
 

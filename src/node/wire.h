@@ -46,6 +46,7 @@ enum fi_frame_type {
     FI_OBJECT_NONE,
     FI_OBJECT_JOINED,
     FI_OBJECT_LEFT,
+    FI_OBJECT_CHANGED,
     FI_LOOK,      /* what `ferry ls` asks */
     FI_LOOK_NODE, /* and is told */
     FI_LOOK_END,

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,11 +24,13 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 
 #define FIXED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define ONE_WRITER (FIXED | F_SEAL_FUTURE_WRITE)
+#define FOR_ALL (F_SEAL_SHRINK | F_SEAL_SEAL)
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define LARGE (UINT64_C(64) << 20)
 
@@ -103,7 +106,7 @@ static uint64_t kilobytes(const char *text, const char *key) {
  * Memory files have no limit of their own: the kernel grants any size, and kills somebody when the pages run out.  So a
  * large request is compared with what is available first; small ones would only pay for the look.
  */
-static bool is_available(size_t bytes) {
+bool fi_memory_is_available(size_t bytes) {
     char text[4096];
     if (bytes < LARGE)
         return true;
@@ -116,16 +119,24 @@ static bool is_available(size_t bytes) {
     return free_kb == 0 || bytes / 1024 < free_kb + kilobytes(text, "\nSwapFree:");
 }
 
-static int create(const char *label, size_t bytes, int seals, int *fd, void **map) {
-    fi_assert(bytes != 0 && bytes % fi_page_size() == 0);
-    if (bytes > PTRDIFF_MAX || !is_available(bytes))
-        return fi_fail(-ENOMEM,
-                       "a memory file of %zu bytes is more than this machine has free; ask for a smaller quota", bytes);
+/* May a memory file be as large as `bytes`, `more` of them new? */
+static int check_size(size_t bytes, size_t more) {
     struct rlimit size;
+    if (bytes > PTRDIFF_MAX || !fi_memory_is_available(more))
+        return fi_fail(-ENOMEM, "a memory file of %zu bytes is more than this machine has free; ask for a smaller one",
+                       bytes);
     /* Beyond this limit the kernel would end the process with SIGXFSZ. */
     if (getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < bytes)
         return fi_fail(-EFBIG, "a memory file of %zu bytes is larger than this process may make files; raise ulimit -f",
                        bytes);
+    return 0;
+}
+
+static int create(const char *label, size_t bytes, int seals, int *fd, void **map) {
+    fi_assert(bytes != 0 && bytes % fi_page_size() == 0);
+    int r = check_size(bytes, bytes);
+    if (r < 0)
+        return r;
     int file = create_file(label);
     if (file < 0 && (errno == ENOSYS || errno == EPERM || errno == EACCES))
         return fi_fail(-ENOSYS, "the kernel, or a filter on this process, refuses memfd_create; Ferry cannot work "
@@ -148,7 +159,7 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map) {
 }
 
 int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map) {
-    return create(label, bytes, FIXED, fd, map);
+    return create(label, bytes, FOR_ALL, fd, map);
 }
 
 /* What we require of memory that somebody else writes. Returns 0 or -EPROTO. */
@@ -162,7 +173,9 @@ static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, siz
     if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes || (uint64_t)st->st_size > max_bytes)
         return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu to %zu are allowed",
                        (long long)st->st_size, min_bytes, max_bytes);
-    if ((uint64_t)st->st_blocks < ((uint64_t)st->st_size + 511) / 512)
+    /* What all may write may have holes where somebody found no memory to make it larger. */
+    uint64_t solid = wanted == FOR_ALL ? min_bytes : (uint64_t)st->st_size;
+    if ((uint64_t)st->st_blocks < (solid + 511) / 512)
         return fi_fail(-EPROTO, "a peer offered memory with holes, which we would be charged for when we read it");
     return 0;
 }
@@ -196,12 +209,69 @@ int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **m
 
 int fi_memfd_map_shared(int fd, size_t min_bytes, size_t max_bytes, void **map, size_t *bytes) {
     struct stat st;
-    int rc = map_checked(fd, FIXED, PROT_READ | PROT_WRITE, min_bytes, max_bytes, map, &st);
+    int rc = map_checked(fd, FOR_ALL, PROT_READ | PROT_WRITE, min_bytes, max_bytes, map, &st);
     if (rc == 0) {
         (void)madvise(*map, (size_t)st.st_size, MADV_DONTFORK);
         *bytes = (size_t)st.st_size;
     }
     return rc;
+}
+
+int fi_memfd_map_reach(int fd, size_t bytes, bool writable, void **map) {
+    void *at = mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return fi_fail_errno(ENOMEM, "cannot map the %zu bytes up to which a memory file may grow (see ulimit -v)",
+                             bytes);
+    (void)madvise(at, bytes, MADV_DONTFORK);
+    *map = at;
+    return 0;
+}
+
+int fi_memfd_grow(int fd, size_t from, size_t to) {
+    int rc = check_size(to, to - from);
+    while (rc == 0 && fallocate(fd, 0, (off_t)from, (off_t)(to - from)) != 0)
+        if (errno != EINTR)
+            rc = fi_fail_errno(errno == ENOSPC ? ENOMEM : errno, "cannot allocate %zu more bytes of a memory file",
+                               to - from);
+    return rc;
+}
+
+/* The kernel looks at the mapping's wish when a page is touched, not when fallocate makes one. */
+void fi_memfd_grow_huge(int fd, void *map, size_t from, size_t to) {
+    if (check_size(to, to - from) == 0 && ftruncate(fd, (off_t)to) == 0)
+        (void)madvise((char *)map + from, to - from, MADV_POPULATE_WRITE);
+}
+
+size_t fi_memfd_bytes(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
+}
+
+void fi_memfd_wish_huge(void *map, size_t bytes) {
+    (void)madvise(map, bytes, MADV_HUGEPAGE);
+}
+
+/* See proc(5) on /proc/PID/smaps: a line with the addresses begins each mapping. */
+uint64_t fi_memfd_huge_bytes(const void *map) {
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[256], begin[32];
+    bool inside = false;
+    uint64_t kb = 0;
+    int n = snprintf(begin, sizeof begin, "%lx-", (unsigned long)(uintptr_t)map);
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strchr(line, '-') != NULL && strchr(line, ':') > strchr(line, ' '))
+            inside = strncmp(line, begin, (size_t)n) == 0;
+        else if (inside)
+            kb += kilobytes(line, "ShmemPmdMapped:") + kilobytes(line, "Shared_Hugetlb:");
+    }
+    if (f != NULL)
+        fclose(f);
+    return kb * 1024;
+}
+
+void fi_memfd_populate(void *map, size_t bytes, bool writable) {
+    (void)madvise(map, bytes,
+                  writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ); /* a wish: what faults later does as well */
 }
 
 void fi_memfd_unmap(const void *map, size_t bytes) {

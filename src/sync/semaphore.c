@@ -4,28 +4,29 @@
 #include "platform/cpu.h"
 
 void fi_semaphore_init(const fi_semaphore_t *s, uint32_t count) {
-    s->shared->word = s->units ? 0 : count * FI_UNIT;
+    s->shared->word = s->units ? 0 : count * FI_SEMAPHORE_UNIT;
 }
 
 /* ---- plain ---- */
 
 static bool has_count(const fi_taking_t *t, uint64_t seen) {
     (void)t;
-    return seen >= FI_UNIT;
+    return seen >= FI_SEMAPHORE_UNIT;
 }
 
 static int take_count(fi_taking_t *t, uint64_t *seen, const fi_wait_t *w) {
-    if (*seen < FI_UNIT) {
+    if (*seen < FI_SEMAPHORE_UNIT) {
         return FI_NOT_FREE;
     }
-    uint64_t next = ((*seen - FI_UNIT) & ~FI_WAIT_FLAGS) | fi_taken_flags(*seen, w);
+    uint64_t next = ((*seen - FI_SEMAPHORE_UNIT) & ~FI_WAIT_FLAGS) | fi_taken_flags(*seen, w);
     return fi_cas64(t->word, seen, next) ? FI_TAKEN : FI_RACED;
 }
 
 bool fi_semaphore_try(const fi_semaphore_t *s) {
     uint64_t seen = fi_load_relaxed64(&s->shared->word);
 
-    return s->units == 0 && seen >= FI_UNIT && !(seen & FI_HUNGRY) && fi_cas64(&s->shared->word, &seen, seen - FI_UNIT);
+    return s->units == 0 && seen >= FI_SEMAPHORE_UNIT && !(seen & FI_HUNGRY) &&
+           fi_cas64(&s->shared->word, &seen, seen - FI_SEMAPHORE_UNIT);
 }
 
 /* ---- owned ---- */
@@ -129,7 +130,7 @@ int fi_semaphore_release(const fi_semaphore_t *s, uint64_t me, uint32_t *at, uin
         if (!owned && seen >> 32 >= most) {
             return -EOVERFLOW;
         }
-        left = released(seen, owned ? 0 : FI_UNIT);
+        left = released(seen, owned ? 0 : FI_SEMAPHORE_UNIT);
     } while (!fi_cas64(&s->shared->word, &seen, left));
     if (seen & FI_WAITERS) {
         fi_wake_next(&s->shared->word, left);

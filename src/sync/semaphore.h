@@ -17,7 +17,7 @@
 
 #include "sync/acquire.h"
 
-#define FI_UNIT (UINT64_C(1) << 32)
+#define FI_SEMAPHORE_UNIT (UINT64_C(1) << 32)
 
 typedef struct fi_semaphore_memory {
     uint64_t word;

@@ -3,10 +3,10 @@
  * scarcity.c - no descriptors, no memory, no disk: each is told, nothing is lost, nothing is left behind.
  */
 #include "harness.h"
+#include "mounts.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,50 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* A region, what stands in it, and cells. */
+static int try_shared_memory(ferry_t *node) {
+    ferry_region_options_t growing = {.limit = 4 << 20, .prefault = 1}, reading = {.read_only = 1};
+    ferry_region_t *region = NULL, *reader = NULL;
+    ferry_buffer_t *buffer = NULL;
+    ferry_cell_t *cell = NULL;
+    ferry_ref_t place = 0, block = 0;
+    int answer = ferry_region_open(node, "r", 1 << 20, &growing, &region);
+    if (answer == 0)
+        answer = ferry_region_open(node, "r", 0, &reading, &reader);
+    if (answer == 0)
+        answer = ferry_region_alloc(region, 3 << 20, &block);
+    if (answer == 0)
+        answer = ferry_buffer_open(region, &place, 8, 64, NULL, &buffer);
+    if (answer == 0)
+        answer = ferry_cell_open(node, "c", NULL, &cell);
+    if (answer == 0 && ferry_cell_fd(cell) < 0)
+        answer = ferry_cell_fd(cell);
+    if (answer == 0)
+        answer = ferry_cell_put(cell, "value", 6, NULL);
+    check_is(ferry_buffer_close(buffer), 0);
+    check_is(ferry_region_close(reader), 0);
+    check_is(ferry_region_close(region), 0);
+    check_is(ferry_cell_close(cell), 0);
+    return answer;
+}
+
+static int try_a_published_region(ferry_t *node) {
+    ferry_region_writer_t *writer = NULL;
+    ferry_region_reader_t *reader = NULL;
+    ferry_region_view_t *view = NULL;
+    int answer = ferry_region_writer_open(node, "p", 1 << 20, NULL, &writer);
+    if (answer == 0)
+        answer = ferry_region_reader_open(node, "p", NULL, &reader);
+    if (answer == 0)
+        answer = ferry_region_publish(writer, PATIENCE, NULL);
+    if (answer == 0)
+        answer = ferry_region_view(reader, PATIENCE, &view);
+    check_is(ferry_view_release(view), 0);
+    check_is(ferry_region_reader_close(reader), 0);
+    check_is(ferry_region_writer_close(writer), 0);
+    return answer;
+}
 
 /* Tries everything under some limit; returns 0, or the first error. Whatever failed must have left nothing. */
 static int try_everything(const char *words, int scarce) {
@@ -34,6 +78,10 @@ static int try_everything(const char *words, int scarce) {
         answer = ferry_send_msg(tx, m, PATIENCE);
     if (answer == 0)
         answer = ferry_mutex_open(node, "lock", NULL, &mutex);
+    if (answer == 0)
+        answer = try_shared_memory(node);
+    if (answer == 0)
+        answer = try_a_published_region(node);
     if (answer == scarce && !strstr(ferry_last_error(), words))
         fprintf(stderr, "# %s\n", ferry_last_error());
     check(answer != scarce || strstr(ferry_last_error(), words));
@@ -173,29 +221,6 @@ static void a_message_larger_than_files_may_be_is_refused(void) {
 }
 
 /* ---- no disk ---- */
-
-static void write_file(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
-/* Root of a mount namespace of one's own; without root's help, by way of a user namespace. */
-static bool have_own_mounts(void) {
-    char uid_map[64], gid_map[64];
-    snprintf(uid_map, sizeof uid_map, "0 %u 1", geteuid());
-    snprintf(gid_map, sizeof gid_map, "0 %u 1", getegid());
-    if (geteuid() != 0) {
-        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-            return false;
-        write_file("/proc/self/setgroups", "deny");
-        write_file("/proc/self/uid_map", uid_map);
-        write_file("/proc/self/gid_map", gid_map);
-    } else if (unshare(CLONE_NEWNS) != 0) {
-        return false;
-    }
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
-}
 
 static void work_on_a_full_disk(void *arg) {
     (void)arg;

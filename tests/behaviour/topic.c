@@ -16,6 +16,7 @@ typedef struct talk {
     ferry_wait_t wait;
     atomic_uint ready;
     atomic_uint next_speaker;
+    atomic_uint opened; /* speakers: before the first one ends, all must be there, or the talk is over */
     atomic_uint heard;
 } talk_t;
 
@@ -34,6 +35,8 @@ static void speak(ferry_t *node, void *arg) {
     word_t word = {.speaker = atomic_fetch_add(&talk->next_speaker, 1)};
     ferry_contract_t contract = {.wait = talk->wait, .capacity = 200};
     ferry_sender_t *tx = open_sender(node, "talk", FERRY_TOPIC, &contract);
+    atomic_fetch_add(&talk->opened, 1);
+    await(&talk->opened, talk->speakers);
     await(&talk->ready, talk->listeners);
     check_is(ferry_sender_wait(tx, talk->listeners, PATIENCE), talk->listeners);
     for (word.place = 0; word.place < TALK; word.place++) {

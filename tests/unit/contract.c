@@ -37,6 +37,18 @@ static void names_have_only_the_characters_that_are_allowed(void **state) {
     assert_true(says("space") && says("abcd") && says("3"));
 }
 
+static void a_published_region_is_called_so_and_its_name_is_no_channels(void **state) {
+    (void)state;
+    ferry_contract_t a = {.type_name = "pose", .type_size = 8}, b = {.type_size = 24}, c = {.type_name = "image"};
+    fi_contract_t mine = contract_of(&a), theirs = contract_of(&b);
+    assert_int_equal(fi_channel_check("@map"), -EINVAL);
+    assert_int_equal(fi_contract_merge(&mine, &theirs, "@map", "this writer", "reader 3"), -EPROTOTYPE);
+    assert_true(says("published region \"map\": this writer says bytes 8, but reader 3 says bytes 24"));
+    theirs = contract_of(&c);
+    assert_int_equal(fi_contract_merge(&mine, &theirs, "@map", "this writer", "reader 3"), -EPROTOTYPE);
+    assert_true(says("published region \"map\": this writer says type \"pose\", but reader 3 says \"image\""));
+}
+
 static void no_opinion_agrees_with_everything(void **state) {
     (void)state;
     ferry_contract_t full = {.type_name = "pose", .type_size = 8, .max_size = 9, .hold = 1, .timestamps = 1};
@@ -99,6 +111,7 @@ static void type_names_are_short_and_printable(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_have_only_the_characters_that_are_allowed),
+        cmocka_unit_test(a_published_region_is_called_so_and_its_name_is_no_channels),
         cmocka_unit_test(no_opinion_agrees_with_everything),
         cmocka_unit_test(opinions_about_different_fields_add_up),
         cmocka_unit_test(every_field_that_differs_is_refused_and_both_sides_are_shown),

@@ -8,7 +8,8 @@
 #include <string.h>
 
 int main(int argc, char **argv) {
-    const group_t groups[] = {barrier_group(), event_group(), mutex_group(), rwlock_group(), semaphore_group()};
+    const group_t groups[] = {barrier_group(), buffer_group(), cell_group(),     event_group(),
+                              mutex_group(),   rwlock_group(), semaphore_group()};
     size_t count = 0;
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
         count += groups[i].count;

@@ -23,6 +23,8 @@
 #include "sync/wait.h"
 #include "sync/word.h"
 
+#undef memcpy /* what scenarios copy is their own */
+
 #define ANY_NUMBER UINT32_MAX
 #define MILLISECOND INT64_C(1000000)
 #define MODEL_WORKERS 4 /* at most; stewards come on top */
@@ -38,7 +40,9 @@ typedef struct scenario {
     void (*wrote)(unsigned who, const uint64_t *word, uint64_t before, uint64_t after);
     bool (*may_sleep)(unsigned who);        /* when nobody runs, is it right that this one sleeps? NULL: never */
     bool (*is_still)(const uint64_t *word); /* does nobody change it? Then no look at it matters; NULL: no word */
-    void *memory;                           /* the object */
+    /* Can nobody but this one look at it or change it now? Then what it does there is no step, unless it may die there. */
+    bool (*is_mine)(unsigned who, const uint64_t *word);
+    void *memory; /* the object */
     size_t bytes;
     void *notes; /* all that the scenario itself knows and changes while it runs */
     size_t notes_bytes;

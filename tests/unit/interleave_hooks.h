@@ -12,6 +12,7 @@
 #include "platform/futex.h"
 
 #include <sched.h>
+#include <string.h>
 
 /* `where` is the function that does it, for the schedule that is printed. */
 uint32_t model_load32(const uint32_t *p, const char *where);
@@ -24,6 +25,7 @@ uint32_t model_add32(uint32_t *p, uint32_t n, const char *where);
 uint64_t model_exchange64(uint64_t *p, uint64_t v, const char *where);
 uint64_t model_or64(uint64_t *p, uint64_t v, const char *where);
 uint64_t model_and64(uint64_t *p, uint64_t v, const char *where);
+void model_copy(void *to, const void *from, size_t bytes, const char *where);
 int model_futex_wait(uint32_t *word, uint32_t expected, uint32_t bits, int64_t deadline, const char *where);
 int model_futex_wake(uint32_t *word, uint32_t bits, int count, const char *where);
 int64_t model_now(const char *where);
@@ -45,6 +47,7 @@ uint64_t model_ticks(void);
 #define fi_exchange64(p, v) model_exchange64((p), (v), __func__)
 #define __atomic_fetch_or(p, v, order) model_or64((p), (v), __func__)
 #define __atomic_fetch_and(p, v, order) model_and64((p), (v), __func__)
+#define memcpy(to, from, bytes) model_copy((to), (from), (bytes), __func__)
 #define fi_futex_wait_shared(word, expected, bits, deadline)                                                           \
     model_futex_wait((word), (expected), (bits), (deadline), __func__)
 #define fi_futex_wake_shared(word, bits, count) model_futex_wake((word), (bits), (count), __func__)
@@ -54,6 +57,8 @@ uint64_t model_ticks(void);
 #define fi_ticks_per_us() UINT64_C(1)
 #define fi_cpu_relax() ((void)0)
 #define sched_yield() ((void)0)
+#define fi_sleep_until(deadline) ((void)(deadline))
+#define FI_CELL_BY_WORDS 1 /* store/cell.h: bytes are memory, too */
 
 /* What the model does not know must not be used unnoticed. */
 #pragma GCC poison fi_load_relaxed8 fi_load_acquire8 fi_store_relaxed8 fi_store_release8 fi_exchange32 fi_add64

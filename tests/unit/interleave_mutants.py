@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Does the exploration of interleavings find what is wrong? Faults that are put into copies of src/sync, one in each.
+"""Does the exploration of interleavings find what is wrong? Faults in copies of src/sync and src/store,
+one in each.
 
 interleave_mutants.py list                      the names of all faults, with their source files
 interleave_mutants.py make NAME SOURCE OUTPUT   writes a copy of SOURCE with that fault
 interleave_mutants.py check PROGRAM...          runs programs with one fault each, interleave-NAME: all must find it
 
-Who changes a line of src/sync that a fault is about, changes the fault as well: `make` fails where it does not fit.
+Who changes a line there that a fault is about, changes the fault as well: `make` fails where it does not fit.
 """
 
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# NAME: (file, what stands there, once, what is put in its place, a scenario that finds it)
+# NAME: (file, of src/sync if not said; what stands there, once, what is put in its place, a scenario that finds it)
 MUTANTS = {
     # ---- acquire.c, wait.c ----
     "a-waiter-announces-nothing": (
@@ -290,6 +291,157 @@ MUTANTS = {
         "!fi_cas64(&b->shared->word, &seen, broken(seen))",
         "a_steward_that_is_late_does_not_break_what_was_begun_anew",
     ),
+    # ---- buffer.c ----
+    "a-put-tells-nobody": (
+        "store/buffer",
+        "fi_load_relaxed64(t->puts ? &m->consumers : &m->producers) > 0;",
+        "false;",
+        "one_puts_and_one_gets",
+    ),
+    "a-quick-put-tells-nobody": (
+        "store/buffer",
+        "        tell(b, false);\n    }\n    return possible;\n",
+        "    }\n    return possible;\n",
+        "one_puts_and_one_gets",
+    ),
+    "who-waits-for-an-item-is-not-counted": (
+        "store/buffer",
+        "        fi_store_relaxed64(count, others + waits);\n",
+        "",
+        "one_puts_and_one_gets",
+    ),
+    "who-gets-an-item-does-not-tell-those-behind": (
+        "store/buffer",
+        "t->tells = t->owes_look && others > 0 && next_can_act(t, r);",
+        "t->tells = false;",
+        "one_puts_for_three",
+    ),
+    "who-cannot-look-swallows-the-look": (
+        "store/buffer",
+        "        t->tells = t->owes_look;\n",
+        "",
+        "a_signal_strands_nobody",
+    ),
+    "an-end-is-told-to-one-only": (
+        "store/buffer",
+        "return r == -EPROTO || fi_load_relaxed64(&m->ended) != 0 ||",
+        "return r == -EPROTO ||",
+        "an_end_is_told_to_all",
+    ),
+    "an-item-is-put-before-it-is-whole": (
+        "store/buffer",
+        """    copy_item(slot->bytes, data, len);
+    fi_store_release64(&b->shared->tail, tail + 1);
+""",
+        """    fi_store_release64(&b->shared->tail, tail + 1);
+    copy_item(slot->bytes, data, len);
+""",
+        "one_puts_and_one_gets",
+    ),
+    "who-spins-does-not-look-again-under-the-lock": (
+        "store/buffer",
+        "    t->announces = !looks_possible(t);\n",
+        "    t->announces = t->waits = !looks_possible(t);\n",
+        "those_who_spin_first_miss_nothing",
+    ),
+    "the-lock-of-a-buffer-stays-with-the-dead": (
+        "store/buffer",
+        "    fi_mutex_bury(&b->shared->lock, is_dead, arg);\n",
+        "",
+        "any_one_may_die_and_the_others_go_on",
+    ),
+    "a-death-owes-no-look": (
+        "store/buffer",
+        "    fi_event_set(&filled);\n    fi_event_set(&emptied);\n",
+        "",
+        "any_one_may_die_among_three_who_get",
+    ),
+    # ---- cell.c ----
+    "a-get-does-not-look-again": (
+        "store/cell",
+        '#include "store/cell.h"\n',
+        '#define fi_fence_acquire() return true\n#include "store/cell.h"\n#undef fi_fence_acquire\n',
+        "a_get_that_four_puts_overtake_looks_again",
+    ),
+    "a-get-lets-a-put-too-many-go-by": (
+        "store/cell",
+        '#include "store/cell.h"\n',
+        """#define fi_fence_acquire() if (fi_load_relaxed64(&control->version) - version == FI_CELL_BUFFERS - 1) return true
+#include "store/cell.h"
+#undef fi_fence_acquire
+""",
+        "a_get_that_four_puts_overtake_looks_again",
+    ),
+    "a-length-comes-after-its-version": (
+        "store/cell",
+        """    fi_store_relaxed32(&control->length[version % FI_CELL_BUFFERS], (uint32_t)len + 1);
+    fi_store_release64(&control->version, version); /* R3 */
+    fi_event_set(&e);                               /* R1 */
+""",
+        """    fi_store_release64(&control->version, version); /* R3 */
+    fi_event_set(&e);                               /* R1 */
+    fi_store_relaxed32(&control->length[version % FI_CELL_BUFFERS], (uint32_t)len + 1);
+""",
+        "gets_beside_a_put_get_one_version_or_the_other",
+    ),
+    "a-version-that-was-not-published-counts": (
+        "store/cell",
+        "        version = fi_cell_look(control).version;\n",
+        "        version = fi_load_acquire64(&control->version);\n",
+        "who_dies_in_a_put_leaves_a_version_or_the_one_before",
+    ),
+    "a-death-in-a-put-wakes-nobody-who-waits": (
+        "store/cell",
+        "        fi_event_bury(&e);\n    }\n    if (word != 0",
+        "    }\n    if (word != 0",
+        "a_death_in_a_put_strands_nobody_who_waits",
+    ),
+    "a-dead-one-loses-its-turn-before-the-others-are-woken": (
+        "store/cell",
+        "    if (word & FI_OWNER) {\n",
+        "    if (word & FI_OWNER) {\n        fi_mutex_bury(&turn->mutex, is_dead, arg);\n",
+        "a_steward_may_die_as_well",
+    ),
+    "who-waits-for-a-turn-does-not-say-so": (
+        "store/cell",
+        "    announce(turn);\n",
+        "    (void)announce;\n",
+        "any_two_who_put_may_die",
+    ),
+    "a-death-does-not-let-watchers-look": (
+        "store/cell",
+        "    fi_event_set(&e);\n    fi_event_bury(&e);\n",
+        "    fi_event_bury(&e);\n",
+        "a_death_in_a_put_strands_nobody_who_watches",
+    ),
+    "a-death-does-not-wake-watchers": (
+        "store/cell",
+        "    fi_event_set(&e);\n    fi_event_bury(&e);\n",
+        "    fi_event_set(&e);\n",
+        "a_death_in_a_put_strands_nobody_who_watches",
+    ),
+    "a-watcher-does-not-look-after-it-set-its-flag": (
+        "store/cell",
+        """        found = fi_cells_scan(c, seen, changed, max, from);
+        if (found > 0) {
+            break;
+        }
+""",
+        "",
+        "no_put_is_missed_by_one_who_watches_all",
+    ),
+    "a-watcher-notes-too-late-what-it-sleeps-on": (
+        "store/cell",
+        "fi_event_wait_after(&e, count, UINT32_MAX, w)",
+        "fi_event_wait_after(&e, fi_event_count(&e), UINT32_MAX, w)",
+        "no_put_is_missed_by_one_who_watches_all",
+    ),
+    "a-watcher-sets-no-flag": (
+        "store/cell",
+        "        fi_cells_want(c, FI_CELLS_WATCHED);\n",
+        "",
+        "no_put_is_missed_by_one_who_watches_all",
+    ),
 }
 
 
@@ -332,7 +484,8 @@ def check(programs):
 def main():
     command, arguments = sys.argv[1], sys.argv[2:]
     if command == "list":
-        print("\n".join(f"{name} {mutant[0]}" for name, mutant in MUTANTS.items()))
+        for name, (source, *_) in MUTANTS.items():
+            print(name, source if "/" in source else f"sync/{source}")
         return 0
     if command == "make":
         return make(*arguments)

@@ -5,6 +5,7 @@
 #include "interleave_model.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* ---- memory ---- */
 
@@ -34,12 +35,23 @@ static uint64_t *word_of(const void *p) {
     return (uint64_t *)(((uintptr_t)p) & ~(uintptr_t)7);
 }
 
+/* Nobody sees what this thread does there, and it will not die of it. */
+static bool is_hidden(const void *p, bool changes) {
+    const scenario_t *s = model.scenario;
+    bool may_die = model.deaths > 0 && model.mortals >> model.current & 1;
+    return s->is_mine && s->is_mine(model.current, word_of(p)) && !(changes && may_die);
+}
+
 /* Before each access. */
-static void reach(const void *p) {
+static void reach_for(const void *p, bool changes) {
     if (!is_in_object(p))
         model_fail("an access outside of the object");
-    if (!model.alone)
+    if (!model.alone && !is_hidden(p, changes))
         model_schedule();
+}
+
+static void reach(const void *p) {
+    reach_for(p, true);
 }
 
 /* Before a look. False: it is at a word that nobody changes. */
@@ -47,7 +59,7 @@ static bool reach_to_look(const void *p) {
     const scenario_t *s = model.scenario;
     if (is_in_object(p) && s->is_still && s->is_still(word_of(p)))
         return false;
-    reach(p);
+    reach_for(p, false);
     return true;
 }
 
@@ -174,6 +186,28 @@ uint64_t model_or64(uint64_t *p, uint64_t v, const char *where) {
 uint64_t model_and64(uint64_t *p, uint64_t v, const char *where) {
     reach(p);
     return replace(p, *p & v, "and", where);
+}
+
+/* In one step each way: what is copied is either hidden from the others, or copied under a lock. */
+void model_copy(void *to, const void *from, size_t bytes, const char *where) {
+    uint64_t *words = to;
+    if (!is_in_object(to) && !is_in_object(from)) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    if (bytes % sizeof *words != 0)
+        model_fail("a copy of something else than words");
+    reach(is_in_object(to) ? to : from);
+    for (size_t i = 0; i < bytes / sizeof *words; i++) {
+        uint64_t word;
+        memcpy(&word, (const char *)from + i * sizeof word, sizeof word);
+        saw(word);
+        if (is_in_object(to))
+            change(&words[i], word);
+        else
+            memcpy(&words[i], &word, sizeof word);
+    }
+    model_print("%s: copies %zu bytes", where, bytes);
 }
 
 /* ---- futex ---- */

@@ -19,5 +19,7 @@ group_t rwlock_group(void);
 group_t semaphore_group(void);
 group_t event_group(void);
 group_t barrier_group(void);
+group_t buffer_group(void);
+group_t cell_group(void);
 
 #endif

@@ -170,6 +170,31 @@ static void freed_memory_is_used_again_without_asking_the_system(void **state) {
     close_pool(&f);
 }
 
+static void a_block_alone_shares_no_page_and_no_segment(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *blocks[4], *small;
+    open_pool(&f, 4 * 4096);
+    assert_int_equal(fi_pool_alloc(&f.pool, 100, &small), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(fi_pool_alloc_alone(&f.pool, 100, &blocks[i]), 0);
+        assert_int_equal((uintptr_t)fi_block_data(blocks[i]) % 4096, 0);
+        assert_int_equal(blocks[i]->segment->count, 1);
+        assert_int_equal(f.pool.charged, (i + 2) * 4096);
+        memset(fi_block_data(blocks[i]), (int)i + 1, 4096);
+        check_books(&f);
+    }
+    assert_int_equal(fi_pool_alloc_alone(&f.pool, 100, &blocks[3]), -EDQUOT);
+    fi_pool_unref(&f.pool, blocks[1]);
+    assert_int_equal(f.pool.charged, 3 * 4096);
+    assert_int_equal(f.removed, 1);
+    assert_int_equal(fi_pool_alloc_alone(&f.pool, 4096, &blocks[1]), 0);
+    assert_int_equal(fi_block_data(blocks[1])[0], 0);
+    assert_int_equal(fi_block_data(blocks[0])[0], 1);
+    assert_int_equal(fi_block_data(blocks[2])[4095], 3);
+    close_pool(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_large_enough_and_aligned),
@@ -178,6 +203,7 @@ int main(void) {
         cmocka_unit_test(the_quota_is_never_exceeded_and_is_named_when_it_is_used_up),
         cmocka_unit_test(memory_of_one_size_becomes_memory_of_another),
         cmocka_unit_test(freed_memory_is_used_again_without_asking_the_system),
+        cmocka_unit_test(a_block_alone_shares_no_page_and_no_segment),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

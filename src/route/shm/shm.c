@@ -19,6 +19,7 @@
 #include "route/route.h"
 
 #define MAX_RING_BYTES (64u << 20)
+#define MAX_OBJECT_BYTES ((size_t)1 << 45)
 #define MAX_QUEUED 16384u  /* frames for a peer that does not read them */
 #define FRAMES_PER_TURN 64 /* then others have their turn */
 
@@ -60,7 +61,24 @@ static unsigned cargo_fds(const fi_cargo_t *cargo, int fds[3]) {
     return count;
 }
 
+/* The same news waits already: one who is stopped would else be sent more and more of it. */
+static bool is_queued(fi_peer_t *p, const fi_frame_t *f) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &p->queue) {
+        const fi_frame_t *other = &fi_container(at, fi_mail_t, link)->frame;
+        if (other->type == f->type && other->kind == f->kind && strcmp(other->text, f->text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
+    if (f->type == FI_OBJECT_CHANGED && is_queued(p, f)) {
+        return 0;
+    }
     fi_mail_t *m = fi_mail_new(NULL, f);
     if (!m) {
         return fi_fail(-ENOMEM, "no memory for a frame to a peer");
@@ -160,6 +178,9 @@ static size_t memory_limit(const fi_peer_t *p, const fi_frame_t *f) {
 
     if (f->type == FI_SEGMENT) {
         return mapped < p->node->max_memory ? p->node->max_memory - mapped : 0;
+    }
+    if (f->type == FI_OBJECT) {
+        return MAX_OBJECT_BYTES;
     }
     return f->type == FI_MEET_RECEIVER ? fi_page_size() : MAX_RING_BYTES;
 }

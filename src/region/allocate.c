@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Steps of a region's allocator: who takes a step has the heap's lock, and first puts right what the dead have left.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "platform/memfd.h"
+#include "region/region.h"
+#include "store/heap_quick.h"
+#include "store/heap_step.h"
+
+#define GROW_AT_LEAST (UINT64_C(64) << 10)
+
+static fi_mutex_t *lock_of(const ferry_region_t *r) {
+    return &r->heap.shared->lock;
+}
+
+/* ---- what the dead have left ---- */
+
+/* Whose owner has died: what he had in hand goes where it belongs, then the hand is free. */
+static int sweep(ferry_region_t *r) {
+    fi_store_relaxed32(&r->words->sweep, 0);
+    for (uint32_t i = 0; i < FI_HEAP_HANDS; i++) {
+        uint64_t owner = fi_heap_hand_owner(&r->heap, i);
+        int rc = owner & FI_DIED ? fi_heap_reclaim(&r->heap, i, owner) : 0;
+        if (rc < 0) {
+            fi_store_relaxed32(&r->words->sweep, 1);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* Somebody has made the heap longer: so is the file, unless he lies, and then the heap says so itself. */
+static void catch_up(ferry_region_t *r) {
+    const fi_shared_t *memory = r->base.handle.object->memory;
+
+    r->heap.bytes = fi_min(fi_memfd_bytes(memory->fd), r->mapped);
+    fi_store_relaxed64(&r->seen_bytes, r->heap.bytes);
+}
+
+/* ---- beginning and ending ---- */
+
+/* With the lock. */
+static int prepare(ferry_region_t *r) {
+    if (fi_unlikely(fi_heap_end(&r->heap) > r->heap.bytes)) {
+        catch_up(r);
+    }
+    return fi_unlikely(fi_load_relaxed32(&r->words->sweep)) ? sweep(r) : 0;
+}
+
+static int explain(const ferry_region_t *r, int rc) {
+    const char *name = fi_lock_name(&r->base);
+
+    switch (rc) {
+    case -ETIMEDOUT:
+        return fi_fail(rc,
+                       "somebody has stopped in the middle of a step in the region \"%s\": see `ferry why %s`; waited "
+                       "%.1f s (`patience`)",
+                       name, name, (double)r->patience / 1e9);
+    case -EDEADLK:
+        return fi_fail(-EBUSY, "another thread is inside a call on this handle on \"%s\": open one for each thread",
+                       name);
+    default:
+        return fi_lock_explain(&r->base, rc, r->patience);
+    }
+}
+
+__attribute__((noinline)) static int begin_closely(ferry_region_t *r, const void *where) {
+    fi_lock_t *l = &r->base;
+
+    int rc = fi_lock_enter(l, FI_REGION_MAGIC);
+    if (rc < 0) {
+        return rc;
+    }
+    fi_wait_t w = fi_wait_begin(&l->waiter, r->patience);
+    l->what = FERRY_FOR_REGION;
+    l->where = where;
+    rc = fi_mutex_lock(lock_of(r), l->handle.me, &w);
+    if (rc == FI_TAKEN_FROM_DEAD) {
+        catch_up(r);
+        fi_heap_recover(&r->heap);
+    }
+    return fi_lock_leave(l, rc > 0 ? 0 : explain(r, rc));
+}
+
+int fi_region_begin(ferry_region_t *r, const void *where) {
+    int rc = 0;
+
+    if (!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || !fi_mutex_try(lock_of(r), r->base.handle.me)) {
+        rc = begin_closely(r, where);
+    }
+    if (rc == 0) {
+        rc = prepare(r);
+        if (rc < 0) {
+            fi_mutex_unlock(lock_of(r), r->base.handle.me);
+        }
+    }
+    return rc;
+}
+
+int fi_region_end(ferry_region_t *r, int result) {
+    fi_mutex_unlock(lock_of(r), r->base.handle.me);
+    return result;
+}
+
+/* ---- growing ---- */
+
+/*
+ * Makes room for `bytes` more. Who dies, or finds no memory, in the middle leaves a file that is longer than the heap, perhaps
+ * with holes: the next one who grows begins where the heap ends.
+ */
+static int grow(ferry_region_t *r, uint64_t bytes) {
+    const fi_object_t *o = r->base.handle.object;
+    uint64_t now = fi_memfd_bytes(o->memory->fd);
+    uint64_t limit = o->spec.limit < o->memory->bytes ? o->spec.limit : o->memory->bytes;
+    uint64_t end = fi_heap_end(&r->heap);
+    fi_heap_figures_t f;
+    fi_heap_figures(&r->heap, &f);
+    if (bytes > limit || end > limit || bytes > limit - end + f.largest_free) {
+        return -ENOSPC; /* it would grow for nothing */
+    }
+    uint64_t want = end + bytes + bytes / 8 + GROW_AT_LEAST;
+
+    want = fi_align_up(want > 2 * end ? want : 2 * end, fi_page_size());
+    want = want > now ? want : now;
+    want = want < limit ? want : limit;
+    if (want <= end) {
+        return -ENOSPC;
+    }
+    uint64_t from = end & ~(uint64_t)(fi_page_size() - 1);
+    if (r->huge_pages && want > now) {
+        fi_memfd_grow_huge(o->memory->fd, r->heap.base, from, want);
+    }
+    int rc = fi_memfd_grow(o->memory->fd, from, want);
+    if (rc < 0) {
+        return rc;
+    }
+    catch_up(r);
+    return fi_heap_extend(&r->heap, want);
+}
+
+static int full(const ferry_region_t *r, uint64_t bytes) {
+    const fi_object_t *o = r->base.handle.object;
+
+    return fi_fail(-ENOSPC,
+                   "the region \"%s\" (%" PRIu64 " bytes%s) has no room for a block of %" PRIu64
+                   " bytes: free some, or create it with more bytes%s",
+                   o->spec.name, r->heap.bytes, o->spec.limit > o->spec.size ? ", its limit" : "", bytes,
+                   o->spec.limit > o->spec.size ? "" : " or a `limit` to grow to");
+}
+
+/* ---- the calls ---- */
+
+/* Where the reference stands in the region; 0: it is a variable of the program's. */
+static uint64_t place_of(const ferry_region_t *r, const ferry_ref_t *place) {
+    uint64_t at = (uintptr_t)place - (uintptr_t)r->seen;
+
+    return fi_unlikely(at < r->mapped) && fi_region_span(r, at, sizeof *place) ? at : 0;
+}
+
+static int check_call(const ferry_region_t *r, const ferry_ref_t *place) {
+    if (fi_unlikely(!r || r->base.handle.magic != FI_REGION_MAGIC || r->read_only ||
+                    fi_node_is_forked(r->base.handle.own.node))) {
+        return fi_region_check_writable(r);
+    }
+    if (fi_unlikely(!place || (uintptr_t)place % sizeof *place != 0)) {
+        return fi_fail(-EINVAL, "the region \"%s\": a reference needs a place to stand, aligned to %zu bytes",
+                       fi_lock_name(&r->base), sizeof *place);
+    }
+    return 0;
+}
+
+/* A block, growing the region if need be. With the lock. */
+static int allocate(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *ref) {
+    int rc;
+
+    if (fi_heap_alloc_quick(&r->heap, r->hand, at, bytes, ref)) {
+        return 0;
+    }
+    while ((rc = fi_heap_alloc(&r->heap, r->hand, at, 0, bytes, ref)) == -ENOSPC) {
+        int grown = grow(r, bytes);
+        if (grown < 0) {
+            return grown == -ENOSPC ? full(r, bytes) : grown;
+        }
+    }
+    return rc;
+}
+
+int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const void *where) {
+    uint64_t ref = 0;
+
+    int rc = check_call(r, place);
+    rc = rc == 0 ? fi_region_begin(r, where) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    uint64_t at = place_of(r, place);
+    rc = fi_region_end(r, allocate(r, bytes, at, &ref));
+    if (rc == 0 && at == 0) {
+        *place = ref;
+        fi_heap_hand_done(&r->heap, r->hand);
+    }
+    return rc;
+}
+
+int fi_region_free(ferry_region_t *r, ferry_ref_t *place, const void *where) {
+    int rc = check_call(r, place);
+    if (rc < 0 || *place == 0) {
+        return rc;
+    }
+    uint64_t ref = *place;
+    uint64_t at = place_of(r, place);
+    if (at == 0) {
+        if (fi_unlikely(ref >= r->heap.bytes)) {
+            catch_up(r);
+        }
+        fi_heap_hand_hold(&r->heap, r->hand, ref);
+    }
+    rc = fi_region_begin(r, where);
+    if (rc == 0) {
+        bool freed = fi_heap_free_quick(&r->heap, r->hand, at, ref);
+        rc = fi_region_end(r, freed ? 0 : fi_heap_free(&r->heap, r->hand, at, ref));
+    }
+    if (at == 0) {
+        fi_heap_hand_done(&r->heap, r->hand);
+        if (rc == 0) {
+            *place = 0;
+        }
+    }
+    return rc;
+}
+
+static int move(ferry_region_t *r, uint64_t at, const fi_heap_move_t *m, uint64_t *ref) {
+    memcpy(r->heap.base + m->to, r->heap.base + m->from, m->bytes);
+    int rc = fi_heap_moved(&r->heap, r->hand, at, m);
+    if (rc == 0) {
+        *ref = m->to;
+    }
+    return rc;
+}
+
+static int resize(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *ref) {
+    fi_heap_move_t m;
+    int rc;
+
+    while ((rc = fi_heap_resize(&r->heap, r->hand, at, bytes, ref, &m)) == -ENOSPC) {
+        int grown = grow(r, bytes);
+        if (grown < 0) {
+            return grown == -ENOSPC ? full(r, bytes) : grown;
+        }
+    }
+    return rc == FI_HEAP_MOVES ? move(r, at, &m, ref) : rc;
+}
+
+int fi_region_resize(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const void *where) {
+    int rc = check_call(r, place);
+    if (rc == 0 && *place == 0) {
+        return fi_region_alloc(r, bytes, place, where);
+    }
+    rc = rc == 0 ? fi_region_begin(r, where) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    uint64_t at = place_of(r, place);
+    uint64_t ref = *place;
+    rc = fi_region_end(r, resize(r, bytes, at, &ref));
+    if (rc == 0 && at == 0) {
+        *place = ref;
+        fi_heap_hand_done(&r->heap, r->hand);
+    }
+    return rc;
+}
+
+/* What is in our hand becomes what `at` refers to. */
+static void give(const ferry_region_t *r, uint64_t at, uint64_t ref) {
+    fi_heap_step_t s = fi_heap_begin(&r->heap);
+
+    fi_heap_set(&s, fi_heap_word(&r->heap, at), ref);
+    fi_heap_set(&s, &r->heap.shared->hands[r->hand].block, 0);
+    fi_heap_commit(&s);
+}
+
+int fi_region_make_once(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, void (*fill)(void *block, void *arg),
+                        void *arg, const void *where) {
+    uint64_t ref = 0;
+
+    int rc = check_call(r, place);
+    rc = rc == 0 ? fi_region_begin(r, where) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    uint64_t at = place_of(r, place);
+    if (at != 0 && (!fi_heap_is_place(&r->heap, at) || fi_heap_is_doubtful(&r->heap, at))) {
+        rc = fi_fail(-EINVAL, "no reference can stand at 0x%" PRIx64 " of the region \"%s\": that is the allocator's",
+                     at, fi_lock_name(&r->base));
+    } else if (fi_load_acquire64(place) == 0) {
+        rc = allocate(r, bytes, 0, &ref);
+        if (rc == 0) {
+            fill(r->heap.base + ref, arg);
+        }
+        if (rc == 0 && at != 0) {
+            give(r, at, ref);
+        }
+    }
+    rc = fi_region_end(r, rc);
+    if (rc == 0 && ref != 0 && at == 0) {
+        *place = ref;
+        fi_heap_hand_done(&r->heap, r->hand);
+    }
+    return rc;
+}
