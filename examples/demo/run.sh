@@ -3,9 +3,10 @@
 #
 # run.sh [BUILD-DIRECTORY] - Ferry's main demonstration; `make demo` runs it.
 #
-# Counts the words of text that is on every Debian machine, four times: with coreutils, with Ferry's pipeline
-# (examples/wordcount) made of threads, with the same pipeline made of processes, and with the command line tool in a
-# shell pipeline. All four must agree byte for byte. Then shows the copies of a message live (examples/two-copies).
+# Counts the words of text that is on every Debian machine, six times: with coreutils, with Ferry's pipeline
+# (examples/wordcount) made of threads and made of processes, each by queues and by a shared region, and with the command
+# line tool in a shell pipeline. All must agree byte for byte. Then shows the copies of a message live
+# (examples/two-copies).
 # Exit status 0 when everything agrees, 1 when something does not. Leaves nothing running and nothing behind.
 set -eu
 LC_ALL=C # bytes are bytes, and `sort` compares them
@@ -65,7 +66,7 @@ choose() { # BYTES EXPRESSION -- PATH...
         done
 }
 
-# The input: first the list of files, then their bytes, once, so that all four read the same whatever the machine does.
+# The input: first the list of files, then their bytes, once, so that all of them read the same whatever the machine does.
 take_snapshot() {
     say "The text: what this machine has under /usr"
     local pictures=(! -name '*.gz' ! -name '*.png' ! -name '*.jpg' ! -name '*.svgz' ! -name '*.pdf' ! -name '*.bz2' ! -name '*.xz' ! -name '*.zip')
@@ -123,19 +124,20 @@ compare() { # RESULT
     fi
 }
 
-count_with() { # threads|processes
-    say "Ferry with $1: wordcount --with $1 --producers $producers --workers $workers --quota ${quota_kib}KiB"
-    local began
+count_with() { # threads|processes queue|region
+    local name="$1-$2" began
+    say "Ferry with $1, by $2: wordcount --with $1 --by $2 --producers $producers --workers $workers" \
+        "--quota ${quota_kib}KiB"
     began=$(now_ms)
-    if ! timeout --foreground "$patience" "$build/examples/wordcount" --with "$1" --producers "$producers" \
-        --workers "$workers" --quota "${quota_kib}KiB" --figures "$work/$1.json" "$work/input" >"$work/$1"; then
-        echo "run.sh: wordcount with $1 failed" >&2
+    if ! timeout --foreground "$patience" "$build/examples/wordcount" --with "$1" --by "$2" --producers "$producers" \
+        --workers "$workers" --quota "${quota_kib}KiB" --figures "$work/$name.json" "$work/input" >"$work/$name"; then
+        echo "run.sh: wordcount with $1 by $2 failed" >&2
         exit 1
     fi
     local took=$(($(now_ms) - began))
-    echo "$(as_seconds "$took") in all, of which the messages flowed $(figure "$1" seconds) s"
-    compare "$1"
-    printf '%s' "$took" >"$work/$1.ms"
+    echo "$(as_seconds "$took") in all, of which the lines flowed $(figure "$name" seconds) s"
+    compare "$name"
+    printf '%s' "$took" >"$work/$name.ms"
 }
 
 # Two shell pipelines take from one queue what one command sends. A line is whole, so their counts can be added up.
@@ -167,7 +169,7 @@ count_with_commands() {
     compare commands
 }
 
-figure() { # threads|processes KEY
+figure() { # NAME KEY
     sed -n "s/^ *\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$work/$1.json"
 }
 
@@ -175,14 +177,14 @@ as_time() { # NANOSECONDS
     awk -v ns="$1" 'BEGIN { if (ns < 1e6) printf "%.1f us", ns / 1e3; else printf "%.2f ms", ns / 1e6 }'
 }
 
-print_row() { printf '%-10s %-7s %10s %7s %9s %9s %10s %10s %9s  %s\n' "$@"; }
+print_row() { printf '%-18s %-7s %10s %7s %9s %9s %10s %10s %9s  %s\n' "$@"; }
 
 print_table() {
     say "What it came to"
     print_row distance route messages MB/s median p99 "copies" avoided time equal
     local with
-    for with in threads processes; do
-        print_row "$with" "$(figure $with route)" "$(figure $with messages)" \
+    for with in threads-queue processes-queue threads-region processes-region; do
+        print_row "${with/-/, }" "$(figure $with route)" "$(figure $with messages)" \
             "$(awk -v b="$(figure $with line_bytes)" -v s="$(figure $with seconds)" 'BEGIN { printf "%.0f", b / s / 1e6 }')" \
             "$(as_time "$(figure $with p50_ns)")" "$(as_time "$(figure $with p99_ns)")" \
             "$(figure $with copies_made)" "$(figure $with copies_avoided)" \
@@ -202,8 +204,10 @@ print_table() {
 
 The median and p99 are the times from sending a line to a worker's having it. They include the wait behind earlier
 lines, up to the $((quota_kib * producers)) KiB of the quotas, and the turns that $((producers + workers + 1)) parts take on $(nproc) processor(s).
-Copies: each line is copied once, from the file into its sender's memory, and read there. Avoided are the second copy
-of each line, and every copy of the workers' tables ($(as_megabytes "$(figure processes table_bytes)") in $(figure processes tables) messages), which go by pointer.
+Copies by queue: each line is copied once, from the file into its sender's memory, and read there. Avoided are the second
+copy of each line, and every copy of the workers' tables ($(as_megabytes "$(figure processes-queue table_bytes)") in $(figure processes-queue tables) messages), which go by pointer.
+Copies by region: each line is copied three times, into an item, into the bounded buffer and out of it. Tables are added
+up where they are: the words and their counts stand in the region, which all parts share.
 END
 }
 
@@ -211,8 +215,10 @@ status=0
 began_all=$(now_ms)
 take_snapshot
 count_with_coreutils
-count_with threads
-count_with processes
+count_with threads queue
+count_with processes queue
+count_with threads region
+count_with processes region
 count_with_commands
 print_table
 

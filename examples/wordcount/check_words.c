@@ -5,7 +5,6 @@
  */
 #include "words.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,9 +14,7 @@ static int print_words(const words_t *all) {
     if (sorted == NULL) {
         return -1;
     }
-    for (size_t i = 0; i < all->distinct; i++) {
-        printf("%7" PRIu64 " %.*s\n", sorted[i]->count, (int)sorted[i]->length, sorted[i]->letters);
-    }
+    words_print(stdout, sorted, all->distinct);
     free(sorted);
     return 0;
 }

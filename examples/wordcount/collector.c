@@ -6,16 +6,8 @@
 #include "words.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /** Publishes the start once every producer listens; wait_for_start in producer.c says why. */
 static int give_start(ferry_t *node, const job_t *job) {
@@ -78,16 +70,7 @@ static int add_reports(ferry_receiver_t *reports, const job_t *job, report_t *al
         }
         report_add(all, &one);
     }
-    if (all->lines_sent != all->lines_received || all->bytes_sent != all->bytes_received ||
-        all->tables_sent != all->tables_received) {
-        fprintf(stderr,
-                "wordcount: collector: sent were %" PRIu64 " lines, %" PRIu64 " bytes and %" PRIu64
-                " tables, but received %" PRIu64 ", %" PRIu64 " and %" PRIu64 "\n",
-                all->lines_sent, all->bytes_sent, all->tables_sent, all->lines_received, all->bytes_received,
-                all->tables_received);
-        return -1;
-    }
-    return 0;
+    return report_check(all);
 }
 
 /** Prints the words in the form and order of `LC_ALL=C sort | uniq -c`. */
@@ -96,28 +79,9 @@ static int print_words(const words_t *all) {
     if (sorted == NULL) {
         return failed_since("collector", 0, "sorting the words", strerror(ENOMEM));
     }
-    for (size_t i = 0; i < all->distinct; i++) {
-        printf("%7" PRIu64 " %.*s\n", sorted[i]->count, (int)sorted[i]->length, sorted[i]->letters);
-    }
+    int r = report_result(sorted, all->distinct);
     free(sorted);
-    if (fflush(stdout) != 0) {
-        return failed_since("collector", 0, "writing the result", strerror(errno));
-    }
-    return 0;
-}
-
-static int write_figures(const job_t *job, const report_t *all, double seconds) {
-    if (job->figures == NULL) {
-        return 0;
-    }
-    FILE *out = fopen(job->figures, "w");
-    if (out != NULL) {
-        report_print(out, all, job, seconds);
-    }
-    if (out == NULL || fclose(out) != 0) {
-        return failed_since("collector", 0, job->figures, strerror(errno));
-    }
-    return 0;
+    return r;
 }
 
 /** Its part of the pipeline, from the start to the last report. */
@@ -132,11 +96,11 @@ static int collect(ferry_t *node, const job_t *job, words_t *all, report_t *repo
     if (give_start(node, job) < 0) {
         return -1;
     }
-    double began = now_seconds();
+    uint64_t began = report_now();
     if (merge_all(counts, all, report) < 0) {
         return -1;
     }
-    *seconds = now_seconds() - began;
+    *seconds = (double)(report_now() - began) / 1e9;
     if (add_reports(reports, job, report) < 0) {
         return -1;
     }
@@ -162,7 +126,7 @@ int collector(ferry_t *node, const job_t *job, unsigned number) {
         r = print_words(&all);
     }
     if (r == 0) {
-        r = write_figures(job, &report, seconds);
+        r = report_figures(&report, job, seconds);
     }
     free(all.table); /* words_grow may have moved it */
     words_done(&all);

@@ -4,7 +4,16 @@
  */
 #include "report.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t report_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 /* Values below 32 have a bucket each; above, every power of two is divided into 32 equal buckets. */
 static unsigned bucket_of(uint64_t ns) {
@@ -96,10 +105,16 @@ static void print_count(FILE *out, const char *key, uint64_t value) {
     fprintf(out, "  \"%s\": %" PRIu64 ",\n", key, value);
 }
 
-void report_print(FILE *out, const report_t *r, const job_t *job, double seconds) {
-    /* Lines that came from the receiver's own node took the thread route, the others shared memory. */
-    const char *route = r->other_node == 0 ? "thread" : r->same_node == 0 ? "shm" : "both";
-    fprintf(out, "{\n  \"route\": \"%s\",\n", route);
+/** Lines that came from the receiver's own node took the thread route, others that of shared memory. */
+static const char *route_of(const report_t *r, const job_t *job) {
+    if (job->by_region) {
+        return "region";
+    }
+    return r->other_node == 0 ? "thread" : r->same_node == 0 ? "shm" : "both";
+}
+
+static void print_figures(FILE *out, const report_t *r, const job_t *job, double seconds) {
+    fprintf(out, "{\n  \"route\": \"%s\",\n", route_of(r, job));
     print_count(out, "producers", job->producers);
     print_count(out, "workers", job->workers);
     print_count(out, "quota_bytes", job->quota * job->producers);
@@ -115,4 +130,38 @@ void report_print(FILE *out, const report_t *r, const job_t *job, double seconds
     print_count(out, "p50_ns", percentile(r, 0.50));
     print_count(out, "p99_ns", percentile(r, 0.99));
     fprintf(out, "  \"seconds\": %.6f\n}\n", seconds);
+}
+
+int report_figures(const report_t *r, const job_t *job, double seconds) {
+    if (job->figures == NULL) {
+        return 0;
+    }
+    FILE *out = fopen(job->figures, "w");
+    if (out != NULL) {
+        print_figures(out, r, job, seconds);
+    }
+    if (out == NULL || fclose(out) != 0) {
+        return failed_since("collector", 0, job->figures, strerror(errno));
+    }
+    return 0;
+}
+
+int report_check(const report_t *r) {
+    if (r->lines_sent != r->lines_received || r->bytes_sent != r->bytes_received ||
+        r->tables_sent != r->tables_received) {
+        fprintf(stderr,
+                "wordcount: collector: sent were %" PRIu64 " lines, %" PRIu64 " bytes and %" PRIu64
+                " tables, but received %" PRIu64 ", %" PRIu64 " and %" PRIu64 "\n",
+                r->lines_sent, r->bytes_sent, r->tables_sent, r->lines_received, r->bytes_received, r->tables_received);
+        return -1;
+    }
+    return 0;
+}
+
+int report_result(const word_record_t *const *sorted, size_t n) {
+    words_print(stdout, sorted, n);
+    if (fflush(stdout) != 0) {
+        return failed_since("collector", 0, "writing the result", strerror(errno));
+    }
+    return 0;
 }

@@ -6,8 +6,7 @@
 #define REPORT_H
 
 #include "wordcount.h"
-
-#include <stdio.h>
+#include "words.h"
 
 /** Latencies are counted in buckets that are at most 1/32 of their value wide; the last one takes all above 73 min. */
 #define LATENCY_BUCKETS 1216
@@ -36,7 +35,16 @@ ferry_contract_t reports_contract(void);
 /** Adds `from` to `to`. */
 void report_add(report_t *to, const report_t *from);
 
-/** Writes the figures of the whole run as one JSON object. */
-void report_print(FILE *out, const report_t *r, const job_t *job, double seconds);
+/** The clock of latencies: nanoseconds of CLOCK_MONOTONIC. */
+uint64_t report_now(void);
+
+/* What the collector does with the whole, however it got it. Each returns 0, or -1 after it has said what went wrong. */
+
+/** Does it say that everything arrived that was sent? */
+int report_check(const report_t *r);
+/** Prints `n` words, sorted, to standard output. */
+int report_result(const word_record_t *const *sorted, size_t n);
+/** Writes the figures of the run to where the job says, as one JSON object. */
+int report_figures(const report_t *r, const job_t *job, double seconds);
 
 #endif

@@ -35,13 +35,15 @@ int failed(const char *who, unsigned number, const char *what) {
 
 static void print_usage(FILE *out) {
     fputs("Usage: wordcount [OPTION]... FILE\n"
-          "Counts the words of FILE with several producers and workers that exchange messages.\n"
+          "Counts the words of FILE with several producers and workers that exchange messages or share memory.\n"
           "\n"
           "  --with threads|processes  what the parts are (threads)\n"
+          "  --by queue|region         how lines and counts get from one to the other (queue)\n"
           "  --space NAME              where they meet (wordcount)\n"
           "  --producers N             parts that read FILE, 1 to 64 (2)\n"
           "  --workers N               parts that count, 1 to 64 (2)\n"
-          "  --quota SIZE              memory of each sender for unreleased messages, 256KiB to 1024MiB (1MiB)\n"
+          "  --quota SIZE              memory of each sender for unreleased messages, 256KiB to 1024MiB (1MiB); in a\n"
+          "                            region, of the buffer of lines for each producer\n"
           "  --figures PATH            write figures of the run to PATH, as JSON\n"
           "  --help                    print this\n",
           out);
@@ -87,9 +89,18 @@ static start_t *starter_named(const char *name) {
     exit(2);
 }
 
+static bool is_region(const char *way) {
+    if (strcmp(way, "region") != 0 && strcmp(way, "queue") != 0) {
+        fprintf(stderr, "wordcount: --by is \"%s\", but must be queue or region\n", way);
+        exit(2);
+    }
+    return way[0] == 'r';
+}
+
 static start_t *read_options(int argc, char **argv, job_t *job) {
     static const struct option options[] = {
         {"with", required_argument, NULL, 'w'},
+        {"by", required_argument, NULL, 'b'},
         {"space", required_argument, NULL, 's'},
         {"producers", required_argument, NULL, 'p'},
         {"workers", required_argument, NULL, 'n'},
@@ -104,6 +115,9 @@ static start_t *read_options(int argc, char **argv, job_t *job) {
         switch (c) {
         case 'w':
             start = starter_named(optarg);
+            break;
+        case 'b':
+            job->by_region = is_region(optarg);
             break;
         case 's':
             job->space = optarg;
@@ -143,11 +157,11 @@ int main(int argc, char **argv) {
     part_t parts[2 * PARTS_MOST + 1];
     size_t n = 0;
     for (unsigned i = 0; i < job.producers; i++) {
-        parts[n++] = (part_t){.run = producer, .name = "producer", .number = i};
+        parts[n++] = (part_t){job.by_region ? producer_by_region : producer, "producer", i};
     }
     for (unsigned i = 0; i < job.workers; i++) {
-        parts[n++] = (part_t){.run = worker, .name = "worker", .number = i};
+        parts[n++] = (part_t){job.by_region ? worker_by_region : worker, "worker", i};
     }
-    parts[n++] = (part_t){.run = collector, .name = "collector"};
+    parts[n++] = (part_t){job.by_region ? collector_by_region : collector, "collector", 0};
     return start(&job, parts, n) == 0 ? 0 : 1;
 }

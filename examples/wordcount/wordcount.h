@@ -7,6 +7,8 @@
  *         ▲                        └─ ...                             │
  *         └──────────────────── topic "start" ────────────────────────┘
  *
+ * Or, with --by region, the same parts share a region instead: by_region.c draws that.
+ *
  * Each part is a function of its node.  None of them knows whether the others are threads of its process or processes
  * of their own: only start_threads.c and start_processes.c do.
  */
@@ -21,9 +23,10 @@ typedef struct job {
     const char *space;
     const char *input;   /**< path of the text */
     const char *figures; /**< where the collector writes its figures as JSON; NULL: nowhere */
-    uint64_t quota;      /**< bytes of memory that each sender may use for messages not yet released */
+    uint64_t quota;      /**< bytes of memory that each producer or worker may use for what is on its way */
     unsigned producers;
     unsigned workers;
+    bool by_region; /**< by shared memory instead of queues */
 } job_t;
 
 /** A part of the pipeline: number `number` of its sort, from 0. Returns 0, or -1 after it has said what went wrong. */
@@ -34,9 +37,9 @@ typedef struct part {
     unsigned number;
 } part_t;
 
-part_run_t producer;
-part_run_t worker;
-part_run_t collector;
+part_run_t producer, producer_by_region;
+part_run_t worker, worker_by_region;
+part_run_t collector, collector_by_region;
 
 /** Runs all parts to their end. Returns 0 when all did well. */
 typedef int start_t(const job_t *job, const part_t *parts, size_t n);

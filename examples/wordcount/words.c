@@ -4,6 +4,7 @@
  */
 #include "words.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static inline word_record_t *record_at(const words_t *w, size_t offset) {
     return (word_record_t *)(void *)(w->table + offset);
 }
 
-static uint32_t hash_of(const char *word, size_t length) {
+uint32_t words_hash(const char *word, size_t length) {
     uint32_t h = 2166136261u; /* FNV-1a: good enough for words, and short */
     for (size_t i = 0; i < length; i++) {
         h = (h ^ (uint32_t)(unsigned char)fold(word[i])) * 16777619u;
@@ -47,7 +48,7 @@ static bool is_word(const word_record_t *record, const char *word, size_t length
 
 /** The slot where `word` is, or the empty one where it belongs. The index is never more than half full, so it ends. */
 static uint32_t *slot_of(const words_t *w, const char *word, size_t length) {
-    size_t i = hash_of(word, length) & (w->nslots - 1);
+    size_t i = words_hash(word, length) & (w->nslots - 1);
     while (w->slots[i] != 0 && !is_word(record_at(w, w->slots[i] - 1), word, length)) {
         i = (i + 1) & (w->nslots - 1);
     }
@@ -113,6 +114,19 @@ size_t words_count(words_t *w, const char *text, size_t size) {
     return size;
 }
 
+int words_count_all(words_t *w, const char *text, size_t size, int (*make_room)(void *arg), void *arg) {
+    for (size_t done = 0;;) {
+        done += words_count(w, text + done, size - done);
+        if (done == size) {
+            return 0;
+        }
+        int r = make_room(arg);
+        if (r != 0) {
+            return r;
+        }
+    }
+}
+
 bool words_grow(words_t *w) {
     if (w->capacity > UINT32_MAX / 2) {
         return false; /* the index holds 32-bit offsets */
@@ -166,6 +180,16 @@ const word_record_t **words_sorted(const words_t *w) {
     for (size_t at = 0; at < w->used; at += record_size(all[n - 1]->length)) {
         all[n++] = record_at(w, at);
     }
-    qsort(all, n, sizeof(const word_record_t *), by_letters);
+    words_sort(all, n);
     return all;
+}
+
+void words_sort(const word_record_t **records, size_t n) {
+    qsort(records, n, sizeof(const word_record_t *), by_letters);
+}
+
+void words_print(FILE *out, const word_record_t *const *records, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        fprintf(out, "%7" PRIu64 " %.*s\n", records[i]->count, (int)records[i]->length, records[i]->letters);
+    }
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /** One record of a table; the next one follows at the next multiple of 8 bytes. */
 typedef struct word_record {
@@ -52,6 +53,12 @@ bool words_add(words_t *w, const char *word, size_t length, uint64_t count);
  */
 size_t words_count(words_t *w, const char *text, size_t size);
 
+/**
+ * Counts all words of `text`. When the table is full, `make_room` is called, and must begin another one with words_use.
+ * Returns 0, or what `make_room` returned if that is not 0.
+ */
+int words_count_all(words_t *w, const char *text, size_t size, int (*make_room)(void *arg), void *arg);
+
 /** Doubles index and table, which must have come from malloc. False: no memory; nothing was changed. */
 bool words_grow(words_t *w);
 
@@ -63,5 +70,12 @@ const word_record_t *words_next(const void *table, size_t size, size_t *at);
 
 /** All records in the order of `LC_ALL=C sort`; to be freed by the caller. NULL: no memory. */
 const word_record_t **words_sorted(const words_t *w);
+/** Brings `n` records into that order. */
+void words_sort(const word_record_t **records, size_t n);
+/** Prints them in the form of `uniq -c`. */
+void words_print(FILE *out, const word_record_t *const *records, size_t n);
+
+/** Where a word belongs in an index of another sort. */
+uint32_t words_hash(const char *word, size_t length);
 
 #endif

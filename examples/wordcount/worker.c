@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 /** Lines taken at once: one call for many, and few enough to be given back soon. */
 #define BATCH 32
@@ -48,22 +47,8 @@ static int ship_table(worker_t *w) {
     return 0;
 }
 
-static int count_line(worker_t *w, const char *text, size_t size) {
-    for (size_t done = 0;;) {
-        done += words_count(&w->words, text + done, size - done);
-        if (done == size) {
-            return 0;
-        }
-        if (ship_table(w) < 0 || begin_table(w) < 0) {
-            return -1;
-        }
-    }
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+static int next_table(void *arg) {
+    return ship_table(arg) < 0 || begin_table(arg) < 0 ? -1 : 0;
 }
 
 /** Notes where a line came from and how long it took. */
@@ -94,10 +79,10 @@ static int count_all(worker_t *w) {
         if (n < 0) {
             return failed("worker", w->number, "receiving lines");
         }
-        uint64_t now = now_ns();
+        uint64_t now = report_now();
         for (int i = 0; i < n; i++) {
             if (note_line(w, batch[i], now) < 0 ||
-                count_line(w, ferry_msg_data(batch[i]), ferry_msg_size(batch[i])) < 0) {
+                words_count_all(&w->words, ferry_msg_data(batch[i]), ferry_msg_size(batch[i]), next_table, w) < 0) {
                 return -1;
             }
             ferry_msg_release(batch[i]); /* counted: another worker will not get it again */
