@@ -34,16 +34,6 @@ waiting_nodes() {
     sleep 0.3
 }
 
-# nothing_left: the directory of the space is gone, so no guard is left either
-nothing_left() {
-    [ ! -e "$FERRY_DIR/$FERRY_SPACE" ] || fail "the space is left, with $(ls "$FERRY_DIR/$FERRY_SPACE")"
-}
-
-killed() {
-    kill -KILL "$1"
-    ended 137 "$1"
-}
-
 # --- the command ---------------------------------------------------------------------------------------------------
 
 the_commands_status_is_passed_through() {
@@ -374,7 +364,7 @@ a_semaphore_without_units_is_refused_or_waited_for() {
     has '"x" has no unit free' said
     status_of 124 "${ferry[@]}" sem --count 1 --timeout 300ms x -- true
     status_of 125 "${ferry[@]}" sem --count 3 x -- true 2>said
-    has '"x" was opened with 1 by the others, here with 3' said
+    has '"x" was opened with 1 by the others, here 3' said
     touch go
     ended 0 $!
 }

@@ -6,11 +6,6 @@
 . "$(dirname "$0")/harness"
 
 
-# json FILE EXPRESSION: the expression about `d` must hold
-json() {
-    python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else repr(d))' "$@"
-}
-
 ls_says_when_nothing_is_open() {
     status_of 1 "${ferry[@]}" ls >out 2>said
     [ ! -s out ]
@@ -60,7 +55,7 @@ ls_shows_only_what_was_asked_for() {
     "${ferry[@]}" ls --no-rate --json mic >json
     json json 'len(d["spaces"][0]["ends"]) == 1'
     status_of 1 "${ferry[@]}" ls nothing 2>said
-    has "no channel 'nothing' is open" said
+    has "nothing called 'nothing' is open" said
     kill -TERM %1 %2 %3
     wait || true
 }

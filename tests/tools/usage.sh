@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What the tool says about its use, and about its misuse: status 2, one sentence, and where to read on.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2031
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
 
@@ -17,14 +17,18 @@ wrong() {
     has '--help' said
 }
 
+commands=(send recv pub sub lock sem barrier event ls why doctor
+    'cell '{put,get,cas,wait,watch,ls,rm} 'region '{create,cat,put,publish,ls,rm})
+
 every_command_has_help() {
-    local command
-    for command in send recv pub sub lock sem barrier event ls why doctor; do
-        "${ferry[@]}" "$command" --help >out 2>said
+    local command words
+    for command in "${commands[@]}" cell region; do
+        read -ra words <<<"$command"
+        "${ferry[@]}" "${words[@]}" --help >out 2>said
         grep -q "^Usage: ferry $command" out
         has 'Examples:' out
         [ ! -s said ]
-        "${ferry[@]}" help "$command" >again
+        "${ferry[@]}" help "${words[@]}" >again
         same out again
         awk 'length > 110 { exit 1 }' out || fail "a line of the help of $command is too long"
     done
@@ -35,12 +39,13 @@ every_command_has_help() {
 }
 
 every_option_of_the_help_is_in_the_manual_page() {
-    local pages=$here/../../docs/man command option
-    for command in send recv pub sub lock sem barrier event ls why doctor; do
-        "${ferry[@]}" "$command" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sed 's/^--//' >options
+    local pages=$here/../../docs/man command option words
+    for command in "${commands[@]}"; do
+        read -ra words <<<"$command"
+        "${ferry[@]}" "${words[@]}" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sed 's/^--//' >options
         while read -r option; do
             [ "$option" = help ] || grep -qE "^\.It.* Fl Fl $option( |$)|, Fl Fl $option( |$)| Fl Fl $option " \
-                "$pages/ferry-$command.1" "$pages/ferry.1" || fail "ferry-$command.1 does not tell of --$option"
+                "$pages/ferry-${words[0]}.1" "$pages/ferry.1" || fail "ferry-${words[0]}.1 does not tell of --$option"
         done <options
     done
 }
@@ -142,6 +147,60 @@ what_to_do_with_an_event_is_asked_for() {
     wrong 'is not a duration' event --timeout 5 x wait
 }
 
+what_to_do_with_a_cell_is_asked_for() {
+    wrong 'what to do is missing: give one of put, get, cas, wait, watch, ls, rm' cell
+    wrong "there is no action 'gte'; did you mean 'get'" cell gte x
+    wrong "there is no action 'fly': give one of put" cell fly x
+    wrong 'there is no option --at before what to do' cell --at 3 get x
+    wrong 'the name of the cell is missing' cell put
+    wrong "'z' is a word too many" cell put x y z
+    wrong "'y' is a word too many" cell get x y
+    wrong 'the version is missing: `ferry cell get --version-only x` shows it' cell cas x
+    wrong "'one' is no version" cell cas x one y
+    wrong 'the value is missing' cell cas x 1
+    wrong 'only one of --hold and --detach' cell put --hold --detach x y
+    wrong '--size is too large' cell put --size 65MiB x y
+    wrong 'would hold nothing' cell put --size 0 x y
+    wrong 'would hold nothing' cell watch --count 0 x
+    wrong 'is too many' cell put --count 1000001 x y
+    wrong 'is no index' cell get --at 1000000 x
+    wrong 'is not a count' cell get --at -1 x
+    wrong 'would show nothing' cell watch --count-of-changes 0 x
+    wrong 'there is no option --detach' cell get --detach x
+    wrong "but 'y' was given too" cell ls x y
+    status_of 2 "${ferry[@]}" cell put --detach a/b x 2>said
+    [ -s said ]
+    [ ! -e "$FERRY_DIR/$FERRY_SPACE" ]
+}
+
+what_to_do_with_a_region_is_asked_for() {
+    wrong 'what to do is missing: give one of create, cat, put, publish, ls, rm' region
+    wrong "did you mean 'create'" region crate x
+    wrong 'the name of the region is missing' region cat
+    wrong "'y' is a word too many" region cat x y
+    wrong "'z' is a word too many" region put x y z
+    wrong '--size or --from is missing' region create --hold x
+    wrong 'would hold nothing' region create --hold --size 0 x
+    wrong 'would hold nothing' region publish --size 0 x
+    wrong 'is too large' region create --hold --size 17TiB x
+    wrong '--limit is less than the 1114112 bytes' region create --hold --size 1MiB --limit 1MiB x
+    wrong 'only one of --shared and --published' region cat --shared --published x
+    wrong 'is not a size' region cat --offset -1 x
+    wrong "but 'y' was given too" region ls x y
+    status_of 2 "${ferry[@]}" region create --detach --size 1 --type 'a b' x 2>said
+    [ -s said ]
+    status_of 2 "${ferry[@]}" region create --detach --size 1 a/b 2>said
+    [ -s said ]
+    [ ! -e "$FERRY_DIR/$FERRY_SPACE" ]
+}
+
+options_stand_before_or_after_the_action() {
+    "${ferry[@]}" --space elsewhere cell -q put --detach x 1
+    [ "$("${ferry[@]}" cell --space elsewhere get x)" = 1 ]
+    [ "$("${ferry[@]}" cell get --space elsewhere x)" = 1 ]
+    "${ferry[@]}" cell rm x --space elsewhere
+}
+
 a_bad_name_is_told() {
     status_of 2 "${ferry[@]}" lock x a/b -- touch ran 2>said
     [ -s said ]
@@ -200,6 +259,9 @@ test_that "options that contradict each other are told" options_that_contradict_
 test_that "a command to run is asked for" a_command_to_run_is_asked_for
 test_that "a number of units or parties is asked for" a_number_of_units_or_parties_is_asked_for
 test_that "what to do with an event is asked for" what_to_do_with_an_event_is_asked_for
+test_that "what to do with a cell is asked for" what_to_do_with_a_cell_is_asked_for
+test_that "what to do with a region is asked for" what_to_do_with_a_region_is_asked_for
+test_that "options stand before or after the action" options_stand_before_or_after_the_action
 test_that "a bad name is told" a_bad_name_is_told
 test_that "common options stand before or after the command" common_options_stand_before_or_after_the_command
 test_that "letters may be joined to others and to their value" letters_may_be_joined_to_others_and_to_their_value

@@ -44,6 +44,8 @@ bool common_open(const common_t *common, const char *name, ferry_t **node, int *
 int finish_output(int status) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
+    if (errno == EPIPE) /* where that is no death: who has seen enough does no harm */
+        return status;
     say("cannot write to standard output: %s", strerror(errno));
     return STATUS_FAILED;
 }

@@ -13,6 +13,7 @@
 #include "say.h"
 #include "sending.h"
 #include "stop.h"
+#include "transfer.h"
 #include "units.h"
 
 static int feed_arguments(sending_t *s) {
@@ -67,21 +68,6 @@ static int feed_stream(sending_t *s, int fd, const char *name) {
     }
 }
 
-/* Reads `size` bytes, or what there is, straight into the message: the file is copied once in all. */
-static ssize_t fill(int fd, char *data, size_t size) {
-    size_t have = 0;
-
-    while (have < size) {
-        ssize_t n = read(fd, data + have, size - have);
-        if (n == 0)
-            break;
-        if (n < 0 && (errno != EINTR || stop_signal() != 0))
-            return -errno;
-        have += n > 0 ? (size_t)n : 0;
-    }
-    return (ssize_t)have;
-}
-
 static int send_filled(sending_t *s, ferry_msg_t *message, size_t len) {
     int result = ferry_msg_set_size(message, len);
     int status = 0;
@@ -118,7 +104,7 @@ static int feed_whole_file(sending_t *s, int fd, const char *name, size_t size) 
     while (result < 0 && (status = sending_retry(s, result)) == 0);
     if (result < 0)
         return status;
-    ssize_t len = fill(fd, data, size);
+    ssize_t len = read_fully(fd, data, size); /* straight into the message: the file is copied once in all */
     if (len >= 0) {
         status = send_filled(s, message, (size_t)len);
     } else {

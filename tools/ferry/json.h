@@ -7,6 +7,7 @@
 #define FERRY_TOOL_JSON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -23,5 +24,7 @@ void json_count(json_t *j, const char *key, uint64_t value);
 void json_signed(json_t *j, const char *key, int64_t value);
 void json_number(json_t *j, const char *key, double value);
 void json_bool(json_t *j, const char *key, bool value);
+/* Any bytes: as the text "value" if they are UTF-8, else in "base64". */
+void json_bytes(json_t *j, const void *data, size_t len);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "published.h"
 #include "say.h"
 #include "units.h"
 
@@ -74,7 +75,7 @@ static int choose_ends(const looks_t *looks, space_look_t *s) {
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const ferry_look_end_t *end = ferry_look_end(s->now, i);
-        if (looks_asks_for(looks, end->channel))
+        if (looks_asks_for(looks, published_name(end)))
             s->ends[s->n_ends++] = end;
     }
     qsort(s->ends, s->n_ends, sizeof(const ferry_look_end_t *), compare_ends);

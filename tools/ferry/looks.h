@@ -23,7 +23,7 @@ typedef struct space_look {
     size_t n_ends;
 } space_look_t;
 
-/* Was an object or channel of this name asked for? */
+/* Was an object, region or channel of this name asked for? */
 struct looks;
 bool looks_asks_for(const struct looks *looks, const char *name);
 

@@ -11,14 +11,15 @@
 #include "json_look.h"
 #include "looks.h"
 #include "options.h"
+#include "published.h"
 #include "say.h"
 #include "table.h"
 #include "units.h"
 
 static const char text[] =
     "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
-    "they have carried, what waits, and how fast it goes; and their locks, semaphores, barriers\n"
-    "and events. NAME, of a channel or an object, may be a pattern ('cam*').";
+    "they have carried, what waits, and how fast it goes; and their locks, semaphores, barriers,\n"
+    "events, cells and regions. NAME, of a channel or an object, may be a pattern ('cam*').";
 
 static const char examples[] = "ferry ls\n"
                                "ferry ls --space demo lines\n"
@@ -31,6 +32,10 @@ static const char *kind_word(const ferry_look_end_t *end) {
 
 static const char *role_word(const ferry_look_end_t *end) {
     return end->is_sender ? "sender" : "receiver";
+}
+
+static const char *published_role(const ferry_look_end_t *end) {
+    return end->is_sender ? "writer" : "reader";
 }
 
 /* --- for people ------------------------------------------------------------------------------------------------------ */
@@ -102,6 +107,15 @@ static void figures(const space_look_t *space, const ferry_look_end_t *end, char
     show_duration((double)end->age_ns, cells[6]);
 }
 
+/* After an empty line, if there is anything in it. */
+static void print_table(table_t *table) {
+    if (table->n > 0) {
+        printf("\n");
+        table_print(table, 2);
+    }
+    table_done(table);
+}
+
 static int print_ends(const space_look_t *space) {
     static const char *const heads[] = {"CHANNEL", "KIND",   "END",     "TYPE",  ">PID",   ">MESSAGES",
                                         ">RATE",   ">DEPTH", ">MEMORY", ">LOST", ">LINKS", ">AGE"};
@@ -109,6 +123,8 @@ static int print_ends(const space_look_t *space) {
 
     for (size_t i = 0; i < space->n_ends; i++) {
         const ferry_look_end_t *end = space->ends[i];
+        if (published_is(end))
+            continue;
         table_row_t *row = table_add(&table);
         if (row == NULL)
             return -1;
@@ -119,17 +135,50 @@ static int print_ends(const space_look_t *space) {
         pid_text(looks_node_of(space, end), row->cells[4]);
         figures(space, end, row->cells + 5);
     }
-    if (table.n > 0) {
-        printf("\n");
-        table_print(&table, 2);
+    print_table(&table);
+    return 0;
+}
+
+/* The figures of a published region's end: VERSION, SIZE, MEMORY, AGE from `cells` on. */
+static void published_figures(const space_look_t *space, const ferry_look_end_t *end, char (*cells)[TABLE_CELL]) {
+    const ferry_look_node_t *node = looks_node_of(space, end);
+
+    for (int i = 0; i < 4; i++)
+        snprintf(cells[i], TABLE_CELL, "%s", node == NULL || node->answered == 0 ? "?" : "-");
+    if (node == NULL || node->answered == 0)
+        return;
+    show_duration((double)end->age_ns, cells[3]);
+    if (!end->is_sender)
+        return;
+    show_count(end->messages, cells[0]);
+    show_bytes((double)end->type_size, cells[1]);
+    show_bytes((double)end->memory, cells[2]);
+}
+
+static int print_published(const space_look_t *space) {
+    static const char *const heads[] = {"PUBLISHED", "END", "TYPE", ">PID", ">VERSION", ">SIZE", ">MEMORY", ">AGE"};
+    table_t table = {.heads = heads, .columns = 8};
+
+    for (size_t i = 0; i < space->n_ends; i++) {
+        const ferry_look_end_t *end = space->ends[i];
+        if (!published_is(end))
+            continue;
+        table_row_t *row = table_add(&table);
+        if (row == NULL)
+            return -1;
+        snprintf(row->cells[0], TABLE_CELL, "%s", published_name(end));
+        snprintf(row->cells[1], TABLE_CELL, "%s", published_role(end));
+        snprintf(row->cells[2], TABLE_CELL, "%s", end->type_name[0] != '\0' ? end->type_name : "-");
+        pid_text(looks_node_of(space, end), row->cells[3]);
+        published_figures(space, end, row->cells + 4);
     }
-    table_done(&table);
+    print_table(&table);
     return 0;
 }
 
 static int print_objects(const looks_t *looks, const space_look_t *space) {
-    static const char *const heads[] = {"OBJECT", "KIND", ">PID", ">COUNT", ">HANDLES", ">HOLDING"};
-    table_t table = {.heads = heads, .columns = 6};
+    static const char *const heads[] = {"OBJECT", "KIND", "TYPE", ">PID", ">COUNT", ">SIZE", ">HANDLES", ">HOLDING"};
+    table_t table = {.heads = heads, .columns = 8};
 
     for (size_t i = 0; i < ferry_look_objects(space->now); i++) {
         const ferry_look_object_t *object = ferry_look_object(space->now, i);
@@ -140,16 +189,16 @@ static int print_objects(const looks_t *looks, const space_look_t *space) {
             return -1;
         snprintf(row->cells[0], TABLE_CELL, "%s", object->name);
         snprintf(row->cells[1], TABLE_CELL, "%s", object->kind);
-        pid_text(looks_node(space, object->node), row->cells[2]);
-        snprintf(row->cells[3], TABLE_CELL, "%" PRIu32, object->count);
-        snprintf(row->cells[4], TABLE_CELL, "%" PRIu32, object->handles);
-        snprintf(row->cells[5], TABLE_CELL, "%" PRIu32, object->holding);
+        snprintf(row->cells[2], TABLE_CELL, "%s", object->type[0] != '\0' ? object->type : "-");
+        pid_text(looks_node(space, object->node), row->cells[3]);
+        snprintf(row->cells[4], TABLE_CELL, "%" PRIu32, object->count);
+        snprintf(row->cells[5], TABLE_CELL, "-");
+        if (object->bytes > 0)
+            show_bytes((double)object->bytes, row->cells[5]);
+        snprintf(row->cells[6], TABLE_CELL, "%" PRIu32, object->handles);
+        snprintf(row->cells[7], TABLE_CELL, "%" PRIu32, object->holding);
     }
-    if (table.n > 0) {
-        printf("\n");
-        table_print(&table, 2);
-    }
-    table_done(&table);
+    print_table(&table);
     return 0;
 }
 
@@ -157,7 +206,8 @@ static int print_text(const looks_t *looks) {
     for (size_t i = 0; i < looks->n; i++) {
         const space_look_t *space = &looks->spaces[i];
         printf("%sSpace %s\n\n", i > 0 ? "\n" : "", space->name);
-        if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_objects(looks, space) < 0) {
+        if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_objects(looks, space) < 0 ||
+            print_published(space) < 0) {
             say("no memory for the table");
             return STATUS_FAILED;
         }
@@ -196,14 +246,63 @@ static void json_end(json_t *j, const space_look_t *space, const ferry_look_end_
     json_close(j, '}');
 }
 
+static void json_published(json_t *j, const ferry_look_end_t *end) {
+    json_open(j, NULL, '{');
+    json_text(j, "region", published_name(end));
+    json_text(j, "role", published_role(end));
+    json_id(j, "node", end->node);
+    json_count(j, "end", end->end);
+    json_text(j, "type", end->type_name);
+    if (end->is_sender) {
+        json_count(j, "version", end->messages);
+        json_count(j, "bytes", end->type_size);
+        json_count(j, "memory", end->memory);
+        json_count(j, "quota", end->quota);
+    }
+    json_count(j, "age_ns", end->age_ns);
+    json_close(j, '}');
+}
+
 static void json_object(json_t *j, const ferry_look_object_t *object) {
     json_open(j, NULL, '{');
     json_text(j, "name", object->name);
     json_text(j, "kind", object->kind);
     json_id(j, "node", object->node);
     json_count(j, "count", object->count);
+    json_text(j, "type", object->type);
+    json_count(j, "bytes", object->bytes);
     json_count(j, "handles", object->handles);
     json_count(j, "holding", object->holding);
+    json_close(j, '}');
+}
+
+static void json_space(json_t *j, const looks_t *looks, const space_look_t *space) {
+    json_open(j, NULL, '{');
+    json_text(j, "name", space->name);
+    json_open(j, "nodes", '[');
+    for (size_t k = 0; k < ferry_look_nodes(space->now); k++) {
+        if (looks_shows_node(looks, space, ferry_look_node(space->now, k)))
+            json_node(j, ferry_look_node(space->now, k));
+    }
+    json_close(j, ']');
+    json_open(j, "ends", '[');
+    for (size_t k = 0; k < space->n_ends; k++) {
+        if (!published_is(space->ends[k]))
+            json_end(j, space, space->ends[k]);
+    }
+    json_close(j, ']');
+    json_open(j, "objects", '[');
+    for (size_t k = 0; k < ferry_look_objects(space->now); k++) {
+        if (looks_asks_for(looks, ferry_look_object(space->now, k)->name))
+            json_object(j, ferry_look_object(space->now, k));
+    }
+    json_close(j, ']');
+    json_open(j, "published", '[');
+    for (size_t k = 0; k < space->n_ends; k++) {
+        if (published_is(space->ends[k]))
+            json_published(j, space->ends[k]);
+    }
+    json_close(j, ']');
     json_close(j, '}');
 }
 
@@ -213,28 +312,8 @@ static void print_json(const looks_t *looks, const char *base) {
     json_open(&j, NULL, '{');
     json_text(&j, "directory", base);
     json_open(&j, "spaces", '[');
-    for (size_t i = 0; i < looks->n; i++) {
-        const space_look_t *space = &looks->spaces[i];
-        json_open(&j, NULL, '{');
-        json_text(&j, "name", space->name);
-        json_open(&j, "nodes", '[');
-        for (size_t k = 0; k < ferry_look_nodes(space->now); k++) {
-            if (looks_shows_node(looks, space, ferry_look_node(space->now, k)))
-                json_node(&j, ferry_look_node(space->now, k));
-        }
-        json_close(&j, ']');
-        json_open(&j, "ends", '[');
-        for (size_t k = 0; k < space->n_ends; k++)
-            json_end(&j, space, space->ends[k]);
-        json_close(&j, ']');
-        json_open(&j, "objects", '[');
-        for (size_t k = 0; k < ferry_look_objects(space->now); k++) {
-            if (looks_asks_for(looks, ferry_look_object(space->now, k)->name))
-                json_object(&j, ferry_look_object(space->now, k));
-        }
-        json_close(&j, ']');
-        json_close(&j, '}');
-    }
+    for (size_t i = 0; i < looks->n; i++)
+        json_space(&j, looks, &looks->spaces[i]);
     json_close(&j, ']');
     json_close(&j, '}');
     printf("\n");
@@ -247,7 +326,7 @@ static void say_nothing_found(const looks_t *looks, const char *space, const cha
     const char *name = space != NULL ? space : "";
 
     if (looks->channel != NULL)
-        say("no channel '%s' is open%s%s (base directory %s)", looks->channel, where, name, base);
+        say("nothing called '%s' is open%s%s (base directory %s)", looks->channel, where, name, base);
     else
         say("nothing is open%s%s (base directory %s)", where, name, base);
 }

@@ -31,6 +31,8 @@ static const command_t commands[] = {
     {"sem", command_sem, "run a command, at most so many at once"},
     {"barrier", command_barrier, "wait until so many have come"},
     {"event", command_event, "wait until something has happened, or tell that it has"},
+    {"cell", command_cell, "put, get and watch named values"},
+    {"region", command_region, "make, fill and read shared memory; list it"},
     {"ls", command_ls, "list spaces, nodes, channels and their ends"},
     {"why", command_why, "show who waits for whom, and for good"},
     {"doctor", command_doctor, "check this machine, and say what to do"},
@@ -92,9 +94,11 @@ static int command_help(int argc, char **argv) {
         return unknown_command(argv[1]);
     if (command->run == command_help)
         return command_help(1, argv);
+    /* What follows stays: `ferry help cell put` is `ferry cell put --help`. */
     char help[] = "--help";
-    char *words[] = {argv[1], help, NULL};
-    return command->run(2, words);
+    memmove(argv, argv + 1, (size_t)(argc - 1) * sizeof *argv);
+    argv[argc - 1] = help;
+    return command->run(argc, argv);
 }
 
 static int show_version(void) {

@@ -89,6 +89,14 @@ bool option_is_common(const char *word, bool *takes_value) {
     return false;
 }
 
+option_t option_verbose(bool *target) {
+    return (option_t){.letter = 'v',
+                      .name = "verbose",
+                      .kind = OPTION_FLAG,
+                      .target = target,
+                      .help = "tell on standard output what was done"};
+}
+
 int usage_error(const usage_t *usage, const char *format, ...) {
     char text[1024];
     va_list args;
@@ -270,8 +278,21 @@ static void help_lines(const char *lines, const char *first, const char *other) 
     }
 }
 
+void help_head(const usage_t *usage) {
+    help_lines(usage->synopsis, "Usage: ferry ", "       ferry ");
+    printf("\n%s\n", usage->text);
+}
+
+void help_foot(const usage_t *usage) {
+    int page = (int)strcspn(usage->command, " "); /* the actions of a command share one */
+
+    printf("\nExamples:\n");
+    help_lines(usage->examples, "  ", "  ");
+    printf("\nDurations need a unit (300ms, 1.5s, 2m); sizes may have one (64KiB). More: man ferry-%.*s\n", page,
+           usage->command);
+}
+
 static int show_help(const parser_t *p) {
-    const usage_t *u = p->usage;
     char left[64];
     int width = 0;
 
@@ -279,15 +300,13 @@ static int show_help(const parser_t *p) {
         int len = help_left(&p->options[i], left, sizeof left);
         width = len > width ? len : width;
     }
-    help_lines(u->synopsis, "Usage: ferry ", "       ferry ");
-    printf("\n%s\n\nOptions:\n", u->text);
+    help_head(p->usage);
+    printf("\nOptions:\n");
     help_options(p->options, p->n_own, width);
     if (p->n_own > 0)
         printf("\n");
     help_options(p->options + p->n_own, p->n - p->n_own, width);
-    printf("\nExamples:\n");
-    help_lines(u->examples, "  ", "  ");
-    printf("\nDurations need a unit (300ms, 1.5s, 2m); sizes may have one (64KiB). More: man ferry-%s\n", u->command);
+    help_foot(p->usage);
     return finish_output(STATUS_OK);
 }
 

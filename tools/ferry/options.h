@@ -42,7 +42,7 @@ typedef struct option {
 
 /* What a command's line looks like. */
 typedef struct usage {
-    const char *command;
+    const char *command;  /* "lock"; "cell put" */
     const char *synopsis; /* one or more lines, without "ferry " */
     const char *text;     /* what it does */
     const char *examples;
@@ -67,6 +67,13 @@ bool options_parse(const usage_t *usage, int argc, char **argv, common_t *common
 
 /* Says what is wrong with the command line and points to --help; returns STATUS_USAGE. */
 int usage_error(const usage_t *usage, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* -v, --verbose: tell what was done. */
+option_t option_verbose(bool *target);
+
+/* What stands in --help before and after the options. */
+void help_head(const usage_t *usage);
+void help_foot(const usage_t *usage);
 
 /* Whether `word` is an option of every command; then `*takes_value` tells whether the next word belongs to it. */
 bool option_is_common(const char *word, bool *takes_value);

@@ -2,12 +2,10 @@
 #include "records_out.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "stop.h"
+#include "transfer.h"
 
 /* A record of at least LARGE bytes is written from where it lies; smaller ones are gathered to spare system calls. */
 enum { BUFFER = 256 * 1024, LARGE = 32 * 1024 };
@@ -48,26 +46,8 @@ static void release_written(records_out_t *out) {
     memmove(out->held, out->held + n, out->n_held * sizeof *out->held);
 }
 
-static int write_all(records_out_t *out, const char *data, size_t len) {
-    while (len > 0) {
-        if (stop_signal() != 0)
-            return -ESHUTDOWN;
-        ssize_t n = write(out->fd, data, len);
-        if (n >= 0) {
-            data += n;
-            len -= (size_t)n;
-            out->written += (uint64_t)n;
-        } else if (errno == EAGAIN) { /* somebody made it non-blocking, and it is not ours alone to change */
-            poll(&(struct pollfd){.fd = out->fd, .events = POLLOUT}, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return 0;
-}
-
 int records_out_flush(records_out_t *out) {
-    int result = write_all(out, out->buffer, out->used);
+    int result = write_fully(out->fd, out->buffer, out->used, &out->written);
 
     out->used = 0;
     release_written(out);
@@ -82,7 +62,7 @@ static int put_bytes(records_out_t *out, const void *data, size_t len) {
     if (result < 0)
         return result;
     if (len >= LARGE)
-        return write_all(out, data, len);
+        return write_fully(out->fd, data, len, &out->written);
     if (len > 0)
         memcpy(out->buffer + out->used, data, len);
     out->used += len;

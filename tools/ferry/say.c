@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "say.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,4 +40,11 @@ void say_passing(const char *text) {
     snprintf(drawn, sizeof drawn, "%s", text);
     fprintf(stderr, "\r%s\033[K", drawn);
     fflush(stderr);
+}
+
+void make_plain(char *text) {
+    for (; *text != '\0'; text++) {
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+    }
 }

@@ -18,4 +18,7 @@ void say_passing(const char *text);
 /* Wipes the passing line; cheap when there is none. */
 void say_wipe(void);
 
+/* Programs choose their names; what a terminal would obey in them becomes a question mark. */
+void make_plain(char *text);
+
 #endif

@@ -19,6 +19,7 @@ static const int watched[] = {SIGINT, SIGTERM, SIGHUP};
 static const int64_t one_press_ns = 100 * 1000 * 1000;
 
 static volatile sig_atomic_t noted;
+static volatile sig_atomic_t again;
 static int64_t noted_at; /* used by the handler only, during which the watched signals are blocked */
 static ferry_t *volatile node_to_stop;
 static volatile pid_t passed_to; /* 0: nobody */
@@ -86,6 +87,39 @@ void stop_by(int signal) {
 
 void stop_forget_node(void) {
     node_to_stop = NULL;
+}
+
+static void on_again(int signal) {
+    (void)signal;
+    again = 1;
+}
+
+void stop_note_again(void) {
+    struct sigaction act = {.sa_handler = on_again};
+
+    sigaction(SIGUSR1, &act, NULL);
+}
+
+/* The signals are blocked but while we sleep, so none can fall between the look and the sleep. */
+bool stop_wait_or_again(void) {
+    sigset_t held;
+    sigset_t before;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGUSR1);
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        sigaddset(&held, watched[i]);
+    sigprocmask(SIG_BLOCK, &held, &before);
+    while (noted == 0 && again == 0)
+        sigsuspend(&before);
+    again = 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return noted == 0;
+}
+
+void stop_wait(void) {
+    while (stop_wait_or_again())
+        continue;
 }
 
 int stop_signal(void) {

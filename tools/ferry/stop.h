@@ -6,6 +6,7 @@
 #ifndef FERRY_TOOL_STOP_H
 #define FERRY_TOOL_STOP_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <ferry/ferry.h>
@@ -24,6 +25,14 @@ void stop_pass_on(pid_t child);
 
 /* Ends the process by `signal`, without a dump of memory, so that whoever started it sees that; returns if it cannot. */
 void stop_by(int signal);
+
+/* Waits until a signal asks the command to end. */
+void stop_wait(void);
+
+/* From now on SIGUSR1 asks the command to do once more what it does. */
+void stop_note_again(void);
+/* Waits for that, and returns true; false: the command is asked to end. */
+bool stop_wait_or_again(void);
 
 /* The signal that asked the command to end, or 0. */
 int stop_signal(void);

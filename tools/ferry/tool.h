@@ -60,6 +60,8 @@ int command_lock(int argc, char **argv);
 int command_sem(int argc, char **argv);
 int command_barrier(int argc, char **argv);
 int command_event(int argc, char **argv);
+int command_cell(int argc, char **argv);
+int command_region(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_why(int argc, char **argv);
 int command_doctor(int argc, char **argv);

@@ -18,7 +18,7 @@ static const char text[] =
     "Shows who waits for whom in a space: a tree for each thread that waits, with those that hold\n"
     "what it waits for below it. Circles, which nobody can leave, are marked. With PID: what that\n"
     "process takes part in. With NAME, which may be a pattern ('acc*'): what is about that mutex,\n"
-    "rwlock, semaphore, barrier, event or channel.";
+    "rwlock, semaphore, barrier, event, cell, region or channel.";
 
 static const char examples[] = "ferry why\n"
                                "ferry why 1234\n"

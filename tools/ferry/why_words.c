@@ -2,11 +2,11 @@
  *
  * why_words.c - `ferry why`: threads, and what they wait for, in words.
  */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "say.h"
 #include "why.h"
 
 static const why_words_t words[] = {
@@ -19,19 +19,15 @@ static const why_words_t words[] = {
     [FERRY_FOR_EVENT] = {"event", "", "event", "", "to be set by", "sets it", "set it"},
     [FERRY_FOR_ROOM] = {"room", "room in ", "channel", "", "full at", "makes room", "make room"},
     [FERRY_FOR_PROCESS] = {"process", "its ", "child process", "", "in it is", "ends it", "end"},
+    [FERRY_FOR_REGION] = {"region", "its turn in ", "region", "", "held by", "lets go", "let go"},
+    [FERRY_FOR_CELL] = {"cell", "a value in ", "cell", "", "to be put by", "puts it", "put it"},
+    [FERRY_FOR_BUFFER] = {"buffer", "an item or room in a buffer of ", "region", "", "to be served by", "serves it",
+                          "serve it"},
 };
 
 const why_words_t *why_words(const ferry_look_wait_t *wait) {
     size_t what = (size_t)wait->what;
     return &words[what < sizeof words / sizeof words[0] ? what : 0];
-}
-
-/* Programs choose their names; what a terminal would obey is not shown. */
-static void make_plain(char *text) {
-    for (; *text != '\0'; text++) {
-        if (iscntrl((unsigned char)*text))
-            *text = '?';
-    }
 }
 
 /* "1234" or "1234/1236 worker". */
