@@ -52,6 +52,12 @@ static const step_t steps[] = {
     {"a barrier, two sides", bench_barrier, {.parties = 2}},
     {"a barrier, two sides, block", bench_barrier, {.parties = 2, .wait = FERRY_WAIT_BLOCK}},
     {"a barrier, four sides", bench_barrier, {.parties = 4}},
+    {"an allocator, alone", bench_region, {.parties = 1, .live = 1000}},
+    {"an allocator, two sides", bench_region, {.parties = 2, .live = 1000}},
+    {"cells", bench_cell, {.size = 64, .wait = FERRY_WAIT_SPIN, .parties = 2}},
+    {"a bounded buffer, two sides", bench_bounded, {.size = 64, .slots = 256, .parties = 2}},
+    {"a bounded buffer, eight sides", bench_bounded, {.size = 64, .slots = 256, .parties = 8}},
+    {"versions of a published region", bench_snapshot, {.parties = 2}},
 };
 
 enum { STEPS = sizeof steps / sizeof steps[0] };

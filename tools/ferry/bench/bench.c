@@ -26,6 +26,14 @@ static int measure(bench_part_t part, const bench_settings_t *settings, bench_re
         return bench_event(settings, report);
     case BENCH_BARRIER:
         return bench_barrier(settings, report);
+    case BENCH_REGION:
+        return bench_region(settings, report);
+    case BENCH_CELL:
+        return bench_cell(settings, report);
+    case BENCH_BUFFER:
+        return bench_bounded(settings, report);
+    case BENCH_SNAPSHOT:
+        return bench_snapshot(settings, report);
     case BENCH_ALL:
         return bench_everything(settings, report);
     }

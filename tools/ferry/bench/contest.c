@@ -123,8 +123,10 @@ static void limit_slice(void *arg, const bench_slice_t *slice) {
         alone(side, slice);
     rate_half(side, BENCH_LIMIT, slice);
     wait_half(side, BENCH_LIMIT, slice);
-    if (side->object[BENCH_PLAIN] != NULL)
-        rate_half(side, BENCH_PLAIN, slice);
+    for (bench_way_t way = BENCH_PLAIN; way < BENCH_WAYS; way++) {
+        if (side->object[way] != NULL)
+            rate_half(side, way, slice);
+    }
 }
 
 static void ferry_slice(void *arg, const bench_slice_t *slice) {
@@ -132,29 +134,57 @@ static void ferry_slice(void *arg, const bench_slice_t *slice) {
     wait_half(arg, BENCH_FERRY, slice);
 }
 
+static void join_all(side_t *side) {
+    const bench_contest_t *contest = side->shared->contest;
+
+    if (contest->join == NULL) {
+        memcpy(side->object, contest->counterpart, sizeof side->object);
+        side->object[BENCH_FERRY] = contest->open(side->me);
+        return;
+    }
+    for (bench_way_t way = BENCH_FERRY; way < BENCH_WAYS; way++) {
+        if (contest->turns[way][side->role] != NULL)
+            side->object[way] = contest->join(side->me, contest->shared, way);
+    }
+}
+
+static void leave_all(side_t *side) {
+    const bench_contest_t *contest = side->shared->contest;
+
+    if (contest->leave == NULL) {
+        int failed = contest->close(side->object[BENCH_FERRY]);
+        if (failed != 0)
+            bench_object_failed(side->me, BENCH_FERRY, failed);
+        return;
+    }
+    for (bench_way_t way = BENCH_FERRY; way < BENCH_WAYS; way++) {
+        if (side->object[way] != NULL)
+            contest->leave(side->me, side->object[way], way);
+    }
+}
+
 static void run_side(bench_side_t *me) {
     shared_t *shared = me->shared;
-    const bench_contest_t *contest = shared->contest;
     side_t side = {.me = me, .shared = shared};
 
-    side.role = me->index < contest->sides[BENCH_READERS] ? BENCH_READERS : BENCH_WRITERS;
-    memcpy(side.object, contest->counterpart, sizeof side.object);
-    side.object[BENCH_FERRY] = contest->open(me);
+    side.role = me->index < shared->contest->sides[BENCH_READERS] ? BENCH_READERS : BENCH_WRITERS;
+    join_all(&side);
     bench_meet(me);
     bench_alternate(me, me->settings->measure_ns, limit_slice, ferry_slice, &side);
-    int failed = contest->close(side.object[BENCH_FERRY]);
-    if (failed != 0)
-        bench_object_failed(me, BENCH_FERRY, failed);
+    leave_all(&side);
 }
 
 /* --- the run ----------------------------------------------------------------------------------------------------- */
 
 /* No turn may be missing, and none may have overlapped another one. */
 static bool is_complete(const shared_t *shared, bench_way_t way) {
+    unsigned counted = shared->contest->counted;
     unsigned first;
-    unsigned end = sides_of(shared->contest, shared->contest->counted, &first);
     uint64_t turns = 0;
 
+    if (counted == BENCH_ROLES)
+        return true;
+    unsigned end = sides_of(shared->contest, counted, &first);
     for (unsigned i = first; i < end; i++)
         turns += shared->tally[way][i].turns;
     if (shared->guarded[way].word[0] == turns)
@@ -195,7 +225,7 @@ static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double t
     standing->per_s = bench_series_median(&shared->per_s[way][role]);
     standing->smallest_share = (double)least / (double)total;
     standing->longest_ns = (double)longest / ticks_per_ns;
-    if (way != BENCH_PLAIN)
+    if (way == BENCH_FERRY || way == BENCH_LIMIT)
         standing->p999_ns = percentile(tally, first, end, 999) / ticks_per_ns;
 }
 

@@ -18,11 +18,16 @@ typedef struct bench_contest {
     const char *name;
     const bench_settings_t *settings;
     unsigned sides[BENCH_ROLES];
-    unsigned counted; /* the part whose turns each add one to the first word that is guarded */
+    /* The part whose turns each add one to the first word that is guarded; BENCH_ROLES: none, nothing is guarded. */
+    unsigned counted;
     bench_turns_fn *turns[BENCH_WAYS][BENCH_ROLES]; /* NULL: there are none */
     void *counterpart[BENCH_WAYS];                  /* but for Ferry, in shared memory */
     void *(*open)(bench_side_t *me);                /* Ferry's object */
     int (*close)(void *handle);
+    /* Or, instead of the three before: what each side has of its own for each way that has turns. */
+    void *(*join)(bench_side_t *me, void *shared, bench_way_t way);
+    void (*leave)(bench_side_t *me, void *joined, bench_way_t way);
+    void *shared; /* what `join` needs, from before the sides were started */
 } bench_contest_t;
 
 /* How one part of the sides did with one of the objects. */

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/object.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+static const char *whose(bench_way_t way) {
+    return way == BENCH_FERRY ? "Ferry's" : way == BENCH_PEER ? "the other library's" : "the C library's";
+}
+
 void bench_object_failed(bench_side_t *me, bench_way_t way, int error) {
-    if (way == BENCH_FERRY)
-        bench_fail(me, "a call on Ferry's object answered %d (%s): %s", error, strerror(abs(error)),
-                   ferry_last_error());
-    bench_fail(me, "a call on the C library's object answered %d (%s)", error, strerror(abs(error)));
+    if (error == -EBADMSG) /* the benchmark's own: it has compared */
+        bench_fail(me, "what %s object guards or holds is not what it should be", whose(way));
+    bench_fail(me, "a call on %s object answered %d (%s)%s%s", whose(way), error, strerror(abs(error)),
+               way == BENCH_FERRY ? ": " : "", way == BENCH_FERRY ? ferry_last_error() : "");
 }
 
 ferry_sync_options_t bench_object_options(const bench_side_t *me) {

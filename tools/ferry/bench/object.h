@@ -12,11 +12,12 @@
 typedef enum bench_way {
     BENCH_FERRY,
     BENCH_LIMIT, /* the C library's counterpart */
-    BENCH_PLAIN, /* locks: a counterpart that notices no death */
+    BENCH_PLAIN, /* locks: a counterpart that notices no death; blocks: none allocated */
+    BENCH_PEER,  /* another library's */
     BENCH_WAYS
 } bench_way_t;
 
-/* Ends the run because a call on an object failed, Ferry's or the counterpart. */
+/* Ends the run because a call on an object failed, Ferry's or the counterpart. -EBADMSG: it gave wrong bytes. */
 _Noreturn void bench_object_failed(bench_side_t *me, bench_way_t way, int error);
 
 /* The options that Ferry's objects are opened with. */

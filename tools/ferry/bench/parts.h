@@ -26,6 +26,14 @@ int bench_semaphore(const bench_settings_t *settings, bench_report_t *report);
 /* Sides that let each other go on through events, or meet at a barrier. */
 int bench_event(const bench_settings_t *settings, bench_report_t *report);
 int bench_barrier(const bench_settings_t *settings, bench_report_t *report);
+/* Blocks of a shared region. */
+int bench_region(const bench_settings_t *settings, bench_report_t *report);
+/* Values that are put and got. */
+int bench_cell(const bench_settings_t *settings, bench_report_t *report);
+/* Items that go through a bounded buffer in a region. */
+int bench_bounded(const bench_settings_t *settings, bench_report_t *report);
+/* Versions of a published region. */
+int bench_snapshot(const bench_settings_t *settings, bench_report_t *report);
 /* All of these, as far as they have targets. */
 int bench_everything(const bench_settings_t *settings, bench_report_t *report);
 

@@ -36,10 +36,10 @@ static inline unsigned bench_id_sender(uint64_t id) {
 }
 
 /* Two words side by side, which every processor handles at once; a compiler may join them further. */
-typedef uint64_t bench_pair_t __attribute__((vector_size(16)));
+typedef uint64_t bench_words_t __attribute__((vector_size(16)));
 
-static inline bench_pair_t bench_pair_at(const unsigned char *p) {
-    bench_pair_t pair;
+static inline bench_words_t bench_words_at(const unsigned char *p) {
+    bench_words_t pair;
 
     memcpy(&pair, p, sizeof pair);
     return pair;
@@ -55,7 +55,7 @@ static inline void bench_payload_fill_rest(unsigned char *p, size_t len, uint64_
 static inline void bench_payload_fill(void *data, size_t len, uint64_t id) {
     unsigned char *p = data;
     uint64_t word = id * BENCH_ODD;
-    bench_pair_t pair = {word, word + 1};
+    bench_words_t pair = {word, word + 1};
 
     for (; len >= 64; len -= 64, p += 64, word += 8) {
         for (int i = 0; i < 4; i++, pair += 2)
@@ -86,11 +86,11 @@ static inline bool bench_payload_check(const void *data, size_t len, uint64_t *i
         return false;
     memcpy(&word, p, sizeof word);
     *id = word * BENCH_ODD_INVERSE;
-    bench_pair_t pair = {word, word + 1};
-    bench_pair_t wrong[2] = {{0, 0}, {0, 0}};
+    bench_words_t pair = {word, word + 1};
+    bench_words_t wrong[2] = {{0, 0}, {0, 0}};
     for (; len >= 64; len -= 64, p += 64, word += 8, pair += 8) {
-        wrong[0] |= (bench_pair_at(p) ^ pair) | (bench_pair_at(p + 16) ^ (pair + 2));
-        wrong[1] |= (bench_pair_at(p + 32) ^ (pair + 4)) | (bench_pair_at(p + 48) ^ (pair + 6));
+        wrong[0] |= (bench_words_at(p) ^ pair) | (bench_words_at(p + 16) ^ (pair + 2));
+        wrong[1] |= (bench_words_at(p + 32) ^ (pair + 4)) | (bench_words_at(p + 48) ^ (pair + 6));
     }
     wrong[0] |= wrong[1];
     uint64_t differs = wrong[0][0] | wrong[0][1];

@@ -3,8 +3,10 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "bench/heaps.h"
 #include "bench/payload.h"
 #include "options.h"
 #include "say.h"
@@ -14,9 +16,9 @@
 
 /* What the command line says, before it is checked. */
 typedef struct words {
-    int between, wait, kind, api, take, touch, pin, work;
-    uint64_t size, senders, receivers, count, depth, processes, threads, writers;
-    const char *seconds;
+    int between, wait, kind, api, take, touch, pin, work, pattern, peer, scatter;
+    uint64_t size, senders, receivers, count, depth, processes, threads, writers, live, slots;
+    const char *seconds, *dirty;
 } words_t;
 
 typedef struct part {
@@ -71,8 +73,27 @@ static const part_t parts[] = {
      "Sides pass a barrier, round after round, beside the same with a process-shared pthread_barrier_t; two sides\n"
      "also beside the round trip of a bare cache line (or of a bare futex where they block or share a core).",
      "ferry bench barrier\nferry bench barrier --processes 4 --wait block"},
+    {BENCH_REGION, "region", "bench region [OPTION...]",
+     "Blocks of a shared region are allocated, written whole, checked and freed, beside the same with malloc and\n"
+     "free. Between processes malloc is no comparison, since it shares nothing: there beside each side in a region\n"
+     "of its own. With --peer boost also beside a managed_shared_memory of Boost.Interprocess.",
+     "ferry bench region\nferry bench region --pattern lifo --size 64\nferry bench region --processes 4 --peer boost"},
+    {BENCH_CELL, "cell", "bench cell [OPTION...]",
+     "A cell's value is got while nobody puts, beside a plain copy; put, and got while another side puts as fast as\n"
+     "it can, beside a sequence lock; and put, seen by the other side and answered through a second cell, beside the\n"
+     "round trip of a bare cache line.",
+     "ferry bench cell --wait spin\nferry bench cell --size 1KiB --between threads --json"},
+    {BENCH_BUFFER, "buffer", "bench buffer [OPTION...]",
+     "Half of the sides put items into a bounded buffer in a region and the others take them out, beside a ring with\n"
+     "a process-shared pthread_mutex_t and two pthread_cond_t.",
+     "ferry bench buffer\nferry bench buffer --processes 8 --size 1KiB --slots 64"},
+    {BENCH_SNAPSHOT, "snapshot", "bench snapshot [OPTION...]",
+     "A writer changes some of a published region in random places, says so, and publishes, while a reader views\n"
+     "each version that it gets; beside a memcpy of the whole. `ratio` is memcpy's time over that of a version.",
+     "ferry bench snapshot --size 64MiB --dirty 1%\nferry bench snapshot --size 1GiB --dirty 100% --json\n"
+     "ferry bench snapshot --dirty 0.5% --scatter item"},
     {BENCH_ALL, "all", "bench all [OPTION...]",
-     "Everything that has a target, in three minutes, and a table of targets.",
+     "Everything that has a target, in four minutes, and a table of targets.",
      "ferry bench all\nferry bench all --json > figures.json"},
 };
 
@@ -85,6 +106,9 @@ static const char *const apis[] = {"send", "claim", NULL};
 static const char *const takes[] = {"one", "batch", "copy", NULL};
 static const char *const touches[] = {"both", "line", "whole", NULL};
 static const char *const works[] = {"both", "ping-pong", "units", NULL};
+static const char *const patterns[] = {"both", "lifo", "random", NULL};
+static const char *const peers[] = {"none", "boost", NULL};
+static const char *const scatters[] = {"page", "item", NULL};
 static const char *const pins[] = {"apart", "same core", "not pinned", NULL};
 
 const char *bench_between_word(bench_between_t between) {
@@ -99,12 +123,24 @@ const char *bench_pin_word(bench_pin_t pin) {
     return pins[pin];
 }
 
+const char *bench_pattern_word(bench_pattern_t pattern) {
+    return patterns[pattern];
+}
+
+const char *bench_scatter_word(bench_scatter_t scatter) {
+    return scatters[scatter];
+}
+
 /* --- the table of options ---------------------------------------------------------------------------------------- */
 
 enum {
     FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT,
     OBJECTS = BENCH_LOCK | BENCH_RWLOCK | BENCH_SEMAPHORE | BENCH_EVENT | BENCH_BARRIER,
-    MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS
+    MEMORY = BENCH_REGION | BENCH_CELL | BENCH_BUFFER | BENCH_SNAPSHOT,
+    MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS | MEMORY,
+    /* parts whose sides are counted, and those of them that measure few sides and then more, when it is not said */
+    COUNTED = OBJECTS | BENCH_REGION | BENCH_BUFFER,
+    SOME_THEN_MORE = BENCH_RWLOCK | BENCH_REGION | BENCH_BUFFER
 };
 
 typedef struct known {
@@ -125,7 +161,11 @@ static const known_t known[] = {
      "how they wait (default: adaptive)", waits, 0},
     {OBJECTS & ~(unsigned)BENCH_RWLOCK, "processes", "N", OPTION_COUNT, offsetof(words_t, processes),
      "so many sides (default: 2)", NULL, 0},
-    {OBJECTS & ~(unsigned)BENCH_RWLOCK, "threads", "N", OPTION_COUNT, offsetof(words_t, threads),
+    {BENCH_REGION, "processes", "N", OPTION_COUNT, offsetof(words_t, processes), "so many sides (default: 1, then 2)",
+     NULL, 0},
+    {BENCH_BUFFER, "processes", "N", OPTION_COUNT, offsetof(words_t, processes),
+     "so many producers and consumers together (default: 2, then 8)", NULL, 0},
+    {COUNTED & ~(unsigned)BENCH_RWLOCK, "threads", "N", OPTION_COUNT, offsetof(words_t, threads),
      "so many sides, which are threads", NULL, 0},
     {BENCH_RWLOCK, "processes", "N", OPTION_COUNT, offsetof(words_t, processes), "so many readers (default: 1, then 2)",
      NULL, 0},
@@ -137,6 +177,24 @@ static const known_t known[] = {
      "round trips of two sides, acquiring and releasing, or both (default: both)", works, 0},
     {FLOWS | BENCH_LARGE | BENCH_FAIRNESS, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size), "bytes of a message",
      NULL, 0},
+    {BENCH_REGION, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size),
+     "bytes of every block (default: a mix from 16 to 1024)", NULL, 0},
+    {BENCH_CELL | BENCH_BUFFER, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size),
+     "bytes of a value or an item (default: 64)", NULL, 0},
+    {BENCH_SNAPSHOT, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size),
+     "bytes of the region (default: 64MiB, and 1GiB if there is memory for it)", NULL, 0},
+    {BENCH_REGION, "pattern", "both|lifo|random", OPTION_CHOICE, offsetof(words_t, pattern),
+     "free the block just made, or any that lives (default: both)", patterns, 0},
+    {BENCH_REGION, "live", "N", OPTION_COUNT, offsetof(words_t, live),
+     "blocks of each side that live meanwhile (default: 1000)", NULL, 0},
+    {BENCH_REGION, "peer", "none|boost", OPTION_CHOICE, offsetof(words_t, peer),
+     "another library, to measure in turn (default: none)", peers, 0},
+    {BENCH_BUFFER, "slots", "N", OPTION_COUNT, offsetof(words_t, slots), "items it has room for (default: 256)", NULL,
+     0},
+    {BENCH_SNAPSHOT, "dirty", "SHARE", OPTION_TEXT, offsetof(words_t, dirty),
+     "of the bytes that each version changes, such as 1% (default: 1%, then 100%)", NULL, 0},
+    {BENCH_SNAPSHOT, "scatter", "page|item", OPTION_CHOICE, offsetof(words_t, scatter),
+     "change pages of 4 KiB, or items of 64 bytes (default: page)", scatters, 0},
     {BENCH_THROUGHPUT, "senders", "N", OPTION_COUNT, offsetof(words_t, senders), "how many send (default: 1)", NULL, 0},
     {BENCH_THROUGHPUT, "receivers", "N", OPTION_COUNT, offsetof(words_t, receivers), "how many receive (default: 1)",
      NULL, 0},
@@ -153,7 +211,7 @@ static const known_t known[] = {
      NULL, 0},
     {MEASURED, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
      "to measure Ferry; the limit takes as long again (default: 1)", NULL, 0},
-    {FLOWS | BENCH_FAIRNESS | OBJECTS, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
+    {FLOWS | BENCH_FAIRNESS | COUNTED, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
      "pin all sides to one core", NULL, BENCH_PIN_TOGETHER},
     {MEASURED, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin), "let the system move sides between processors", NULL,
      BENCH_PIN_NONE},
@@ -208,7 +266,7 @@ static bool check_parties(const usage_t *usage, bench_part_t part, const words_t
     bool as_threads = w->threads != UNSAID;
     bool is_said = as_threads || w->processes != UNSAID;
     uint64_t n = as_threads ? w->threads : is_said ? w->processes : 2;
-    uint64_t least = part == BENCH_BARRIER ? 2 : 1;
+    uint64_t least = part == BENCH_BARRIER || part == BENCH_BUFFER ? 2 : 1;
     uint64_t most = part == BENCH_RWLOCK ? BENCH_MAX_PARTIES / 2 : BENCH_MAX_PARTIES;
 
     if (as_threads && w->processes != UNSAID) {
@@ -221,17 +279,71 @@ static bool check_parties(const usage_t *usage, bench_part_t part, const words_t
     }
     if (as_threads)
         s->between = BENCH_THREADS;
-    s->parties = part == BENCH_RWLOCK && !is_said ? 0 : (unsigned)n;
+    s->parties = (part & SOME_THEN_MORE) != 0 && !is_said ? 0 : (unsigned)n;
     s->writers = (unsigned)w->writers;
     s->work = (bench_work_t)w->work;
     return in_range(usage, as_threads ? "threads" : "processes", n, least, most) &&
            in_range(usage, "writers", w->writers, 0, BENCH_MAX_PARTIES / 2);
 }
 
-static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
-    uint64_t least = part == BENCH_LARGE ? 64 : BENCH_MIN_PAYLOAD;
-    uint64_t largest = part == BENCH_LARGE ? UINT64_C(1) << 30 : UINT64_C(16) << 20;
+/* A share of the whole: 1%, 0.5% or 0.005. */
+static bool read_share(const usage_t *usage, const char *text, double *share) {
+    char *end = NULL;
 
+    if (text == NULL)
+        return true;
+    double value = strtod(text, &end);
+    if (strcmp(end, "%") == 0) {
+        value /= 100;
+        end++;
+    }
+    *share = value;
+    if (end > text && *end == '\0' && value > 0 && value <= 1)
+        return true;
+    usage_error(usage, "--dirty '%s' is not a share: give a percentage such as 1%% or 100%%", text);
+    return false;
+}
+
+/* What messages, blocks, values, items and regions may measure, in bytes. */
+static bool check_size(const usage_t *usage, bench_part_t part, uint64_t size) {
+    static const struct {
+        unsigned parts;
+        uint64_t least, most;
+    } bounds[] = {
+        {BENCH_LARGE, 64, UINT64_C(1) << 30},
+        {BENCH_REGION, 16, UINT64_C(16) << 20},
+        {BENCH_CELL, BENCH_MIN_PAYLOAD, FERRY_MAX_CELL_BYTES},
+        {BENCH_SNAPSHOT, UINT64_C(64) << 10, UINT64_C(16) << 30},
+        {~0u, BENCH_MIN_PAYLOAD, UINT64_C(16) << 20},
+    };
+    size_t i = 0;
+
+    while ((bounds[i].parts & part) == 0)
+        i++;
+    return size == 0 || in_range(usage, "size", size, bounds[i].least, bounds[i].most);
+}
+
+/* Blocks that live, and slots, take memory of each other's size. */
+static bool check_memory(const usage_t *usage, const words_t *w, bench_part_t part, bench_settings_t *s) {
+    const uint64_t most = UINT64_C(1) << 30;
+    uint64_t n = part == BENCH_REGION ? w->live : w->slots;
+    const char *name = part == BENCH_REGION ? "live" : "slots";
+
+    if (part == BENCH_CELL || part == BENCH_BUFFER)
+        s->size = w->size != 0 ? (size_t)w->size : 64;
+    s->live = (unsigned)w->live;
+    s->slots = (unsigned)w->slots;
+    if (part != BENCH_REGION && part != BENCH_BUFFER)
+        return true;
+    if (!in_range(usage, name, n, 1, 1000000))
+        return false;
+    if (n * (s->size != 0 ? s->size : 1024) <= most)
+        return true;
+    usage_error(usage, "--%s %llu are more than 1 GiB", name, (unsigned long long)n);
+    return false;
+}
+
+static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
     *s = (bench_settings_t){.between = (bench_between_t)w->between,
                             .wait = (ferry_wait_t)w->wait,
                             .kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
@@ -239,14 +351,17 @@ static bool check(const usage_t *usage, bench_part_t part, const words_t *w, ben
                             .take = (bench_take_t)w->take,
                             .touch = (bench_touch_t)w->touch,
                             .pin = (bench_pin_t)w->pin,
+                            .pattern = (bench_pattern_t)w->pattern,
+                            .peer = (bench_peer_of_t)w->peer,
+                            .scatter = (bench_scatter_t)w->scatter,
+                            .size = (size_t)w->size,
                             .measure_ns = 1000000000};
-    bool good = (w->size == 0 || in_range(usage, "size", w->size, least, largest)) &&
-                in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
+    bool good = check_size(usage, part, w->size) && in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
                 in_range(usage, "receivers", w->receivers, 1, BENCH_MAX_RECEIVERS) &&
                 in_range(usage, "count", w->count, 1, BENCH_MAX_COUNT) &&
                 (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_parties(usage, part, w, s) &&
+                check_memory(usage, w, part, s) && read_share(usage, w->dirty, &s->dirty) &&
                 read_seconds(usage, w->seconds, &s->measure_ns);
-    s->size = (size_t)w->size;
     s->senders = (unsigned)w->senders;
     s->receivers = (unsigned)w->receivers;
     s->count = (unsigned)w->count;
@@ -277,16 +392,20 @@ static const part_t *find_part(const char *word) {
     return NULL;
 }
 
-#define LIST "latency, throughput, large, senders, fairness, lock, rwlock, semaphore, event, barrier"
+#define LIST                                                                                                           \
+    "latency, throughput, large, senders, fairness, lock, rwlock, semaphore, event, barrier, region, cell, buffer, "   \
+    "snapshot"
 
 static const usage_t general = {
     .command = "bench",
     .synopsis = "bench latency|throughput|large|senders|fairness [OPTION...]\n"
                 "bench lock|rwlock|semaphore|event|barrier [OPTION...]\n"
+                "bench region|cell|buffer|snapshot [OPTION...]\n"
                 "bench all [OPTION...]",
-    .text = "Measures how fast messages and locks are on this machine, each figure beside the limit that the bare\n"
-            "hardware sets (for locks: beside the C library's), taken alternately with it in the same run.\n"
-            "`ferry bench PART --help` tells a part's options.",
+    .text =
+        "Measures how fast messages, locks and shared memory are on this machine, each figure beside the limit that\n"
+        "the bare hardware sets (or the C library's counterpart), taken alternately with it in the same run.\n"
+        "`ferry bench PART --help` tells a part's options.",
     .examples = "ferry bench all\nferry bench latency --wait spin\nferry bench throughput --senders 4 --json",
     .json = true,
 };
@@ -312,7 +431,13 @@ static int without_part(int argc, char **argv) {
 
 bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, bench_part_t *part, int *status) {
     const part_t *named = argc > 1 ? find_part(argv[1]) : NULL;
-    words_t words = {.senders = 1, .receivers = 1, .count = 1000, .processes = UNSAID, .threads = UNSAID};
+    words_t words = {.senders = 1,
+                     .receivers = 1,
+                     .count = 1000,
+                     .processes = UNSAID,
+                     .threads = UNSAID,
+                     .live = 1000,
+                     .slots = 256};
     option_t options[KNOWN];
     common_t common = {0};
     operands_t operands;
@@ -336,5 +461,8 @@ bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, benc
         return false;
     }
     *part = named->part;
-    return check(&usage, named->part, &words, settings) && check_common(&usage, &common, settings);
+    if (!check(&usage, named->part, &words, settings) || !check_common(&usage, &common, settings))
+        return false;
+    *status = STATUS_NO;
+    return settings->peer == BENCH_PEER_NONE || bench_peer_load();
 }

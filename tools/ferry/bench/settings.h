@@ -27,7 +27,9 @@ typedef enum bench_pin { BENCH_PIN_APART = 0, BENCH_PIN_TOGETHER = 1, BENCH_PIN_
 typedef enum bench_api { BENCH_SEND = 0, BENCH_CLAIM = 1 } bench_api_t;
 typedef enum bench_take { BENCH_TAKE_ONE = 0, BENCH_TAKE_BATCH = 1, BENCH_TAKE_COPY = 2 } bench_take_t;
 typedef enum bench_touch { BENCH_TOUCH_BOTH = 0, BENCH_TOUCH_LINE = 1, BENCH_TOUCH_WHOLE = 2 } bench_touch_t;
-
+typedef enum bench_pattern { BENCH_PATTERN_BOTH = 0, BENCH_PATTERN_LIFO = 1, BENCH_PATTERN_RANDOM = 2 } bench_pattern_t;
+typedef enum bench_peer_of { BENCH_PEER_NONE = 0, BENCH_PEER_BOOST = 1 } bench_peer_of_t;
+typedef enum bench_scatter { BENCH_SCATTER_PAGE = 0, BENCH_SCATTER_ITEM = 1 } bench_scatter_t;
 typedef enum bench_work { BENCH_WORK_BOTH = 0, BENCH_WORK_PING_PONG = 1, BENCH_WORK_UNITS = 2 } bench_work_t;
 
 typedef enum bench_part {
@@ -41,7 +43,11 @@ typedef enum bench_part {
     BENCH_SEMAPHORE = 1 << 7,
     BENCH_EVENT = 1 << 8,
     BENCH_BARRIER = 1 << 9,
-    BENCH_ALL = 1 << 10
+    BENCH_REGION = 1 << 10,
+    BENCH_CELL = 1 << 11,
+    BENCH_BUFFER = 1 << 12,
+    BENCH_SNAPSHOT = 1 << 13,
+    BENCH_ALL = 1 << 14
 } bench_part_t;
 
 typedef struct bench_settings {
@@ -52,15 +58,22 @@ typedef struct bench_settings {
     bench_take_t take;
     bench_touch_t touch;
     bench_pin_t pin;
-    size_t size;        /* bytes of a message; 0: the part's own choice */
-    unsigned senders;   /* throughput */
-    unsigned receivers; /* throughput */
-    unsigned count;     /* senders: the largest number of senders */
-    unsigned depth;     /* large: messages on their way at once; 0: as many as fit a reasonable memory */
-    unsigned parties;   /* synchronization objects: sides at one object; rwlock: readers, 0: 1 and then 2 */
-    unsigned writers;   /* rwlock: sides besides those */
-    bench_work_t work;  /* semaphore */
-    int64_t measure_ns; /* of Ferry, all slices together; the limit is given as much again */
+    size_t size;             /* bytes of a message, block, value, item or region; 0: the part's own choice */
+    unsigned senders;        /* throughput */
+    unsigned receivers;      /* throughput */
+    unsigned count;          /* senders: the largest number of senders */
+    unsigned depth;          /* large: messages on their way at once; 0: as many as fit a reasonable memory */
+    unsigned parties;        /* sides at one object or region; rwlock: readers; 0: few, and then more */
+    unsigned writers;        /* rwlock: sides besides those */
+    bench_work_t work;       /* semaphore */
+    bench_pattern_t pattern; /* region: the order in which blocks are freed */
+    bench_peer_of_t peer;    /* region: another library to compare with */
+    unsigned live;           /* region: blocks of each side that live meanwhile */
+    unsigned slots;          /* buffer */
+    double dirty;            /* snapshot: share of the bytes that each version changes; 0: some and then all */
+    bench_scatter_t scatter; /* snapshot: what lies in random places */
+    bool verify;             /* snapshot: the reader verifies all of each version (not on the command line) */
+    int64_t measure_ns;      /* of Ferry, all slices together; the limit is given as much again */
     bool json;
     bool quiet;            /* no word of progress */
     const char *directory; /* where the temporary space is made; NULL: $TMPDIR, else /tmp */
@@ -76,5 +89,7 @@ bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, benc
 const char *bench_between_word(bench_between_t between);
 const char *bench_wait_word(ferry_wait_t wait);
 const char *bench_pin_word(bench_pin_t pin);
+const char *bench_pattern_word(bench_pattern_t pattern);
+const char *bench_scatter_word(bench_scatter_t scatter);
 
 #endif

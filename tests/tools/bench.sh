@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# `ferry bench region`, `cell`, `buffer`, `snapshot`: that they run, and which figures they give. How fast anything is
+# nobody can tell from a test.
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+
+# measured NUMBER FIELD... -- ARGUMENT...: runs a benchmark for a moment. It must write NUMBER lines, each of them a JSON
+# object with the common fields; the FIELDs, in some of the lines, must be numbers above zero. (On a machine that stands
+# still a ratio may round to zero.)
+measured() {
+    local lines=$1 fields=()
+    shift
+    while [ "$1" != -- ]; do
+        fields+=("$1")
+        shift
+    done
+    shift
+    mkdir -p space
+    TMPDIR=$PWD/space "${ferry[@]}" bench "$@" --seconds 0.05 --json >out 2>said || { cat said; fail "ferry bench $*"; }
+    python3 - "$lines" "${fields[@]}" <<'PYTHON'
+import json, sys
+rows = [json.loads(line) for line in open("out")]
+common = ["bench", "between", "wait", "processes", "limit_name", "limit_spread", "disturbed", "repeats"]
+wrong = [f"there are {len(rows)} lines"] if len(rows) != int(sys.argv[1]) else []
+wrong += [f"{name} is missing in {row}" for row in rows for name in common if name not in row]
+for name in sys.argv[2:]:
+    values = [row[name] for row in rows if name in row]
+    least = 0 if "ratio" in name else 1e-4
+    if not values or not all(isinstance(value, (int, float)) and value >= least for value in values):
+        wrong.append(f"{name} is {values}")
+sys.exit("\n".join(wrong) or None)
+PYTHON
+    [ -z "$(ls space)" ] || fail "something is left: $(ls space)"
+}
+
+# rows_show EXPRESSION: it must hold for `rows`, the lines of the run before
+rows_show() {
+    python3 -c 'import json, sys
+rows = [json.loads(line) for line in open("out")]
+sys.exit(0 if eval(sys.argv[1]) else repr(rows))' "$1"
+}
+
+region=(least_size most_size live ops_per_s pair_ns longest_alloc_ns limit_ns ratio work_ns)
+
+blocks_of_a_region_are_measured() {
+    measured 4 "${region[@]}" -- region --live 100
+    rows_show '[r["pattern"] for r in rows] == ["lifo", "random"] * 2'
+    rows_show '[r["processes"] for r in rows] == [1, 1, 2, 2]'
+    rows_show '["malloc" in r["limit_name"] for r in rows] == [True, True, False, False]'
+    rows_show 'not any("ratio_boost" in r for r in rows)'
+    measured 1 "${region[@]}" -- region --threads 2 --pattern random --size 4KiB --live 50
+    rows_show 'rows[0]["between"] == "threads" and rows[0]["least_size"] == rows[0]["most_size"] == 4096'
+    rows_show '"malloc" in rows[0]["limit_name"]'
+}
+
+a_peer_that_was_not_built_is_told() {
+    local library
+    library=$(dirname "$FERRY")
+    cp "$FERRY" ferry
+    LD_LIBRARY_PATH=$library status_of 1 timeout 60 ./ferry bench region --peer boost >out 2>said
+    [ ! -s out ] || fail 'it measured something'
+    has 'libboost-dev' said
+    [ -e "$library/bench-peers/boost.so" ] || return 0
+    measured 2 boost_ns ratio_boost -- region --processes 2 --peer boost --live 100
+}
+
+a_cell_is_measured() {
+    measured 4 size gets_per_s get_ns longest_get_ns limit_ns get_ratio puts_per_s put_ratio seen_ratio -- cell
+    rows_show '[r["work"] for r in rows] == ["get", "put", "beside", "seen"]'
+    rows_show '[r["processes"] for r in rows] == [1, 1, 2, 2]'
+    measured 4 get_ratio seen_ratio -- cell --size 10000 --between threads --wait block
+}
+
+a_bounded_buffer_is_measured() {
+    local fields=(producers consumers size slots items_per_s smallest_share limit_items_per_s ratio)
+    measured 2 "${fields[@]}" -- buffer
+    rows_show '[r["processes"] for r in rows] == [2, 8]'
+    measured 1 "${fields[@]}" -- buffer --threads 5 --size 100 --slots 1
+    rows_show '(rows[0]["producers"], rows[0]["consumers"], rows[0]["slots"]) == (2, 3, 1)'
+}
+
+versions_of_a_published_region_are_measured() {
+    local fields=(size dirty publish_ns copied_bytes limit_ns ratio seen_ns versions viewed buffers)
+    measured 2 "${fields[@]}" -- snapshot --size 1MiB --dirty 2%
+    rows_show '[r["reader"] for r in rows] == ["looks", "verifies"]'
+    rows_show 'all(r["dirty"] == 0.02 and r["scatter"] == "page" for r in rows)'
+    rows_show 'all(r["copied_bytes"] < r["size"] for r in rows)'
+    measured 2 "${fields[@]}" -- snapshot --size 256KiB --dirty 100% --scatter item --between threads
+    rows_show 'all(r["dirty"] == 1 and r["copied_bytes"] >= 0.9 * r["size"] for r in rows)'
+}
+
+the_table_names_the_targets() {
+    TMPDIR=$PWD "${ferry[@]}" bench snapshot --size 1MiB --dirty 1% --seconds 0.05 >out
+    grep -Eq '^snapshot,.* ratio .* (met|missed)' out || fail "no target: $(cat out)"
+}
+
+# wrong TEXT ARGUMENT...: a usage error that says so, and nothing on standard output
+wrong() {
+    local text=$1
+    shift
+    status_of 2 "${ferry[@]}" bench "$@" >out 2>said
+    [ ! -s out ] || fail "something on standard output: ferry bench $*"
+    has "$text" said
+}
+
+what_cannot_be_measured_is_told() {
+    wrong "did you mean 'region'" regoin
+    wrong "there is no option --pattern" cell --pattern lifo
+    wrong "--size 8 is out of range" region --size 8
+    wrong "--live 0 is out of range" region --live 0
+    wrong "more than 1 GiB" region --live 1000000 --size 1MiB
+    wrong "not one of its values" region --peer other
+    wrong "--processes 1 is out of range" buffer --processes 1
+    wrong "--slots 0 is out of range" buffer --slots 0
+    wrong "--size 1024 is out of range" snapshot --size 1KiB
+    for share in 0 0% 101% x -1% 1%% '' nan; do wrong "is not a share" snapshot --dirty "$share"; done
+    wrong "there is no option --same-core" snapshot --same-core
+}
+
+every_part_has_help_and_its_options_are_in_the_manual_page() {
+    local part option page=$here/../../docs/man/ferry-bench.1
+    for part in region cell buffer snapshot; do
+        "${ferry[@]}" bench "$part" --help >out
+        grep -q "^Usage: ferry bench $part" out
+        has 'Examples:' out
+        awk 'length > 110 { exit 1 }' out || fail "a line of the help of $part is too long"
+        grep -q "^\.Ss $part\$" "$page" || fail "ferry-bench.1 does not tell of $part"
+        grep -oE '^ +(-., )?--[a-z-]+' out | grep -oE '\-\-[a-z-]+' | sed 's/^--//' >options
+        while read -r option; do
+            [ "$option" = help ] || grep -qE "Fl Fl $option( |\$)" "$page" "${page%-bench.1}.1" ||
+                fail "ferry-bench.1 does not tell of --$option"
+        done <options
+    done
+}
+
+test_that "blocks of a region are measured" blocks_of_a_region_are_measured
+test_that "a peer that was not built is told" a_peer_that_was_not_built_is_told
+test_that "a cell is measured" a_cell_is_measured
+test_that "a bounded buffer is measured" a_bounded_buffer_is_measured
+test_that "versions of a published region are measured" versions_of_a_published_region_are_measured
+test_that "the table names the targets" the_table_names_the_targets
+test_that "what cannot be measured is told" what_cannot_be_measured_is_told
+test_that "every part has help, and its options are in the manual page" every_part_has_help_and_its_options_are_in_the_manual_page
+all_done
