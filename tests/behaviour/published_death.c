@@ -200,13 +200,13 @@ static void view_without_end(void *arg) {
 
 /* With two views each, readers leave the writer no buffer but the last one. */
 static void readers_that_die_give_their_buffers_back(void) {
-    enum { KILLS = 30 };
+    enum { KILLS = 15 };
     audience_t *audience = share(sizeof(audience_t) * KILLS);
     pid_t readers[KILLS];
     for (unsigned i = 0; i < KILLS; i++)
         readers[i] = child_start(view_without_end, &audience[i]);
     ferry_t *node = open_node("test");
-    ferry_region_writer_options_t options = {.quota = 66 * (uint64_t)(BYTES + 4096)};
+    ferry_region_writer_options_t options = {.quota = 34 * (uint64_t)(BYTES + 4096)};
     ferry_region_writer_t *writer = open_writer(node, REGION, BYTES, &options);
     uint64_t version = 0;
     for (unsigned i = 0; i < KILLS; i++) {
