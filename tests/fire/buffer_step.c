@@ -18,7 +18,7 @@
 #define BUFFER_BYTES (256u + SLOTS * 16u)
 #define GLANCE (MILLISECOND / 20)
 #define POINTS_MAX 5000u
-#define EVERY 1u
+#define EVERY 3u
 #define SELDOM 40u /* instructions from one death to the next, where nothing in the buffer changes */
 #define SECOND_DEATHS 5u
 

@@ -338,13 +338,13 @@ static bool has_met_all(void *arg) {
     return holdings_of(h->pid).pidfds == HELPERS; /* its own is among them */
 }
 
-static void hunt(run_t *r, const trial_t *t) {
+static void hunt(run_t *r, const trial_t *t, unsigned stride) {
     int64_t begin = clock_ns();
     unsigned points = t->contended ? r->turn_begins : 1, deaths = 1;
     r->trial = t;
     for (; !kill_and_judge(r, points); deaths++) {
         expect(r, points < POINTS_MAX);
-        points += r->put_ends && points > 2 * r->put_ends ? SELDOM : 1;
+        points += r->put_ends && points > 2 * r->put_ends ? SELDOM : stride;
     }
     r->put_ends = r->put_ends ? r->put_ends : points;
     printf("# %-58s %5u deaths, %5.1f ms each\n", t->name, deaths, (double)(clock_ns() - begin) / 1e6 / deaths);
@@ -363,6 +363,7 @@ static const trial_t trials[] = {
 
 static void killed_in_a_put(void) {
     holdings_t before[HELPERS];
+    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions from one death to the next", 3, 3);
     world_t *world = share(sizeof *world);
     run_t r = {
         .world = world, .helpers = helpers_start(HELPERS, world), .dice = dice_new("first deaths"), .turn_begins = 1};
@@ -374,7 +375,7 @@ static void killed_in_a_put(void) {
     }
     find_the_turn(&r);
     for (unsigned i = 0; i < sizeof trials / sizeof trials[0]; i++)
-        hunt(&r, &trials[i]);
+        hunt(&r, &trials[i], stride);
     expect_nothing_of_the_dead(&r, before);
     for (unsigned i = 0; i < HELPERS; i++)
         check_is(helper_do(&r.helpers[i], close_it), 0);

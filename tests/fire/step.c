@@ -227,19 +227,19 @@ static const scenario_t opening_and_closing[] = {
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 static void killed_after_any_instruction_of_sending(void) {
-    hunt(sending, COUNT(sending), false, 110);
+    hunt(sending, COUNT(sending), false, 60);
 }
 
 static void killed_after_any_instruction_of_receiving(void) {
-    hunt(receiving, COUNT(receiving), false, 140);
+    hunt(receiving, COUNT(receiving), false, 70);
 }
 
 static void killed_at_any_system_call_of_opening_and_closing(void) {
-    hunt(opening_and_closing, COUNT(opening_and_closing), true, 90);
+    hunt(opening_and_closing, COUNT(opening_and_closing), true, 36);
 }
 
 static void killed_within_closing(void) {
-    hunt(&opening_and_closing[2], 3, false, 30);
+    hunt(&opening_and_closing[2], 3, false, 18);
 }
 
 int main(int argc, char **argv) {

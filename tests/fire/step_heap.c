@@ -123,7 +123,7 @@ static void grow_private(table_t *t) {
 
 static const trial_t trials[] = {
     {"alloc, small", have_neighbours, alloc_small, SELDOM, false, false, false},
-    {"alloc, large", nothing, alloc_large, SELDOM, false, false, false},
+    {"alloc, large", nothing, alloc_large, 2 * SELDOM, false, false, false},
     {"alloc, private", have_blocks, alloc_private, SELDOM, false, false, true},
     {"alloc, and the region grows", fill_it, alloc_large, 1000, true, false, false},
     {"free, small", have_blocks, free_small, SELDOM, false, false, false},
@@ -324,7 +324,7 @@ static void killed_in_the_allocator(void) {
         h.trial = &trials[i];
         h.deaths = h.lost = 0;
         world->trial = i;
-        for (unsigned points = 1; !kill_at(&h, points); points += trials[i].grows ? 7 : 1)
+        for (unsigned points = 1; !kill_at(&h, points); points += trials[i].grows ? 29 : 1)
             check(points < POINTS_MAX);
         printf("# %-34s %5u deaths, %5.1f ms each\n", trials[i].name, h.deaths,
                (double)(clock_ns() - begin) / 1e6 / h.deaths);
