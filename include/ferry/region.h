@@ -246,7 +246,7 @@ FERRY_API int ferry_region_touch(ferry_region_writer_t *writer, const void *at, 
  * Publishes the bytes as the next version; the first one is 1. Waits for a buffer up to `timeout`, when the quota is
  * held by readers.
  * Errors: -EDQUOT (FERRY_NOW) or -ETIMEDOUT readers hold all of the quota; -ENOMEM; -EINTR; -ESHUTDOWN. On failure what
- * was touched stays so.
+ * was touched stays so. `version` may be NULL.
  */
 FERRY_API int ferry_region_publish(ferry_region_writer_t *writer, int64_t timeout, uint64_t *version);
 
@@ -280,12 +280,14 @@ FERRY_API int ferry_region_reader_open(ferry_t *node, const char *name, const fe
  * The newest version, which stays as it is until `*view` is released. Waits for a first one up to `timeout`. A view
  * may be used and released by any thread.
  * Errors: -EAGAIN, -ETIMEDOUT none was published yet; -EPIPE nor will be: the writer has closed or died (a version that
- * this reader has seen can be viewed all the same); -EINTR; -ESHUTDOWN; -ENOMEM.
+ * this reader has seen can be viewed all the same); -EDQUOT 64 versions are viewed by this reader at once; -EPROTO the
+ * writer broke the rules and was expelled; -EINTR; -ESHUTDOWN; -ENOMEM.
  */
 FERRY_API int ferry_region_view(ferry_region_reader_t *reader, int64_t timeout, ferry_region_view_t **view);
 /**
  * Waits until there is a version after `version`. Errors: -EAGAIN, -ETIMEDOUT; -EPIPE the writer has closed or died,
- * and there will be none; -EINTR; -ESHUTDOWN.
+ * and there will be none; -EDQUOT, -EPROTO as above; -EINTR; -ESHUTDOWN. Each writer counts from 1: any version of a
+ * newer one counts as after `version`, until one of its versions was viewed.
  */
 FERRY_API int ferry_region_wait(ferry_region_reader_t *reader, uint64_t version, int64_t timeout);
 /** A descriptor that polls readable when there may be a newer version than the last one viewed, as ferry_receiver_fd. */

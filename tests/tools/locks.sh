@@ -168,7 +168,7 @@ a_lock_that_is_held_is_refused_or_waited_for() {
 
 a_stopped_holder_is_waited_for() {
     held_by_a_command x
-    kill -STOP "$holder"
+    stop "$holder"
     "${ferry[@]}" lock x -- touch ran 2>said &
     until_true has 'still waiting' said
     kill -CONT "$holder"

@@ -79,7 +79,7 @@ ls_shows_a_stopped_node_as_one_that_does_not_answer() {
     "$FERRY" recv --idle 20s x &
     local receiver=$!
     open_ends receiver x 1
-    kill -STOP "$receiver"
+    stop "$receiver"
     "${ferry[@]}" ls --no-rate >out
     kill -CONT "$receiver"
     kill -TERM "$receiver"

@@ -93,7 +93,7 @@ a_second_ctrl_c_ends_at_once() {
     on_terminal 'trap : INT; "$FERRY" send x >out2; echo $? >status' <keys &
     local terminal=$!
     open_ends sender x 1
-    kill -STOP "$receiver"
+    stop "$receiver"
     printf 'hello\n' >&8
     until_true shows messages 1 x
     printf '\003' >&8

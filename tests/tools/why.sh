@@ -249,7 +249,7 @@ a_stopped_process_is_named() {
     local bank=$!
     "$STUCK" audit 2 waiter:meet,lock=a &
     wait_for waiter
-    kill -STOP "$bank"
+    stop "$bank"
     "${ferry[@]}" why >out
     "${ferry[@]}" why --json >json
     "${ferry[@]}" why --dot >graph
