@@ -23,7 +23,7 @@ enum { ANNA, BEN, WITNESS, HELPERS };
 
 /* How seldom the victim is killed where nothing that is shared has changed. */
 #define EVERY 0u /* as the environment says, else after every instruction */
-#define SELDOM 70u
+#define SELDOM 100u
 
 struct run;
 

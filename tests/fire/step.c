@@ -227,11 +227,11 @@ static const scenario_t opening_and_closing[] = {
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 static void killed_after_any_instruction_of_sending(void) {
-    hunt(sending, COUNT(sending), false, 60);
+    hunt(sending, COUNT(sending), false, 40);
 }
 
 static void killed_after_any_instruction_of_receiving(void) {
-    hunt(receiving, COUNT(receiving), false, 70);
+    hunt(receiving, COUNT(receiving), false, 45);
 }
 
 static void killed_at_any_system_call_of_opening_and_closing(void) {

@@ -22,7 +22,7 @@ typedef struct table {
 } table_t;
 
 #define NOTES_BYTES 24576u /* the allocator's notes stand in the region's first bytes */
-#define SELDOM 40u         /* instructions from one death to the next, where nothing there changes */
+#define SELDOM 70u         /* instructions from one death to the next, where nothing there changes */
 
 typedef struct marks {
     atomic_ullong base; /* where the victim has the region */
