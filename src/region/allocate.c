@@ -37,10 +37,7 @@ static int sweep(ferry_region_t *r) {
 
 /* Somebody has made the heap longer: so is the file, unless he lies, and then the heap says so itself. */
 static void catch_up(ferry_region_t *r) {
-    const fi_shared_t *memory = r->base.handle.object->memory;
-
-    r->heap.bytes = fi_min(fi_memfd_bytes(memory->fd), r->mapped);
-    fi_store_relaxed64(&r->seen_bytes, r->heap.bytes);
+    r->heap.bytes = fi_region_reach(r);
 }
 
 /* ---- beginning and ending ---- */

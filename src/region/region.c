@@ -250,7 +250,7 @@ int fi_region_check_writable(const ferry_region_t *r) {
 /* ---- addresses ---- */
 
 /* As far as the file reaches by now, and the mapping. */
-static uint64_t reach(const ferry_region_t *r) {
+uint64_t fi_region_reach(const ferry_region_t *r) {
     const fi_shared_t *memory = r->base.handle.object->memory;
     uint64_t bytes = fi_min(fi_memfd_bytes(memory->fd), r->mapped);
 
@@ -264,7 +264,7 @@ static bool lies_within(uint64_t ref, uint64_t bytes, uint64_t end) {
 
 void *fi_region_span(const ferry_region_t *r, uint64_t ref, uint64_t bytes) {
     if (ref == 0 ||
-        (!lies_within(ref, bytes, fi_load_relaxed64(&r->seen_bytes)) && !lies_within(ref, bytes, reach(r)))) {
+        (!lies_within(ref, bytes, fi_load_relaxed64(&r->seen_bytes)) && !lies_within(ref, bytes, fi_region_reach(r)))) {
         return NULL;
     }
     return (void *)(uintptr_t)(r->seen + ref);

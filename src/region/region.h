@@ -73,6 +73,8 @@ int fi_region_make_once(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, v
 
 /* The address of `bytes` bytes at `ref`, for this process's program; NULL. Any thread. */
 void *fi_region_span(const ferry_region_t *r, uint64_t ref, uint64_t bytes);
+/* How far the region reaches by now; noted for fi_region_span. Any thread. */
+uint64_t fi_region_reach(const ferry_region_t *r);
 /* The reference of an address; 0: outside. */
 uint64_t fi_region_ref(const ferry_region_t *r, const void *address);
 
