@@ -20,14 +20,24 @@ need_header() { # HEADER PACKAGE
         "${CC:-cc}" -E -x c - >/dev/null 2>&1 || missing+=("$2")
 }
 
+need_cxx_header() { # HEADER PACKAGE
+    printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" | "${CXX:-c++}" -E -x c++ - >/dev/null 2>&1 || missing+=("$2")
+}
+
 need_command "${CC:-cc}" gcc
 need_command ninja ninja-build
 need_command meson meson
 need_command pkg-config pkg-config
 need_header stdlib.h libc6-dev
 need_header linux/futex.h linux-libc-dev
+# Interfaces from .proto files: the plug-in of protoc is C++, what it makes is C.
+need_command "${CXX:-c++}" g++
+need_command protoc protobuf-compiler
+need_command protoc-gen-c protobuf-c-compiler
+need_cxx_header google/protobuf/util/json_util.h libprotobuf-dev
+need_cxx_header google/protobuf/compiler/plugin.h libprotoc-dev
+need_header protobuf-c/protobuf-c.h libprotobuf-c-dev
 if [ "$purpose" = test ]; then
-    need_command "${CXX:-c++}" g++
     need_command clang-format clang-format
     need_command python3 python3
     need_command strace strace

@@ -46,6 +46,23 @@ typedef struct ferry_look_end {
     uint32_t reserved;
 } ferry_look_end_t;
 
+/** A thread that serves, or a client, of a service (rpc.h). Ends of its channels are not listed among the ends. */
+typedef struct ferry_look_service {
+    uint64_t node;
+    uint64_t end;       /**< number of the client, or of the server thread, within the node */
+    const char *name;   /**< of the service */
+    uint32_t is_client; /**< 1: it calls; 0: it serves */
+    uint32_t links;     /**< server: clients linked with it; client: server threads */
+    uint64_t calls;     /**< begun, or sent, since it was opened */
+    uint64_t under_way; /**< client: not answered and released yet; server: 1 while it is inside a handler */
+    uint64_t errors;    /**< server: answered with an error of the procedure's */
+    uint64_t refused; /**< server: not begun, since they were cancelled, too late, unknown, or may have run elsewhere */
+    uint64_t busy_ns; /**< server: spent in handlers */
+    uint64_t p50_ns;  /**< server: half of the calls took no longer (to within an eighth) */
+    uint64_t p99_ns;
+    uint64_t age_ns; /**< since it was opened */
+} ferry_look_service_t;
+
 /** One shared object as one node has it open: of sync.h, a region, or cells. */
 typedef struct ferry_look_object {
     uint64_t node;
@@ -71,7 +88,8 @@ typedef enum ferry_wait_for {
     FERRY_FOR_PROCESS,   /**< the end of a child process */
     FERRY_FOR_REGION,    /**< its turn in a region's allocator */
     FERRY_FOR_CELL,      /**< a cell's newer value, or its turn to put one */
-    FERRY_FOR_BUFFER     /**< an item in a region's buffer, or room for one */
+    FERRY_FOR_BUFFER,    /**< an item in a region's buffer, or room for one */
+    FERRY_FOR_REPLY      /**< the answer to a call: "SERVICE.METHOD" */
 } ferry_wait_for_t;
 
 /** One thread of the picture that has waited for longer than its `deadlock_after`. */
@@ -106,6 +124,8 @@ FERRY_API size_t ferry_look_nodes(const ferry_look_t *look);
 FERRY_API const ferry_look_node_t *ferry_look_node(const ferry_look_t *look, size_t i);
 FERRY_API size_t ferry_look_ends(const ferry_look_t *look);
 FERRY_API const ferry_look_end_t *ferry_look_end(const ferry_look_t *look, size_t i);
+FERRY_API size_t ferry_look_services(const ferry_look_t *look);
+FERRY_API const ferry_look_service_t *ferry_look_service(const ferry_look_t *look, size_t i);
 FERRY_API size_t ferry_look_objects(const ferry_look_t *look);
 FERRY_API const ferry_look_object_t *ferry_look_object(const ferry_look_t *look, size_t i);
 FERRY_API size_t ferry_look_waits(const ferry_look_t *look);

@@ -33,6 +33,14 @@ const ferry_look_end_t *ferry_look_end(const ferry_look_t *look, size_t i) {
     return look && i < look->end_count ? &look->ends[i] : NULL;
 }
 
+size_t ferry_look_services(const ferry_look_t *look) {
+    return look ? look->service_count : 0;
+}
+
+const ferry_look_service_t *ferry_look_service(const ferry_look_t *look, size_t i) {
+    return look && i < look->service_count ? &look->services[i] : NULL;
+}
+
 size_t ferry_look_objects(const ferry_look_t *look) {
     return look ? look->object_count : 0;
 }

@@ -146,7 +146,7 @@ int ferry_abort(ferry_sender_t *tx) {
 /* A message of this sender goes by pointer, any other one as a copy. */
 static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     if (m && m->magic == FI_MSG_SENT && m->sender == tx) {
-        return fi_sent_send(m, timeout);
+        return fi_sent_send(m, NULL, timeout);
     }
     if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
         return fi_fail(-EBADF, "this message handle was released before, or is none");

@@ -349,7 +349,7 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         case FI_ABANDON:
             rx->dead = true;
-            if (!rx->whole) {
+            if (!rx->stays) {
                 fi_receiver_keep_held(rx);
                 fi_receiver_part(rx);
             }

@@ -18,7 +18,11 @@ static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
                             .seq = item->seq,
                             .tag = item->tag,
                             .time_ns = item->time_ns,
-                            .attempt = item->attempt};
+                            .attempt = item->attempt,
+                            .annexed = item->annex != NULL};
+        if (item->annex) {
+            memcpy(w->annex, item->annex, sizeof w->annex);
+        }
     }
     return w;
 }
@@ -58,8 +62,14 @@ static void waiting_free(fi_sender_t *tx, fi_waiting_t *w) {
 int fi_backlog_pump(fi_sender_t *tx) {
     while (!fi_list_empty(&tx->backlog)) {
         fi_waiting_t *w = fi_container(tx->backlog.next, fi_waiting_t, link);
-        fi_item_t item = {NULL, w->block, w->size, w->seq, w->tag, w->time_ns, w->attempt};
-        if (w->size <= FI_BACKLOG_INLINE_MAX && w->size <= tx->inline_max) {
+        fi_item_t item = {.block = w->block,
+                          .annex = w->annexed ? w->annex : NULL,
+                          .size = w->size,
+                          .seq = w->seq,
+                          .tag = w->tag,
+                          .time_ns = w->time_ns,
+                          .attempt = w->attempt};
+        if (!w->annexed && w->size <= FI_BACKLOG_INLINE_MAX && w->size <= tx->inline_max) {
             item.data = fi_block_data(w->block); /* costs the receiver less than a pointer, and the pool a block less */
             item.block = NULL;
         }
@@ -123,18 +133,24 @@ static fi_block_t *lent_block(const fi_log_t *log, uint64_t pos) {
     return NULL;
 }
 
-static void take_back_record(fi_sender_t *tx, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
-                             struct fi_list *after) {
+/* A record that is a pointer as the message that it points at. False: there is none any more. */
+static bool resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
+    item->block = lent_block(log, pos);
+    item->annex = fi_pointer_annex(item->data, (uint32_t)item->size);
+    item->size = fi_pointer_load(item->data).size;
+    item->data = NULL;
+    return item->block != NULL;
+}
+
+static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word,
+                             bool taken, void *arg) {
+    struct fi_list *after = arg;
     fi_item_t item;
 
+    (void)l;
     item_of(log, pos, word, &item);
-    if (fi_word_kind(word) == FI_REC_POINTER) {
-        item.block = lent_block(log, pos);
-        item.size = fi_pointer_load(item.data).size;
-        item.data = NULL;
-        if (!item.block) {
-            return;
-        }
+    if (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item)) {
+        return;
     }
     item.attempt = (uint16_t)(item.attempt + taken);
     /* What was accepted must not be lost for want of quota: the ring that it comes from is freed right after. */
@@ -148,9 +164,11 @@ static void take_back_record(fi_sender_t *tx, fi_log_t *log, uint64_t pos, uint6
     tx->pool.overdraft = false;
 }
 
-void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
-    struct fi_list *after = tx->backlog.next; /* they are older than what waits already */
+typedef void fi_record_fn(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
+                          void *arg);
 
+/* Calls `each` for the records of a queue's outlet that its reader has not released. */
+static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l, fi_record_fn *each, void *arg) {
     for (uint32_t s = o->first; s <= o->current; s++) {
         fi_log_t *log = o->logs[s % FI_LOGS];
         const fi_ctl_t *ctl = &l->ctl[s % FI_LOGS];
@@ -162,8 +180,51 @@ void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
             uint64_t word = fi_ringw_walk(&log->w, &pos);
             unsigned kind = fi_word_kind(word);
             if ((kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at)) {
-                take_back_record(tx, log, at, word, at < taken, after);
+                each(tx, l, log, at, word, at < taken, arg);
             }
         }
+    }
+}
+
+void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
+    each_unreleased(tx, o, l, take_back_record, tx->backlog.next); /* they are older than what waits already */
+}
+
+struct visit {
+    bool (*each)(const fi_unreleased_t *u, void *arg);
+    void *arg;
+    bool found;
+};
+
+static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
+                         void *arg) {
+    struct visit *v = arg;
+    fi_item_t item;
+
+    (void)tx;
+    item_of(log, pos, word, &item);
+    if (v->found || (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item))) {
+        return;
+    }
+    unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;
+    fi_unreleased_t u = {l, data, item.size, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1};
+    v->found = v->each(&u, v->arg);
+}
+
+void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg) {
+    struct visit v = {each, arg, false};
+    struct fi_list *at;
+    struct fi_list *after;
+
+    for (uint32_t i = 0; i < tx->link_count && !v.found; i++) {
+        each_unreleased(tx, tx->links[i]->outlet, tx->links[i], visit_record, &v);
+    }
+    fi_list_each(at, after, &tx->backlog) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        fi_unreleased_t u = {NULL, fi_block_data(w->block), w->size, w->annexed ? w->annex : NULL, w->attempt > 1};
+        if (v.found) {
+            return;
+        }
+        v.found = each(&u, arg);
     }
 }

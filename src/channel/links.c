@@ -253,7 +253,8 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
             break;
         }
     }
-    if (take_back && !tx->topic && l->live) {
+    bool loses = take_back && !tx->topic && l->live;
+    if (loses) {
         fi_backlog_take_back(tx, o, l);
     }
     if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
@@ -266,6 +267,9 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
         fi_outlet_reclaim(o, true);
     } else if (!(tx->claim.open && tx->claim.outlet == o)) {
         fi_sender_forget_outlet(tx, o);
+    }
+    if (loses && tx->whole_loses) {
+        tx->whole_loses(tx->whole);
     }
 }
 

@@ -39,11 +39,13 @@ struct ferry_msg {
     struct fi_rxlink *link;
     struct fi_rxlog *log;
     struct fi_rxsegment *segment; /* NULL: the bytes are in the ring, or copied */
+    const unsigned char *annex;   /* of a message by pointer, FI_ANNEX bytes in the ring; NULL: it has none */
     uint64_t pos;
     uint32_t idx;
     uint32_t lap;
     int16_t slot; /* held slot of an overtaken reader, or -1 */
     uint16_t attempt;
+    uint32_t reply; /* of a reply to a call (src/rpc), its kind */
     const struct fi_record
         *record; /* where the rest is to be read from; NULL: it was copied, since it may be overtaken */
     uint64_t seq;

@@ -13,7 +13,8 @@
 int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, ferry_msg_t **out);
 /* One that has its memory for itself; it does not wait, and its bytes are zero. */
 int fi_sent_new_alone(fi_sender_t *tx, uint64_t size, ferry_msg_t **out);
-int fi_sent_send(ferry_msg_t *m, int64_t timeout);
+/* `annex`: FI_ANNEX bytes that go with it, or NULL. */
+int fi_sent_send(ferry_msg_t *m, const void *annex, int64_t timeout);
 int fi_sent_edit(ferry_msg_t *m, void **data);
 int fi_sent_release(ferry_msg_t *m);
 

@@ -230,8 +230,9 @@ static void remember_position(fi_sender_t *tx, uint64_t pos) {
 }
 
 static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
-    unsigned flags = fi_record_place(sizeof(struct fi_pointer), has_ext(item));
-    uint64_t lines = fi_record_lines(sizeof(struct fi_pointer), flags);
+    uint32_t len = (uint32_t)sizeof(struct fi_pointer) + (item->annex ? FI_ANNEX : 0);
+    unsigned flags = fi_record_place(len, has_ext(item));
+    uint64_t lines = fi_record_lines(len, flags);
     struct fi_pointer p = {item->block->offset, item->size, item->block->segment->id, 0};
 
     if (!make_fit(o, log, lines)) {
@@ -251,11 +252,15 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     if (flags & FI_REC_EXT) {
         put_ext(rec, item);
     }
-    fi_pointer_store((unsigned char *)rec + fi_payload_offset(flags), p);
+    unsigned char *payload = (unsigned char *)rec + fi_payload_offset(flags);
+    fi_pointer_store(payload, p);
+    if (item->annex) {
+        memcpy(payload + sizeof p, item->annex, FI_ANNEX);
+    }
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
     item->block->refs++;
     remember_position(o->tx, log->w.pos);
-    fi_ringw_publish(&log->w, fi_record_word(sizeof p, FI_REC_POINTER, flags, item->attempt), item->seq);
+    fi_ringw_publish(&log->w, fi_record_word(len, FI_REC_POINTER, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
     return 0;
 }

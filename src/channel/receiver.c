@@ -15,7 +15,7 @@
 
 #define DEFAULT_QUANTUM (16u << 10)
 
-static void figures(fi_end_t *e, fi_frame_t *f) {
+void fi_receiver_figures(fi_end_t *e, fi_frame_t *f) {
     fi_receiver_t *rx = fi_receiver_of(e);
 
     f->figures[0] = fi_load_relaxed64(&rx->stats.messages);
@@ -31,7 +31,7 @@ static const fi_end_ops_t receiver_ops = {
     .deliver = fi_receiver_deliver,
     .wake = fi_receiver_wake,
     .introduce = fi_receiver_introduce,
-    .figures = figures,
+    .figures = fi_receiver_figures,
 };
 
 static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {

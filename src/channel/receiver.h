@@ -93,6 +93,8 @@ struct ferry_receiver {
     bool bell_full; /* fd_mode: the bell holds a byte */
     bool may_lose;
     bool no_history;
+    bool endless; /* that all senders have ended is no news */
+    bool stays;   /* also when the thread ends that used it last: what is held stays where it is */
     bool dead;    /* its thread has ended */
     bool starved; /* there was no memory to note what a sender announced: to be told */
     uint32_t fence_bit;
@@ -104,9 +106,9 @@ struct ferry_receiver {
     struct fi_list detached; /* links kept for their held messages */
     uint64_t links_ever;
 
-    /* What this receiver is part of, and which goes with it; NULL: the program's own. What is held then stays where it
-     * is, also when the thread ends that used the receiver last. */
-    void *whole;
+    uint32_t nudged; /* 1: the next wait ends with -EALREADY; any thread */
+
+    void *whole; /* what this receiver is part of, and which goes with it; NULL: the program's own */
     void (*whole_ends)(void *whole);
 };
 
@@ -133,10 +135,16 @@ void fi_receiver_discard(fi_receiver_t *rx);
 void fi_receiver_bury(fi_receiver_t *rx);
 void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats);
 int fi_receiver_fd(fi_receiver_t *rx);
+void fi_receiver_figures(fi_end_t *e, fi_frame_t *f);
 
 /* recv.c: taking messages. The end is held. */
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out);
 int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
+/* Waits for something else than a message, of which others tell by ringing the bell if this receiver sleeps. The end is held.
+ * 0, -ETIMEDOUT, -EINTR, -ESHUTDOWN. */
+int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline);
+/* Ends the wait that goes on, or the next one, with -EALREADY. Any thread; async-signal-safe. */
+void fi_receiver_nudge(fi_receiver_t *rx);
 /* Looks at the only link for a few hundred nanoseconds; false: nothing came, or this is not the way to wait. */
 bool fi_receiver_take_soon(fi_receiver_t *rx, ferry_msg_t **out);
 /* Is a message, the end or an error there? */

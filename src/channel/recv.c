@@ -88,11 +88,11 @@ void fi_receiver_find_quick(fi_receiver_t *rx) {
 }
 
 bool fi_receiver_at_end(const fi_receiver_t *rx) {
-    return rx->link_count == 0 && rx->stats.senders_seen > 0;
+    return rx->link_count == 0 && rx->stats.senders_seen > 0 && !rx->endless;
 }
 
 bool fi_receiver_ready(fi_receiver_t *rx) {
-    if (rx->dead || rx->starved || rx->too_large) {
+    if (rx->dead || rx->starved || rx->too_large || fi_load_acquire32(&rx->nudged)) {
         return true;
     }
     for (uint32_t i = rx->link_count; i-- > 0;) {
@@ -106,12 +106,18 @@ bool fi_receiver_ready(fi_receiver_t *rx) {
     return fi_receiver_at_end(rx);
 }
 
+void fi_receiver_nudge(fi_receiver_t *rx) {
+    fi_store_release32(&rx->nudged, 1);
+    fi_fence_seq_cst(); /* before its sleep is looked at; fi_receiver_arm has the other half */
+    fi_receiver_wake(&rx->end);
+}
+
 static void set_sleep(fi_receiver_t *rx, uint32_t bits) {
     fi_store_release32(&rx->page->sleep, rx->epoch << 2 | bits | rx->fence_bit);
 }
 
-bool fi_receiver_arm(fi_receiver_t *rx) {
-    fi_receiver_publish(rx);
+/* From here on whoever has something for us rings the bell. */
+static void begin_epoch(fi_receiver_t *rx) {
     rx->epoch++;
     set_sleep(rx, FI_SLEEP_ASLEEP);
     if (rx->fence_bit) {
@@ -119,6 +125,11 @@ bool fi_receiver_arm(fi_receiver_t *rx) {
     } else {
         fi_barrier_heavy_global();
     }
+}
+
+bool fi_receiver_arm(fi_receiver_t *rx) {
+    fi_receiver_publish(rx);
+    begin_epoch(rx);
     return !fi_receiver_ready(rx);
 }
 
@@ -184,6 +195,10 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     }
     if (r < 0) {
         return r;
+    }
+    if (fi_unlikely(fi_load_acquire32(&rx->nudged))) {
+        fi_store_relaxed32(&rx->nudged, 0);
+        return -EALREADY;
     }
     if (fi_unlikely(fi_receiver_at_end(rx))) {
         return ended(rx);
@@ -277,6 +292,43 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
             return fi_fail(-EINTR, "a signal ended the wait on '%s'", rx->end.channel);
         }
         last = r == -EAGAIN;
+    }
+}
+
+/* Sleeps until the bell rings, unless what is waited for is there. -EINTR, or 0: look again. */
+static int sleep_until_there(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline) {
+    int r = 0;
+
+    fi_receiver_publish(rx);
+    begin_epoch(rx);
+    if (!there(arg) && !fi_node_is_shut(rx->end.node)) {
+        rx->stats.sleeps++;
+        fi_end_begin_sleep(&rx->end);
+        r = fi_bell_wait(rx->bell.rd, deadline);
+        fi_end_end_sleep(&rx->end);
+    }
+    fi_receiver_disarm(rx);
+    return r < 0 ? r : 0;
+}
+
+int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline) {
+    fi_spin_t spin = fi_spin_begin();
+
+    for (;;) {
+        fi_end_check(&rx->end);
+        if (there(arg)) {
+            fi_spin_paid(&rx->spinner, &spin);
+            return 0;
+        }
+        if (fi_node_is_shut(rx->end.node)) {
+            return -ESHUTDOWN;
+        }
+        if (deadline != FI_NEVER && fi_now_ns() >= deadline) {
+            return -ETIMEDOUT;
+        }
+        if (!fi_spin_more(&rx->spinner, &spin) && sleep_until_there(rx, there, arg, deadline) < 0) {
+            return -EINTR;
+        }
     }
 }
 

@@ -28,6 +28,9 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
         best = tx->links[0]->outlet;
         return is_claimed(tx, best) ? NULL : best;
     }
+    if (tx->choose) {
+        return tx->choose(tx);
+    }
     for (uint32_t i = 0; i < n && i < CHOICES; i++) {
         fi_outlet_t *o = tx->links[(tx->turn + i) % n]->outlet;
         fi_log_t *log = fi_outlet_log(o);
@@ -252,8 +255,9 @@ int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64
     return r;
 }
 
-int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout) {
-    fi_item_t item = {.block = block, .size = size, .tag = tag};
+int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, const void *annex,
+                         int64_t timeout) {
+    fi_item_t item = {.block = block, .annex = annex, .size = size, .tag = tag};
 
     int r = check_send(tx, size);
     if (r == 0) {

@@ -95,12 +95,15 @@ typedef struct fi_waiting {
     uint64_t tag;
     uint64_t time_ns;
     uint16_t attempt;
+    bool annexed;
+    unsigned char annex[FI_ANNEX];
 } fi_waiting_t;
 
 /* What is to be put into a ring. */
 typedef struct fi_item {
     const void *data;  /* inline bytes; NULL: the claim's bytes are in place, or `block` */
     fi_block_t *block; /* by pointer */
+    const void *annex; /* by pointer: FI_ANNEX bytes that go with it; NULL: none */
     uint64_t size;
     uint64_t seq;
     uint64_t tag;
@@ -183,6 +186,10 @@ struct ferry_sender {
 
     void *whole; /* what this sender is part of, and which goes with it; NULL: the program's own */
     void (*whole_ends)(void *whole);
+    /* A receiver has gone, and what it had not released waits for another one. The end is held; NULL: nobody cares. */
+    void (*whole_loses)(void *whole);
+    /* Which of several links takes the next message; NULL: any. The end is held. */
+    fi_outlet_t *(*choose)(struct ferry_sender *tx);
 };
 
 typedef struct ferry_sender fi_sender_t;
@@ -222,7 +229,9 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size);
 int fi_sender_abort(fi_sender_t *tx);
 /* Puts one item into a ring with room, bypassing the backlog. -EAGAIN: none has room, or there is none. */
 int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
-int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, int64_t timeout);
+/* `annex`: FI_ANNEX bytes that go with it, or NULL. */
+int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, const void *annex,
+                         int64_t timeout);
 bool fi_sender_has_room(fi_sender_t *tx);
 
 /* Looks whether the next message may go the quick way (quick.h). */
@@ -253,6 +262,17 @@ int fi_backlog_pump(fi_sender_t *tx);
 /* Pumps, and lets releases call the steward for what is left. */
 void fi_backlog_watch(fi_sender_t *tx);
 void fi_backlog_drop(fi_sender_t *tx);
+/* A queue's message that was not released, where it stands in this process's own memory. */
+typedef struct fi_unreleased {
+    const fi_txlink_t *link; /* NULL: it waits for one */
+    unsigned char *data;
+    uint64_t size;
+    unsigned char *annex; /* NULL: it has none */
+    bool begun;           /* a receiver has taken it, this one or an earlier one */
+} fi_unreleased_t;
+
+/* Calls `each` for them, until it returns true. The end is held. */
+void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 

@@ -95,7 +95,7 @@ static int check(const ferry_msg_t *m) {
                    m->size, m->sender->end.channel);
 }
 
-int fi_sent_send(ferry_msg_t *m, int64_t timeout) {
+int fi_sent_send(ferry_msg_t *m, const void *annex, int64_t timeout) {
     fi_sender_t *tx = m->sender;
     int r = check(m);
 
@@ -104,7 +104,7 @@ int fi_sent_send(ferry_msg_t *m, int64_t timeout) {
             m->block->size = m->size;
             m->block->sum = fi_checksum(m->data, m->size);
         }
-        r = fi_sender_send_block(tx, m->block, m->size, m->tag, timeout);
+        r = fi_sender_send_block(tx, m->block, m->size, m->tag, annex, timeout);
     }
     if (r == 0) {
         m->sent = true;

@@ -44,7 +44,7 @@ static bool is_inside(const fi_rxsegment_t *seg, const struct fi_pointer *p) {
 
 /* 1: the bytes are found; 0: their memory is still on its way, or its sender died before it was; -EPROTO. */
 static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    if (s->len != sizeof(struct fi_pointer)) {
+    if (!fi_pointer_fits(s->len)) {
         return -EPROTO;
     }
     struct fi_pointer p = fi_pointer_load(s->payload); /* read once */
@@ -56,6 +56,7 @@ static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         return -EPROTO;
     }
     m->segment = seg;
+    m->annex = fi_pointer_annex(s->payload, s->len);
     m->data = (const unsigned char *)seg->memory->map + p.offset;
     m->size = p.size;
     return 1;
@@ -197,6 +198,7 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
     m->magic = FI_MSG_TAKEN;
     m->plain = false;
     m->segment = seg;
+    m->annex = NULL;
     m->record = rec;
     m->data = (const unsigned char *)seg->memory->map + p.offset;
     m->size = p.size;
@@ -252,7 +254,7 @@ static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
 }
 
 static bool is_pointer(const fi_seen_t *s) {
-    return s->kind == FI_REC_POINTER && s->len == sizeof(struct fi_pointer);
+    return s->kind == FI_REC_POINTER && fi_pointer_fits(s->len);
 }
 
 bool fi_link_awaits_memory(const fi_rxlink_t *l) {

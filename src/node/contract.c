@@ -44,6 +44,10 @@ int fi_channel_check(const char *channel) {
 fi_channel_words_t fi_channel_words(const char *channel) {
     if (fi_channel_is_published(channel))
         return (fi_channel_words_t){"published region", channel + 1, "writer", "reader", "type", "bytes"};
+    if (channel[0] == FI_CALLS)
+        return (fi_channel_words_t){"service", channel + 1, "client", "server", "type", "size"};
+    if (channel[0] == FI_REPLIES)
+        return (fi_channel_words_t){"replies of the service", channel + 1, "server", "client", "type", "size"};
     return (fi_channel_words_t){"channel", channel, "sender", "receiver", "message type", "type_size"};
 }
 

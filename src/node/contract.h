@@ -31,10 +31,16 @@ int fi_name_check(const char *what, const char *name, size_t max);
 int fi_channel_check(const char *channel);
 
 /**
- * A published region is a topic whose name begins with this byte.  No channel of a user's does, so the names of the two
- * never meet.
+ * Channels that carry something else than a user's messages have names that begin with one of these bytes.  No channel of a
+ * user's does, so the names never meet.
  */
-#define FI_PUBLISHED '@'
+#define FI_PUBLISHED '@' /* a topic: the versions of a published region */
+#define FI_CALLS '+'     /* a queue: calls of a service */
+#define FI_REPLIES '~'   /* a queue: replies to one client */
+
+static inline bool fi_channel_is_reserved(const char *channel) {
+    return channel[0] == FI_PUBLISHED || channel[0] == FI_CALLS || channel[0] == FI_REPLIES;
+}
 
 static inline bool fi_channel_is_published(const char *channel) {
     return channel[0] == FI_PUBLISHED;

@@ -28,7 +28,7 @@ void fi_entry_name(const fi_entry_t *e, char name[FI_ENTRY_NAME_MAX]) {
 }
 
 static bool is_channel(const char *name) {
-    return fi_channel_check(name + fi_channel_is_published(name)) == 0;
+    return fi_channel_check(name + fi_channel_is_reserved(name)) == 0;
 }
 
 /*

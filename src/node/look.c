@@ -44,6 +44,30 @@ static void add_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
                                                  .age_ns = f->a};
 }
 
+static void add_service(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
+    if (!fi_grow((void **)&l->services, l->service_count, sizeof *l->services)) {
+        return;
+    }
+    ferry_look_service_t *s = &l->services[l->service_count++];
+    *s = (ferry_look_service_t){.node = node,
+                                .end = f->tx ? f->tx : f->rx,
+                                .name = fi_picture_keep(&l->picture, f->text + 1),
+                                .is_client = f->tx != 0,
+                                .links = (uint32_t)f->figures[8],
+                                .calls = f->figures[0],
+                                .age_ns = f->a};
+    if (s->is_client) {
+        s->under_way = f->figures[4];
+        return;
+    }
+    s->busy_ns = f->figures[1];
+    s->errors = f->figures[2];
+    s->refused = f->figures[3];
+    s->under_way = f->figures[5];
+    s->p50_ns = f->figures[6];
+    s->p99_ns = f->figures[7];
+}
+
 static void add_object(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
     if (!fi_grow((void **)&l->objects, l->object_count, sizeof *l->objects)) {
         return;
@@ -127,7 +151,9 @@ static void take_answer(const fi_frame_t *f, void *arg) {
         a->node.name = fi_picture_keep(&a->look->picture, f->text);
         a->node.peers = (uint32_t)f->b;
         a->node.answered = 1;
-    } else if (f->type == FI_LOOK_END) {
+    } else if (f->type == FI_LOOK_END && f->text[0] == FI_CALLS) {
+        add_service(a->look, a->node.id, f);
+    } else if (f->type == FI_LOOK_END && f->text[0] != FI_REPLIES) {
         add_end(a->look, a->node.id, f);
     } else if (f->type == FI_LOOK_OBJECT) {
         add_object(a->look, a->node.id, f);
@@ -191,6 +217,7 @@ void fi_look_close(ferry_look_t *l) {
         fi_picture_free(&l->picture);
         free(l->nodes);
         free(l->ends);
+        free(l->services);
         free(l->objects);
     }
     free(l);

@@ -15,6 +15,8 @@ struct ferry_look {
     size_t node_count;
     ferry_look_end_t *ends;
     size_t end_count;
+    ferry_look_service_t *services;
+    size_t service_count;
     ferry_look_object_t *objects;
     size_t object_count;
     fi_picture_t picture; /* of waits; its texts are those of all */

@@ -90,7 +90,13 @@ struct fi_receiver_page {
     uint64_t magic;
     uint64_t pad[7];
     uint32_t sleep; /* epoch << 2 | FI_SLEEP_* */
-    uint32_t pad2[15];
+    /* servers (src/rpc) */
+    uint32_t leaves; /* 1: send no more */
+    uint32_t queue;  /* calls that one client may have under way */
+    uint32_t pad2[13];
+    uint64_t busy_since; /* ns: when it began what it works on; 0: on nothing. Written often, so on a line of its own */
+    uint64_t usual_ns;   /* that it works on one */
+    uint64_t pad3[6];
 };
 #define FI_PAGE_MAGIC 0x656761705f796566ull /* "fey_page" */
 #define FI_SLEEP_ASLEEP 1u                  /* ring the doorbell */

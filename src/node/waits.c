@@ -146,7 +146,8 @@ static bool is_stuck(const fi_node_t *n, fi_end_t *e) {
         return false;
     }
     e->ops->figures(e, &f);
-    return f.figures[FI_FIGURE_DEPTH] == 0 || fi_process_threads() <= fi_process_stewards() + blocked_threads(n);
+    return e->alone || f.figures[FI_FIGURE_DEPTH] == 0 ||
+           fi_process_threads() <= fi_process_stewards() + blocked_threads(n);
 }
 
 /* Which thread acts through which handle: of locks all that hold something or are about to, and receivers that are stuck. */

@@ -4,6 +4,7 @@
  */
 #include "platform/clock.h"
 
+#include "base/assert.h"
 #include "base/atomic.h"
 #include "platform/cpu.h"
 
@@ -13,6 +14,30 @@ int64_t fi_now_ns(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* A moment on both clocks, not long ago. */
+typedef struct fi_moment {
+    int64_t ns;
+    uint64_t ticks;
+    uint64_t ns_per_tick; /* times 2^24 */
+} fi_moment_t;
+
+static __thread fi_moment_t near_moment __attribute__((tls_model("initial-exec")));
+
+#define NEAR_NS 1000000u
+
+int64_t fi_now_about(void) {
+    fi_moment_t *m = &near_moment;
+    uint64_t gone = ((fi_ticks() - m->ticks) * m->ns_per_tick) >> 24;
+
+    if (fi_likely(gone < NEAR_NS && m->ns_per_tick != 0)) {
+        return m->ns + (int64_t)gone;
+    }
+    m->ns_per_tick = (UINT64_C(1000) << 24) / fi_ticks_per_us();
+    m->ticks = fi_ticks();
+    m->ns = fi_now_ns();
+    return m->ns;
 }
 
 int64_t fi_deadline(int64_t timeout) {

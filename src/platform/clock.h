@@ -30,6 +30,9 @@ struct timespec fi_timespec(int64_t ns);
 /** Sleeps until `deadline` or a signal. */
 void fi_sleep_until(int64_t deadline);
 
+/** The same within microseconds, for half the price: the processor's counter since a look at the clock a moment ago. */
+int64_t fi_now_about(void);
+
 /** Ticks per microsecond, at least 1. The first call of a process may spin for up to 100 microseconds. */
 uint64_t fi_ticks_per_us(void);
 

@@ -94,6 +94,7 @@ int fi_reader_open(fi_node_t *n, const char *name, const ferry_region_reader_opt
     r->head = (fi_published_t){FI_READER_MAGIC, fi_process_generation};
     r->rx->whole_ends = ended;
     r->rx->whole = r;
+    r->rx->stays = true;
     *out = r;
     return 0;
 }

@@ -246,7 +246,7 @@ static void bring_up_to_date(ferry_region_writer_t *w, fi_image_t *image) {
 
 static int send_image(ferry_region_writer_t *w, fi_image_t *image) {
     image->message->tag = w->version + 1;
-    int r = fi_sent_send(image->message, FERRY_NOW);
+    int r = fi_sent_send(image->message, NULL, FERRY_NOW);
     if (r < 0) {
         return fi_fail(r, "version %llu of the region \"%s\" could not be published: %s",
                        (unsigned long long)w->version + 1, w->name, fi_error_text());

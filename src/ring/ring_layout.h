@@ -52,7 +52,7 @@
 enum fi_record_kind {
     FI_REC_NONE = 0,    /* nothing published here yet */
     FI_REC_INLINE = 1,  /* the payload is the message */
-    FI_REC_POINTER = 2, /* the payload is a struct fi_pointer */
+    FI_REC_POINTER = 2, /* the payload is a struct fi_pointer, and perhaps an annex */
     FI_REC_PAD = 3,     /* skip to the first line of the next lap */
     FI_REC_SWITCH = 4   /* the sender goes on in its next ring */
 };
@@ -95,6 +95,9 @@ struct fi_pointer {
     uint32_t segment;
     uint32_t reserved;
 };
+
+/* What may stand behind a pointer: a few words that the sender can go on changing while the message is held. */
+#define FI_ANNEX 32u
 
 struct fi_ctl_head {
     struct fi_ident ident;
@@ -156,6 +159,15 @@ static inline struct fi_pointer fi_pointer_load(const void *payload) {
     const struct fi_pointer *from = payload;
     return (struct fi_pointer){fi_load_relaxed64(&from->offset), fi_load_relaxed64(&from->size),
                                fi_load_relaxed32(&from->segment), 0};
+}
+
+static inline bool fi_pointer_fits(uint32_t len) {
+    return len == sizeof(struct fi_pointer) || len == sizeof(struct fi_pointer) + FI_ANNEX;
+}
+
+/* The annex behind the pointer in a payload of `len` bytes; NULL: there is none. */
+static inline unsigned char *fi_pointer_annex(const void *payload, uint32_t len) {
+    return len == sizeof(struct fi_pointer) ? NULL : (unsigned char *)(uintptr_t)payload + sizeof(struct fi_pointer);
 }
 
 /* Where the payload begins, in bytes from the header. */

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "rpc/client.h"
+#include <stdio.h>
+
+#include "api/check.h"
+#include "platform/cancel.h"
+
+/* ---- the client ---- */
+
+int ferry_client_open(ferry_t *node, const char *service, const ferry_client_options_t *options,
+                      ferry_client_t **client) {
+    int cancel = fi_cancel_here();
+
+    int r = fi_check_output(client, "ferry_client_open");
+    r = r == 0 ? fi_check_node(node) : r;
+    r = r == 0 && options ? fi_check_size(options->size, sizeof *options, "ferry_client_options_t") : r;
+    r = r == 0 ? fi_client_open(node, service, options, client) : r;
+    fi_cancel_restore(cancel);
+    return r;
+}
+
+int ferry_client_close(ferry_client_t *client, int64_t timeout, uint64_t *undone) {
+    if (!client) {
+        return 0;
+    }
+    int cancel = fi_cancel_here();
+    int r = fi_client_check(client);
+    r = r == 0 ? fi_client_close(client, timeout, undone) : r;
+    fi_cancel_restore(cancel);
+    return r;
+}
+
+int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_t timeout) {
+    int r = fi_client_check(client);
+    return r == 0 ? fi_client_wait(client, servers, timeout) : r;
+}
+
+int ferry_client_fd(ferry_client_t *client) {
+    int r = fi_client_check(client);
+    return r == 0 ? fi_client_fd(client) : r;
+}
+
+int ferry_client_stats(ferry_client_t *client, ferry_client_stats_t *stats) {
+    int r = fi_client_check(client);
+
+    r = r == 0 ? fi_check_output(stats, "ferry_client_stats") : r;
+    r = r == 0 ? fi_check_size(stats->size, sizeof *stats, "ferry_client_stats_t") : r;
+    return r == 0 ? fi_client_stats(client, stats) : r;
+}
+
+int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
+    int r = fi_client_check(client);
+
+    r = r == 0 ? fi_check_output(data, "ferry_client_new_msg") : r;
+    r = r == 0 ? fi_check_output(m, "ferry_client_new_msg") : r;
+    return r == 0 ? fi_client_new_msg(client, size, timeout, data, m) : r;
+}
+
+/* ---- calls ---- */
+
+__attribute__((noinline, cold)) static int bad_argument(const char *method, bool has_bytes) {
+    if (!method || strnlen(method, FI_METHOD_NAME_MAX + 1) > FI_METHOD_NAME_MAX) {
+        return fi_fail(-EINVAL, "a method's name has 1 to %u bytes", FI_METHOD_NAME_MAX);
+    }
+    return fi_fail(-EINVAL, has_bytes ? "the argument's bytes are NULL, but its size is not 0"
+                                      : "the argument's message is NULL: use ferry_call for one without bytes");
+}
+
+/* A name that is too long is no method's; only where it is kept must it be measured. */
+static inline int check(const ferry_client_t *client, const char *method, const void *data, size_t size) {
+    if (fi_unlikely(!client || client->magic != FI_CLIENT_MAGIC || client->generation != fi_process_generation)) {
+        return fi_client_check(client);
+    }
+    return fi_likely(method && (data || size == 0)) ? 0 : bad_argument(method, true);
+}
+
+int ferry_call(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout,
+               ferry_msg_t **reply) {
+    const fi_argument_t a = {.data = data, .size = size};
+    int r = check(client, method, data, size);
+    return fi_likely(r == 0) ? fi_call_run(client, method, &a, timeout, reply) : r;
+}
+
+static int check_message(const ferry_client_t *client, const char *method, const ferry_msg_t *m) {
+    int r = check(client, method, NULL, 0);
+    return r == 0 && !m ? bad_argument(method, false) : r;
+}
+
+int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, int64_t timeout, ferry_msg_t **reply) {
+    const fi_argument_t a = {.m = m};
+    int r = check_message(client, method, m);
+    return r == 0 ? fi_call_run(client, method, &a, timeout, reply) : r;
+}
+
+int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout) {
+    const fi_argument_t a = {.data = data, .size = size};
+    int r = check(client, method, data, size);
+    return r == 0 ? fi_call_start(client, method, &a, FI_CALL_ONE_WAY, timeout, NULL) : r;
+}
+
+static int start(ferry_client_t *client, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
+                 ferry_call_t **call) {
+    int r = fi_check_output(call, "ferry_call_start");
+
+    if (r == 0 && strnlen(method, FI_METHOD_NAME_MAX + 1) > FI_METHOD_NAME_MAX) {
+        r = bad_argument(method, true);
+    }
+    if (r == 0 && flags & ~FERRY_CALL_STREAM) {
+        r = fi_fail(-EINVAL, "ferry_call_start knows no flags but FERRY_CALL_STREAM, not 0x%x", flags);
+    }
+    r = r == 0 ? fi_call_start(client, method, a, flags ? FI_CALL_STREAMS : 0, timeout, call) : r;
+    if (r == 0) {
+        snprintf((*call)->name, sizeof(*call)->name, "%s", method);
+        (*call)->method = (*call)->name;
+    }
+    return r;
+}
+
+int ferry_call_start(ferry_client_t *client, const char *method, const void *data, size_t size, uint32_t flags,
+                     int64_t timeout, ferry_call_t **call) {
+    const fi_argument_t a = {.data = data, .size = size};
+    int r = check(client, method, data, size);
+    return r == 0 ? start(client, method, &a, flags, timeout, call) : r;
+}
+
+int ferry_call_start_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, uint32_t flags, int64_t timeout,
+                         ferry_call_t **call) {
+    const fi_argument_t a = {.m = m};
+    int r = check_message(client, method, m);
+    return r == 0 ? start(client, method, &a, flags, timeout, call) : r;
+}
+
+int ferry_call_wait(ferry_call_t *call, int64_t timeout, ferry_msg_t **reply) {
+    int r = fi_call_check(call);
+    return r == 0 ? fi_call_wait(call, timeout, reply) : r;
+}
+
+int ferry_client_next(ferry_client_t *client, int64_t timeout, ferry_call_t **call) {
+    int r = fi_client_check(client);
+
+    r = r == 0 ? fi_check_output(call, "ferry_client_next") : r;
+    return r == 0 ? fi_client_next(client, timeout, call) : r;
+}
+
+int ferry_call_cancel(ferry_call_t *call) {
+    int r = fi_call_check(call);
+    return r == 0 ? fi_call_cancel(call) : r;
+}
+
+int ferry_call_release(ferry_call_t *call) {
+    if (!call) {
+        return 0;
+    }
+    int r = fi_call_check(call);
+    return r == 0 ? fi_call_release(call) : r;
+}
+
+void ferry_call_set_context(ferry_call_t *call, void *context) {
+    if (fi_call_check(call) == 0) {
+        call->context = context;
+    }
+}
+
+void *ferry_call_context(const ferry_call_t *call) {
+    return fi_call_check(call) == 0 ? call->context : NULL;
+}
+
+/* ---- errors of procedures ---- */
+
+static int no_error(void) {
+    return fi_fail(-EINVAL, "this message is no error that a procedure has answered with (FERRY_CALL_FAILED)");
+}
+
+/* From bytes that the server cannot change any more. */
+static int read_error(const unsigned char *bytes, uint64_t size, ferry_call_error_t *error) {
+    fi_error_head_t head;
+
+    if (size < sizeof head) {
+        return no_error();
+    }
+    memcpy(&head, bytes, sizeof head);
+    const char *words = (const char *)bytes + sizeof head;
+    if (head.words == 0 || head.words > size - sizeof head || words[head.words - 1] != 0) {
+        return no_error();
+    }
+    *error = (ferry_call_error_t){.size = sizeof *error,
+                                  .code = head.code,
+                                  .message = words,
+                                  .detail = words + head.words,
+                                  .detail_size = size - sizeof head - head.words};
+    return 0;
+}
+
+int ferry_call_error(ferry_msg_t *reply, ferry_call_error_t *error) {
+    unsigned char *bytes = NULL;
+    int r = fi_check_output(error, "ferry_call_error");
+
+    r = r == 0 ? fi_check_size(error->size, sizeof *error, "ferry_call_error_t") : r;
+    if (r < 0) {
+        return r;
+    }
+    if (!reply || (reply->magic != FI_MSG_SENT && reply->magic != FI_MSG_TAKEN)) {
+        return fi_fail(-EBADF, "this message handle was released before, or is none");
+    }
+    if (reply->magic != FI_MSG_TAKEN || reply->reply != FI_REPLY_ERROR) {
+        return no_error();
+    }
+    r = fi_taken_copy(reply, &bytes);
+    return r < 0 ? r : read_error(bytes, reply->size, error);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening and closing a client.
+ */
+#include "rpc/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#define USUAL_CALLS 1024u
+#define MOST_CALLS (1u << 20)
+#define LEAST_REPLIES 16u
+
+__thread int64_t fi_serving_until = FI_NEVER;
+
+/* ---- opening ---- */
+
+static void free_calls(ferry_client_t *k) {
+    for (uint32_t i = 0; i < k->table_size; i++) {
+        if (k->table[i]) {
+            k->table[i]->magic = FI_RPC_ENDED;
+            fi_graveyard_add(k->table[i]);
+        }
+    }
+    free(k->table);
+}
+
+/* One of the two ends is closed, by fi_client_close or ferry_close; the client goes with the last one. */
+static void end_of(ferry_client_t *k) {
+    k->magic = FI_RPC_ENDED;
+    if (!k->tx && !k->rx) {
+        free_calls(k);
+        fi_graveyard_add(k);
+    }
+}
+
+static void sender_ends(void *whole) {
+    ferry_client_t *k = whole;
+
+    k->tx = NULL;
+    end_of(k);
+}
+
+static void receiver_ends(void *whole) {
+    ferry_client_t *k = whole;
+
+    k->rx = NULL;
+    end_of(k);
+}
+
+/* A server has gone. */
+static void loses(void *whole) {
+    const ferry_client_t *k = whole;
+
+    if (k->rx) {
+        fi_receiver_nudge(k->rx);
+    }
+}
+
+static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
+    char channel[104];
+    ferry_contract_t contract = {.quota = o->quota, .wait = o->wait};
+
+    snprintf(channel, sizeof channel, "%c%s", FI_CALLS, k->service);
+    return fi_sender_new(n, channel, FERRY_QUEUE, &contract, &k->tx);
+}
+
+static int open_receiver(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
+    char channel[104];
+    ferry_receiver_options_t options = {.wait = o->wait};
+
+    snprintf(channel, sizeof channel, "%c%s.%016" PRIx64 ".%" PRIu64, FI_REPLIES, k->service, n->id, k->tx->end.id);
+    int r = fi_receiver_new(n, channel, FERRY_QUEUE, &options, &k->rx);
+    if (r == 0) {
+        k->rx->endless = true;
+        k->rx->check = false; /* heads change */
+        k->rx->whole = k;
+        k->rx->whole_ends = receiver_ends;
+    }
+    return r;
+}
+
+/* The replies have their place before anybody can be called, and links are met before anything is sent. */
+static int open_ends(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
+    int r = open_sender(k, n, o);
+    if (r < 0) {
+        return r;
+    }
+    r = open_receiver(k, n, o);
+    if (r < 0) {
+        fi_sender_drop(k->tx);
+        return r;
+    }
+    r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    k->tx->choose = fi_client_choose;
+    k->tx->whole_loses = loses;
+    k->tx->whole_ends = sender_ends;
+    k->tx->whole = k;
+    return fi_end_leave(&k->tx->end);
+}
+
+static int check_options(const char *service, const ferry_client_options_t *o) {
+    int r = fi_name_check("service", service, FI_SERVICE_NAME_MAX);
+
+    if (r < 0) {
+        return r;
+    }
+    if (o->calls > MOST_CALLS) {
+        return fi_fail(-EINVAL, "a client of \"%s\" cannot have %u calls under way: up to %u are possible", service,
+                       o->calls, MOST_CALLS);
+    }
+    if ((unsigned)o->wait > FERRY_WAIT_BLOCK) {
+        return fi_fail(-EINVAL, "a client of \"%s\": %d is not a way to wait: use FERRY_WAIT_ADAPTIVE, _SPIN or _BLOCK",
+                       service, (int)o->wait);
+    }
+    return 0;
+}
+
+int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options_t *o, ferry_client_t **out) {
+    static const ferry_client_options_t none;
+
+    o = o ? o : &none;
+    int r = check_options(service, o);
+    if (r < 0) {
+        return r;
+    }
+    ferry_client_t *k = calloc(1, sizeof *k);
+    if (!k) {
+        return fi_fail(-ENOMEM, "no memory for a client of \"%s\"", service);
+    }
+    snprintf(k->service, sizeof k->service, "%s", service);
+    k->limit = o->calls ? o->calls : USUAL_CALLS;
+    k->generation = fi_process_generation;
+    fi_list_init(&k->ready);
+    r = open_ends(k, n, o);
+    if (r < 0) {
+        free(k);
+        return fi_fail(r, "no client of the service \"%s\" can be opened: %s", service, fi_error_text());
+    }
+    k->magic = FI_CLIENT_MAGIC;
+    *out = k;
+    return 0;
+}
+
+/* ---- what it can be asked ---- */
+
+int fi_client_check(const ferry_client_t *k) {
+    if (!k || k->magic != FI_CLIENT_MAGIC) {
+        return fi_fail(-EBADF, !k                         ? "the client handle is NULL: open one first"
+                               : k->magic == FI_RPC_ENDED ? "this client was closed before: open a new one"
+                                                          : "this handle is not an open client");
+    }
+    if (k->generation != fi_process_generation) {
+        return fi_fail(-ECHILD,
+                       "this client of \"%s\" belongs to the parent process: after fork(), open your own node with "
+                       "ferry_open",
+                       k->service);
+    }
+    return 0;
+}
+
+int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sender_wait(k->tx, servers, timeout);
+    fi_end_leave(&k->tx->end);
+    return r;
+}
+
+int fi_client_fd(ferry_client_t *k) {
+    int r = fi_end_enter(&k->rx->end, FI_END_RECEIVER);
+
+    if (r < 0) {
+        return r;
+    }
+    r = fi_receiver_fd(k->rx);
+    fi_end_leave(&k->rx->end);
+    return r;
+}
+
+int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+
+    if (r < 0) {
+        return r;
+    }
+    *stats = (ferry_client_stats_t){.size = sizeof *stats,
+                                    .calls = k->calls,
+                                    .answers = k->answers,
+                                    .retried = k->tx->stats.redelivered,
+                                    .servers = k->tx->link_count,
+                                    .under_way = k->under_way};
+    return fi_end_leave(&k->tx->end);
+}
+
+/* ---- closing ---- */
+
+/* Whoever has one of its calls may stop; what nobody has begun is taken back. */
+static void cancel_all(ferry_client_t *k) {
+    for (uint32_t i = 0; i < k->table_size; i++) {
+        if (k->table[i] && k->table[i]->open) {
+            (void)fi_call_cancel(k->table[i]);
+        }
+    }
+}
+
+int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+
+    if (r == 0) {
+        fi_end_leave(&k->tx->end);
+        cancel_all(k);
+        r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+    }
+    if (r < 0 && r != -EOWNERDEAD) {
+        return r;
+    }
+    if (r == 0) {
+        fi_receiver_t *rx = k->rx;
+        r = fi_sender_close(k->tx, timeout, undone);
+        if (r == -EINTR) {
+            fi_end_leave(&k->tx->end);
+            return r;
+        }
+        (void)fi_receiver_close(rx);
+        return 0;
+    }
+    fi_sender_drop(k->tx);
+    (void)fi_receiver_close(k->rx);
+    return 0;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rpc/client.h - a caller: a sender for calls, a receiver for replies, and a table of what is under way.
+ *
+ *   call      free ── started ──> open ── reply, or no servers, or too late, or cancelled ──> ended ── released ──> free
+ *
+ * A call's id is its place in the table and a count of how often that place was used, so that a reply that comes too late
+ * finds nobody.
+ *
+ * Death.  A call that a dead server had is the channel's to deliver again (channel/backlog.c), marked as begun if the
+ * server had taken it; the next server runs it, or answers that it may have run.  Only when nobody is left to send it to, the
+ * client itself ends it.  It is told of that by a nudge, and then first takes the replies that are there.
+ */
+#ifndef FI_RPC_CLIENT_H
+#define FI_RPC_CLIENT_H
+
+#include "channel/messages.h"
+#include "channel/quick.h"
+#include "ferry/rpc.h"
+#include "rpc/wire.h"
+
+#define FI_CLIENT_MAGIC 0x4363704bu /* "KpcC" */
+#define FI_CALL_MAGIC 0x6c63704bu   /* "Kpcl" */
+#define FI_RPC_ENDED 0x5863704bu    /* "KpcX" */
+
+#define FI_METHOD_NAME_MAX 100u
+#define FI_STREAM_TELL 8u /* results of a stream of which the server is told at once */
+#define FI_SERVICE_NAME_MAX 60u
+
+struct ferry_call {
+    uint32_t magic;
+    uint32_t index; /* in the table */
+    ferry_client_t *client;
+    uint64_t id;
+    int64_t deadline;
+    bool open;
+    bool streams;
+    bool awaited;       /* ferry_call waits for it: it is not for ferry_client_next */
+    int result;         /* once it is not open */
+    uint32_t owed;      /* results consumed of which the server was not told yet */
+    ferry_msg_t *first; /* replies that came, and were not taken yet */
+    ferry_msg_t *last;
+    struct fi_list ready; /* in the client's list, if it has something for ferry_call_wait */
+    struct ferry_call *next_free;
+    void *context;
+    const char *method; /* of the program, while it waits; else `name` */
+    char name[FI_METHOD_NAME_MAX + 1];
+};
+
+struct ferry_client {
+    uint32_t magic;
+    uint32_t generation;
+    fi_sender_t *tx;
+    fi_receiver_t *rx;
+    ferry_call_t **table;
+    uint32_t table_size;
+    ferry_call_t *free_calls;
+    uint32_t under_way;
+    uint32_t limit; /* calls under way at most, as the program wants it */
+    struct fi_list ready;
+    uint64_t calls;
+    uint64_t answers;
+    char service[FI_SERVICE_NAME_MAX + 1];
+};
+
+/* ---- client.c ---- */
+
+int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options_t *o, ferry_client_t **out);
+int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone);
+/* 0, -EBADF, -ECHILD. */
+int fi_client_check(const ferry_client_t *k);
+int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout);
+int fi_client_fd(ferry_client_t *k);
+int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats);
+
+/* ---- start.c: sending calls ---- */
+
+/* What is sent: `data`, or the message `m`. */
+typedef struct fi_argument {
+    const void *data;
+    size_t size;
+    ferry_msg_t *m;
+} fi_argument_t;
+
+/* `flags`: FI_CALL_ONE_WAY, FI_CALL_STREAMS. `out` NULL: one way. */
+int fi_call_start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
+                  ferry_call_t **out);
+int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m);
+/* Which link takes the next call. The sender's end is held. */
+fi_outlet_t *fi_client_choose(fi_sender_t *tx);
+/* Tells whoever has the call that nobody waits for it. */
+void fi_call_tell_cancelled(ferry_call_t *c);
+/* Tells the server of the call what the program has consumed. */
+void fi_call_tell_consumed(ferry_call_t *c);
+
+/* ---- call.c: a call's life ---- */
+
+ferry_call_t *fi_call_new(ferry_client_t *k);
+void fi_call_free(ferry_call_t *c);
+/* It has ended with `result`. */
+void fi_call_end(ferry_call_t *c, int result);
+/* The same, with the sentence that goes with it. */
+int fi_call_tell_result(const ferry_call_t *c);
+int fi_call_check(const ferry_call_t *c);
+int fi_call_cancel(ferry_call_t *c);
+int fi_call_release(ferry_call_t *c);
+/* An answer has come. Takes the message over. */
+void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m);
+
+/* ---- wait.c: waiting for answers ---- */
+
+int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply);
+int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call);
+int fi_call_run(ferry_client_t *k, const char *method, const fi_argument_t *a, int64_t timeout, ferry_msg_t **reply);
+
+/* The deadline of the request that this thread serves; FI_NEVER: it serves none, or that has none. */
+extern __thread int64_t fi_serving_until __attribute__((tls_model("initial-exec")));
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Answers of a handler: results, several of them, errors.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "ferry/look.h"
+#include "platform/clock.h"
+#include "rpc/put.h"
+#include "rpc/service.h"
+
+int fi_request_check(const ferry_request_t *rq) {
+    if (!rq || rq->magic != FI_REQUEST_MAGIC) {
+        return fi_fail(-EBADF, "this request was answered by its handler's return: it is valid only before that");
+    }
+    return 0;
+}
+
+/* ---- does anybody wait for it ---- */
+
+/* The receiver's end is held. */
+static bool is_over(const ferry_request_t *rq) {
+    const fi_rxlink_t *l = rq->m->link;
+
+    return fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || l->ended || l->detached ||
+           fi_load_acquire32(&rq->worker->service->hurry) ||
+           (rq->call.deadline != FI_NEVER && fi_now_about() >= rq->call.deadline);
+}
+
+bool fi_request_is_cancelled(const ferry_request_t *rq) {
+    fi_end_t *e = &rq->worker->rx->end;
+
+    if (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || fi_end_enter(e, FI_END_RECEIVER) < 0) {
+        return true;
+    }
+    bool over = is_over(rq);
+    fi_end_leave(e);
+    return over;
+}
+
+static int tell_over(const ferry_request_t *rq) {
+    const char *method = rq->method->name;
+
+    if (rq->call.deadline != FI_NEVER && fi_now_ns() >= rq->call.deadline) {
+        return fi_fail(-ETIME, "the time of this call of \"%s\" has passed: nobody waits for its answer", method);
+    }
+    if (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED) {
+        return fi_fail(-ECANCELED, "this call of \"%s\" was cancelled by its caller", method);
+    }
+    if (fi_load_acquire32(&rq->worker->service->hurry)) {
+        return fi_fail(-ECANCELED, "the service is being closed: this call of \"%s\" has no more time", method);
+    }
+    return fi_fail(-EPIPE, "the caller of \"%s\" is gone: nobody waits for its answer", method);
+}
+
+/* ---- a stream's caller may lag behind by so much ---- */
+
+/* What the caller has consumed, as far as can be believed. */
+static void look_at_consumed(ferry_request_t *rq) {
+    uint32_t more = fi_load_acquire32(&rq->head->consumed) - rq->consumed;
+
+    for (more = more < rq->sent - rq->consumed ? more : rq->sent - rq->consumed; more > 0; more--) {
+        rq->waiting -= rq->sizes[rq->consumed++ % FI_STREAM_RESULTS];
+    }
+}
+
+struct credit {
+    ferry_request_t *rq;
+    uint64_t size;
+};
+
+static bool may_send(const struct credit *c) {
+    const ferry_request_t *rq = c->rq;
+    uint32_t behind = rq->sent - rq->consumed;
+
+    return behind == 0 || (behind < FI_STREAM_RESULTS && rq->waiting + c->size <= FI_STREAM_BYTES);
+}
+
+static bool is_there(void *arg) {
+    const struct credit *c = arg;
+
+    look_at_consumed(c->rq);
+    return may_send(c) || is_over(c->rq);
+}
+
+/* The thread that should consume. */
+static uint64_t key_of_caller(const fi_caller_t *c) {
+    uint64_t key = 0;
+
+    if (fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+        if (c->tx->link_count > 0) {
+            const fi_remote_t *remote = c->tx->links[0]->remote;
+            key = fi_key_of_end(remote->peer->id, remote->end);
+        }
+        fi_end_leave(&c->tx->end);
+    }
+    return key;
+}
+
+/* Lists the wait anew, and looks whether the caller waits for this thread. */
+static int look_why(const ferry_request_t *rq, fi_blocked_t *b, uint64_t *key, const fi_pace_t *pace) {
+    fi_node_t *n = rq->worker->service->node;
+
+    if (b->number != 0) {
+        fi_waits_strike(n, b);
+    }
+    *key = key_of_caller(rq->caller);
+    *b = (fi_blocked_t){.what = FERRY_FOR_ROOM,
+                        .detects = true,
+                        .name = rq->method->name,
+                        .since = pace->since,
+                        .keys = key,
+                        .key_count = *key != 0};
+    fi_list_init(&b->link);
+    fi_waits_list(n, b);
+    return fi_waits_judge(n, b, rq->call.deadline);
+}
+
+static int await_credit(struct credit *c) {
+    const ferry_request_t *rq = c->rq;
+    fi_receiver_t *rx = rq->worker->rx;
+    fi_pace_t pace = fi_pace_begin(FI_GRACE_NS);
+    fi_blocked_t blocked = {.number = 0};
+    uint64_t key = 0;
+    int r;
+
+    do {
+        r = fi_end_enter(&rx->end, FI_END_RECEIVER);
+        if (r == 0) {
+            r = fi_receiver_await(rx, is_there, c, fi_earlier(rq->call.deadline, pace.check));
+            fi_end_leave(&rx->end);
+        }
+        if (r == -ETIMEDOUT && fi_pace_is_due(&pace, fi_now_ns())) {
+            r = look_why(rq, &blocked, &key, &pace);
+            r = r == 0 ? -ETIMEDOUT : r;
+        }
+    } while (r == -EINTR || (r == -ETIMEDOUT && !fi_request_is_cancelled(rq)));
+    if (blocked.number != 0) {
+        fi_waits_strike(rq->worker->service->node, &blocked);
+    }
+    return r == -ETIMEDOUT ? 0 : r; /* the caller looks why */
+}
+
+static int wait_for_credit(ferry_request_t *rq, uint64_t size) {
+    struct credit c = {rq, size};
+
+    look_at_consumed(rq);
+    return may_send(&c) ? 0 : await_credit(&c);
+}
+
+static void count_result(ferry_request_t *rq, uint64_t size) {
+    uint32_t counted = (uint32_t)fi_min(size, UINT32_MAX);
+
+    rq->sizes[rq->sent++ % FI_STREAM_RESULTS] = counted;
+    rq->waiting += counted;
+}
+
+/* ---- sending ---- */
+
+static int check_answer(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size) {
+    if (rq->answered) {
+        return fi_fail(-EALREADY, "this call of \"%s\" was answered before: it has one last answer", rq->method->name);
+    }
+    if (kind == FI_REPLY_MORE && !(rq->call.flags & FI_CALL_STREAMS)) {
+        return fi_fail(-EPERM,
+                       "the caller of \"%s\" takes one result: use ferry_reply, or mark the method as `streams`",
+                       rq->method->name);
+    }
+    if (kind == FI_REPLY_MORE) {
+        int r = wait_for_credit(rq, size);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return (kind == FI_REPLY_MORE || size > FI_INLINE_MAX) && fi_request_is_cancelled(rq) ? tell_over(rq) : 0;
+}
+
+/* Nobody wants to hear it: that counts as answered. */
+static bool is_one_way(const ferry_request_t *rq) {
+    return (rq->call.flags & FI_CALL_ONE_WAY) != 0;
+}
+
+static int begin(ferry_request_t *rq) {
+    const fi_caller_t *c = rq->caller;
+
+    if (!c || !c->tx || fi_load_acquire32(&c->gone)) {
+        return fi_fail(-EPIPE, "the caller of \"%s\" is gone: nobody waits for its answer", rq->method->name);
+    }
+    return fi_end_enter(&c->tx->end, FI_END_SENDER);
+}
+
+static void sent(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size) {
+    if (kind == FI_REPLY_MORE) {
+        count_result(rq, size);
+        return;
+    }
+    rq->answered = true;
+    rq->failed = kind == FI_REPLY_ERROR;
+}
+
+static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
+                      ferry_msg_t *m) {
+    fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error};
+
+    int r = check_answer(rq, kind, size);
+    if (r < 0) {
+        return r;
+    }
+    if (fi_likely(!is_one_way(rq))) {
+        r = begin(rq);
+        if (fi_unlikely(r < 0)) {
+            return r;
+        }
+        fi_sender_t *tx = rq->caller->tx;
+        r = m ? fi_put_message(tx, m, &head, rq->call.deadline)
+              : fi_put_headed(tx, data, size, &head, rq->call.deadline);
+        fi_end_leave(&tx->end);
+    }
+    if (fi_likely(r == 0)) {
+        sent(rq, kind, size);
+    }
+    return r == -ETIMEDOUT ? tell_over(rq) : r;
+}
+
+int fi_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size) {
+    return send_reply(rq, kind, error, data, size, NULL);
+}
+
+int fi_reply_msg(ferry_request_t *rq, fi_reply_kind_t kind, ferry_msg_t *m) {
+    if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
+        return fi_fail(-EBADF, "this message handle was released before, or is none");
+    }
+    return send_reply(rq, kind, 0, NULL, m->size, m);
+}
+
+int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
+    int r = begin(rq);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sent_new(rq->caller->tx, size, fi_patience(rq->call.deadline), data, m);
+    fi_end_leave(&rq->caller->tx->end);
+    return r == -ETIMEDOUT ? tell_over(rq) : r;
+}
+
+int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size) {
+    fi_error_head_t head = {code, (uint32_t)strlen(words) + 1};
+    uint64_t size = sizeof head + head.words + detail_size;
+
+    unsigned char *bytes = malloc(size);
+    if (!bytes) {
+        return fi_fail(-ENOMEM, "no memory for an error of \"%s\"", rq->method->name);
+    }
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + sizeof head, words, head.words);
+    if (detail_size > 0) {
+        memcpy(bytes + sizeof head + head.words, detail, detail_size);
+    }
+    int r = fi_reply(rq, FI_REPLY_ERROR, 0, bytes, size);
+    free(bytes);
+    return r;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One call after the other: taken, looked at, run, answered, released.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "platform/clock.h"
+#include "rpc/service.h"
+
+/* ---- may it be run ---- */
+
+/* Who called. */
+static int describe(fi_worker_t *w, ferry_request_t *rq) {
+    const fi_rxlink_t *l = rq->m->link;
+    fi_caller_t *c = w->last_caller;
+    ferry_msg_info_t info;
+
+    fi_taken_describe(rq->m, &info);
+    rq->attempt = info.attempt;
+    if (rq->call.flags & FI_CALL_ONE_WAY) {
+        rq->caller = NULL;
+        return 0;
+    }
+    if (fi_unlikely(!c || c->end != l->tx || c->node != l->peer->id)) {
+        c = fi_caller_find(w, l->peer->id, l->tx);
+    }
+    rq->caller = c;
+    return c ? 0 : -EPIPE;
+}
+
+/* 0, or why it is not to be run. */
+static int look_at(const ferry_request_t *rq, int64_t now) {
+    if (fi_unlikely(rq->call.flags & FI_CALL_CANCELLED)) {
+        return -ECANCELED;
+    }
+    if (fi_unlikely(now >= rq->call.deadline)) {
+        return -ETIME;
+    }
+    if (fi_unlikely(!rq->method)) {
+        return -ENOSYS;
+    }
+    if (fi_unlikely(rq->attempt > 1 && !rq->method->idempotent)) {
+        return -ECONNRESET;
+    }
+    bool takes_one = !(rq->call.flags & (FI_CALL_STREAMS | FI_CALL_ONE_WAY));
+    return fi_unlikely(rq->method->streams && takes_one) ? -ENOTSUP : 0;
+}
+
+/* Nobody waits for the answer to what was cancelled or has expired: its caller knows that by itself. */
+static void refuse(fi_worker_t *w, ferry_request_t *rq, int why) {
+    static const fi_method_t unknown = {.name = "?"};
+    bool is_late = why == -ECANCELED || why == -ETIME;
+    uint64_t *count = is_late ? &w->expired : &w->refused;
+
+    fi_store_relaxed64(count, *count + 1);
+    if (!is_late) {
+        rq->method = rq->method ? rq->method : &unknown;
+        (void)fi_reply(rq, FI_REPLY_REFUSED, why, NULL, 0);
+    }
+}
+
+/* ---- running it ---- */
+
+/* The client cannot be answered, and must not wait for ever: it loses its link, and with that learns what it has lost. */
+static void expel(fi_worker_t *w, const ferry_request_t *rq, const char *why) {
+    if (fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
+        if (!rq->m->link->detached) {
+            fi_receiver_expel(w->rx, rq->m->link, why);
+        }
+        fi_end_leave(&w->rx->end);
+    }
+}
+
+static bool is_of_no_use(int r) {
+    return r == -EPIPE || r == -ETIME || r == -ECANCELED;
+}
+
+/* What is left to be said after the handler has returned `r`. */
+static void finish(fi_worker_t *w, ferry_request_t *rq, int r) {
+    if (rq->answered) {
+        return;
+    }
+    if (r == 0) {
+        bool streams = (rq->call.flags & FI_CALL_STREAMS) && rq->method->streams;
+        r = fi_reply(rq, streams ? FI_REPLY_END : FI_REPLY_RESULT, 0, NULL, 0);
+    } else {
+        r = fi_reply_error(rq, r, strerror(r < 0 ? -r : r), NULL, 0);
+    }
+    if (fi_unlikely(r < 0 && !is_of_no_use(r))) {
+        expel(w, rq, "the server could not answer");
+    }
+}
+
+static __thread const fi_worker_t *inside;
+
+bool fi_service_is_mine(const ferry_service_t *s) {
+    return inside && (!s || inside->service == s);
+}
+
+static void count(fi_worker_t *w, const ferry_request_t *rq, uint64_t spent) {
+    struct fi_receiver_page *page = w->rx->page;
+    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
+
+    fi_store_relaxed64(&page->usual_ns, usual == 0 ? spent + 1 : usual - usual / 8 + spent / 8);
+    fi_store_relaxed64(&w->errors, w->errors + rq->failed);
+    fi_store_relaxed64(&w->busy_ns, w->busy_ns + spent);
+    fi_times_add(&w->times, spent);
+}
+
+static void run(fi_worker_t *w, ferry_request_t *rq, int64_t now) {
+    fi_store_relaxed64(&w->calls, w->calls + 1);
+    fi_store_relaxed64(&w->rx->page->busy_since, (uint64_t)now);
+    fi_store_relaxed32(&w->serving, 1);
+    fi_serving_until = rq->call.deadline;
+    inside = w;
+    finish(w, rq, rq->method->handler(rq, rq->data, rq->size, rq->method->arg));
+    inside = NULL;
+    fi_serving_until = FI_NEVER;
+    fi_store_relaxed32(&w->serving, 0);
+    int64_t spent = fi_now_about() - now;
+    count(w, rq, spent > 0 ? (uint64_t)spent : 0);
+    fi_store_relaxed64(&w->rx->page->busy_since, 0);
+}
+
+/* The bytes and the head, as far as they can be believed. */
+static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
+    ferry_request_t *rq = &w->request;
+    uint64_t size;
+    const fi_call_head_t *head = fi_head_of(m, &size);
+
+    if (fi_unlikely(!head)) {
+        return false;
+    }
+    rq->m = m;
+    rq->head = head;
+    rq->call.id = head->id; /* each is read once */
+    rq->call.deadline = (int64_t)fi_load_relaxed64((const uint64_t *)&head->deadline);
+    rq->call.method = fi_load_relaxed64(&head->method);
+    rq->call.flags = fi_load_relaxed32(&head->flags);
+    m->size = size;
+    rq->data = m->data;
+    rq->size = size;
+    rq->answered = false;
+    rq->failed = false;
+    rq->sent = rq->consumed = 0;
+    rq->waiting = 0;
+    return true;
+}
+
+static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
+    ferry_request_t *rq = &w->request;
+
+    if (fi_unlikely(!read_call(w, m))) {
+        (void)fi_taken_release(m);
+        return;
+    }
+    rq->magic = FI_REQUEST_MAGIC;
+    rq->method = fi_service_find(w->service, rq->call.method);
+    int64_t now = fi_now_about();
+    int r = describe(w, rq);
+    if (fi_unlikely(r < 0)) {
+        expel(w, rq, "the server has no memory or descriptors left to answer with");
+    } else {
+        r = look_at(rq, now);
+        if (fi_likely(r == 0)) {
+            run(w, rq, now);
+        } else {
+            refuse(w, rq, r);
+        }
+    }
+    rq->magic = FI_RPC_ENDED;
+    (void)fi_taken_release(m);
+}
+
+/* ---- one after the other ---- */
+
+static int take(fi_worker_t *w, int64_t timeout, ferry_msg_t **m) {
+    fi_receiver_t *rx = fi_load_relaxed_ptr(&w->rx);
+
+    if (fi_unlikely(!rx)) {
+        return fi_fail(-EBADF, "the node of the service \"%s\" was closed", w->service->name);
+    }
+    int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    if (fi_unlikely(!fi_receiver_take_quick(rx, m)) && (timeout == FERRY_NOW || !fi_receiver_take_soon(rx, m))) {
+        r = fi_receiver_recv(rx, timeout, m);
+    }
+    fi_end_leave(&rx->end);
+    return r;
+}
+
+static bool is_stopping(const fi_worker_t *w) {
+    return fi_load_acquire32(&w->service->stopping) != 0;
+}
+
+/* Clients send to others from now on; what they have sent is done. */
+static int wind_up(fi_worker_t *w) {
+    ferry_msg_t *m = NULL;
+    int r;
+
+    fi_store_release32(&w->rx->page->leaves, 1);
+    fi_fence_seq_cst();
+    while ((r = take(w, FERRY_NOW, &m)) == 0 || r == -EALREADY) {
+        if (r == 0) {
+            serve_one(w, m);
+        }
+    }
+    return r == -EAGAIN ? 0 : r;
+}
+
+int fi_worker_serve(fi_worker_t *w, int64_t timeout) {
+    int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
+
+    for (;;) {
+        ferry_msg_t *m = NULL;
+        if (fi_unlikely(fi_load_acquire32(&w->sweep))) {
+            fi_callers_sweep(w);
+        }
+        if (fi_unlikely(is_stopping(w))) {
+            return wind_up(w);
+        }
+        int r = take(w, deadline == FI_NEVER ? timeout : fi_time_left(deadline), &m);
+        if (fi_likely(r == 0)) {
+            serve_one(w, m);
+        } else if (r == -EAGAIN && timeout != FERRY_NOW) {
+            return fi_fail(-ETIMEDOUT, "no more calls of \"%s\" came before the timeout", w->service->name);
+        } else if (r != -EALREADY && r != -EPROTO) {
+            return r;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sending calls, and talking to whoever has one in its head (rpc/wire.h).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "platform/clock.h"
+#include "rpc/client.h"
+#include "rpc/put.h"
+
+#define UNKNOWN_NS 1000 /* what a call takes on a server that has not served any yet */
+
+/* ---- which server ---- */
+
+static const struct fi_receiver_page *page_of(const fi_txlink_t *l) {
+    return l->remote->page->map;
+}
+
+static bool serves(const fi_txlink_t *l) {
+    return fi_load_relaxed32(&page_of(l)->leaves) == 0;
+}
+
+/* When the server will probably be done with what it works on. One that has taken longer than usual will, for all that is
+ * known, take as long again. What it says is believed as far as it goes: a liar gets too many calls, or too few. */
+static int64_t rest_of(const struct fi_receiver_page *page, int64_t usual, int64_t now) {
+    int64_t since = (int64_t)fi_load_relaxed64(&page->busy_since);
+    int64_t spent = since > 0 && since < now ? now - since : 0;
+
+    if (since == 0) {
+        return 0;
+    }
+    return spent < usual ? usual - spent : spent;
+}
+
+/* Until a call sent now would be answered. */
+static double completion(fi_txlink_t *l, int64_t now) {
+    const struct fi_receiver_page *page = page_of(l);
+    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
+    int64_t known = usual == 0 ? UNKNOWN_NS : usual > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)usual;
+    fi_outlet_refresh_exactly(l->outlet);
+    uint64_t mine = fi_outlet_unreleased(l->outlet, true);
+
+    return (double)rest_of(page, known, now) + (double)mine * (double)known;
+}
+
+fi_outlet_t *fi_client_choose(fi_sender_t *tx) {
+    int64_t now = fi_now_about();
+    fi_txlink_t *best = tx->links[0];
+    double least = -1;
+
+    for (uint32_t i = 0; i < tx->link_count; i++) {
+        fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
+        double when = serves(l) ? completion(l, now) : -1;
+        if (when >= 0 && (least < 0 || when < least)) {
+            least = when;
+            best = l;
+        }
+    }
+    tx->turn = (tx->turn + 1) % tx->link_count;
+    return best->outlet;
+}
+
+/* ---- may it be sent ---- */
+
+static int nobody(const ferry_client_t *k) {
+    return fi_fail(-ENOENT,
+                   "nobody serves \"%s\" in the space \"%s\": start a server, or wait for one with ferry_client_wait",
+                   k->service, k->tx->end.node->space.name);
+}
+
+static int too_many(const ferry_client_t *k, uint32_t limit) {
+    return fi_fail(-EBUSY,
+                   "%u calls of this client of \"%s\" are under way, as many as %s allows: wait for some to end, or "
+                   "raise `%s`",
+                   k->under_way, k->service, limit < k->limit ? "the service" : "its option `calls`",
+                   limit < k->limit ? "queue" : "calls");
+}
+
+static int check_servers(const ferry_client_t *k) {
+    const fi_sender_t *tx = k->tx;
+    uint32_t i = 0;
+
+    while (i < tx->link_count && !serves(tx->links[i])) {
+        i++;
+    }
+    if (fi_unlikely(i == tx->link_count)) {
+        return nobody(k);
+    }
+    uint32_t queue = fi_load_relaxed32(&page_of(tx->links[i])->queue);
+    uint32_t limit = queue != 0 && queue < k->limit ? queue : k->limit;
+    return fi_likely(k->under_way < limit) ? 0 : too_many(k, limit);
+}
+
+static int too_late(const ferry_client_t *k, const char *method) {
+    return fi_fail(-ETIME, "the time for \"%s\" of the service \"%s\" has passed before it was sent", method,
+                   k->service);
+}
+
+/* The call's own deadline, or that of the request which this thread serves. */
+static int64_t deadline_of(int64_t timeout) {
+    int64_t deadline = FI_NEVER;
+
+    if (timeout >= 0 && __builtin_add_overflow(fi_now_about(), timeout, &deadline)) {
+        deadline = FI_NEVER;
+    }
+    return deadline < fi_serving_until ? deadline : fi_serving_until;
+}
+
+/* ---- sending ---- */
+
+static int put(ferry_client_t *k, const fi_argument_t *a, const fi_call_head_t *head) {
+    return fi_likely(!a->m) ? fi_put_headed(k->tx, a->data, a->size, head, head->deadline)
+                            : fi_put_message(k->tx, a->m, head, head->deadline);
+}
+
+static int put_call(ferry_client_t *k, const char *method, const fi_argument_t *a, fi_call_head_t *head,
+                    ferry_call_t *c) {
+    if (c) {
+        head->id = c->id;
+        c->deadline = head->deadline;
+        c->streams = (head->flags & FI_CALL_STREAMS) != 0;
+    }
+    head->method = fi_method_hash(method);
+    int r = put(k, a, head);
+    if (fi_likely(r == 0)) {
+        k->calls++;
+        return 0;
+    }
+    return r == -ETIMEDOUT ? too_late(k, method) : r;
+}
+
+static int start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
+                 ferry_call_t **out) {
+    fi_call_head_t head = {.deadline = deadline_of(timeout), .flags = flags};
+    ferry_call_t *c = NULL;
+
+    int r = fi_node_is_shut(k->tx->end.node) ? 0 : check_servers(k); /* shut: sending tells */
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    if (fi_unlikely(timeout == FERRY_NOW || (head.deadline == fi_serving_until && fi_patience(head.deadline) == 0))) {
+        return too_late(k, method);
+    }
+    if (out) {
+        c = fi_call_new(k);
+        if (!c) {
+            return fi_fail(-ENOMEM, "no memory for a call of the service \"%s\"", k->service);
+        }
+    }
+    r = put_call(k, method, a, &head, c);
+    if (r < 0 && c) {
+        fi_call_end(c, r);
+        fi_call_free(c);
+    } else if (c) {
+        *out = c;
+    }
+    return r;
+}
+
+int fi_call_start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
+                  ferry_call_t **out) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    r = start(k, method, a, flags, timeout, out);
+    fi_end_leave(&k->tx->end);
+    return r;
+}
+
+int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_sent_new(k->tx, size, timeout, data, m);
+    fi_end_leave(&k->tx->end);
+    return r;
+}
+
+/* ---- talking to whoever has it ---- */
+
+struct telling {
+    uint64_t id;
+    uint32_t flags;
+    uint32_t consumed;
+};
+
+static bool tell(const fi_unreleased_t *u, void *arg) {
+    const struct telling *t = arg;
+    uint64_t size;
+    const void *found = u->annex ? u->annex : fi_head_behind(u->data, u->size, &size);
+    fi_call_head_t *head = (fi_call_head_t *)(uintptr_t)found;
+
+    if (!head || head->id != t->id) {
+        return false;
+    }
+    (void)__atomic_fetch_or(&head->flags, t->flags, __ATOMIC_RELEASE);
+    (void)__atomic_fetch_add(&head->consumed, t->consumed, __ATOMIC_RELEASE);
+    if (u->link) {
+        fi_barrier_light(); /* before its sleep is looked at */
+        fi_remote_wake(u->link->remote);
+    }
+    return true;
+}
+
+static void tell_server(const ferry_call_t *c, uint32_t flags, uint32_t consumed) {
+    fi_sender_t *tx = c->client->tx;
+    struct telling t = {c->id, flags, consumed};
+
+    if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
+        fi_backlog_each(tx, tell, &t);
+        fi_end_leave(&tx->end);
+    }
+}
+
+void fi_call_tell_cancelled(ferry_call_t *c) {
+    tell_server(c, FI_CALL_CANCELLED, 0);
+}
+
+void fi_call_tell_consumed(ferry_call_t *c) {
+    tell_server(c, 0, c->owed);
+    c->owed = 0;
+}

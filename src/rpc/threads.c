@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The threads that serve: the service's own, and those of the program that call ferry_service_run.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "platform/cancel.h"
+#include "rpc/service.h"
+
+/* ---- a worker ---- */
+
+static void receiver_ends(void *whole) {
+    fi_worker_t *w = whole;
+
+    fi_store_release_ptr(&w->rx, NULL);
+}
+
+static void figures(fi_end_t *e, fi_frame_t *f) {
+    const fi_worker_t *w = fi_receiver_of(e)->whole;
+    uint64_t sums[FI_TIMES] = {0};
+
+    fi_receiver_figures(e, f);
+    fi_times_sum(&w->times, sums);
+    f->figures[0] = fi_load_relaxed64(&w->calls);
+    f->figures[1] = fi_load_relaxed64(&w->busy_ns);
+    f->figures[2] = fi_load_relaxed64(&w->errors);
+    f->figures[3] = fi_load_relaxed64(&w->refused) + fi_load_relaxed64(&w->expired);
+    f->figures[5] = fi_load_relaxed32(&w->serving);
+    f->figures[6] = fi_times_percentile(sums, 500);
+    f->figures[7] = fi_times_percentile(sums, 990);
+}
+
+/* The steward may look at the end already. */
+static void hook(fi_worker_t *w, fi_receiver_t *rx) {
+    pthread_mutex_lock(&w->service->node->lock);
+    rx->endless = true;
+    rx->check = false; /* heads change */
+    rx->end.alone = true;
+    rx->page->queue = w->service->queue;
+    w->ops = *rx->end.ops;
+    w->ops.figures = figures;
+    rx->end.ops = &w->ops;
+    rx->whole_ends = receiver_ends;
+    rx->whole = w;
+    pthread_mutex_unlock(&w->service->node->lock);
+    fi_store_release_ptr(&w->rx, rx);
+}
+
+/* By the thread that will serve. */
+static int open_receiver(fi_worker_t *w) {
+    const ferry_service_t *s = w->service;
+    ferry_receiver_options_t options = {.wait = s->wait};
+    fi_receiver_t *rx = NULL;
+    char channel[104];
+
+    snprintf(channel, sizeof channel, "%c%s", FI_CALLS, s->name);
+    int r = fi_receiver_new(s->node, channel, FERRY_QUEUE, &options, &rx);
+    if (r < 0) {
+        return fi_fail(r, "the service \"%s\" cannot be served: %s", s->name, fi_error_text());
+    }
+    hook(w, rx);
+    return 0;
+}
+
+void fi_worker_close(fi_worker_t *w) {
+    ferry_service_t *s = w->service;
+    fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
+
+    fi_callers_close(w);
+    fi_store_release_ptr(&w->rx, NULL);
+    fi_fence_seq_cst();
+    while (fi_load_acquire32(&s->nudging)) { /* somebody may have it in hand */
+        sched_yield();
+    }
+    if (rx) {
+        int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
+        if (r == 0 || r == -EOWNERDEAD) {
+            (void)fi_receiver_close(rx);
+        }
+    }
+}
+
+/* With the service's lock. */
+static int add_worker(ferry_service_t *s, fi_worker_t **out) {
+    if (fi_load_relaxed32(&s->stopping)) {
+        return fi_fail(-ECANCELED, "the service \"%s\" was stopped: close it, and open a new one", s->name);
+    }
+    if (s->worker_count == FI_WORKERS) {
+        return fi_fail(-EAGAIN, "the service \"%s\" is served by %u threads already, which is as many as can be",
+                       s->name, FI_WORKERS);
+    }
+    fi_worker_t *w = calloc(1, sizeof *w);
+    if (!w) {
+        return fi_fail(-ENOMEM, "no memory for a thread of the service \"%s\"", s->name);
+    }
+    w->service = s;
+    w->request.worker = w;
+    w->inside = 1;
+    s->workers[s->worker_count] = w;
+    fi_store_release32(&s->worker_count, s->worker_count + 1);
+    *out = w;
+    return 0;
+}
+
+static void leave(fi_worker_t *w) {
+    ferry_service_t *s = w->service;
+
+    pthread_mutex_lock(&s->lock);
+    fi_store_release32(&w->inside, 0);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the service's own threads ---- */
+
+struct start {
+    fi_worker_t *worker;
+    int result; /* 1: not known yet; guarded by the service's lock */
+    char sentence[FI_ERROR_TEXT_MAX];
+};
+
+static void tell_start(struct start *st, int result) {
+    ferry_service_t *s = st->worker->service;
+
+    pthread_mutex_lock(&s->lock);
+    snprintf(st->sentence, sizeof st->sentence, "%s", result < 0 ? fi_error_text() : "");
+    st->result = result;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void *serve(void *arg) {
+    struct start *st = arg;
+    fi_worker_t *w = st->worker;
+    char name[16];
+
+    snprintf(name, sizeof name, "ferry-%.9s", w->service->name);
+    (void)pthread_setname_np(pthread_self(), name);
+    int r = open_receiver(w);
+    tell_start(st, r);
+    if (r == 0) {
+        while ((r = fi_worker_serve(w, FERRY_FOREVER)) == -EINTR) {
+        }
+        fi_worker_close(w);
+    }
+    leave(w);
+    return NULL;
+}
+
+static int create_thread(struct start *st) {
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&st->worker->thread, NULL, serve, st);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error == 0 ? 0
+                      : fi_fail_errno(error, "no more threads can be started for the service \"%s\"",
+                                      st->worker->service->name);
+}
+
+/* Starts one, and waits until clients can find it. */
+static int start_one(ferry_service_t *s) {
+    struct start st = {.result = 1};
+
+    pthread_mutex_lock(&s->lock);
+    int r = add_worker(s, &st.worker);
+    if (r == 0) {
+        r = create_thread(&st);
+        st.worker->own_thread = r == 0;
+        st.worker->inside = r == 0;
+    }
+    while (r == 0 && st.result > 0) {
+        pthread_cond_wait(&s->changed, &s->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r == 0 && st.result < 0 ? fi_fail(st.result, "%s", st.sentence) : r;
+}
+
+int fi_service_start(ferry_service_t *s, unsigned threads) {
+    int r = 0;
+
+    if (threads == 0 || threads > FI_WORKERS) {
+        return fi_fail(-EINVAL, "the service \"%s\" cannot be served by %u threads: from 1 to %u are possible", s->name,
+                       threads, FI_WORKERS);
+    }
+    for (unsigned i = 0; r == 0 && i < threads; i++) {
+        r = start_one(s);
+    }
+    return r;
+}
+
+/* ---- threads of the program ---- */
+
+/* The calling thread's worker; with the service's lock. */
+static fi_worker_t *find_mine(const ferry_service_t *s) {
+    for (uint32_t i = 0; i < s->worker_count; i++) {
+        const fi_receiver_t *rx = fi_load_acquire_ptr(&s->workers[i]->rx);
+        if (rx && !s->workers[i]->own_thread && fi_is_own(&rx->end.own) && !fi_is_orphan(&rx->end.own)) {
+            return s->workers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Finds it, or makes one; it counts as inside until `leave`. */
+static int enter(ferry_service_t *s, fi_worker_t **out) {
+    int r = 0;
+
+    if (fi_service_is_mine(NULL)) {
+        return fi_fail(-EDEADLK, "a handler cannot serve \"%s\" itself: its own call would wait for that", s->name);
+    }
+    pthread_mutex_lock(&s->lock);
+    fi_worker_t *w = find_mine(s);
+    bool is_new = !w;
+    if (is_new) {
+        r = add_worker(s, &w);
+    } else {
+        fi_store_release32(&w->inside, 1);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (r == 0 && is_new) {
+        r = open_receiver(w);
+        if (r < 0) {
+            leave(w);
+        }
+    }
+    *out = w;
+    return r;
+}
+
+int fi_service_run(ferry_service_t *s, int64_t timeout) {
+    fi_worker_t *w = NULL;
+
+    int cancel = fi_cancel_here();
+    int r = enter(s, &w);
+    if (r == 0) {
+        r = fi_worker_serve(w, timeout);
+        if (r == 0 || r == -ESHUTDOWN) {
+            fi_worker_close(w);
+        }
+        leave(w);
+    }
+    fi_cancel_restore(cancel);
+    return r == -ECANCELED ? 0 : r;
+}
+
+int fi_service_fd(ferry_service_t *s) {
+    fi_worker_t *w = NULL;
+
+    int r = enter(s, &w);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_end_enter(&w->rx->end, FI_END_RECEIVER);
+    if (r == 0) {
+        r = fi_receiver_fd(w->rx);
+        fi_end_leave(&w->rx->end);
+    }
+    leave(w);
+    return r;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waiting for answers.  Replies are taken in for all calls of the client, whichever is waited for.
+ *
+ * A thread that has waited for its grace time lists who could answer with its node, and looks whether these wait for it
+ * (node/judge.c); so a circle of calls, or of calls and locks, is found like one of locks alone.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "ferry/look.h"
+#include "platform/clock.h"
+#include "rpc/client.h"
+
+/* One wait. */
+typedef struct waiting {
+    ferry_client_t *k;
+    ferry_call_t *c; /* NULL: for any */
+    int64_t deadline;
+    fi_pace_t pace;
+    fi_blocked_t blocked;
+    char name[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2];
+} waiting_t;
+
+/* ---- nobody is left ---- */
+
+static bool is_call(const fi_unreleased_t *u, uint64_t id) {
+    uint64_t size;
+    const fi_call_head_t *head = u->annex ? (const void *)u->annex : fi_head_behind(u->data, u->size, &size);
+
+    return head && head->id == id;
+}
+
+struct finding {
+    uint64_t id;
+    fi_unreleased_t found;
+};
+
+static bool find(const fi_unreleased_t *u, void *arg) {
+    struct finding *f = arg;
+
+    if (!is_call(u, f->id)) {
+        return false;
+    }
+    f->found = *u;
+    return true;
+}
+
+/* Ends what waits for servers that are all gone. What was not begun is not sent to one that may come later. */
+static void end_orphans(ferry_client_t *k) {
+    fi_sender_t *tx = k->tx;
+
+    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
+        return;
+    }
+    for (uint32_t i = 0; tx->link_count == 0 && i < k->table_size; i++) {
+        ferry_call_t *c = k->table[i];
+        if (c && c->open && c->magic == FI_CALL_MAGIC) {
+            struct finding f = {.id = c->id};
+            fi_backlog_each(tx, find, &f);
+            fi_call_end(c, f.found.data && !f.found.begun ? -ENOENT : -ECONNRESET);
+        }
+    }
+    if (tx->link_count == 0) {
+        fi_backlog_drop(tx);
+    }
+    fi_end_leave(&tx->end);
+}
+
+/* ---- taking replies in ---- */
+
+/* 0: something has happened; -EAGAIN: nothing there. */
+static int take_one(ferry_client_t *k, int64_t timeout) {
+    fi_receiver_t *rx = k->rx;
+    ferry_msg_t *m = NULL;
+
+    int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    if (fi_unlikely(!fi_receiver_take_quick(rx, &m)) && (timeout == FERRY_NOW || !fi_receiver_take_soon(rx, &m))) {
+        r = fi_receiver_recv(rx, timeout, &m);
+    }
+    fi_end_leave(&rx->end);
+    if (fi_likely(r == 0)) {
+        fi_client_take_reply(k, m);
+    }
+    return r;
+}
+
+/* A server has gone: first what it has answered counts. */
+static int after_loss(ferry_client_t *k) {
+    int r;
+
+    do {
+        r = take_one(k, FERRY_NOW);
+    } while (r == 0);
+    if (r == -EAGAIN || r == -EALREADY) {
+        end_orphans(k);
+        return 0;
+    }
+    return r;
+}
+
+static int take_in(ferry_client_t *k, int64_t timeout) {
+    int r = take_one(k, timeout);
+
+    if (fi_unlikely(r == -EALREADY)) {
+        return after_loss(k);
+    }
+    return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
+/* ---- deadlines ---- */
+
+static void expire(ferry_call_t *c) {
+    fi_call_tell_cancelled(c);
+    fi_call_end(c, -ETIME);
+}
+
+/* Ends those whose time has passed; returns when the next one's will have. */
+static int64_t expire_all(ferry_client_t *k, int64_t now) {
+    int64_t next = FI_NEVER;
+
+    for (uint32_t i = 0; i < k->table_size; i++) {
+        ferry_call_t *c = k->table[i];
+        if (c && c->open && c->deadline <= now) {
+            expire(c);
+        } else if (c && c->open && c->deadline < next) {
+            next = c->deadline;
+        }
+    }
+    return next;
+}
+
+/* ---- why it takes so long ---- */
+
+static bool is_there(const waiting_t *w) {
+    return w->c ? w->c->first || !w->c->open : !fi_list_empty(&w->k->ready);
+}
+
+static void add_server(fi_blocked_t *b, const fi_txlink_t *l) {
+    b->keys[b->key_count++] = fi_key_of_end(l->remote->peer->id, l->remote->end);
+}
+
+/* The thread that has the call; any thread of the service, while it is nobody's. */
+static void name_servers(waiting_t *w) {
+    fi_sender_t *tx = w->k->tx;
+    fi_blocked_t *b = &w->blocked;
+
+    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
+        return;
+    }
+    b->keys = tx->link_count ? calloc(tx->link_count, sizeof *b->keys) : NULL;
+    struct finding f = {.id = w->c ? w->c->id : UINT64_MAX};
+    if (w->c) {
+        fi_backlog_each(tx, find, &f);
+    }
+    if (b->keys && f.found.link) {
+        add_server(b, f.found.link);
+    }
+    for (uint32_t i = 0; b->keys && !f.found.link && i < tx->link_count; i++) {
+        add_server(b, tx->links[i]);
+    }
+    fi_end_leave(&tx->end);
+}
+
+static void strike(waiting_t *w) {
+    if (w->blocked.number != 0) {
+        fi_waits_strike(w->k->tx->end.node, &w->blocked);
+    }
+    free(w->blocked.keys);
+    w->blocked.keys = NULL;
+    w->blocked.key_count = 0;
+}
+
+static int look_why(waiting_t *w) {
+    fi_node_t *n = w->k->tx->end.node;
+
+    strike(w);
+    snprintf(w->name, sizeof w->name, "%s.%s", w->k->service, w->c ? w->c->method : "*");
+    w->blocked =
+        (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = w->c != NULL, .name = w->name, .since = w->pace.since};
+    fi_list_init(&w->blocked.link);
+    name_servers(w);
+    fi_waits_list(n, &w->blocked);
+    return w->c ? fi_waits_judge(n, &w->blocked, w->deadline) : 0;
+}
+
+/* ---- waiting ---- */
+
+static int gave_up(const waiting_t *w, int64_t timeout) {
+    if (timeout == FERRY_NOW) {
+        return fi_fail_static(-EAGAIN, "no answer waits now");
+    }
+    return fi_fail(-ETIMEDOUT, "no answer of the service \"%s\" came before the timeout; the call goes on",
+                   w->k->service);
+}
+
+/* Sleeps until something has happened, or it is time to look at something. */
+static int wait_more(waiting_t *w, int64_t timeout) {
+    int64_t now = fi_now_ns();
+    int64_t next = expire_all(w->k, now);
+
+    if (is_there(w)) {
+        return 0;
+    }
+    if (now >= w->deadline) {
+        return gave_up(w, timeout);
+    }
+    if (fi_pace_is_due(&w->pace, now)) {
+        int r = look_why(w);
+        if (r < 0) {
+            return r;
+        }
+        now = fi_now_ns();
+    }
+    int64_t until = fi_earlier(fi_earlier(w->deadline, next), w->pace.check);
+    int r = take_in(w->k, until > now ? until - now : 1);
+    return r == -EAGAIN ? 0 : r;
+}
+
+/* 0, or why this wait ended. */
+static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
+    waiting_t w = {.k = k, .c = c};
+    int r;
+
+    while ((r = take_in(k, FERRY_NOW)) == 0 && !is_there(&w)) {
+    }
+    if (is_there(&w) || (r < 0 && r != -EAGAIN)) {
+        return is_there(&w) ? 0 : r;
+    }
+    w.deadline = timeout == FERRY_NOW ? INT64_MIN : fi_deadline(timeout);
+    w.pace = fi_pace_begin(FI_GRACE_NS);
+    do {
+        r = wait_more(&w, timeout);
+    } while (r == 0 && !is_there(&w));
+    strike(&w);
+    return r;
+}
+
+/* Looks for a reply a few hundred nanoseconds long: most come that soon. */
+static bool comes_soon(ferry_client_t *k, const ferry_call_t *c) {
+    ferry_msg_t *m = NULL;
+
+    if (fi_end_enter(&k->rx->end, FI_END_RECEIVER) < 0) {
+        return false;
+    }
+    bool came = fi_receiver_take_quick(k->rx, &m) || fi_receiver_take_soon(k->rx, &m);
+    fi_end_leave(&k->rx->end);
+    if (came) {
+        fi_client_take_reply(k, m);
+    }
+    return c->first || !c->open;
+}
+
+/* The call's next result, or its end. */
+static int give(ferry_call_t *c, ferry_msg_t **reply) {
+    ferry_msg_t *m = c->first;
+    bool more = m && m->reply == FI_REPLY_MORE;
+
+    if (m) {
+        c->first = m->next;
+        if (reply) {
+            *reply = m;
+        } else {
+            (void)fi_taken_release(m);
+        }
+    } else if (reply && c->result == 0) {
+        *reply = NULL;
+    }
+    if (!c->first && (more ? c->open : true)) {
+        fi_list_remove(&c->ready);
+        fi_list_init(&c->ready);
+    }
+    if (more && c->open && ++c->owed >= FI_STREAM_TELL) {
+        fi_call_tell_consumed(c);
+    }
+    return more ? FERRY_CALL_MORE : fi_call_tell_result(c);
+}
+
+int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply) {
+    if (!c->first && c->open) {
+        int r = wait_until_there(c->client, c, timeout);
+        if (r == -EDEADLK) {
+            fi_call_tell_cancelled(c);
+            fi_call_end(c, r);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+    return give(c, reply);
+}
+
+int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call) {
+    if (fi_list_empty(&k->ready)) {
+        if (k->under_way == 0) {
+            return fi_fail(-ENOENT, "no call of this client of \"%s\" is under way: start one first", k->service);
+        }
+        int r = wait_until_there(k, NULL, timeout);
+        if (r < 0) {
+            return r;
+        }
+    }
+    ferry_call_t *c = fi_container(k->ready.next, ferry_call_t, ready);
+    fi_list_remove(&c->ready);
+    fi_list_add_tail(&k->ready, &c->ready); /* the others have their turn first */
+    *call = c;
+    return 0;
+}
+
+/* The sentence stays: nothing is said in between. */
+static int finish(ferry_call_t *c, int r) {
+    if (c->open) {
+        fi_call_tell_cancelled(c);
+        fi_call_end(c, r);
+    }
+    fi_call_free(c);
+    return r == -ETIME ? -ETIMEDOUT : r;
+}
+
+int fi_call_run(ferry_client_t *k, const char *method, const fi_argument_t *a, int64_t timeout, ferry_msg_t **reply) {
+    ferry_call_t *c = NULL;
+
+    int r = fi_call_start(k, method, a, 0, timeout, &c);
+    if (fi_unlikely(r < 0)) {
+        return r == -ETIME ? -ETIMEDOUT : r;
+    }
+    c->method = method;
+    c->awaited = true;
+    if (fi_unlikely(!comes_soon(k, c))) {
+        r = fi_call_wait(c, FERRY_FOREVER, reply);
+    } else {
+        r = give(c, reply);
+    }
+    return finish(c, r);
+}
