@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "rpc/client.h"
-#include <stdio.h>
 
 #include "api/check.h"
 #include "platform/cancel.h"
@@ -100,9 +99,10 @@ int ferry_call_one_way(ferry_client_t *client, const char *method, const void *d
 
 static int start(ferry_client_t *client, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
                  ferry_call_t **call) {
+    size_t length = strnlen(method, FI_METHOD_NAME_MAX + 1);
     int r = fi_check_output(call, "ferry_call_start");
 
-    if (r == 0 && strnlen(method, FI_METHOD_NAME_MAX + 1) > FI_METHOD_NAME_MAX) {
+    if (r == 0 && length > FI_METHOD_NAME_MAX) {
         r = bad_argument(method, true);
     }
     if (r == 0 && flags & ~FERRY_CALL_STREAM) {
@@ -110,7 +110,7 @@ static int start(ferry_client_t *client, const char *method, const fi_argument_t
     }
     r = r == 0 ? fi_call_start(client, method, a, flags ? FI_CALL_STREAMS : 0, timeout, call) : r;
     if (r == 0) {
-        snprintf((*call)->name, sizeof(*call)->name, "%s", method);
+        memcpy((*call)->name, method, length + 1);
         (*call)->method = (*call)->name;
     }
     return r;

@@ -104,7 +104,9 @@ static void count(fi_worker_t *w, const ferry_request_t *rq, uint64_t spent) {
     uint64_t usual = fi_load_relaxed64(&page->usual_ns);
 
     fi_store_relaxed64(&page->usual_ns, usual == 0 ? spent + 1 : usual - usual / 8 + spent / 8);
-    fi_store_relaxed64(&w->errors, w->errors + rq->failed);
+    if (rq->failed) {
+        fi_store_relaxed64(&w->errors, w->errors + 1);
+    }
     fi_store_relaxed64(&w->busy_ns, w->busy_ns + spent);
     fi_times_add(&w->times, spent);
 }
@@ -149,11 +151,28 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     return true;
 }
 
+static void release(ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+    fi_receiver_t *rx = l->rx;
+
+    if (fi_unlikely(!m->plain || fi_end_enter(&rx->end, FI_END_RECEIVER) < 0)) {
+        (void)fi_taken_release(m);
+        return;
+    }
+    if (fi_unlikely(log->done || l->detached)) {
+        fi_taken_release_held(m);
+    } else if (fi_taken_release_quick(rx, l, log, m)) {
+        fi_rxlog_settle(l, log, false);
+    }
+    fi_end_leave(&rx->end);
+}
+
 static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
     ferry_request_t *rq = &w->request;
 
     if (fi_unlikely(!read_call(w, m))) {
-        (void)fi_taken_release(m);
+        release(m);
         return;
     }
     rq->magic = FI_REQUEST_MAGIC;
@@ -171,7 +190,7 @@ static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
         }
     }
     rq->magic = FI_RPC_ENDED;
-    (void)fi_taken_release(m);
+    release(m);
 }
 
 /* ---- one after the other ---- */

@@ -223,14 +223,36 @@ static int wait_more(waiting_t *w, int64_t timeout) {
     return r == -EAGAIN ? 0 : r;
 }
 
+/* Takes the usual reply in, if it is there or comes within a few hundred nanoseconds. */
+static bool take_soon(ferry_client_t *k) {
+    fi_receiver_t *rx = k->rx;
+    ferry_msg_t *m = NULL;
+
+    if (fi_end_enter(&rx->end, FI_END_RECEIVER) < 0) {
+        return false;
+    }
+    bool came = fi_receiver_take_quick(rx, &m) || fi_receiver_take_soon(rx, &m);
+    fi_end_leave(&rx->end);
+    if (came) {
+        fi_client_take_reply(k, m);
+    }
+    return came;
+}
+
 /* 0, or why this wait ended. */
 static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
     waiting_t w = {.k = k, .c = c};
-    int r;
+    int r = 0;
 
-    while ((r = take_in(k, FERRY_NOW)) == 0 && !is_there(&w)) {
+    while (timeout != FERRY_NOW && take_soon(k)) {
+        if (is_there(&w)) {
+            return 0;
+        }
     }
-    if (is_there(&w) || (r < 0 && r != -EAGAIN)) {
+    while (r == 0 && !is_there(&w)) {
+        r = take_in(k, FERRY_NOW);
+    }
+    if (is_there(&w) || r != -EAGAIN) {
         return is_there(&w) ? 0 : r;
     }
     w.deadline = timeout == FERRY_NOW ? INT64_MIN : fi_deadline(timeout);
@@ -240,21 +262,6 @@ static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout)
     } while (r == 0 && !is_there(&w));
     strike(&w);
     return r;
-}
-
-/* Looks for a reply a few hundred nanoseconds long: most come that soon. */
-static bool comes_soon(ferry_client_t *k, const ferry_call_t *c) {
-    ferry_msg_t *m = NULL;
-
-    if (fi_end_enter(&k->rx->end, FI_END_RECEIVER) < 0) {
-        return false;
-    }
-    bool came = fi_receiver_take_quick(k->rx, &m) || fi_receiver_take_soon(k->rx, &m);
-    fi_end_leave(&k->rx->end);
-    if (came) {
-        fi_client_take_reply(k, m);
-    }
-    return c->first || !c->open;
 }
 
 /* The call's next result, or its end. */
@@ -332,10 +339,5 @@ int fi_call_run(ferry_client_t *k, const char *method, const fi_argument_t *a, i
     }
     c->method = method;
     c->awaited = true;
-    if (fi_unlikely(!comes_soon(k, c))) {
-        r = fi_call_wait(c, FERRY_FOREVER, reply);
-    } else {
-        r = give(c, reply);
-    }
-    return finish(c, r);
+    return finish(c, fi_call_wait(c, FERRY_FOREVER, reply));
 }
