@@ -121,8 +121,8 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
         }
     }
     int r = tx->backlog_count == 0 ? fi_sender_put(tx, item) : -EAGAIN;
-    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx))) {
-        /* Nobody to give it to, or nobody who takes: it waits in the pool, as far as the quota goes. */
+    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx) || tx->choose)) {
+        /* Nobody to give it to, nobody who takes, or not now: it waits in the pool, as far as the quota goes. */
         r = fi_backlog_add(tx, item);
         if (r == 0 && !has_no_reader(tx) && !tx->waiting) {
             fi_backlog_watch(tx);
@@ -297,14 +297,16 @@ static int try_claim(fi_sender_t *tx, void *arg) {
     bool behind = tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN;
     if (!behind && want->size <= tx->inline_max && !has_no_reader(tx)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
-        c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
-        if (!c->data && fi_outlet_refresh(o)) {
+        if (o) {
+            c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+        }
+        if (o && !c->data && fi_outlet_refresh(o)) {
             c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
         }
         c->outlet = o;
         behind = !c->data;
     }
-    if (c->data || (behind && !tx->stalled && !has_no_reader(tx))) {
+    if (c->data || (behind && !tx->stalled && !has_no_reader(tx) && !tx->choose)) {
         return c->data ? 0 : -EAGAIN;
     }
     int r = claim_block(tx, want->size);

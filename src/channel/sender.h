@@ -188,7 +188,8 @@ struct ferry_sender {
     void (*whole_ends)(void *whole);
     /* A receiver has gone, and what it had not released waits for another one. The end is held; NULL: nobody cares. */
     void (*whole_loses)(void *whole);
-    /* Which of several links takes the next message; NULL: any. The end is held. */
+    /* Which of several links takes the next message: NULL if none shall now, and it waits in the backlog. The end is held.
+     * NULL: any that has room. */
     fi_outlet_t *(*choose)(struct ferry_sender *tx);
 };
 

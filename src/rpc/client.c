@@ -206,11 +206,11 @@ int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats) {
 
 /* ---- closing ---- */
 
-/* Whoever has one of its calls may stop; what nobody has begun is taken back. */
-static void cancel_all(ferry_client_t *k) {
+/* Whoever has one of its calls may stop, and what was answered is not wanted any more. */
+static void release_all(ferry_client_t *k) {
     for (uint32_t i = 0; i < k->table_size; i++) {
-        if (k->table[i] && k->table[i]->open) {
-            (void)fi_call_cancel(k->table[i]);
+        if (k->table[i] && k->table[i]->magic == FI_CALL_MAGIC) {
+            (void)fi_call_release(k->table[i]);
         }
     }
 }
@@ -220,7 +220,7 @@ int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone) {
 
     if (r == 0) {
         fi_end_leave(&k->tx->end);
-        cancel_all(k);
+        release_all(k);
         r = fi_end_enter(&k->tx->end, FI_END_SENDER);
     }
     if (r < 0 && r != -EOWNERDEAD) {

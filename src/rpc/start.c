@@ -10,7 +10,9 @@
 #include "rpc/client.h"
 #include "rpc/put.h"
 
-#define UNKNOWN_NS 1000 /* what a call takes on a server that has not served any yet */
+#define UNKNOWN_NS 1000  /* what a call takes on a server that has not served any yet */
+#define AHEAD_NS 1000000 /* how long a server can go on with what it was sent, where there are several */
+#define MOST_AHEAD 64    /* calls */
 
 /* ---- which server ---- */
 
@@ -34,32 +36,51 @@ static int64_t rest_of(const struct fi_receiver_page *page, int64_t usual, int64
     return spent < usual ? usual - spent : spent;
 }
 
-/* Until a call sent now would be answered. */
-static double completion(fi_txlink_t *l, int64_t now) {
-    const struct fi_receiver_page *page = page_of(l);
+/* What a call usually takes there; 0: it has not said. */
+static int64_t usual_of(const struct fi_receiver_page *page) {
     uint64_t usual = fi_load_relaxed64(&page->usual_ns);
-    int64_t known = usual == 0 ? UNKNOWN_NS : usual > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)usual;
-    fi_outlet_refresh_exactly(l->outlet);
-    uint64_t mine = fi_outlet_unreleased(l->outlet, true);
 
-    return (double)rest_of(page, known, now) + (double)mine * (double)known;
+    return usual > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)usual;
 }
 
+/* Calls sent to a server that has others before them cannot be sent elsewhere any more, should it be stuck; so it gets
+ * ahead what keeps it busy for a moment, and the rest waits here. */
+static uint64_t most_ahead(int64_t usual) {
+    int64_t most = usual == 0 ? 1 : AHEAD_NS / usual;
+
+    return most < 1 ? 1 : most > MOST_AHEAD ? MOST_AHEAD : (uint64_t)most;
+}
+
+/* Until a call sent now would be answered; negative: it is not to be sent there now. */
+static double completion(fi_txlink_t *l, int64_t now) {
+    const struct fi_receiver_page *page = page_of(l);
+    int64_t usual = usual_of(page);
+
+    fi_outlet_refresh_exactly(l->outlet);
+    uint64_t mine = fi_outlet_unreleased(l->outlet, true);
+    if (!serves(l) || mine >= most_ahead(usual)) {
+        return -1;
+    }
+    usual = usual ? usual : UNKNOWN_NS;
+    return (double)rest_of(page, usual, now) + (double)mine * (double)usual;
+}
+
+/* NULL: it waits in the backlog until one of them has released something. */
 fi_outlet_t *fi_client_choose(fi_sender_t *tx) {
     int64_t now = fi_now_about();
-    fi_txlink_t *best = tx->links[0];
-    double least = -1;
+    fi_outlet_t *best = NULL;
+    double least = 0;
 
     for (uint32_t i = 0; i < tx->link_count; i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
-        double when = serves(l) ? completion(l, now) : -1;
-        if (when >= 0 && (least < 0 || when < least)) {
+        double when = completion(l, now);
+        if (when >= 0 && (!best || when < least)) {
             least = when;
-            best = l;
+            best = l->outlet;
         }
     }
     tx->turn = (tx->turn + 1) % tx->link_count;
-    return best->outlet;
+    return best;
 }
 
 /* ---- may it be sent ---- */
