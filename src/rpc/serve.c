@@ -93,7 +93,7 @@ static void finish(fi_worker_t *w, ferry_request_t *rq, int r) {
     }
 }
 
-static __thread const fi_worker_t *inside;
+static __thread const fi_worker_t *inside __attribute__((tls_model("initial-exec")));
 
 bool fi_service_is_mine(const ferry_service_t *s) {
     return inside && (!s || inside->service == s);

@@ -85,10 +85,33 @@ void fi_worker_close(fi_worker_t *w) {
     }
 }
 
+/* One whose thread, of the program's, serves no more: its counts go on. With the service's lock. */
+static fi_worker_t *find_spare(ferry_service_t *s) {
+    for (uint32_t i = 0; i < s->worker_count; i++) {
+        fi_worker_t *w = s->workers[i];
+        const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
+        bool has_died = rx && fi_is_orphan(&rx->end.own);
+        if (!w->own_thread && (has_died || (!rx && !w->inside))) {
+            if (has_died) {
+                fi_worker_close(w);
+            }
+            fi_store_relaxed32(&w->serving, 0);
+            return w;
+        }
+    }
+    return NULL;
+}
+
 /* With the service's lock. */
 static int add_worker(ferry_service_t *s, fi_worker_t **out) {
     if (fi_load_relaxed32(&s->stopping)) {
         return fi_fail(-ECANCELED, "the service \"%s\" was stopped: close it, and open a new one", s->name);
+    }
+    fi_worker_t *spare = find_spare(s);
+    if (spare) {
+        fi_store_release32(&spare->inside, 1);
+        *out = spare;
+        return 0;
     }
     if (s->worker_count == FI_WORKERS) {
         return fi_fail(-EAGAIN, "the service \"%s\" is served by %u threads already, which is as many as can be",

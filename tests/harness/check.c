@@ -26,7 +26,7 @@ static const char *base_name(const char *path) {
 }
 
 static bool in_short_form(const char *file) {
-    static const char *const files[] = {"cells.c", "check.c", "crew.c", "objects.c", "short.c"};
+    static const char *const files[] = {"calls.c", "cells.c", "check.c", "crew.c", "objects.c", "short.c"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (strcmp(base_name(file), files[i]) == 0)
             return true;

@@ -20,6 +20,8 @@ static const int64_t one_press_ns = 100 * 1000 * 1000;
 
 static volatile sig_atomic_t noted;
 static volatile sig_atomic_t again;
+static volatile sig_atomic_t hurried;
+static volatile sig_atomic_t two_steps;
 static int64_t noted_at; /* used by the handler only, during which the watched signals are blocked */
 static ferry_t *volatile node_to_stop;
 static volatile pid_t passed_to; /* 0: nobody */
@@ -49,7 +51,12 @@ static void on_signal(int signal) {
         if (node_to_stop != NULL)
             ferry_shutdown(node_to_stop);
         alarm(1);
-    } else if (now_ns() - noted_at > one_press_ns) {
+    } else if (now_ns() - noted_at <= one_press_ns) {
+        /* the same press */
+    } else if (two_steps != 0 && hurried == 0) {
+        hurried = 1;
+        noted_at = now_ns();
+    } else {
         end_by(signal); /* blocked here, so it comes when the handler returns */
     }
     errno = saved;
@@ -120,6 +127,14 @@ bool stop_wait_or_again(void) {
 void stop_wait(void) {
     while (stop_wait_or_again())
         continue;
+}
+
+void stop_in_two_steps(void) {
+    two_steps = 1;
+}
+
+bool stop_hurried(void) {
+    return hurried != 0;
 }
 
 int stop_signal(void) {

@@ -29,6 +29,10 @@ void stop_by(int signal);
 /* Waits until a signal asks the command to end. */
 void stop_wait(void);
 
+/* From now on only the third signal ends the command at once; the second one asks it to hurry. */
+void stop_in_two_steps(void);
+bool stop_hurried(void);
+
 /* From now on SIGUSR1 asks the command to do once more what it does. */
 void stop_note_again(void);
 /* Waits for that, and returns true; false: the command is asked to end. */
