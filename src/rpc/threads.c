@@ -83,6 +83,11 @@ void fi_worker_close(fi_worker_t *w) {
             (void)fi_receiver_close(rx);
         }
     }
+    if (w->request.magic ==
+        FI_REQUEST_MAGIC) { /* its thread has ended in the handler; the call went back to its client */
+        w->request.magic = FI_RPC_ENDED;
+        (void)fi_taken_release(w->request.m);
+    }
 }
 
 /* One whose thread, of the program's, serves no more: its counts go on. With the service's lock. */
@@ -94,8 +99,8 @@ static fi_worker_t *find_spare(ferry_service_t *s) {
         if (!w->own_thread && (has_died || (!rx && !w->inside))) {
             if (has_died) {
                 fi_worker_close(w);
+                fi_store_relaxed32(&w->serving, 0);
             }
-            fi_store_relaxed32(&w->serving, 0);
             return w;
         }
     }
