@@ -60,6 +60,8 @@ static void waiting_free(fi_sender_t *tx, fi_waiting_t *w) {
 }
 
 int fi_backlog_pump(fi_sender_t *tx) {
+    bool drains = tx->backlog_count > 0 && tx->part.drained;
+
     while (!fi_list_empty(&tx->backlog)) {
         fi_waiting_t *w = fi_container(tx->backlog.next, fi_waiting_t, link);
         fi_item_t item = {.block = w->block,
@@ -83,7 +85,15 @@ int fi_backlog_pump(fi_sender_t *tx) {
         }
         waiting_free(tx, w);
     }
+    if (drains) {
+        tx->part.drained(tx->part.whole);
+    }
     return 0;
+}
+
+int fi_backlog_try(fi_sender_t *tx, void *arg) {
+    (void)arg;
+    return fi_backlog_pump(tx);
 }
 
 void fi_backlog_watch(fi_sender_t *tx) {

@@ -268,8 +268,8 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     } else if (!(tx->claim.open && tx->claim.outlet == o)) {
         fi_sender_forget_outlet(tx, o);
     }
-    if (loses && tx->whole_loses) {
-        tx->whole_loses(tx->whole);
+    if (loses && tx->part.loses) {
+        tx->part.loses(tx->part.whole);
     }
 }
 

@@ -28,8 +28,8 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
         best = tx->links[0]->outlet;
         return is_claimed(tx, best) ? NULL : best;
     }
-    if (tx->choose) {
-        return tx->choose(tx);
+    if (tx->part.choose) {
+        return tx->part.choose(tx);
     }
     for (uint32_t i = 0; i < n && i < CHOICES; i++) {
         fi_outlet_t *o = tx->links[(tx->turn + i) % n]->outlet;
@@ -121,7 +121,7 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
         }
     }
     int r = tx->backlog_count == 0 ? fi_sender_put(tx, item) : -EAGAIN;
-    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx) || tx->choose)) {
+    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx) || tx->part.choose)) {
         /* Nobody to give it to, nobody who takes, or not now: it waits in the pool, as far as the quota goes. */
         r = fi_backlog_add(tx, item);
         if (r == 0 && !has_no_reader(tx) && !tx->waiting) {
@@ -306,7 +306,7 @@ static int try_claim(fi_sender_t *tx, void *arg) {
         c->outlet = o;
         behind = !c->data;
     }
-    if (c->data || (behind && !tx->stalled && !has_no_reader(tx) && !tx->choose)) {
+    if (c->data || (behind && !tx->stalled && !has_no_reader(tx) && !tx->part.choose)) {
         return c->data ? 0 : -EAGAIN;
     }
     int r = claim_block(tx, want->size);

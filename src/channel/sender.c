@@ -113,6 +113,13 @@ static void tear_down(fi_sender_t *tx) {
 }
 
 int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c, fi_sender_t **out) {
+    static const fi_part_t nothing;
+
+    return fi_sender_new_part(n, channel, kind, c, &nothing, out);
+}
+
+int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
+                       const fi_part_t *part, fi_sender_t **out) {
     static const ferry_contract_t none;
     fi_contract_t shared;
 
@@ -130,7 +137,9 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
     }
     fi_end_init(&tx->end, n, FI_END_SENDER, &sender_ops);
     tx->end.kind = (uint32_t)kind;
+    tx->end.in_haste = part->in_haste;
     tx->end.contract = shared;
+    tx->part = *part;
     memcpy(tx->end.channel, channel, strlen(channel) + 1);
     r = set_up(tx, c);
     if (r == 0) {
@@ -211,8 +220,8 @@ static void finish(fi_sender_t *tx) {
     fi_disown(&tx->end.own);
     (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
     tx->end.magic = FI_END_CLOSED;
-    if (tx->whole) {
-        tx->whole_ends(tx->whole);
+    if (tx->part.ends) {
+        tx->part.ends(tx->part.whole);
     }
     tear_down(tx);
     fi_graveyard_add(tx);

@@ -138,6 +138,20 @@ typedef struct fi_stall {
     fi_blocked_t blocked;
 } fi_stall_t;
 
+/* What a sender can be part of, and which goes with it. Everything may be 0. The hooks are called with the end held, by
+ * any thread. */
+typedef struct fi_part {
+    void *whole;
+    void (*ends)(void *whole); /* the sender is closed */
+    /* A receiver has gone, and what it had not released waits for another one, as far as there was memory. */
+    void (*loses)(void *whole);
+    /* Nothing waits in the backlog any more. */
+    void (*drained)(void *whole);
+    /* Which of several links takes the next message; it returns NULL if none shall now, and it waits in the backlog. */
+    fi_outlet_t *(*choose)(struct ferry_sender *tx);
+    bool in_haste; /* opening it does not wait for receivers to be linked */
+} fi_part_t;
+
 struct ferry_sender {
     fi_end_t end;
 
@@ -184,13 +198,7 @@ struct ferry_sender {
     bool abandoned; /* its thread has ended: nothing more can be sent */
     uint64_t depth; /* unreleased messages, when last counted */
 
-    void *whole; /* what this sender is part of, and which goes with it; NULL: the program's own */
-    void (*whole_ends)(void *whole);
-    /* A receiver has gone, and what it had not released waits for another one. The end is held; NULL: nobody cares. */
-    void (*whole_loses)(void *whole);
-    /* Which of several links takes the next message: NULL if none shall now, and it waits in the backlog. The end is held.
-     * NULL: any that has room. */
-    fi_outlet_t *(*choose)(struct ferry_sender *tx);
+    fi_part_t part;
 };
 
 typedef struct ferry_sender fi_sender_t;
@@ -207,6 +215,8 @@ static inline bool fi_sender_is_topic(const fi_sender_t *tx) {
 
 /* sender.c: opening, closing, statistics. */
 int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c, fi_sender_t **out);
+int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
+                       const fi_part_t *part, fi_sender_t **out);
 int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 /* Closes without lingering and without regard to owner and thread: for ferry_close. */
 void fi_sender_drop(fi_sender_t *tx);
@@ -260,6 +270,8 @@ void fi_sender_waited(fi_sender_t *tx);
 int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item);
 /* Sends what waits for as long as there is room; 0 when nothing waits any more, else -EAGAIN. */
 int fi_backlog_pump(fi_sender_t *tx);
+/* The same, for fi_sender_wait_until. */
+int fi_backlog_try(fi_sender_t *tx, void *arg);
 /* Pumps, and lets releases call the steward for what is left. */
 void fi_backlog_watch(fi_sender_t *tx);
 void fi_backlog_drop(fi_sender_t *tx);

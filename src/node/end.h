@@ -77,7 +77,8 @@ typedef struct fi_end {
     int open_error;         /* why a link could not be made while it was opened, if descriptors or memory ran out */
     uint32_t digest;        /* of the contract, as the entry's name has it */
     bool published;
-    bool alone; /* receivers: what is taken is released by the thread that has taken it */
+    bool in_haste; /* when it is opened, it does not wait until those it meets are linked */
+    bool alone;    /* receivers: what is taken is released by the thread that has taken it */
     char channel[104];
 
     /* Opening: how many links are still to come. Guarded by the node's lock. */

@@ -57,7 +57,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         n->end_count++;
         r = fi_node_meet(n, e);
     }
-    if (r == 0) {
+    if (r == 0 && !e->in_haste) {
         r = settle(n, e);
     }
     if (r < 0 && !e->published) {

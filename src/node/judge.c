@@ -201,8 +201,25 @@ static void say_who(struct text *t, const fi_picture_t *p, const fi_seen_wait_t 
 }
 
 static const char *const object_word[] = {
-    "",      "mutex",  "reader-writer lock (to read)", "reader-writer lock (to write)", "semaphore", "barrier",
-    "event", "room in"};
+    [FERRY_FOR_MUTEX] = "mutex",
+    [FERRY_FOR_READ] = "reader-writer lock (to read)",
+    [FERRY_FOR_WRITE] = "reader-writer lock (to write)",
+    [FERRY_FOR_UNIT] = "semaphore",
+    [FERRY_FOR_BARRIER] = "barrier",
+    [FERRY_FOR_EVENT] = "event",
+    [FERRY_FOR_ROOM] = "room in",
+    [FERRY_FOR_REGION] = "its turn in the allocator of region",
+    [FERRY_FOR_CELL] = "cell",
+    [FERRY_FOR_BUFFER] = "buffer",
+    [FERRY_FOR_REPLY] = "the answer to",
+};
+
+/* What a peer says it waits for may be anything. */
+static const char *word_of(uint32_t what) {
+    const char *word = what < sizeof object_word / sizeof *object_word ? object_word[what] : NULL;
+
+    return word ? word : "?";
+}
 
 static void say_what(struct text *t, const fi_seen_wait_t *w) {
     uint32_t what = w->shown.what;
@@ -210,8 +227,7 @@ static void say_what(struct text *t, const fi_seen_wait_t *w) {
     if (what == FERRY_FOR_PROCESS) {
         say(t, "waits for its child process %d", w->shown.pid);
     } else {
-        say(t, "waits for %s \"%s\"", what < sizeof object_word / sizeof *object_word ? object_word[what] : "?",
-            w->shown.name);
+        say(t, "waits for %s \"%s\"", word_of(what), w->shown.name);
     }
     say(t, " (since %.3f s%s%s)", (double)w->shown.age_ns / 1e9, w->shown.where[0] ? ", " : "", w->shown.where);
 }
@@ -233,6 +249,8 @@ static const char *link_word(const fi_seen_wait_t *w) {
     switch (w->shown.what) {
     case FERRY_FOR_ROOM:
         return ", kept full by";
+    case FERRY_FOR_REPLY:
+        return ", which is up to";
     case FERRY_FOR_PROCESS:
         return ", in whose family is";
     default:

@@ -110,8 +110,8 @@ int fi_writer_open(fi_node_t *n, const char *name, uint64_t bytes, const ferry_r
         return r;
     }
     w->head = (fi_published_t){FI_WRITER_MAGIC, fi_process_generation};
-    w->tx->whole = w;
-    w->tx->whole_ends = ended;
+    w->tx->part.whole = w;
+    w->tx->part.ends = ended;
     *out = w;
     return 0;
 }

@@ -20,7 +20,6 @@ static bool more_places(ferry_client_t *k) {
     if (!more) {
         return false;
     }
-    memset(more + k->table_size, 0, (size - k->table_size) * sizeof *more);
     k->table = more;
     k->table_size = size;
     return true;
@@ -28,11 +27,8 @@ static bool more_places(ferry_client_t *k) {
 
 /* Places are taken in order; a call that is given back keeps its place. */
 static ferry_call_t *call_in_new_place(ferry_client_t *k) {
-    uint32_t place = 0;
+    uint32_t place = k->places;
 
-    while (place < k->table_size && k->table[place]) {
-        place++;
-    }
     if (place == k->table_size && !more_places(k)) {
         return NULL;
     }
@@ -42,7 +38,7 @@ static ferry_call_t *call_in_new_place(ferry_client_t *k) {
         c->client = k;
         c->id = place;
         fi_list_init(&c->ready);
-        k->table[place] = c;
+        k->table[k->places++] = c;
     }
     return c;
 }
@@ -63,6 +59,9 @@ ferry_call_t *fi_call_new(ferry_client_t *k) {
     c->open = true;
     c->awaited = false;
     c->owed = 0;
+    c->owed_bytes = 0;
+    c->results = 0;
+    c->attempt = 0;
     c->context = NULL;
     k->under_way++;
     return c;
@@ -158,11 +157,25 @@ static void keep(ferry_call_t *c, ferry_msg_t *m, uint32_t kind) {
     c->last = m;
 }
 
-static ferry_call_t *find(const ferry_client_t *k, uint64_t id) {
+ferry_call_t *fi_call_find(const ferry_client_t *k, uint64_t id) {
     uint32_t place = (uint32_t)id;
-    ferry_call_t *c = place < k->table_size ? k->table[place] : NULL;
+    ferry_call_t *c = place < k->places ? k->table[place] : NULL;
 
     return c && c->id == id && c->open && c->magic == FI_CALL_MAGIC ? c : NULL;
+}
+
+/* A stream's server has died, and another one has begun anew: results of the two must not mix. What comes late of the
+ * dead one's is dropped; where something came of it already, the call ends. */
+static bool mixes(ferry_call_t *c, const fi_reply_head_t *head) {
+    if (!c->streams || c->results == 0 || head->attempt == c->attempt) {
+        c->attempt = head->attempt;
+        return false;
+    }
+    if (head->attempt > c->attempt) {
+        fi_call_tell_cancelled(c);
+        fi_call_end(c, -ECONNRESET);
+    }
+    return true;
 }
 
 static void take_result(ferry_call_t *c, const fi_reply_head_t *head, ferry_msg_t *m) {
@@ -178,6 +191,7 @@ static void take_result(ferry_call_t *c, const fi_reply_head_t *head, ferry_msg_
     case FI_REPLY_MORE:
         if (c->streams) {
             keep(c, m, head->kind);
+            c->results++;
             make_ready(c);
             return;
         }
@@ -213,9 +227,9 @@ void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m) {
 
     if (fi_likely(found != NULL)) {
         memcpy(&head, found, sizeof head); /* read once */
-        c = find(k, head.id);
+        c = fi_call_find(k, head.id);
     }
-    if (fi_unlikely(!c)) {
+    if (fi_unlikely(!c || mixes(c, &head))) {
         (void)fi_taken_release(m);
         return;
     }

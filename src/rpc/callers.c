@@ -2,6 +2,10 @@
  *
  * Where replies go: one sender for each client that has called this thread.  It is opened at the client's first call, and
  * closed when the client has left.
+ *
+ * A client that is stopped, or slow to answer, must not keep the thread: the sender is opened without waiting for it, and
+ * what it does not take waits in the sender's backlog.  That is this process's own memory, which goes with it; so a call
+ * whose answer waits there is not released yet, but *owed*: if this process dies, the client's sender still has the call.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +15,7 @@
 #include "base/error.h"
 #include "rpc/service.h"
 
-#define LINGER_NS INT64_C(1000000000) /* for replies that wait for room; those in a ring need none */
+#define LINGER_NS INT64_C(1000000000) /* for replies that wait in a backlog; those in a ring need none */
 
 static fi_caller_t **bucket_of(fi_worker_t *w, uint64_t node, uint64_t end) {
     uint64_t mixed = (node ^ end * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xff51afd7ed558ccd);
@@ -25,56 +29,54 @@ static void ended(void *whole) {
     c->tx = NULL;
 }
 
-/* The client has left; this thread shall close what it has for it. The end is held. */
-static void lost(void *whole) {
-    fi_caller_t *c = whole;
-    fi_receiver_t *rx = fi_load_acquire_ptr(&c->worker->rx);
+/* This thread shall look after its callers. */
+static void call_for_sweep(fi_worker_t *w) {
+    fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
 
-    fi_store_release32(&c->gone, 1);
-    fi_store_release32(&c->worker->sweep, 1);
+    fi_store_release32(&w->sweep, 1);
     if (rx) {
         fi_receiver_nudge(rx);
     }
 }
 
-static int hook(fi_caller_t *c) {
-    int r = fi_end_enter(&c->tx->end, FI_END_SENDER);
+/* The client takes no more replies. */
+static void lost(void *whole) {
+    fi_caller_t *c = whole;
 
-    if (r < 0) {
-        return r;
+    fi_store_release32(&c->gone, 1);
+    call_for_sweep(c->worker);
+}
+
+/* Its replies stand where it finds them, whatever becomes of this process. */
+static void drained(void *whole) {
+    const fi_caller_t *c = whole;
+
+    if (fi_load_relaxed32(&c->owes)) {
+        call_for_sweep(c->worker);
     }
-    c->tx->whole_loses = lost;
-    c->tx->whole_ends = ended;
-    c->tx->whole = c;
-    if (c->tx->link_count == 0) {
-        c->gone = 1; /* before it could be told */
-        fi_store_release32(&c->worker->sweep, 1);
-    }
-    return fi_end_leave(&c->tx->end);
 }
 
 static fi_caller_t *open_caller(fi_worker_t *w, uint64_t node, uint64_t end) {
     const ferry_service_t *s = w->service;
-    ferry_contract_t contract = {.quota = s->quota, .wait = s->wait};
+    const ferry_contract_t contract = {.quota = s->quota, .wait = s->wait};
     char channel[104];
 
     fi_caller_t *c = calloc(1, sizeof *c);
     if (!c) {
         return NULL;
     }
+    const fi_part_t part = {.whole = c, .ends = ended, .loses = lost, .drained = drained, .in_haste = true};
     c->worker = w;
     c->node = node;
     c->end = end;
     snprintf(channel, sizeof channel, "%c%s.%016" PRIx64 ".%" PRIu64, FI_REPLIES, s->name, node, end);
-    if (fi_sender_new(s->node, channel, FERRY_QUEUE, &contract, &c->tx) < 0) {
+    fi_sender_t *tx = NULL;
+    if (fi_sender_new_part(s->node, channel, FERRY_QUEUE, &contract, &part, &tx) < 0) {
         free(c);
         return NULL;
     }
-    if (hook(c) < 0) {
-        fi_sender_drop(c->tx);
-        free(c);
-        return NULL;
-    }
+    c->tx = tx;
+    fi_store_release32(&w->sweep, 1); /* others may have left before their sender was linked */
     return c;
 }
 
@@ -98,42 +100,150 @@ fi_caller_t *fi_caller_find(fi_worker_t *w, uint64_t node, uint64_t end) {
     return c;
 }
 
-static void close_caller(fi_caller_t *c) {
-    if (c->tx) {
-        int r = fi_end_enter(&c->tx->end, FI_END_SENDER);
-        if (r == 0) {
-            int64_t linger = c->tx->backlog_count > 0 && c->tx->link_count > 0 ? LINGER_NS : FERRY_NOW;
-            while (fi_sender_close(c->tx, linger, NULL) == -EINTR) {
-                linger = FERRY_NOW;
-            }
-        } else {
-            fi_sender_drop(c->tx); /* its thread has ended */
-        }
+/* ---- calls whose answers wait ---- */
+
+void fi_caller_owe(fi_caller_t *c, ferry_msg_t *m) {
+    m->next = NULL;
+    if (c->owed) {
+        c->last_owed->next = m;
+    } else {
+        c->owed = m;
     }
-    free(c);
+    c->last_owed = m;
+    fi_store_relaxed32(&c->owes, 1);
+    fi_store_release32(&c->worker->sweep, 1); /* they may have gone out meanwhile */
 }
 
-static void close_some(fi_worker_t *w, bool all) {
+/* They are done with: as released, or, when their answers are lost, as the client's again. */
+static void settle(fi_caller_t *c) {
+    while (c->owed) {
+        ferry_msg_t *m = c->owed;
+        c->owed = m->next;
+        (void)fi_taken_release(m);
+    }
+    fi_store_relaxed32(&c->owes, 0);
+}
+
+static bool has_drained(const fi_caller_t *c) {
+    bool drained_now = true;
+
+    if (c->tx && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+        drained_now = c->tx->backlog_count == 0;
+        fi_end_leave(&c->tx->end);
+    }
+    return drained_now;
+}
+
+/* ---- who has left ---- */
+
+/* The link through which it calls. The receiver's end is held. */
+static fi_rxlink_t *link_of(const fi_worker_t *w, const fi_caller_t *c) {
+    for (uint32_t i = 0; i < w->rx->link_count; i++) {
+        fi_rxlink_t *l = w->rx->links[i];
+        if (l->tx == c->end && l->peer->id == c->node && !l->ended) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* A client that calls, but takes no replies, shall not wait for them: it loses its link, and gets its calls back. */
+static void cut_off(fi_worker_t *w, const fi_caller_t *c) {
+    if (fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
+        fi_rxlink_t *l = link_of(w, c);
+        if (l) {
+            fi_receiver_expel(w->rx, l, "takes no replies");
+        }
+        fi_end_leave(&w->rx->end);
+    }
+}
+
+/* One that was never linked, and does not call any more. */
+static bool never_came(fi_worker_t *w, const fi_caller_t *c) {
+    bool linked = true;
+    bool calls = true;
+
+    if (c->tx && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+        linked = c->tx->link_count > 0;
+        fi_end_leave(&c->tx->end);
+    }
+    if (!linked && fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
+        calls = link_of(w, c) != NULL;
+        fi_end_leave(&w->rx->end);
+    }
+    return !linked && !calls;
+}
+
+static void close_sender(fi_caller_t *c) {
+    if (c->tx && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+        (void)fi_sender_close(c->tx, FERRY_NOW, NULL); /* what is in its rings stays readable */
+    } else if (c->tx) {
+        fi_sender_drop(c->tx); /* its thread has ended */
+    }
+}
+
+static bool is_done_with(fi_worker_t *w, fi_caller_t *c) {
+    if (fi_load_acquire32(&c->gone)) {
+        cut_off(w, c);
+        return true;
+    }
+    if (c->owed && has_drained(c)) {
+        settle(c);
+    }
+    return never_came(w, c);
+}
+
+void fi_callers_sweep(fi_worker_t *w) {
+    fi_store_release32(&w->sweep, 0);
     w->last_caller = NULL;
     for (uint32_t i = 0; i < FI_CLIENT_BUCKETS; i++) {
         fi_caller_t **at = &w->callers[i];
         while (*at) {
             fi_caller_t *c = *at;
-            if (all || fi_load_acquire32(&c->gone)) {
-                *at = c->next;
-                close_caller(c);
-            } else {
+            if (!is_done_with(w, c)) {
                 at = &c->next;
+                continue;
             }
+            *at = c->next;
+            settle(c);
+            close_sender(c);
+            free(c);
         }
     }
 }
 
-void fi_callers_sweep(fi_worker_t *w) {
-    fi_store_release32(&w->sweep, 0);
-    close_some(w, false);
+/* ---- the end ---- */
+
+/* Gives replies that wait a moment to go out. */
+static void linger(const fi_caller_t *c) {
+    if (c->owed && c->tx && !fi_load_acquire32(&c->gone) && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+        c->tx->stall.bears_it = true;
+        (void)fi_sender_wait_until(c->tx, fi_backlog_try, NULL, LINGER_NS, false);
+        c->tx->stall.bears_it = false;
+        fi_end_leave(&c->tx->end);
+    }
 }
 
 void fi_callers_close(fi_worker_t *w) {
-    close_some(w, true);
+    for (uint32_t i = 0; i < FI_CLIENT_BUCKETS; i++) {
+        for (fi_caller_t *c = w->callers[i]; c; c = c->next) {
+            linger(c);
+            if (has_drained(c)) {
+                settle(c);
+            }
+            close_sender(c);
+        }
+    }
+}
+
+void fi_callers_free(fi_worker_t *w) {
+    w->last_caller = NULL;
+    for (uint32_t i = 0; i < FI_CLIENT_BUCKETS; i++) {
+        while (w->callers[i]) {
+            fi_caller_t *c = w->callers[i];
+            w->callers[i] = c->next;
+            settle(c);
+            free(c);
+        }
+    }
 }

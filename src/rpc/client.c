@@ -21,11 +21,9 @@ __thread int64_t fi_serving_until = FI_NEVER;
 /* ---- opening ---- */
 
 static void free_calls(ferry_client_t *k) {
-    for (uint32_t i = 0; i < k->table_size; i++) {
-        if (k->table[i]) {
-            k->table[i]->magic = FI_RPC_ENDED;
-            fi_graveyard_add(k->table[i]);
-        }
+    for (uint32_t i = 0; i < k->places; i++) {
+        k->table[i]->magic = FI_RPC_ENDED;
+        fi_graveyard_add(k->table[i]);
     }
     free(k->table);
 }
@@ -56,55 +54,52 @@ static void receiver_ends(void *whole) {
 /* A server has gone. */
 static void loses(void *whole) {
     const ferry_client_t *k = whole;
+    fi_receiver_t *rx = fi_load_acquire_ptr(&k->rx);
 
-    if (k->rx) {
-        fi_receiver_nudge(k->rx);
+    if (rx) {
+        fi_receiver_nudge(rx);
     }
 }
 
 static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
+    const ferry_contract_t contract = {.quota = o->quota, .wait = o->wait};
+    const fi_part_t part = {.whole = k, .ends = sender_ends, .loses = loses, .choose = fi_client_choose};
     char channel[104];
-    ferry_contract_t contract = {.quota = o->quota, .wait = o->wait};
 
     snprintf(channel, sizeof channel, "%c%s", FI_CALLS, k->service);
-    return fi_sender_new(n, channel, FERRY_QUEUE, &contract, &k->tx);
+    return fi_sender_new_part(n, channel, FERRY_QUEUE, &contract, &part, &k->tx);
 }
 
 static int open_receiver(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
-    char channel[104];
     ferry_receiver_options_t options = {.wait = o->wait};
+    fi_receiver_t *rx = NULL;
+    char channel[104];
 
     snprintf(channel, sizeof channel, "%c%s.%016" PRIx64 ".%" PRIu64, FI_REPLIES, k->service, n->id, k->tx->end.id);
-    int r = fi_receiver_new(n, channel, FERRY_QUEUE, &options, &k->rx);
+    int r = fi_receiver_new(n, channel, FERRY_QUEUE, &options, &rx);
     if (r == 0) {
-        k->rx->endless = true;
-        k->rx->check = false; /* heads change */
-        k->rx->whole = k;
-        k->rx->whole_ends = receiver_ends;
+        rx->endless = true;
+        rx->check = false; /* heads change */
+        rx->whole = k;
+        rx->whole_ends = receiver_ends;
+        fi_store_release_ptr(&k->rx, rx);
     }
     return r;
 }
 
-/* The replies have their place before anybody can be called, and links are met before anything is sent. */
+/* The sender comes first, since the replies' channel has its number; nothing is sent before both are there. */
 static int open_ends(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
     int r = open_sender(k, n, o);
+
     if (r < 0) {
+        free(k);
         return r;
     }
     r = open_receiver(k, n, o);
     if (r < 0) {
-        fi_sender_drop(k->tx);
-        return r;
+        fi_sender_drop(k->tx); /* and with it the client */
     }
-    r = fi_end_enter(&k->tx->end, FI_END_SENDER);
-    if (r < 0) {
-        return r;
-    }
-    k->tx->choose = fi_client_choose;
-    k->tx->whole_loses = loses;
-    k->tx->whole_ends = sender_ends;
-    k->tx->whole = k;
-    return fi_end_leave(&k->tx->end);
+    return r;
 }
 
 static int check_options(const char *service, const ferry_client_options_t *o) {
@@ -139,10 +134,10 @@ int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options
     snprintf(k->service, sizeof k->service, "%s", service);
     k->limit = o->calls ? o->calls : USUAL_CALLS;
     k->generation = fi_process_generation;
+    k->next_deadline = FI_NEVER;
     fi_list_init(&k->ready);
     r = open_ends(k, n, o);
     if (r < 0) {
-        free(k);
         return fi_fail(r, "no client of the service \"%s\" can be opened: %s", service, fi_error_text());
     }
     k->magic = FI_CLIENT_MAGIC;
@@ -208,9 +203,12 @@ int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats) {
 
 /* Whoever has one of its calls may stop, and what was answered is not wanted any more. */
 static void release_all(ferry_client_t *k) {
-    for (uint32_t i = 0; i < k->table_size; i++) {
-        if (k->table[i] && k->table[i]->magic == FI_CALL_MAGIC) {
-            (void)fi_call_release(k->table[i]);
+    fi_client_tell_all_cancelled(k);
+    for (uint32_t i = 0; i < k->places; i++) {
+        ferry_call_t *c = k->table[i];
+        if (c->magic == FI_CALL_MAGIC) {
+            fi_call_end(c, -ECANCELED);
+            fi_call_free(c);
         }
     }
 }

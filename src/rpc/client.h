@@ -24,7 +24,8 @@
 #define FI_RPC_ENDED 0x5863704bu    /* "KpcX" */
 
 #define FI_METHOD_NAME_MAX 100u
-#define FI_STREAM_TELL 8u /* results of a stream of which the server is told at once */
+#define FI_STREAM_TELL 8u /* results of a stream, or bytes of them, of which the server is told at once */
+#define FI_STREAM_TELL_BYTES (UINT64_C(256) << 10)
 #define FI_SERVICE_NAME_MAX 60u
 
 struct ferry_call {
@@ -35,9 +36,14 @@ struct ferry_call {
     int64_t deadline;
     bool open;
     bool streams;
-    bool awaited;       /* ferry_call waits for it: it is not for ferry_client_next */
-    int result;         /* once it is not open */
-    uint32_t owed;      /* results consumed of which the server was not told yet */
+    bool awaited;  /* ferry_call waits for it: it is not for ferry_client_next */
+    int result;    /* once it is not open */
+    uint32_t owed; /* results consumed of which the server was not told yet */
+    uint64_t owed_bytes;
+    uint32_t results;   /* of a stream, that came */
+    uint32_t attempt;   /* of the call, that these are answers to */
+    bool seen;          /* when it was looked who has it, somebody did */
+    bool begun;         /* likewise: by a server that has gone */
     ferry_msg_t *first; /* replies that came, and were not taken yet */
     ferry_msg_t *last;
     struct fi_list ready; /* in the client's list, if it has something for ferry_call_wait */
@@ -54,6 +60,8 @@ struct ferry_client {
     fi_receiver_t *rx;
     ferry_call_t **table;
     uint32_t table_size;
+    uint32_t places;       /* of the table, that are in use or were */
+    int64_t next_deadline; /* no call under way has an earlier one */
     ferry_call_t *free_calls;
     uint32_t under_way;
     uint32_t limit; /* calls under way at most, as the program wants it */
@@ -90,6 +98,7 @@ int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **da
 fi_outlet_t *fi_client_choose(fi_sender_t *tx);
 /* Tells whoever has the call that nobody waits for it. */
 void fi_call_tell_cancelled(ferry_call_t *c);
+void fi_client_tell_all_cancelled(ferry_client_t *k);
 /* Tells the server of the call what the program has consumed. */
 void fi_call_tell_consumed(ferry_call_t *c);
 
@@ -104,6 +113,8 @@ int fi_call_tell_result(const ferry_call_t *c);
 int fi_call_check(const ferry_call_t *c);
 int fi_call_cancel(ferry_call_t *c);
 int fi_call_release(ferry_call_t *c);
+/* The call of this number, if it is under way. */
+ferry_call_t *fi_call_find(const ferry_client_t *k, uint64_t id);
 /* An answer has come. Takes the message over. */
 void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m);
 

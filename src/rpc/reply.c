@@ -27,11 +27,18 @@ static bool is_over(const ferry_request_t *rq) {
     const fi_rxlink_t *l = rq->m->link;
 
     return fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || l->ended || l->detached ||
-           fi_load_acquire32(&rq->worker->service->hurry) ||
            (rq->call.deadline != FI_NEVER && fi_now_about() >= rq->call.deadline);
 }
 
+static bool is_hurried(const ferry_request_t *rq) {
+    return fi_load_acquire32(&rq->worker->service->hurry) != 0;
+}
+
 bool fi_request_is_cancelled(const ferry_request_t *rq) {
+    return is_hurried(rq) || fi_request_is_over(rq);
+}
+
+bool fi_request_is_over(const ferry_request_t *rq) {
     fi_end_t *e = &rq->worker->rx->end;
 
     if (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || fi_end_enter(e, FI_END_RECEIVER) < 0) {
@@ -51,7 +58,7 @@ static int tell_over(const ferry_request_t *rq) {
     if (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED) {
         return fi_fail(-ECANCELED, "this call of \"%s\" was cancelled by its caller", method);
     }
-    if (fi_load_acquire32(&rq->worker->service->hurry)) {
+    if (is_hurried(rq)) {
         return fi_fail(-ECANCELED, "the service is being closed: this call of \"%s\" has no more time", method);
     }
     return fi_fail(-EPIPE, "the caller of \"%s\" is gone: nobody waits for its answer", method);
@@ -61,7 +68,7 @@ static int tell_over(const ferry_request_t *rq) {
 
 /* What the caller has consumed, as far as can be believed. */
 static void look_at_consumed(ferry_request_t *rq) {
-    uint32_t more = fi_load_acquire32(&rq->head->consumed) - rq->consumed;
+    uint32_t more = fi_load_acquire32(&rq->head->consumed) - rq->base - rq->consumed;
 
     for (more = more < rq->sent - rq->consumed ? more : rq->sent - rq->consumed; more > 0; more--) {
         rq->waiting -= rq->sizes[rq->consumed++ % FI_STREAM_RESULTS];
@@ -84,7 +91,7 @@ static bool is_there(void *arg) {
     const struct credit *c = arg;
 
     look_at_consumed(c->rq);
-    return may_send(c) || is_over(c->rq);
+    return may_send(c) || is_hurried(c->rq) || is_over(c->rq);
 }
 
 /* The thread that should consume. */
@@ -176,7 +183,9 @@ static int check_answer(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size
             return r;
         }
     }
-    return (kind == FI_REPLY_MORE || size > FI_INLINE_MAX) && fi_request_is_cancelled(rq) ? tell_over(rq) : 0;
+    bool is_late = rq->call.deadline != FI_NEVER && fi_now_about() >= rq->call.deadline;
+    bool is_long = kind == FI_REPLY_MORE || size > FI_INLINE_MAX;
+    return is_late || (is_long && fi_request_is_cancelled(rq)) ? tell_over(rq) : 0;
 }
 
 /* Nobody wants to hear it: that counts as answered. */
@@ -204,7 +213,7 @@ static void sent(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size) {
 
 static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
                       ferry_msg_t *m) {
-    fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error};
+    fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error, .attempt = rq->attempt};
 
     int r = check_answer(rq, kind, size);
     if (r < 0) {
@@ -218,6 +227,7 @@ static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, cons
         fi_sender_t *tx = rq->caller->tx;
         r = m ? fi_put_message(tx, m, &head, rq->call.deadline)
               : fi_put_headed(tx, data, size, &head, rq->call.deadline);
+        rq->waits |= tx->backlog_count > 0;
         fi_end_leave(&tx->end);
     }
     if (fi_likely(r == 0)) {

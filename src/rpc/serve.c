@@ -73,10 +73,6 @@ static void expel(fi_worker_t *w, const ferry_request_t *rq, const char *why) {
     }
 }
 
-static bool is_of_no_use(int r) {
-    return r == -EPIPE || r == -ETIME || r == -ECANCELED;
-}
-
 /* What is left to be said after the handler has returned `r`. */
 static void finish(fi_worker_t *w, ferry_request_t *rq, int r) {
     if (rq->answered) {
@@ -85,10 +81,12 @@ static void finish(fi_worker_t *w, ferry_request_t *rq, int r) {
     if (r == 0) {
         bool streams = (rq->call.flags & FI_CALL_STREAMS) && rq->method->streams;
         r = fi_reply(rq, streams ? FI_REPLY_END : FI_REPLY_RESULT, 0, NULL, 0);
+    } else if (r == -ECANCELED) {
+        r = fi_reply(rq, FI_REPLY_REFUSED, r, NULL, 0);
     } else {
         r = fi_reply_error(rq, r, strerror(r < 0 ? -r : r), NULL, 0);
     }
-    if (fi_unlikely(r < 0 && !is_of_no_use(r))) {
+    if (fi_unlikely(r < 0 && !fi_request_is_over(rq))) {
         expel(w, rq, "the server could not answer");
     }
 }
@@ -141,10 +139,12 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     rq->call.deadline = (int64_t)fi_load_relaxed64((const uint64_t *)&head->deadline);
     rq->call.method = fi_load_relaxed64(&head->method);
     rq->call.flags = fi_load_relaxed32(&head->flags);
+    rq->base = fi_load_relaxed32(&head->consumed);
     m->size = size;
     rq->data = m->data;
     rq->size = size;
     rq->answered = false;
+    rq->waits = false;
     rq->failed = false;
     rq->sent = rq->consumed = 0;
     rq->waiting = 0;
@@ -190,6 +190,10 @@ static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
         }
     }
     rq->magic = FI_RPC_ENDED;
+    if (fi_unlikely(rq->waits && rq->caller)) {
+        fi_caller_owe(rq->caller, m);
+        return;
+    }
     release(m);
 }
 
@@ -216,6 +220,10 @@ static bool is_stopping(const fi_worker_t *w) {
     return fi_load_acquire32(&w->service->stopping) != 0;
 }
 
+static bool is_hurried(const fi_worker_t *w) {
+    return fi_load_acquire32(&w->service->hurry) != 0;
+}
+
 /* Clients send to others from now on; what they have sent is done. */
 static int wind_up(fi_worker_t *w) {
     ferry_msg_t *m = NULL;
@@ -223,16 +231,31 @@ static int wind_up(fi_worker_t *w) {
 
     fi_store_release32(&w->rx->page->leaves, 1);
     fi_fence_seq_cst();
-    while ((r = take(w, FERRY_NOW, &m)) == 0 || r == -EALREADY) {
+    do {
+        r = is_hurried(w) ? -EAGAIN : take(w, FERRY_NOW, &m);
         if (r == 0) {
             serve_one(w, m);
         }
-    }
+    } while (r == 0 || r == -EALREADY || r == -EPROTO);
     return r == -EAGAIN ? 0 : r;
+}
+
+#define MOST_AT_ONCE 1000u /* calls served by FERRY_NOW: others may come all the time */
+
+static bool is_enough(uint32_t *left, int64_t deadline) {
+    if (deadline != FI_NEVER) {
+        return fi_now_about() >= deadline;
+    }
+    if (*left != UINT32_MAX && *left > 0) {
+        --*left;
+        return false;
+    }
+    return *left == 0;
 }
 
 int fi_worker_serve(fi_worker_t *w, int64_t timeout) {
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
+    uint32_t left = timeout == FERRY_NOW ? MOST_AT_ONCE : UINT32_MAX;
 
     for (;;) {
         ferry_msg_t *m = NULL;
@@ -242,11 +265,12 @@ int fi_worker_serve(fi_worker_t *w, int64_t timeout) {
         if (fi_unlikely(is_stopping(w))) {
             return wind_up(w);
         }
-        int r = take(w, deadline == FI_NEVER ? timeout : fi_time_left(deadline), &m);
+        int r =
+            is_enough(&left, deadline) ? -EAGAIN : take(w, deadline == FI_NEVER ? timeout : fi_time_left(deadline), &m);
         if (fi_likely(r == 0)) {
             serve_one(w, m);
-        } else if (r == -EAGAIN && timeout != FERRY_NOW) {
-            return fi_fail(-ETIMEDOUT, "no more calls of \"%s\" came before the timeout", w->service->name);
+        } else if ((r == -EAGAIN && timeout != FERRY_NOW) || r == -ETIMEDOUT) {
+            return fi_fail(-ETIMEDOUT, "the time for which \"%s\" was to be served is over", w->service->name);
         } else if (r != -EALREADY && r != -EPROTO) {
             return r;
         }

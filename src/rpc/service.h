@@ -55,8 +55,11 @@ typedef struct fi_caller {
     struct fi_worker *worker;
     uint64_t node;
     uint64_t end;
-    fi_sender_t *tx; /* NULL: it was closed with the node */
-    uint32_t gone;   /* 1: the client has left; set by whoever holds the end */
+    fi_sender_t *tx;   /* NULL: it was closed with the node */
+    uint32_t gone;     /* 1: the client takes no more replies; set by whoever holds the end */
+    uint32_t owes;     /* 1: calls are owed */
+    ferry_msg_t *owed; /* calls that are not released yet, since their answers wait in the backlog */
+    ferry_msg_t *last_owed;
 } fi_caller_t;
 
 struct ferry_request {
@@ -70,8 +73,10 @@ struct ferry_request {
     uint64_t size;
     fi_caller_t *caller;
     bool answered;
+    bool waits;  /* some answer is in the backlog */
     bool failed; /* with an error */
     uint32_t attempt;
+    uint32_t base;                     /* results that the caller had consumed before, of another server */
     uint32_t sent;                     /* results of a stream */
     uint64_t waiting;                  /* bytes of those not consumed yet, as far as is known */
     uint32_t consumed;                 /* as last seen */
@@ -160,8 +165,13 @@ int fi_worker_serve(fi_worker_t *w, int64_t timeout);
 
 /* NULL: no reply can be sent, and the client was told. */
 fi_caller_t *fi_caller_find(fi_worker_t *w, uint64_t node, uint64_t end);
+/* The call is released when the caller's backlog is empty. */
+void fi_caller_owe(fi_caller_t *c, ferry_msg_t *m);
+/* Releases what is not owed any more, and closes what belongs to clients that have left. */
 void fi_callers_sweep(fi_worker_t *w);
+/* Before the receiver is closed, and after that: calls that are still owed then go back to their clients. */
 void fi_callers_close(fi_worker_t *w);
+void fi_callers_free(fi_worker_t *w);
 
 /* ---- reply.c ---- */
 
@@ -171,6 +181,8 @@ int fi_reply_msg(ferry_request_t *rq, fi_reply_kind_t kind, ferry_msg_t *m);
 int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m);
 int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size);
 bool fi_request_is_cancelled(const ferry_request_t *rq);
+/* The same, by the caller: whether this service is being closed does not count. */
+bool fi_request_is_over(const ferry_request_t *rq);
 int fi_request_check(const ferry_request_t *rq);
 
 #endif

@@ -91,15 +91,25 @@ static int nobody(const ferry_client_t *k) {
                    k->service, k->tx->end.node->space.name);
 }
 
-static int too_many(const ferry_client_t *k, uint32_t limit) {
+static int too_many(const ferry_client_t *k, uint32_t count, uint32_t limit) {
     return fi_fail(-EBUSY,
                    "%u calls of this client of \"%s\" are under way, as many as %s allows: wait for some to end, or "
                    "raise `%s`",
-                   k->under_way, k->service, limit < k->limit ? "the service" : "its option `calls`",
+                   count, k->service, limit < k->limit ? "the service" : "its option `calls`",
                    limit < k->limit ? "queue" : "calls");
 }
 
-static int check_servers(const ferry_client_t *k) {
+/* Calls that nobody answers are under way until they are released. */
+static uint32_t count_calls(const ferry_client_t *k, bool one_way, uint32_t limit) {
+    if (!one_way) {
+        return k->under_way;
+    }
+    uint64_t unreleased = fi_sender_unreleased(k->tx, false);
+    unreleased = unreleased < limit ? unreleased : fi_sender_unreleased(k->tx, true);
+    return unreleased < UINT32_MAX ? (uint32_t)unreleased : UINT32_MAX;
+}
+
+static int check_servers(const ferry_client_t *k, bool one_way) {
     const fi_sender_t *tx = k->tx;
     uint32_t i = 0;
 
@@ -111,7 +121,8 @@ static int check_servers(const ferry_client_t *k) {
     }
     uint32_t queue = fi_load_relaxed32(&page_of(tx->links[i])->queue);
     uint32_t limit = queue != 0 && queue < k->limit ? queue : k->limit;
-    return fi_likely(k->under_way < limit) ? 0 : too_many(k, limit);
+    uint32_t count = count_calls(k, one_way, limit);
+    return fi_likely(count < limit) ? 0 : too_many(k, count, limit);
 }
 
 static int too_late(const ferry_client_t *k, const char *method) {
@@ -141,6 +152,9 @@ static int put_call(ferry_client_t *k, const char *method, const fi_argument_t *
     if (c) {
         head->id = c->id;
         c->deadline = head->deadline;
+        if (c->deadline < k->next_deadline) {
+            k->next_deadline = c->deadline;
+        }
         c->streams = (head->flags & FI_CALL_STREAMS) != 0;
     }
     head->method = fi_method_hash(method);
@@ -157,7 +171,7 @@ static int start(ferry_client_t *k, const char *method, const fi_argument_t *a, 
     fi_call_head_t head = {.deadline = deadline_of(timeout), .flags = flags};
     ferry_call_t *c = NULL;
 
-    int r = fi_node_is_shut(k->tx->end.node) ? 0 : check_servers(k); /* shut: sending tells */
+    int r = fi_node_is_shut(k->tx->end.node) ? 0 : check_servers(k, !out); /* shut: sending tells */
     if (fi_unlikely(r < 0)) {
         return r;
     }
@@ -203,6 +217,21 @@ int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **da
 
 /* ---- talking to whoever has it ---- */
 
+static fi_call_head_t *head_in(const fi_unreleased_t *u) {
+    uint64_t size;
+    const void *head = u->annex ? u->annex : fi_head_behind(u->data, u->size, &size);
+
+    return (fi_call_head_t *)(uintptr_t)head;
+}
+
+/* Whoever has it may sleep for this. */
+static void wake(const fi_unreleased_t *u) {
+    if (u->link) {
+        fi_barrier_light(); /* before its sleep is looked at */
+        fi_remote_wake(u->link->remote);
+    }
+}
+
 struct telling {
     uint64_t id;
     uint32_t flags;
@@ -211,19 +240,14 @@ struct telling {
 
 static bool tell(const fi_unreleased_t *u, void *arg) {
     const struct telling *t = arg;
-    uint64_t size;
-    const void *found = u->annex ? u->annex : fi_head_behind(u->data, u->size, &size);
-    fi_call_head_t *head = (fi_call_head_t *)(uintptr_t)found;
+    fi_call_head_t *head = head_in(u);
 
     if (!head || head->id != t->id) {
         return false;
     }
     (void)__atomic_fetch_or(&head->flags, t->flags, __ATOMIC_RELEASE);
     (void)__atomic_fetch_add(&head->consumed, t->consumed, __ATOMIC_RELEASE);
-    if (u->link) {
-        fi_barrier_light(); /* before its sleep is looked at */
-        fi_remote_wake(u->link->remote);
-    }
+    wake(u);
     return true;
 }
 
@@ -244,4 +268,23 @@ void fi_call_tell_cancelled(ferry_call_t *c) {
 void fi_call_tell_consumed(ferry_call_t *c) {
     tell_server(c, 0, c->owed);
     c->owed = 0;
+    c->owed_bytes = 0;
+}
+
+static bool tell_cancelled(const fi_unreleased_t *u, void *arg) {
+    const ferry_client_t *k = arg;
+    fi_call_head_t *head = head_in(u);
+
+    if (head && fi_call_find(k, head->id)) {
+        (void)__atomic_fetch_or(&head->flags, FI_CALL_CANCELLED, __ATOMIC_RELEASE);
+        wake(u);
+    }
+    return false;
+}
+
+void fi_client_tell_all_cancelled(ferry_client_t *k) {
+    if (fi_end_enter(&k->tx->end, FI_END_SENDER) == 0) {
+        fi_backlog_each(k->tx, tell_cancelled, k);
+        fi_end_leave(&k->tx->end);
+    }
 }

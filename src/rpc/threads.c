@@ -41,7 +41,7 @@ static void hook(fi_worker_t *w, fi_receiver_t *rx) {
     rx->endless = true;
     rx->check = false; /* heads change */
     rx->end.alone = true;
-    rx->page->queue = w->service->queue;
+    fi_store_relaxed32(&rx->page->queue, w->service->queue);
     w->ops = *rx->end.ops;
     w->ops.figures = figures;
     rx->end.ops = &w->ops;
@@ -83,6 +83,7 @@ void fi_worker_close(fi_worker_t *w) {
             (void)fi_receiver_close(rx);
         }
     }
+    fi_callers_free(w);
     if (w->request.magic ==
         FI_REQUEST_MAGIC) { /* its thread has ended in the handler; the call went back to its client */
         w->request.magic = FI_RPC_ENDED;

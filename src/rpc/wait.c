@@ -15,6 +15,8 @@
 #include "platform/clock.h"
 #include "rpc/client.h"
 
+#define MOST_AT_ONCE 1000u /* replies taken in before the clock is looked at */
+
 /* One wait. */
 typedef struct waiting {
     ferry_client_t *k;
@@ -24,51 +26,6 @@ typedef struct waiting {
     fi_blocked_t blocked;
     char name[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2];
 } waiting_t;
-
-/* ---- nobody is left ---- */
-
-static bool is_call(const fi_unreleased_t *u, uint64_t id) {
-    uint64_t size;
-    const fi_call_head_t *head = u->annex ? (const void *)u->annex : fi_head_behind(u->data, u->size, &size);
-
-    return head && head->id == id;
-}
-
-struct finding {
-    uint64_t id;
-    fi_unreleased_t found;
-};
-
-static bool find(const fi_unreleased_t *u, void *arg) {
-    struct finding *f = arg;
-
-    if (!is_call(u, f->id)) {
-        return false;
-    }
-    f->found = *u;
-    return true;
-}
-
-/* Ends what waits for servers that are all gone. What was not begun is not sent to one that may come later. */
-static void end_orphans(ferry_client_t *k) {
-    fi_sender_t *tx = k->tx;
-
-    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
-        return;
-    }
-    for (uint32_t i = 0; tx->link_count == 0 && i < k->table_size; i++) {
-        ferry_call_t *c = k->table[i];
-        if (c && c->open && c->magic == FI_CALL_MAGIC) {
-            struct finding f = {.id = c->id};
-            fi_backlog_each(tx, find, &f);
-            fi_call_end(c, f.found.data && !f.found.begun ? -ENOENT : -ECONNRESET);
-        }
-    }
-    if (tx->link_count == 0) {
-        fi_backlog_drop(tx);
-    }
-    fi_end_leave(&tx->end);
-}
 
 /* ---- taking replies in ---- */
 
@@ -91,24 +48,80 @@ static int take_one(ferry_client_t *k, int64_t timeout) {
     return r;
 }
 
-/* A server has gone: first what it has answered counts. */
-static int after_loss(ferry_client_t *k) {
-    int r;
+/* ---- a server has gone ---- */
 
-    do {
+/* A server that answers without end must not keep us here; what it answers later is as good. */
+#define MOST_REPLIES 65536u
+
+static int take_all(ferry_client_t *k) {
+    int r = 0;
+
+    for (uint32_t i = 0; r == 0 && i < MOST_REPLIES; i++) {
         r = take_one(k, FERRY_NOW);
-    } while (r == 0);
-    if (r == -EAGAIN || r == -EALREADY) {
-        end_orphans(k);
-        return 0;
+    }
+    return r == -EAGAIN || r == -EALREADY || r == -EPROTO ? 0 : r;
+}
+
+static const fi_call_head_t *head_of(const fi_unreleased_t *u) {
+    uint64_t size;
+
+    return u->annex ? (const void *)u->annex : fi_head_behind(u->data, u->size, &size);
+}
+
+/* With servers left, a call that is here will be answered. Without, what was not begun is not sent to one that may come
+ * later: it ends now. */
+static bool look_at(const fi_unreleased_t *u, void *arg) {
+    ferry_client_t *k = arg;
+    const fi_call_head_t *head = head_of(u);
+    ferry_call_t *c = head ? fi_call_find(k, head->id) : NULL;
+
+    if (c) {
+        c->seen = k->tx->link_count > 0;
+        c->begun = u->begun;
+    }
+    return false;
+}
+
+/* Which calls has nobody any more? */
+static void look_for_calls(ferry_client_t *k) {
+    fi_sender_t *tx = k->tx;
+
+    for (uint32_t i = 0; i < k->places; i++) {
+        k->table[i]->seen = false;
+        k->table[i]->begun = true; /* until it is found untouched */
+    }
+    if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
+        fi_backlog_each(tx, look_at, k);
+        if (tx->link_count == 0) {
+            fi_backlog_drop(tx);
+        }
+        fi_end_leave(&tx->end);
+    }
+}
+
+/*
+ * Ends what will not be answered: calls that nobody has, and of which no answer is there.  First it is looked who has
+ * them, then the answers are taken in: a server answers before it lets go of a call.
+ */
+static int after_loss(ferry_client_t *k) {
+    look_for_calls(k);
+    int r = take_all(k);
+
+    for (uint32_t i = 0; r == 0 && i < k->places; i++) {
+        ferry_call_t *c = k->table[i];
+        if (c->open && c->magic == FI_CALL_MAGIC && !c->seen) {
+            fi_call_end(c, c->begun ? -ECONNRESET : -ENOENT);
+        }
     }
     return r;
 }
 
+/* 0: something has happened; -EAGAIN: nothing is there. One server that broke the rules of the ring has lost its link for
+ * that; the others are still heard. */
 static int take_in(ferry_client_t *k, int64_t timeout) {
     int r = take_one(k, timeout);
 
-    if (fi_unlikely(r == -EALREADY)) {
+    if (fi_unlikely(r == -EALREADY || r == -EPROTO)) {
         return after_loss(k);
     }
     return r == -ETIMEDOUT ? -EAGAIN : r;
@@ -116,23 +129,23 @@ static int take_in(ferry_client_t *k, int64_t timeout) {
 
 /* ---- deadlines ---- */
 
-static void expire(ferry_call_t *c) {
-    fi_call_tell_cancelled(c);
-    fi_call_end(c, -ETIME);
-}
-
 /* Ends those whose time has passed; returns when the next one's will have. */
 static int64_t expire_all(ferry_client_t *k, int64_t now) {
     int64_t next = FI_NEVER;
 
-    for (uint32_t i = 0; i < k->table_size; i++) {
+    if (now < k->next_deadline) {
+        return k->next_deadline;
+    }
+    for (uint32_t i = 0; i < k->places; i++) {
         ferry_call_t *c = k->table[i];
-        if (c && c->open && c->deadline <= now) {
-            expire(c);
-        } else if (c && c->open && c->deadline < next) {
+        if (c->open && c->deadline <= now) {
+            fi_call_tell_cancelled(c);
+            fi_call_end(c, -ETIME);
+        } else if (c->open && c->deadline < next) {
             next = c->deadline;
         }
     }
+    k->next_deadline = next;
     return next;
 }
 
@@ -140,6 +153,22 @@ static int64_t expire_all(ferry_client_t *k, int64_t now) {
 
 static bool is_there(const waiting_t *w) {
     return w->c ? w->c->first || !w->c->open : !fi_list_empty(&w->k->ready);
+}
+
+struct finding {
+    uint64_t id;
+    fi_unreleased_t found;
+};
+
+static bool find(const fi_unreleased_t *u, void *arg) {
+    struct finding *f = arg;
+    const fi_call_head_t *head = head_of(u);
+
+    if (!head || head->id != f->id) {
+        return false;
+    }
+    f->found = *u;
+    return true;
 }
 
 static void add_server(fi_blocked_t *b, const fi_txlink_t *l) {
@@ -244,15 +273,15 @@ static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout)
     waiting_t w = {.k = k, .c = c};
     int r = 0;
 
-    while (timeout != FERRY_NOW && take_soon(k)) {
+    for (unsigned i = 0; i < MOST_AT_ONCE && timeout != FERRY_NOW && take_soon(k); i++) {
         if (is_there(&w)) {
             return 0;
         }
     }
-    while (r == 0 && !is_there(&w)) {
+    for (unsigned i = 0; r == 0 && i < MOST_AT_ONCE && !is_there(&w); i++) {
         r = take_in(k, FERRY_NOW);
     }
-    if (is_there(&w) || r != -EAGAIN) {
+    if (is_there(&w) || (r < 0 && r != -EAGAIN)) {
         return is_there(&w) ? 0 : r;
     }
     w.deadline = timeout == FERRY_NOW ? INT64_MIN : fi_deadline(timeout);
@@ -264,10 +293,20 @@ static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout)
     return r;
 }
 
+/* The server learns of it in steps, and before the program waits for more. */
+static void consumed(ferry_call_t *c, uint64_t size) {
+    c->owed++;
+    c->owed_bytes += size;
+    if (c->owed >= FI_STREAM_TELL || c->owed_bytes >= FI_STREAM_TELL_BYTES || !c->first) {
+        fi_call_tell_consumed(c);
+    }
+}
+
 /* The call's next result, or its end. */
 static int give(ferry_call_t *c, ferry_msg_t **reply) {
     ferry_msg_t *m = c->first;
     bool more = m && m->reply == FI_REPLY_MORE;
+    uint64_t size = m ? m->size : 0;
 
     if (m) {
         c->first = m->next;
@@ -283,8 +322,8 @@ static int give(ferry_call_t *c, ferry_msg_t **reply) {
         fi_list_remove(&c->ready);
         fi_list_init(&c->ready);
     }
-    if (more && c->open && ++c->owed >= FI_STREAM_TELL) {
-        fi_call_tell_consumed(c);
+    if (more && c->open) {
+        consumed(c, size);
     }
     return more ? FERRY_CALL_MORE : fi_call_tell_result(c);
 }
@@ -304,6 +343,11 @@ int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply) {
 }
 
 int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call) {
+    int some = 0;
+
+    for (unsigned i = 0; some == 0 && k->under_way > 0 && i < MOST_AT_ONCE; i++) {
+        some = take_in(k, FERRY_NOW);
+    }
     if (fi_list_empty(&k->ready)) {
         if (k->under_way == 0) {
             return fi_fail(-ENOENT, "no call of this client of \"%s\" is under way: start one first", k->service);

@@ -50,7 +50,8 @@ typedef struct fi_reply_head {
     uint64_t id;
     uint32_t kind;
     int32_t error;
-    uint64_t reserved;
+    uint32_t attempt; /* of the call: when it was answered by several servers, results of a stream must not mix */
+    uint32_t reserved;
     uint32_t flags;
     uint32_t reserved2;
 } fi_reply_head_t;
