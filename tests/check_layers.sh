@@ -58,7 +58,7 @@ BEGIN {
         if (!quoted && what ~ /^ferry\//) offend("write the neighbour in quotes, so that the header works anywhere")
     } else if (place[1] == "tests" && (place[2] == "unit" || place[2] == "fire")) {
         if (what ~ /\.\.\//) offend("write the path from src/")
-    } else if (what ~ /\.\.\// || exists("src/" what)) {
+    } else if (what ~ /\.\.\// || (what ~ /\.h$/ && exists("src/" what))) {
         offend("only <ferry/...> and its own folder are known here")
     } else if (quoted && what ~ /^ferry\//) {
         offend("write <" what ">")

@@ -253,8 +253,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
             break;
         }
     }
-    bool loses = take_back && !tx->topic && l->live;
-    if (loses) {
+    if (take_back && !tx->topic && l->live) {
         fi_backlog_take_back(tx, o, l);
     }
     if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
@@ -268,7 +267,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     } else if (!(tx->claim.open && tx->claim.outlet == o)) {
         fi_sender_forget_outlet(tx, o);
     }
-    if (loses && tx->part.loses) {
+    if (take_back && tx->part.loses) {
         tx->part.loses(tx->part.whole);
     }
 }

@@ -143,7 +143,7 @@ typedef struct fi_stall {
 typedef struct fi_part {
     void *whole;
     void (*ends)(void *whole); /* the sender is closed */
-    /* A receiver has gone, and what it had not released waits for another one, as far as there was memory. */
+    /* A receiver has gone or refused the link. What it had not released waits for another one, if there was memory. */
     void (*loses)(void *whole);
     /* Nothing waits in the backlog any more. */
     void (*drained)(void *whole);
