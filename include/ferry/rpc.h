@@ -299,7 +299,7 @@ FERRY_API int ferry_client_stats(ferry_client_t *client, ferry_client_stats_t *s
 /**
  * Closes the client; NULL is allowed. Calls under way are cancelled, their handles are no longer valid. One-way calls
  * are given until `timeout` to be finished; then `*undone` (may be NULL) says how many were not. Replies still held
- * stay readable, as ferry_receiver_close has it. Returns 0; -EBADF, -EBUSY, -ECHILD; -EINTR: call again.
+ * stay readable, as ferry_receiver_close has it. Returns 0; -EBADF, -EBUSY, -ECHILD; -EINTR: call again; -EBADMSG as ferry_sender_close.
  */
 FERRY_API int ferry_client_close(ferry_client_t *client, int64_t timeout, uint64_t *undone);
 

@@ -279,6 +279,9 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
     if (!fi_link_ready(l)) {
         fi_receiver_detach(rx, l);
     }
+    if (rx->whole_loses) {
+        rx->whole_loses(rx->whole);
+    }
 }
 
 static void peer_gone(fi_receiver_t *rx, const fi_peer_t *p) {

@@ -221,6 +221,10 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
     v->found = v->each(&u, v->arg);
 }
 
+static fi_unreleased_t as_unreleased(fi_waiting_t *w) {
+    return (fi_unreleased_t){NULL, fi_block_data(w->block), w->size, w->annexed ? w->annex : NULL, w->attempt > 1};
+}
+
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg) {
     struct visit v = {each, arg, false};
     struct fi_list *at;
@@ -230,11 +234,23 @@ void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, voi
         each_unreleased(tx, tx->links[i]->outlet, tx->links[i], visit_record, &v);
     }
     fi_list_each(at, after, &tx->backlog) {
-        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
-        fi_unreleased_t u = {NULL, fi_block_data(w->block), w->size, w->annexed ? w->annex : NULL, w->attempt > 1};
+        const fi_unreleased_t u = as_unreleased(fi_container(at, fi_waiting_t, link));
         if (v.found) {
             return;
         }
         v.found = each(&u, arg);
+    }
+}
+
+void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &tx->backlog) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        const fi_unreleased_t u = as_unreleased(w);
+        if (is_stale(&u, arg)) {
+            waiting_free(tx, w);
+        }
     }
 }

@@ -110,6 +110,7 @@ struct ferry_receiver {
 
     void *whole; /* what this receiver is part of, and which goes with it; NULL: the program's own */
     void (*whole_ends)(void *whole);
+    void (*whole_loses)(void *whole); /* a sender has gone; the end is held. NULL: nobody cares */
 };
 
 typedef struct ferry_receiver fi_receiver_t;

@@ -286,6 +286,8 @@ typedef struct fi_unreleased {
 
 /* Calls `each` for them, until it returns true. The end is held. */
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg);
+/* Drops what waits, where `is_stale` says so. The end is held. */
+void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 

@@ -213,28 +213,74 @@ static void release_all(ferry_client_t *k) {
     }
 }
 
-int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone) {
+static bool is_answered(const fi_unreleased_t *u, void *arg) {
+    const fi_call_head_t *head = fi_unreleased_head(u);
+
+    (void)arg;
+    return head && !(head->flags & FI_CALL_ONE_WAY);
+}
+
+static bool count_one_way(const fi_unreleased_t *u, void *arg) {
+    uint64_t *count = arg;
+
+    *count += !is_answered(u, NULL);
+    return false;
+}
+
+static int try_done(fi_sender_t *tx, void *arg) {
+    uint64_t *left = arg;
+
+    if (tx->backlog_count > 0 && tx->link_count > 0) {
+        fi_backlog_watch(tx);
+    }
+    *left = 0;
+    fi_backlog_each(tx, count_one_way, left);
+    return *left == 0 ? 0 : -EAGAIN;
+}
+
+/* Gives calls that nobody answers the time to be done. What is to be answered is not wanted any more. */
+static int linger(fi_sender_t *tx, int64_t timeout, uint64_t *left) {
+    fi_backlog_forget(tx, is_answered, NULL);
+    tx->stall.bears_it = true; /* to give up would lose what is not done */
+    int r = fi_sender_wait_until(tx, try_done, left, timeout, false);
+    tx->stall.bears_it = false;
+    return r;
+}
+
+/* Begins a call on the sender's end in which nothing of the client's is wanted any more. */
+static int begin_to_close(ferry_client_t *k) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
 
-    if (r == 0) {
-        fi_end_leave(&k->tx->end);
-        release_all(k);
-        r = fi_end_enter(&k->tx->end, FI_END_SENDER);
-    }
-    if (r < 0 && r != -EOWNERDEAD) {
+    if (r < 0) {
         return r;
     }
-    if (r == 0) {
-        fi_receiver_t *rx = k->rx;
-        r = fi_sender_close(k->tx, timeout, undone);
-        if (r == -EINTR) {
-            fi_end_leave(&k->tx->end);
-            return r;
-        }
+    fi_end_leave(&k->tx->end);
+    release_all(k);
+    return fi_end_enter(&k->tx->end, FI_END_SENDER);
+}
+
+int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone) {
+    fi_receiver_t *rx = k->rx;
+    fi_sender_t *tx = k->tx;
+    uint64_t left = 0;
+
+    int r = begin_to_close(k);
+    if (r == -EOWNERDEAD) {
+        fi_sender_drop(tx);
         (void)fi_receiver_close(rx);
         return 0;
     }
-    fi_sender_drop(k->tx);
-    (void)fi_receiver_close(k->rx);
-    return 0;
+    if (r < 0) {
+        return r;
+    }
+    if (linger(tx, timeout, &left) == -EINTR) {
+        fi_end_leave(&tx->end);
+        return fi_fail(-EINTR, "a signal ended the wait for one-way calls of \"%s\": close it again", k->service);
+    }
+    if (undone) {
+        *undone = left;
+    }
+    r = fi_sender_close(tx, FERRY_NOW, NULL);
+    (void)fi_receiver_close(rx);
+    return r;
 }

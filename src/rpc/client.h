@@ -71,6 +71,14 @@ struct ferry_client {
     char service[FI_SERVICE_NAME_MAX + 1];
 };
 
+/* The head of a call that was not released, in this process's own memory; NULL: it is none of ours. */
+static inline fi_call_head_t *fi_unreleased_head(const fi_unreleased_t *u) {
+    uint64_t size;
+    const void *head = u->annex ? u->annex : fi_head_behind(u->data, u->size, &size);
+
+    return (fi_call_head_t *)(uintptr_t)head;
+}
+
 /* ---- client.c ---- */
 
 int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options_t *o, ferry_client_t **out);

@@ -239,6 +239,13 @@ int fi_service_open(fi_node_t *n, const char *name, const ferry_service_options_
 
 /* ---- looking ---- */
 
+/* Has its thread its receiver open, and has it not ended? */
+static bool is_alive(const fi_worker_t *w) {
+    const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
+
+    return rx && !fi_is_orphan(&rx->end.own);
+}
+
 int fi_service_stats(ferry_service_t *s, ferry_service_stats_t *stats) {
     uint64_t sums[FI_TIMES] = {0};
 
@@ -246,7 +253,7 @@ int fi_service_stats(ferry_service_t *s, ferry_service_stats_t *stats) {
     pthread_mutex_lock(&s->lock);
     for (uint32_t i = 0; i < s->worker_count; i++) {
         const fi_worker_t *w = s->workers[i];
-        bool open = fi_load_relaxed_ptr(&w->rx) != NULL;
+        bool open = is_alive(w);
         stats->calls += fi_load_relaxed64(&w->calls);
         stats->errors += fi_load_relaxed64(&w->errors);
         stats->refused += fi_load_relaxed64(&w->refused);
@@ -287,8 +294,7 @@ int fi_service_stop(ferry_service_t *s) {
 static bool all_are_out(const ferry_service_t *s) {
     for (uint32_t i = 0; i < s->worker_count; i++) {
         const fi_worker_t *w = s->workers[i];
-        const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
-        bool has_died = rx && fi_is_orphan(&rx->end.own);
+        bool has_died = fi_load_relaxed_ptr(&w->rx) && !is_alive(w);
         if (fi_load_acquire32(&w->inside) && !has_died) {
             return false;
         }

@@ -62,7 +62,7 @@ static double completion(fi_txlink_t *l, int64_t now) {
         return -1;
     }
     usual = usual ? usual : UNKNOWN_NS;
-    return (double)rest_of(page, usual, now) + (double)mine * (double)usual;
+    return (double)rest_of(page, usual, now) + ((double)mine + 1) * (double)usual;
 }
 
 /* NULL: it waits in the backlog until one of them has released something. */
@@ -217,13 +217,6 @@ int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **da
 
 /* ---- talking to whoever has it ---- */
 
-static fi_call_head_t *head_in(const fi_unreleased_t *u) {
-    uint64_t size;
-    const void *head = u->annex ? u->annex : fi_head_behind(u->data, u->size, &size);
-
-    return (fi_call_head_t *)(uintptr_t)head;
-}
-
 /* Whoever has it may sleep for this. */
 static void wake(const fi_unreleased_t *u) {
     if (u->link) {
@@ -240,7 +233,7 @@ struct telling {
 
 static bool tell(const fi_unreleased_t *u, void *arg) {
     const struct telling *t = arg;
-    fi_call_head_t *head = head_in(u);
+    fi_call_head_t *head = fi_unreleased_head(u);
 
     if (!head || head->id != t->id) {
         return false;
@@ -273,7 +266,7 @@ void fi_call_tell_consumed(ferry_call_t *c) {
 
 static bool tell_cancelled(const fi_unreleased_t *u, void *arg) {
     const ferry_client_t *k = arg;
-    fi_call_head_t *head = head_in(u);
+    fi_call_head_t *head = fi_unreleased_head(u);
 
     if (head && fi_call_find(k, head->id)) {
         (void)__atomic_fetch_or(&head->flags, FI_CALL_CANCELLED, __ATOMIC_RELEASE);

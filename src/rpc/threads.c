@@ -20,6 +20,17 @@ static void receiver_ends(void *whole) {
     fi_store_release_ptr(&w->rx, NULL);
 }
 
+/* A client has left. */
+static void receiver_loses(void *whole) {
+    fi_worker_t *w = whole;
+    fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
+
+    fi_store_release32(&w->sweep, 1);
+    if (rx) {
+        fi_receiver_nudge(rx);
+    }
+}
+
 static void figures(fi_end_t *e, fi_frame_t *f) {
     const fi_worker_t *w = fi_receiver_of(e)->whole;
     uint64_t sums[FI_TIMES] = {0};
@@ -46,6 +57,7 @@ static void hook(fi_worker_t *w, fi_receiver_t *rx) {
     w->ops.figures = figures;
     rx->end.ops = &w->ops;
     rx->whole_ends = receiver_ends;
+    rx->whole_loses = receiver_loses;
     rx->whole = w;
     pthread_mutex_unlock(&w->service->node->lock);
     fi_store_release_ptr(&w->rx, rx);

@@ -62,17 +62,11 @@ static int take_all(ferry_client_t *k) {
     return r == -EAGAIN || r == -EALREADY || r == -EPROTO ? 0 : r;
 }
 
-static const fi_call_head_t *head_of(const fi_unreleased_t *u) {
-    uint64_t size;
-
-    return u->annex ? (const void *)u->annex : fi_head_behind(u->data, u->size, &size);
-}
-
 /* With servers left, a call that is here will be answered. Without, what was not begun is not sent to one that may come
  * later: it ends now. */
 static bool look_at(const fi_unreleased_t *u, void *arg) {
     ferry_client_t *k = arg;
-    const fi_call_head_t *head = head_of(u);
+    const fi_call_head_t *head = fi_unreleased_head(u);
     ferry_call_t *c = head ? fi_call_find(k, head->id) : NULL;
 
     if (c) {
@@ -80,6 +74,13 @@ static bool look_at(const fi_unreleased_t *u, void *arg) {
         c->begun = u->begun;
     }
     return false;
+}
+
+/* A call that has ended, and waits to be sent once more: it was answered, and not released. */
+static bool is_stale(const fi_unreleased_t *u, void *arg) {
+    const fi_call_head_t *head = fi_unreleased_head(u);
+
+    return head && !(head->flags & FI_CALL_ONE_WAY) && !fi_call_find(arg, head->id);
 }
 
 /* Which calls has nobody any more? */
@@ -91,6 +92,7 @@ static void look_for_calls(ferry_client_t *k) {
         k->table[i]->begun = true; /* until it is found untouched */
     }
     if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
+        fi_backlog_forget(tx, is_stale, k);
         fi_backlog_each(tx, look_at, k);
         if (tx->link_count == 0) {
             fi_backlog_drop(tx);
@@ -162,7 +164,7 @@ struct finding {
 
 static bool find(const fi_unreleased_t *u, void *arg) {
     struct finding *f = arg;
-    const fi_call_head_t *head = head_of(u);
+    const fi_call_head_t *head = fi_unreleased_head(u);
 
     if (!head || head->id != f->id) {
         return false;
