@@ -279,8 +279,8 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
     if (!fi_link_ready(l)) {
         fi_receiver_detach(rx, l);
     }
-    if (rx->whole_loses) {
-        rx->whole_loses(rx->whole);
+    if (rx->part.loses) {
+        rx->part.loses(rx->part.whole);
     }
 }
 
@@ -352,7 +352,7 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         case FI_ABANDON:
             rx->dead = true;
-            if (!rx->stays) {
+            if (!rx->part.stays) {
                 fi_receiver_keep_held(rx);
                 fi_receiver_part(rx);
             }

@@ -42,7 +42,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->max_held = o->max_held;
     rx->may_lose = o->may_lose != 0;
     rx->no_history = o->no_history != 0;
-    rx->check = check && strcmp(check, "1") == 0;
+    rx->check = check && strcmp(check, "1") == 0 && !rx->part.unchecked;
     fi_list_init(&rx->detached);
     rx->spinner.policy = (uint32_t)o->wait;
     /* A receiver that always sleeps would pay for a barrier at every message: there the sender fences instead. */
@@ -56,6 +56,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
         rx->page_memory->companion = rx->bell.wr; /* whoever sees the page may ring */
         rx->page = rx->page_memory->map;
         rx->page->sleep = rx->fence_bit;
+        rx->page->queue = rx->part.queue;
         fi_store_release64(&rx->page->magic, FI_PAGE_MAGIC);
     }
     return r;
@@ -93,6 +94,13 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
 
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                     fi_receiver_t **out) {
+    static const fi_rxpart_t nothing;
+
+    return fi_receiver_new_part(n, channel, kind, o, &nothing, out);
+}
+
+int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                         const fi_rxpart_t *part, fi_receiver_t **out) {
     static const ferry_receiver_options_t none;
     static const ferry_contract_t no_opinion;
     fi_contract_t contract;
@@ -109,7 +117,9 @@ int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const 
     if (!rx) {
         return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", channel);
     }
-    fi_end_init(&rx->end, n, FI_END_RECEIVER, &receiver_ops);
+    fi_end_init(&rx->end, n, FI_END_RECEIVER, part->ops ? part->ops : &receiver_ops);
+    rx->part = *part;
+    rx->end.alone = part->alone;
     rx->bell.rd = rx->bell.wr = -1;
     rx->end.kind = (uint32_t)kind;
     rx->end.contract = contract;
@@ -148,8 +158,8 @@ int fi_receiver_close(fi_receiver_t *rx) {
     fi_node_part(rx->end.node, &rx->end);
     fi_disown(&rx->end.own);
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
-    if (rx->whole) {
-        rx->whole_ends(rx->whole);
+    if (rx->part.ends) {
+        rx->part.ends(rx->part.whole);
     }
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);

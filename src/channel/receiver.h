@@ -66,6 +66,19 @@ typedef struct fi_rxlink {
     fi_rxsegment_t **segments; /* by id % FI_SEGMENT_BUCKETS; NULL: none has come yet */
 } fi_rxlink_t;
 
+/* What a receiver can be part of, and which goes with it. Everything may be 0. */
+typedef struct fi_rxpart {
+    void *whole;
+    void (*ends)(void *whole);  /* the receiver is closed */
+    void (*loses)(void *whole); /* a sender has gone. The end is held; any thread */
+    const fi_end_ops_t *ops;    /* instead of a receiver's own */
+    uint32_t queue;             /* for its page */
+    bool alone;                 /* for its end */
+    bool endless;               /* that all senders have ended is no news */
+    bool stays;                 /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked;             /* FERRY_CHECK=1: what it takes may change */
+} fi_rxpart_t;
+
 struct ferry_receiver {
     fi_end_t end;
 
@@ -93,8 +106,6 @@ struct ferry_receiver {
     bool bell_full; /* fd_mode: the bell holds a byte */
     bool may_lose;
     bool no_history;
-    bool endless; /* that all senders have ended is no news */
-    bool stays;   /* also when the thread ends that used it last: what is held stays where it is */
     bool dead;    /* its thread has ended */
     bool starved; /* there was no memory to note what a sender announced: to be told */
     uint32_t fence_bit;
@@ -108,9 +119,7 @@ struct ferry_receiver {
 
     uint32_t nudged; /* 1: the next wait ends with -EALREADY; any thread */
 
-    void *whole; /* what this receiver is part of, and which goes with it; NULL: the program's own */
-    void (*whole_ends)(void *whole);
-    void (*whole_loses)(void *whole); /* a sender has gone; the end is held. NULL: nobody cares */
+    fi_rxpart_t part;
 };
 
 typedef struct ferry_receiver fi_receiver_t;
@@ -130,6 +139,8 @@ static inline uint64_t fi_receiver_held(const fi_receiver_t *rx) {
 /* receiver.c */
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                     fi_receiver_t **out);
+int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                         const fi_rxpart_t *part, fi_receiver_t **out);
 int fi_receiver_close(fi_receiver_t *rx);
 /* Frees a closed receiver of which messages are still held: their handles become stale. */
 void fi_receiver_discard(fi_receiver_t *rx);

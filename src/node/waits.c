@@ -165,7 +165,7 @@ static void tell_holds(fi_node_t *n, fi_peer_t *p) {
     }
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (is_stuck(n, e)) {
+        if (e->alone || is_stuck(n, e)) {
             add_hold(&t, fi_key_of_end(n->id, e->id), fi_owner_tid(&e->own));
         }
     }

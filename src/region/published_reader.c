@@ -82,7 +82,8 @@ int fi_reader_open(fi_node_t *n, const char *name, const ferry_region_reader_opt
     }
     ferry_contract_t contract = {.type_name = o->type_name, .type_size = o->bytes};
     ferry_receiver_options_t options = {.contract = &contract, .wait = o->wait, .may_lose = 1};
-    rc = fi_receiver_new(n, channel, FERRY_TOPIC, &options, &r->rx);
+    const fi_rxpart_t part = {.whole = r, .ends = ended, .stays = true};
+    rc = fi_receiver_new_part(n, channel, FERRY_TOPIC, &options, &part, &r->rx);
     if (rc < 0) {
         free(r);
         return fi_published_not_open(rc, "reader", name);
@@ -92,9 +93,6 @@ int fi_reader_open(fi_node_t *n, const char *name, const ferry_region_reader_opt
     fi_list_init(&r->idle);
     snprintf(r->name, sizeof r->name, "%s", name);
     r->head = (fi_published_t){FI_READER_MAGIC, fi_process_generation};
-    r->rx->whole_ends = ended;
-    r->rx->whole = r;
-    r->rx->stays = true;
     *out = r;
     return 0;
 }

@@ -71,17 +71,14 @@ static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_optio
 }
 
 static int open_receiver(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
-    ferry_receiver_options_t options = {.wait = o->wait};
+    const ferry_receiver_options_t options = {.wait = o->wait};
+    const fi_rxpart_t part = {.whole = k, .ends = receiver_ends, .endless = true, .unchecked = true};
     fi_receiver_t *rx = NULL;
     char channel[104];
 
     snprintf(channel, sizeof channel, "%c%s.%016" PRIx64 ".%" PRIu64, FI_REPLIES, k->service, n->id, k->tx->end.id);
-    int r = fi_receiver_new(n, channel, FERRY_QUEUE, &options, &rx);
+    int r = fi_receiver_new_part(n, channel, FERRY_QUEUE, &options, &part, &rx);
     if (r == 0) {
-        rx->endless = true;
-        rx->check = false; /* heads change */
-        rx->whole = k;
-        rx->whole_ends = receiver_ends;
         fi_store_release_ptr(&k->rx, rx);
     }
     return r;

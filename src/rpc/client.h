@@ -60,7 +60,9 @@ struct ferry_client {
     fi_receiver_t *rx;
     ferry_call_t **table;
     uint32_t table_size;
-    uint32_t places;       /* of the table, that are in use or were */
+    uint32_t places; /* of the table, that are in use or were */
+    uint32_t doubts; /* times that it was not known whether a call will be answered, in a row */
+    int64_t doubt_since;
     int64_t next_deadline; /* no call under way has an earlier one */
     ferry_call_t *free_calls;
     uint32_t under_way;

@@ -139,6 +139,9 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     rq->call.deadline = (int64_t)fi_load_relaxed64((const uint64_t *)&head->deadline);
     rq->call.method = fi_load_relaxed64(&head->method);
     rq->call.flags = fi_load_relaxed32(&head->flags);
+    if (rq->call.flags & FI_CALL_ONE_WAY) {
+        rq->call.flags &= ~FI_CALL_STREAMS;
+    }
     rq->base = fi_load_relaxed32(&head->consumed);
     m->size = size;
     rq->data = m->data;

@@ -95,7 +95,6 @@ typedef struct fi_worker {
     uint32_t sweep;   /* 1: some client has gone */
     fi_caller_t *last_caller;
     fi_caller_t *callers[FI_CLIENT_BUCKETS];
-    fi_end_ops_t ops; /* the receiver's, but for its figures */
     ferry_request_t request;
 
     /* its thread writes, anybody reads */

@@ -32,7 +32,7 @@ static void receiver_loses(void *whole) {
 }
 
 static void figures(fi_end_t *e, fi_frame_t *f) {
-    const fi_worker_t *w = fi_receiver_of(e)->whole;
+    const fi_worker_t *w = fi_receiver_of(e)->part.whole;
     uint64_t sums[FI_TIMES] = {0};
 
     fi_receiver_figures(e, f);
@@ -46,36 +46,34 @@ static void figures(fi_end_t *e, fi_frame_t *f) {
     f->figures[7] = fi_times_percentile(sums, 990);
 }
 
-/* The steward may look at the end already. */
-static void hook(fi_worker_t *w, fi_receiver_t *rx) {
-    pthread_mutex_lock(&w->service->node->lock);
-    rx->endless = true;
-    rx->check = false; /* heads change */
-    rx->end.alone = true;
-    fi_store_relaxed32(&rx->page->queue, w->service->queue);
-    w->ops = *rx->end.ops;
-    w->ops.figures = figures;
-    rx->end.ops = &w->ops;
-    rx->whole_ends = receiver_ends;
-    rx->whole_loses = receiver_loses;
-    rx->whole = w;
-    pthread_mutex_unlock(&w->service->node->lock);
-    fi_store_release_ptr(&w->rx, rx);
-}
+static const fi_end_ops_t server_ops = {
+    .deliver = fi_receiver_deliver,
+    .wake = fi_receiver_wake,
+    .introduce = fi_receiver_introduce,
+    .figures = figures,
+};
 
 /* By the thread that will serve. */
 static int open_receiver(fi_worker_t *w) {
     const ferry_service_t *s = w->service;
-    ferry_receiver_options_t options = {.wait = s->wait};
+    const ferry_receiver_options_t options = {.wait = s->wait};
+    const fi_rxpart_t part = {.whole = w,
+                              .ends = receiver_ends,
+                              .loses = receiver_loses,
+                              .ops = &server_ops,
+                              .queue = s->queue,
+                              .alone = true,
+                              .endless = true,
+                              .unchecked = true};
     fi_receiver_t *rx = NULL;
     char channel[104];
 
     snprintf(channel, sizeof channel, "%c%s", FI_CALLS, s->name);
-    int r = fi_receiver_new(s->node, channel, FERRY_QUEUE, &options, &rx);
+    int r = fi_receiver_new_part(s->node, channel, FERRY_QUEUE, &options, &part, &rx);
     if (r < 0) {
         return fi_fail(r, "the service \"%s\" cannot be served: %s", s->name, fi_error_text());
     }
-    hook(w, rx);
+    fi_store_release_ptr(&w->rx, rx);
     return 0;
 }
 

@@ -52,11 +52,14 @@ static int take_one(ferry_client_t *k, int64_t timeout) {
 
 /* A server that answers without end must not keep us here; what it answers later is as good. */
 #define MOST_REPLIES 65536u
+#define MOST_DOUBTS 100u
+#define DOUBT_NS 1000000000
+#define LOOK_AGAIN_NS 5000000
 
 static int take_all(ferry_client_t *k) {
     int r = 0;
 
-    for (uint32_t i = 0; r == 0 && i < MOST_REPLIES; i++) {
+    for (uint32_t i = 0; (r == 0 || r == -EALREADY || r == -EPROTO) && i < MOST_REPLIES; i++) {
         r = take_one(k, FERRY_NOW);
     }
     return r == -EAGAIN || r == -EALREADY || r == -EPROTO ? 0 : r;
@@ -101,6 +104,35 @@ static void look_for_calls(ferry_client_t *k) {
     }
 }
 
+/* Is there an answer that cannot be taken yet, since the memory where it stands is still on its way? */
+static bool is_unread(ferry_client_t *k) {
+    const fi_receiver_t *rx = k->rx;
+    bool unread = false;
+
+    if (fi_end_enter(&k->rx->end, FI_END_RECEIVER) == 0) {
+        for (uint32_t i = 0; i < rx->link_count; i++) {
+            unread |= fi_ringr_ready(&rx->links[i]->log->r);
+        }
+        fi_end_leave(&k->rx->end);
+    }
+    return unread;
+}
+
+/* Then nothing is said yet. One whose memory does not come at all must not keep the others waiting for ever. */
+static bool is_in_doubt(ferry_client_t *k) {
+    int64_t now = fi_now_ns();
+
+    if (k->doubts == 0) {
+        k->doubt_since = now;
+    }
+    bool long_enough = k->doubts >= MOST_DOUBTS && now - k->doubt_since >= DOUBT_NS;
+    k->doubts = is_unread(k) && !long_enough ? k->doubts + 1 : 0;
+    if (k->doubts > 0 && k->rx->fd_mode) {
+        fi_receiver_nudge(k->rx); /* the program shall ask again */
+    }
+    return k->doubts > 0;
+}
+
 /*
  * Ends what will not be answered: calls that nobody has, and of which no answer is there.  First it is looked who has
  * them, then the answers are taken in: a server answers before it lets go of a call.
@@ -109,6 +141,9 @@ static int after_loss(ferry_client_t *k) {
     look_for_calls(k);
     int r = take_all(k);
 
+    if (r == 0 && is_in_doubt(k)) {
+        return 0;
+    }
     for (uint32_t i = 0; r == 0 && i < k->places; i++) {
         ferry_call_t *c = k->table[i];
         if (c->open && c->magic == FI_CALL_MAGIC && !c->seen) {
@@ -250,7 +285,13 @@ static int wait_more(waiting_t *w, int64_t timeout) {
         now = fi_now_ns();
     }
     int64_t until = fi_earlier(fi_earlier(w->deadline, next), w->pace.check);
+    if (w->k->doubts > 0) {
+        until = fi_earlier(until, now + LOOK_AGAIN_NS);
+    }
     int r = take_in(w->k, until > now ? until - now : 1);
+    if (r == -EAGAIN && w->k->doubts > 0) {
+        r = after_loss(w->k);
+    }
     return r == -EAGAIN ? 0 : r;
 }
 
