@@ -13,6 +13,9 @@
  *   event=A         waits for event A, which nobody sets
  *   hold=A          opens a receiver of queue A, and takes nothing from it
  *   fill=A          sends to queue A until there is no room
+ *   serve=A         serves A: its method "m" waits for an event that nobody sets
+ *   serve=A/B       the same, but it calls B
+ *   call=A          calls the method "m" of A, and waits for the answer
  *   child           starts this program with ARGUMENT..., and waits for it
  *   meet            waits until PARTIES threads of the space are here
  *
@@ -106,6 +109,38 @@ static void fill_queue(const char *name) {
         must(ferry_send(sender, bytes, sizeof bytes, FERRY_FOREVER), "fill", name);
 }
 
+/* The wait for any call of a client does not look for circles, as all waits here. */
+static void call(const char *name) {
+    ferry_client_t *client;
+    ferry_call_t *calling;
+    must(ferry_client_open(node, name, NULL, &client), "open", name);
+    must(ferry_client_wait(client, 1, FERRY_FOREVER), "wait", name);
+    must(ferry_call_start(client, "m", NULL, 0, 0, FERRY_FOREVER, &calling), "call", name);
+    must(ferry_client_next(client, FERRY_FOREVER, &calling), "call", name);
+}
+
+static int handle(ferry_request_t *rq, const void *data, size_t size, void *next) {
+    (void)rq;
+    (void)data;
+    (void)size;
+    if (next != NULL)
+        call(next);
+    else
+        wait_for_event("never");
+    return 0;
+}
+
+static void serve(const char *names) {
+    ferry_service_t *service;
+    char name[64];
+    const char *slash = strchrnul(names, '/');
+    char *next = *slash == '/' ? strdup(slash + 1) : NULL; /* as long as the process lives */
+    snprintf(name, sizeof name, "%.*s", (int)(slash - names), names);
+    must(ferry_service_open(node, name, NULL, &service), "open", name);
+    must(ferry_service_method(service, "m", handle, next, NULL), "serve", name);
+    must(ferry_service_run(service, FERRY_FOREVER), "serve", name);
+}
+
 /* The child ends with the thread that waits for it. */
 static void wait_for_child(const char *name) {
     static char program[] = "/proc/self/exe";
@@ -132,7 +167,7 @@ static const struct {
 } steps[] = {
     {"lock", take_mutex}, {"read", take_to_read},    {"write", take_to_write}, {"unit", take_unit},
     {"arrive", arrive},   {"event", wait_for_event}, {"hold", hold_receiver},  {"fill", fill_queue},
-    {"meet", meet},       {"child", wait_for_child},
+    {"meet", meet},       {"serve", serve},          {"call", call},           {"child", wait_for_child},
 };
 
 static void do_step(char *step) {

@@ -17,7 +17,7 @@ wrong() {
     has '--help' said
 }
 
-commands=(send recv pub sub lock sem barrier event ls why doctor
+commands=(send recv pub sub lock sem barrier event call serve ls why doctor
     'cell '{put,get,cas,wait,watch,ls,rm} 'region '{create,cat,put,publish,ls,rm})
 
 every_command_has_help() {
@@ -194,6 +194,35 @@ what_to_do_with_a_region_is_asked_for() {
     [ ! -e "$FERRY_DIR/$FERRY_SPACE" ]
 }
 
+what_to_call_or_to_serve_is_asked_for() {
+    wrong 'the name of the service is missing' call
+    wrong "'z' is a word too many; an argument with blanks needs quotes" call s m x z
+    wrong 'the method is missing: `ferry call s` lists those it has' call --raw s
+    wrong 'the method is missing' call --one-way s
+    wrong 'only one of --null and --framed' call -0 --framed s m
+    wrong '--timeout 0s would leave the call no time' call --timeout 0s s m
+    wrong 'is not a duration' call --timeout 5 s m
+    wrong '--json is for the list of methods' call --json s m
+    wrong 'did you mean --wait' call --wiat 5s s m
+    wrong 'the name of the service is missing' serve -- wc
+    wrong 'the name of the method is missing' serve s -- wc
+    wrong 'the command is missing: write it after --, as in `ferry serve s m -- wc -c`' serve s m
+    wrong 'the command is missing' serve s m wc
+    wrong "'x' is a word too many before --" serve s m x -- wc
+    wrong '--jobs 0 would answer nothing' serve -j 0 s m -- wc
+    wrong 'is too many; 256 are allowed' serve --jobs 257 s m -- wc
+    wrong '--count 0 would answer nothing' serve --count 0 s m -- wc
+    wrong '--max must be more than nothing' serve --max 0 s m -- wc
+    wrong 'is not a size' serve --max big s m -- wc
+    status_of 2 "${ferry[@]}" call a/b m 2>said
+    [ -s said ]
+    status_of 2 "${ferry[@]}" serve a/b m -- touch ran 2>said
+    [ -s said ]
+    status_of 2 "${ferry[@]}" serve s 'a method' -- touch ran 2>said
+    [ -s said ]
+    [ ! -e ran ]
+}
+
 options_stand_before_or_after_the_action() {
     "${ferry[@]}" --space elsewhere cell -q put --detach x 1
     [ "$("${ferry[@]}" cell --space elsewhere get x)" = 1 ]
@@ -261,6 +290,7 @@ test_that "a number of units or parties is asked for" a_number_of_units_or_parti
 test_that "what to do with an event is asked for" what_to_do_with_an_event_is_asked_for
 test_that "what to do with a cell is asked for" what_to_do_with_a_cell_is_asked_for
 test_that "what to do with a region is asked for" what_to_do_with_a_region_is_asked_for
+test_that "what to call or to serve is asked for" what_to_call_or_to_serve_is_asked_for
 test_that "options stand before or after the action" options_stand_before_or_after_the_action
 test_that "a bad name is told" a_bad_name_is_told
 test_that "common options stand before or after the command" common_options_stand_before_or_after_the_command

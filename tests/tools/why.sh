@@ -231,7 +231,7 @@ who_is_not_known_is_told() {
     has "process $$ is not in space '$FERRY_SPACE'" said
     status_of 1 "${ferry[@]}" why nothing >out 2>said
     [ ! -s out ]
-    has "no channel in space '$FERRY_SPACE' is called 'nothing', and nobody waits for an object of that name" said
+    has "no channel or service in space '$FERRY_SPACE' is called 'nothing', and nobody waits for an object of that name" said
     "${ferry[@]}" why jobs >out 2>said
     [ ! -s out ]
     has "nobody waits for room in channel 'jobs'" said

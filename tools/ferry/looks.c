@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "published.h"
 #include "say.h"
+#include "table.h"
 #include "units.h"
 
 static const int64_t between_looks_ns = 200 * 1000 * 1000;
@@ -106,13 +109,22 @@ static bool has_object(const looks_t *looks, const space_look_t *s, const uint64
     return false;
 }
 
+static bool has_service(const looks_t *looks, const space_look_t *s, const uint64_t *node) {
+    for (size_t i = 0; i < ferry_look_services(s->now); i++) {
+        const ferry_look_service_t *service = ferry_look_service(s->now, i);
+        if (looks_asks_for(looks, service->name) && (node == NULL || service->node == *node))
+            return true;
+    }
+    return false;
+}
+
 /* Drops spaces where nothing that was asked for is open. */
 static void drop_empty(looks_t *looks) {
     size_t kept = 0;
 
     for (size_t i = 0; i < looks->n; i++) {
         space_look_t *s = &looks->spaces[i];
-        bool any = s->n_ends > 0 || has_object(looks, s, NULL) ||
+        bool any = s->n_ends > 0 || has_object(looks, s, NULL) || has_service(looks, s, NULL) ||
                    (looks->channel == NULL && s->now != NULL && ferry_look_nodes(s->now) > 0);
         if (any)
             looks->spaces[kept++] = *s;
@@ -151,7 +163,7 @@ bool looks_shows_node(const looks_t *looks, const space_look_t *space, const fer
         if (space->ends[i]->node == node->id)
             return true;
     }
-    return has_object(looks, space, &node->id);
+    return has_object(looks, space, &node->id) || has_service(looks, space, &node->id);
 }
 
 const ferry_look_node_t *looks_node(const space_look_t *space, uint64_t id) {
@@ -165,6 +177,13 @@ const ferry_look_node_t *looks_node(const space_look_t *space, uint64_t id) {
 
 const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end) {
     return looks_node(space, end->node);
+}
+
+void looks_pid_text(const ferry_look_node_t *node, char *cell) {
+    if (node == NULL || node->pid == 0)
+        snprintf(cell, TABLE_CELL, "?"); /* in a PID namespace that cannot be seen from here */
+    else
+        snprintf(cell, TABLE_CELL, "%" PRId32, node->pid);
 }
 
 bool looks_rate(const space_look_t *space, const ferry_look_end_t *end, double *messages, double *bytes) {

@@ -23,13 +23,13 @@ typedef struct space_look {
     size_t n_ends;
 } space_look_t;
 
-/* Was an object, region or channel of this name asked for? */
+/* Was an object, region, channel or service of this name asked for? */
 struct looks;
 bool looks_asks_for(const struct looks *looks, const char *name);
 
 typedef struct looks {
     const common_t *common;
-    const char *channel; /* only channels that match this pattern; NULL: all */
+    const char *channel; /* only what has a name that matches this pattern; NULL: all */
     bool rates;
     space_look_t *spaces;
     size_t n;
@@ -50,6 +50,9 @@ const ferry_look_node_t *looks_node(const space_look_t *space, uint64_t id);
 
 /* The node an end belongs to, or NULL. */
 const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_look_end_t *end);
+
+/* The node's process, for a cell of a table. */
+void looks_pid_text(const ferry_look_node_t *node, char *cell);
 
 /* Messages and bytes a second between the two looks; false when there is nothing to compare with. */
 bool looks_rate(const space_look_t *space, const ferry_look_end_t *end, double *messages, double *bytes);

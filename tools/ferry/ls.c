@@ -10,6 +10,7 @@
 
 #include "json_look.h"
 #include "looks.h"
+#include "ls_services.h"
 #include "options.h"
 #include "published.h"
 #include "say.h"
@@ -18,8 +19,8 @@
 
 static const char text[] =
     "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
-    "they have carried, what waits, and how fast it goes; and their locks, semaphores, barriers,\n"
-    "events, cells and regions. NAME, of a channel or an object, may be a pattern ('cam*').";
+    "they have carried, what waits, and how fast it goes; services and their clients; and locks,\n"
+    "semaphores, barriers, events, cells and regions. NAME, of any of these, may be a pattern ('cam*').";
 
 static const char examples[] = "ferry ls\n"
                                "ferry ls --space demo lines\n"
@@ -49,13 +50,6 @@ static void user_name(uint32_t uid, char *cell) {
         snprintf(cell, TABLE_CELL, "%" PRIu32, uid);
 }
 
-static void pid_text(const ferry_look_node_t *node, char *cell) {
-    if (node == NULL || node->pid == 0)
-        snprintf(cell, TABLE_CELL, "?"); /* in a PID namespace that cannot be seen from here */
-    else
-        snprintf(cell, TABLE_CELL, "%" PRId32, node->pid);
-}
-
 static int print_nodes(const looks_t *looks, const space_look_t *space) {
     static const char *const heads[] = {"NODE", ">PID", "USER", ">PEERS", ""};
     table_t table = {.heads = heads, .columns = 5};
@@ -68,7 +62,7 @@ static int print_nodes(const looks_t *looks, const space_look_t *space) {
         if (row == NULL)
             return -1;
         snprintf(row->cells[0], TABLE_CELL, "%s", node->name);
-        pid_text(node, row->cells[1]);
+        looks_pid_text(node, row->cells[1]);
         user_name(node->uid, row->cells[2]);
         snprintf(row->cells[3], TABLE_CELL, "%" PRIu32, node->peers);
         snprintf(row->cells[4], TABLE_CELL, "%s", node->answered ? "" : "does not answer");
@@ -107,15 +101,6 @@ static void figures(const space_look_t *space, const ferry_look_end_t *end, char
     show_duration((double)end->age_ns, cells[6]);
 }
 
-/* After an empty line, if there is anything in it. */
-static void print_table(table_t *table) {
-    if (table->n > 0) {
-        printf("\n");
-        table_print(table, 2);
-    }
-    table_done(table);
-}
-
 static int print_ends(const space_look_t *space) {
     static const char *const heads[] = {"CHANNEL", "KIND",   "END",     "TYPE",  ">PID",   ">MESSAGES",
                                         ">RATE",   ">DEPTH", ">MEMORY", ">LOST", ">LINKS", ">AGE"};
@@ -132,10 +117,10 @@ static int print_ends(const space_look_t *space) {
         snprintf(row->cells[1], TABLE_CELL, "%s", kind_word(end));
         snprintf(row->cells[2], TABLE_CELL, "%s", role_word(end));
         snprintf(row->cells[3], TABLE_CELL, "%s", end->type_name[0] != '\0' ? end->type_name : "-");
-        pid_text(looks_node_of(space, end), row->cells[4]);
+        looks_pid_text(looks_node_of(space, end), row->cells[4]);
         figures(space, end, row->cells + 5);
     }
-    print_table(&table);
+    table_print_below(&table);
     return 0;
 }
 
@@ -169,10 +154,10 @@ static int print_published(const space_look_t *space) {
         snprintf(row->cells[0], TABLE_CELL, "%s", published_name(end));
         snprintf(row->cells[1], TABLE_CELL, "%s", published_role(end));
         snprintf(row->cells[2], TABLE_CELL, "%s", end->type_name[0] != '\0' ? end->type_name : "-");
-        pid_text(looks_node_of(space, end), row->cells[3]);
+        looks_pid_text(looks_node_of(space, end), row->cells[3]);
         published_figures(space, end, row->cells + 4);
     }
-    print_table(&table);
+    table_print_below(&table);
     return 0;
 }
 
@@ -190,7 +175,7 @@ static int print_objects(const looks_t *looks, const space_look_t *space) {
         snprintf(row->cells[0], TABLE_CELL, "%s", object->name);
         snprintf(row->cells[1], TABLE_CELL, "%s", object->kind);
         snprintf(row->cells[2], TABLE_CELL, "%s", object->type[0] != '\0' ? object->type : "-");
-        pid_text(looks_node(space, object->node), row->cells[3]);
+        looks_pid_text(looks_node(space, object->node), row->cells[3]);
         snprintf(row->cells[4], TABLE_CELL, "%" PRIu32, object->count);
         snprintf(row->cells[5], TABLE_CELL, "-");
         if (object->bytes > 0)
@@ -198,7 +183,7 @@ static int print_objects(const looks_t *looks, const space_look_t *space) {
         snprintf(row->cells[6], TABLE_CELL, "%" PRIu32, object->handles);
         snprintf(row->cells[7], TABLE_CELL, "%" PRIu32, object->holding);
     }
-    print_table(&table);
+    table_print_below(&table);
     return 0;
 }
 
@@ -206,8 +191,8 @@ static int print_text(const looks_t *looks) {
     for (size_t i = 0; i < looks->n; i++) {
         const space_look_t *space = &looks->spaces[i];
         printf("%sSpace %s\n\n", i > 0 ? "\n" : "", space->name);
-        if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_objects(looks, space) < 0 ||
-            print_published(space) < 0) {
+        if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_services(looks, space) < 0 ||
+            print_objects(looks, space) < 0 || print_published(space) < 0) {
             say("no memory for the table");
             return STATUS_FAILED;
         }
@@ -291,6 +276,7 @@ static void json_space(json_t *j, const looks_t *looks, const space_look_t *spac
             json_end(j, space, space->ends[k]);
     }
     json_close(j, ']');
+    json_services(j, looks, space);
     json_open(j, "objects", '[');
     for (size_t k = 0; k < ferry_look_objects(space->now); k++) {
         if (looks_asks_for(looks, ferry_look_object(space->now, k)->name))

@@ -61,3 +61,11 @@ void table_print(const table_t *table, int indent) {
     for (size_t i = 0; i < table->n; i++)
         print_line(table, widths, &table->rows[i], indent);
 }
+
+void table_print_below(table_t *table) {
+    if (table->n > 0) {
+        printf("\n");
+        table_print(table, 2);
+    }
+    table_done(table);
+}

@@ -27,6 +27,9 @@ table_row_t *table_add(table_t *table);
 /* Prints heads and rows to standard output, each line after `indent` spaces. */
 void table_print(const table_t *table, int indent);
 
+/* The same with an empty line before it, if there are any rows, and frees them. */
+void table_print_below(table_t *table);
+
 void table_done(table_t *table);
 
 #endif

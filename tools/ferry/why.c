@@ -18,7 +18,7 @@ static const char text[] =
     "Shows who waits for whom in a space: a tree for each thread that waits, with those that hold\n"
     "what it waits for below it. Circles, which nobody can leave, are marked. With PID: what that\n"
     "process takes part in. With NAME, which may be a pattern ('acc*'): what is about that mutex,\n"
-    "rwlock, semaphore, barrier, event, cell, region or channel.";
+    "rwlock, semaphore, barrier, event, cell, region, channel or service.";
 
 static const char examples[] = "ferry why\n"
                                "ferry why 1234\n"
@@ -64,6 +64,14 @@ static bool channel_is_open(const ferry_look_t *look, const char *name) {
     return false;
 }
 
+static bool service_is_open(const ferry_look_t *look, const char *name) {
+    for (size_t i = 0; i < ferry_look_services(look); i++) {
+        if (fnmatch(name, ferry_look_service(look, i)->name, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A number is a process, unless only an object is called so. */
 static why_asked_t understand(const settings_t *s, const ferry_look_t *look) {
     uint64_t number;
@@ -92,8 +100,9 @@ static int nothing_to_show(const settings_t *s, const ferry_look_t *look, const 
         say("process %s is not in space '%s'", s->word, s->space);
         return STATUS_NO;
     }
-    if (asked->name != NULL && !channel_is_open(look, asked->name)) {
-        say("no channel in space '%s' is called '%s', and nobody waits for an object of that name", s->space,
+    bool service = asked->name != NULL && service_is_open(look, asked->name);
+    if (asked->name != NULL && !service && !channel_is_open(look, asked->name)) {
+        say("no channel or service in space '%s' is called '%s', and nobody waits for an object of that name", s->space,
             asked->name);
         return STATUS_NO;
     }
@@ -101,6 +110,8 @@ static int nothing_to_show(const settings_t *s, const ferry_look_t *look, const 
         return STATUS_OK;
     if (asked->pid != 0)
         say("process %s does not wait, and nobody waits for it", s->word);
+    else if (service)
+        say("nobody has waited for long for an answer of service '%s'", asked->name);
     else if (asked->name != NULL)
         say("nobody waits for room in channel '%s'", asked->name);
     else

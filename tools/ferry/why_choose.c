@@ -3,6 +3,7 @@
  * why_choose.c - `ferry why`: where trees begin, and which of them were asked for.
  */
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,8 +54,21 @@ bool why_in_circle(const why_t *why, const ferry_look_wait_t *wait, const ferry_
            ferry_look_wait(why->look, (size_t)holder->wait)->circle == wait->circle;
 }
 
+/* "SERVICE.METHOD", where both may have dots: the pattern may be for the service alone. */
+static bool is_of_service(const char *name, const char *pattern) {
+    char service[128];
+
+    for (const char *dot = strchr(name, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+        snprintf(service, sizeof service, "%.*s", (int)(dot - name), name);
+        if (fnmatch(pattern, service, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool why_has_name(const ferry_look_wait_t *wait, const char *pattern) {
-    return wait->name[0] != '\0' && fnmatch(pattern, wait->name, 0) == 0;
+    return wait->name[0] != '\0' && (fnmatch(pattern, wait->name, 0) == 0 ||
+                                     (wait->what == FERRY_FOR_REPLY && is_of_service(wait->name, pattern)));
 }
 
 uint32_t why_last_circle(const why_t *why) {

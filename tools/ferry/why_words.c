@@ -23,6 +23,7 @@ static const why_words_t words[] = {
     [FERRY_FOR_CELL] = {"cell", "a value in ", "cell", "", "to be put by", "puts it", "put it"},
     [FERRY_FOR_BUFFER] = {"buffer", "an item or room in a buffer of ", "region", "", "to be served by", "serves it",
                           "serve it"},
+    [FERRY_FOR_REPLY] = {"reply", "the answer to ", "call", "", "served by", "answers", "answer"},
 };
 
 const why_words_t *why_words(const ferry_look_wait_t *wait) {
