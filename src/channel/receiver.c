@@ -120,6 +120,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     fi_end_init(&rx->end, n, FI_END_RECEIVER, part->ops ? part->ops : &receiver_ops);
     rx->part = *part;
     rx->end.alone = part->alone;
+    rx->end.in_haste = part->in_haste;
     rx->bell.rd = rx->bell.wr = -1;
     rx->end.kind = (uint32_t)kind;
     rx->end.contract = contract;

@@ -73,10 +73,11 @@ typedef struct fi_rxpart {
     void (*loses)(void *whole); /* a sender has gone. The end is held; any thread */
     const fi_end_ops_t *ops;    /* instead of a receiver's own */
     uint32_t queue;             /* for its page */
-    bool alone;                 /* for its end */
-    bool endless;               /* that all senders have ended is no news */
-    bool stays;                 /* also when the thread ends that used it last: what is held stays where it is */
-    bool unchecked;             /* FERRY_CHECK=1: what it takes may change */
+    bool alone;                 /* for its end, as is in_haste */
+    bool in_haste;
+    bool endless;   /* that all senders have ended is no news */
+    bool stays;     /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked; /* FERRY_CHECK=1: what it takes may change */
 } fi_rxpart_t;
 
 struct ferry_receiver {

@@ -42,6 +42,16 @@ static int settle(fi_node_t *n, fi_end_t *e) {
     return error ? fi_fail_errno(-error, "cannot link '%s' with those who are there", e->channel) : 0;
 }
 
+int fi_node_settle(fi_node_t *n, fi_end_t *e) {
+    int cancel = fi_cancel_off();
+
+    pthread_mutex_lock(&n->lock);
+    int r = settle(n, e);
+    pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
+    return r;
+}
+
 int fi_node_join(fi_node_t *n, fi_end_t *e) {
     if (fi_node_is_shut(n)) {
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");

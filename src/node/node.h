@@ -114,6 +114,8 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 
 /* Opening and closing an end (join.c). */
 int fi_node_join(fi_node_t *n, fi_end_t *e);
+/* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile. */
+int fi_node_settle(fi_node_t *n, fi_end_t *e);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);
 /* A closed receiver whose messages are still held: kept until they are released, or the node is closed. */

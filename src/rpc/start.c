@@ -51,36 +51,40 @@ static uint64_t most_ahead(int64_t usual) {
     return most < 1 ? 1 : most > MOST_AHEAD ? MOST_AHEAD : (uint64_t)most;
 }
 
-/* Until a call sent now would be answered; negative: it is not to be sent there now. */
-static double completion(fi_txlink_t *l, int64_t now) {
+/* A server, as far as it is known. */
+typedef struct prospect {
+    fi_txlink_t *link; /* NULL: none */
+    double until_done; /* of a call sent now */
+    bool is_full;
+} prospect_t;
+
+static prospect_t look_at(fi_txlink_t *l, int64_t now) {
     const struct fi_receiver_page *page = page_of(l);
     int64_t usual = usual_of(page);
 
     fi_outlet_refresh_exactly(l->outlet);
     uint64_t mine = fi_outlet_unreleased(l->outlet, true);
-    if (!serves(l) || mine >= most_ahead(usual)) {
-        return -1;
-    }
+    bool is_full = mine >= most_ahead(usual);
     usual = usual ? usual : UNKNOWN_NS;
-    return (double)rest_of(page, usual, now) + ((double)mine + 1) * (double)usual;
+    return (prospect_t){l, (double)rest_of(page, usual, now) + ((double)mine + 1) * (double)usual, is_full};
 }
 
-/* NULL: it waits in the backlog until one of them has released something. */
+/* NULL: the best one has enough for now, and still is better than the others: it waits in the backlog. */
 fi_outlet_t *fi_client_choose(fi_sender_t *tx) {
     int64_t now = fi_now_about();
-    fi_outlet_t *best = NULL;
-    double least = 0;
+    prospect_t best = {0};
 
     for (uint32_t i = 0; i < tx->link_count; i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
-        double when = completion(l, now);
-        if (when >= 0 && (!best || when < least)) {
-            least = when;
-            best = l->outlet;
+        if (serves(l)) {
+            prospect_t p = look_at(l, now);
+            if (!best.link || p.until_done < best.until_done) {
+                best = p;
+            }
         }
     }
     tx->turn = (tx->turn + 1) % tx->link_count;
-    return best;
+    return best.link && !best.is_full ? best.link->outlet : NULL;
 }
 
 /* ---- may it be sent ---- */

@@ -63,6 +63,7 @@ static int open_receiver(fi_worker_t *w) {
                               .ops = &server_ops,
                               .queue = s->queue,
                               .alone = true,
+                              .in_haste = true, /* it can serve at once */
                               .endless = true,
                               .unchecked = true};
     fi_receiver_t *rx = NULL;
@@ -218,8 +219,12 @@ static int start_one(ferry_service_t *s) {
     while (r == 0 && st.result > 0) {
         pthread_cond_wait(&s->changed, &s->lock);
     }
+    fi_receiver_t *rx = r == 0 ? fi_load_acquire_ptr(&st.worker->rx) : NULL;
     pthread_mutex_unlock(&s->lock);
-    return r == 0 && st.result < 0 ? fi_fail(st.result, "%s", st.sentence) : r;
+    if (r < 0 || st.result < 0) {
+        return r < 0 ? r : fi_fail(st.result, "%s", st.sentence);
+    }
+    return rx ? fi_node_settle(s->node, &rx->end) : 0; /* it may have been stopped already */
 }
 
 int fi_service_start(ferry_service_t *s, unsigned threads) {

@@ -15,6 +15,7 @@
 #include "platform/clock.h"
 #include "rpc/client.h"
 
+#define LOOK_AGAIN_NS 5000000
 #define MOST_AT_ONCE 1000u /* replies taken in before the clock is looked at */
 
 /* One wait. */
@@ -54,7 +55,6 @@ static int take_one(ferry_client_t *k, int64_t timeout) {
 #define MOST_REPLIES 65536u
 #define MOST_DOUBTS 100u
 #define DOUBT_NS 1000000000
-#define LOOK_AGAIN_NS 5000000
 
 static int take_all(ferry_client_t *k) {
     int r = 0;
@@ -266,6 +266,21 @@ static int gave_up(const waiting_t *w, int64_t timeout) {
                    w->k->service);
 }
 
+/* Calls that wait for a server: another one may be the best by now. */
+static bool try_backlog(ferry_client_t *k) {
+    fi_sender_t *tx = k->tx;
+    bool waits = false;
+
+    if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
+        if (tx->backlog_count > 0 && tx->link_count > 0) {
+            fi_backlog_watch(tx);
+            waits = tx->backlog_count > 0;
+        }
+        fi_end_leave(&tx->end);
+    }
+    return waits;
+}
+
 /* Sleeps until something has happened, or it is time to look at something. */
 static int wait_more(waiting_t *w, int64_t timeout) {
     int64_t now = fi_now_ns();
@@ -285,7 +300,7 @@ static int wait_more(waiting_t *w, int64_t timeout) {
         now = fi_now_ns();
     }
     int64_t until = fi_earlier(fi_earlier(w->deadline, next), w->pace.check);
-    if (w->k->doubts > 0) {
+    if (try_backlog(w->k) || w->k->doubts > 0) {
         until = fi_earlier(until, now + LOOK_AGAIN_NS);
     }
     int r = take_in(w->k, until > now ? until - now : 1);
