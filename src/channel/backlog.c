@@ -98,6 +98,11 @@ int fi_backlog_try(fi_sender_t *tx, void *arg) {
 
 void fi_backlog_watch(fi_sender_t *tx) {
     if (fi_backlog_pump(tx) == 0) {
+        /* What it was armed for has come. To leave it armed, with a sleep that was ended, would keep the next message from
+         * arming it anew; a thread that sleeps for room is woken by whoever calls, and arms it itself. */
+        if (tx->waiting) {
+            fi_sender_disarm(tx);
+        }
         return;
     }
     for (uint32_t i = 0; i < tx->outlet_count; i++) {

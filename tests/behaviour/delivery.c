@@ -61,6 +61,47 @@ static void a_backlog_of_large_messages_arrives_unchanged(where_t where) {
     crew_end(crew);
 }
 
+/* ---- more than the rings hold ---- */
+
+#define ROUNDS 4u
+#define IN_A_ROUND 4000u
+
+static void send_in_rounds(ferry_t *node, void *arg) {
+    atomic_uint *turn = arg;
+    static unsigned char bytes[2000];
+    ferry_sender_t *tx = open_sender(node, "rounds", FERRY_QUEUE, NULL);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        await(turn, 2 * round);
+        for (unsigned i = 0; i < IN_A_ROUND; i++) {
+            fill(bytes, sizeof bytes, round * IN_A_ROUND + i);
+            check_is(ferry_send(tx, bytes, sizeof bytes, FERRY_NOW), 0);
+        }
+        atomic_store(turn, 2 * round + 1);
+    }
+    await(turn, 2 * ROUNDS); /* what waits is brought without any call of ours */
+    close_sender(tx);
+}
+
+static void what_waits_for_room_is_brought_each_time_while_its_sender_does_nothing(where_t where) {
+    atomic_uint *turn = share(sizeof *turn);
+    crew_t *crew = crew_begin(where);
+    crew_add(crew, send_in_rounds, turn);
+    ferry_t *node = crew_node(crew);
+    ferry_receiver_t *rx = open_receiver(node, "rounds", FERRY_QUEUE, NULL);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        await(turn, 2 * round + 1);
+        for (unsigned i = 0; i < IN_A_ROUND; i++) {
+            ferry_msg_t *m = receive(rx);
+            check(filled(ferry_msg_data(m), 2000, round * IN_A_ROUND + i));
+            release(m);
+        }
+        atomic_store(turn, 2 * round + 2);
+    }
+    close_receiver(rx);
+    crew_end(crew);
+}
+
 /* ---- the end of a channel ---- */
 
 static void a_receiver_without_senders_waits_and_one_whose_senders_have_gone_sees_the_end(void) {
@@ -442,6 +483,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_BOTH(messages_sent_before_any_receiver_exists_arrive_in_order),
         TEST_BOTH(a_backlog_of_large_messages_arrives_unchanged),
+        TEST_BOTH(what_waits_for_room_is_brought_each_time_while_its_sender_does_nothing),
         TEST(a_receiver_without_senders_waits_and_one_whose_senders_have_gone_sees_the_end),
         TEST(a_new_sender_goes_on_where_all_others_had_ended),
         TEST(the_end_comes_only_after_the_last_of_several_senders),
