@@ -3,10 +3,10 @@
 #
 # run.sh [BUILD-DIRECTORY] - Ferry's main demonstration; `make demo` runs it.
 #
-# Counts the words of text that is on every Debian machine, six times: with coreutils, with Ferry's pipeline
-# (examples/wordcount) made of threads and made of processes, each by queues and by a shared region, and with the command
-# line tool in a shell pipeline. All must agree byte for byte. Then shows the copies of a message live
-# (examples/two-copies).
+# Counts the words of text that is on every Debian machine, eight times: with coreutils, with Ferry's pipeline
+# (examples/wordcount) made of threads and made of processes, each by queues, by a shared region and by remote procedure
+# calls, and with the command line tool in a shell pipeline. The pipeline's result is asked from it through a service. All
+# must agree byte for byte. Then shows the copies of a message live (examples/two-copies).
 # Exit status 0 when everything agrees, 1 when something does not. Leaves nothing running and nothing behind.
 set -eu
 LC_ALL=C # bytes are bytes, and `sort` compares them
@@ -90,7 +90,7 @@ take_snapshot() {
     lines=$(wc -l <"$work/input")
     bytes=$(stat -c %s "$work/input")
     local files=$(($(tr -cd '\0' <"$work/plain" | wc -c) + $(tr -cd '\0' <"$work/packed" | wc -c)))
-    echo "$files files, read $passes time(s): $(as_megabytes "$bytes"), $lines lines; each line will be one message."
+    echo "$files files, read $passes time(s): $(as_megabytes "$bytes"), $lines lines; each line will be one message, or one call."
     local held=$((quota_kib * 1024 * producers))
     echo "The $producers producers may hold $quota_kib KiB each in messages that nobody has released yet;" \
         "together they send $((bytes / held)) times as much."
@@ -124,7 +124,7 @@ compare() { # RESULT
     fi
 }
 
-count_with() { # threads|processes queue|region
+count_with() { # threads|processes queue|region|calls
     local name="$1-$2" began
     say "Ferry with $1, by $2: wordcount --with $1 --by $2 --producers $producers --workers $workers" \
         "--quota ${quota_kib}KiB"
@@ -183,7 +183,7 @@ print_table() {
     say "What it came to"
     print_row distance route messages MB/s median p99 "copies" avoided time equal
     local with
-    for with in threads-queue processes-queue threads-region processes-region; do
+    for with in {threads,processes}-{queue,region,calls}; do
         print_row "${with/-/, }" "$(figure $with route)" "$(figure $with messages)" \
             "$(awk -v b="$(figure $with line_bytes)" -v s="$(figure $with seconds)" 'BEGIN { printf "%.0f", b / s / 1e6 }')" \
             "$(as_time "$(figure $with p50_ns)")" "$(as_time "$(figure $with p99_ns)")" \
@@ -208,6 +208,8 @@ Copies by queue: each line is copied once, from the file into its sender's memor
 copy of each line, and every copy of the workers' tables ($(as_megabytes "$(figure processes-queue table_bytes)") in $(figure processes-queue tables) messages), which go by pointer.
 Copies by region: each line is copied three times, into an item, into the bounded buffer and out of it. Tables are added
 up where they are: the words and their counts stand in the region, which all parts share.
+Copies by calls: as by queue; a line is the argument of a call, a table that of another one. Each call was answered.
+However the words were counted, a client has asked for the result by calls of a service, "result".
 END
 }
 
@@ -215,10 +217,10 @@ status=0
 began_all=$(now_ms)
 take_snapshot
 count_with_coreutils
-count_with threads queue
-count_with processes queue
-count_with threads region
-count_with processes region
+for way in queue region calls; do
+    count_with threads $way
+    count_with processes $way
+done
 count_with_commands
 print_table
 

@@ -9,6 +9,7 @@
  * What queues did by themselves is told here in words: that all have met, that all lines were put, that all are counted.
  */
 #include "report.h"
+#include "result.h"
 #include "tally.h"
 #include "text.h"
 
@@ -236,14 +237,14 @@ int worker_by_region(ferry_t *node, const job_t *job, unsigned number) {
 
 /* ---- the collector ---- */
 
-static int print_tally(desk_t *d) {
+static int serve_tally(desk_t *d) {
     const tally_t tally = {.region = d->region, .root = &d->board->tally}; /* all have added: no lock is needed */
     size_t n;
     const word_record_t **sorted = tally_sorted(&tally, &n);
     if (sorted == NULL) {
         return failed_since("collector", 0, "sorting the words", strerror(ENOMEM));
     }
-    int r = report_result(sorted, n);
+    int r = result_serve(d->node, sorted, n);
     free(sorted);
     return r;
 }
@@ -267,7 +268,7 @@ int collector_by_region(ferry_t *node, const job_t *job, unsigned number) {
     int r = wait_for_all(d, job);
     double seconds = (double)(report_now() - began) / 1e9;
     r = r == 0 ? report_check(&d->board->report) : r;
-    r = r == 0 ? print_tally(d) : r;
     r = r == 0 ? report_figures(&d->board->report, job, seconds) : r;
+    r = r == 0 ? serve_tally(d) : r;
     return desk_close(d, r);
 }

@@ -19,19 +19,6 @@ static int print_words(const words_t *all) {
     return 0;
 }
 
-static int merge(words_t *all, const words_t *part) {
-    size_t at = 0;
-    const word_record_t *record;
-    while ((record = words_next(part->table, part->used, &at)) != NULL) {
-        while (!words_add(all, record->letters, record->length, record->count)) {
-            if (!words_grow(all)) {
-                return -1;
-            }
-        }
-    }
-    return at == part->used ? 0 : -1;
-}
-
 static int count(words_t *all, words_t *part, void *memory, size_t capacity, const char *text, size_t size) {
     for (size_t done = 0; done < size;) {
         words_use(part, memory, capacity);
@@ -41,7 +28,7 @@ static int count(words_t *all, words_t *part, void *memory, size_t capacity, con
             return -1;
         }
         done += counted;
-        if (merge(all, part) < 0) {
+        if (words_merge(all, part->table, part->used) < 0) {
             return -1;
         }
     }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * collector.c - gives the start, merges the workers' tables, prints the result and the figures of the run.
+ * collector.c - gives the start, merges the workers' tables, writes the figures of the run and serves the result.
  */
 #include "report.h"
-#include "words.h"
+#include "result.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /** Publishes the start once every producer listens; wait_for_start in producer.c says why. */
@@ -25,20 +24,6 @@ static int give_start(ferry_t *node, const job_t *job) {
     return ferry_sender_close(start, PATIENCE, NULL);
 }
 
-/** Adds one worker's table to the whole, reading it where the worker wrote it. */
-static int merge_table(words_t *all, const void *table, size_t size) {
-    size_t at = 0;
-    const word_record_t *record;
-    while ((record = words_next(table, size, &at)) != NULL) {
-        while (!words_add(all, record->letters, record->length, record->count)) {
-            if (!words_grow(all)) {
-                return failed_since("collector", 0, "merging a table", strerror(ENOMEM));
-            }
-        }
-    }
-    return at == size ? 0 : failed_since("collector", 0, "merging a table", "it is cut off, or not a table of words");
-}
-
 /** Merges tables until all workers have ended. */
 static int merge_all(ferry_receiver_t *counts, words_t *all, report_t *report) {
     for (;;) {
@@ -50,12 +35,12 @@ static int merge_all(ferry_receiver_t *counts, words_t *all, report_t *report) {
         if (r < 0) {
             return failed("collector", 0, "receiving tables");
         }
-        r = merge_table(all, ferry_msg_data(m), ferry_msg_size(m));
+        r = words_merge(all, ferry_msg_data(m), ferry_msg_size(m)); /* read where the worker wrote it */
         report->tables_received++;
         report->table_bytes += ferry_msg_size(m);
         ferry_msg_release(m);
         if (r < 0) {
-            return r;
+            return failed_since("collector", 0, "merging a table", strerror(-r));
         }
     }
 }
@@ -71,17 +56,6 @@ static int add_reports(ferry_receiver_t *reports, const job_t *job, report_t *al
         report_add(all, &one);
     }
     return report_check(all);
-}
-
-/** Prints the words in the form and order of `LC_ALL=C sort | uniq -c`. */
-static int print_words(const words_t *all) {
-    const word_record_t **sorted = words_sorted(all);
-    if (sorted == NULL) {
-        return failed_since("collector", 0, "sorting the words", strerror(ENOMEM));
-    }
-    int r = report_result(sorted, all->distinct);
-    free(sorted);
-    return r;
 }
 
 /** Its part of the pipeline, from the start to the last report. */
@@ -114,21 +88,16 @@ int collector(ferry_t *node, const job_t *job, unsigned number) {
     words_t all;
     report_t report = {0};
     double seconds = 0;
-    const size_t first_size = 1 << 20;
-    void *memory = malloc(first_size);
-    if (memory == NULL || !words_init(&all, 1 << 16)) {
-        free(memory);
+    if (!words_init_growing(&all)) {
         return failed_since("collector", 0, "making its table", strerror(ENOMEM));
     }
-    words_use(&all, memory, first_size);
     int r = collect(node, job, &all, &report, &seconds);
-    if (r == 0) {
-        r = print_words(&all);
-    }
     if (r == 0) {
         r = report_figures(&report, job, seconds);
     }
-    free(all.table); /* words_grow may have moved it */
-    words_done(&all);
+    if (r == 0) {
+        r = result_serve_words(node, &all);
+    }
+    words_done_growing(&all);
     return r;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -107,7 +108,7 @@ static void print_count(FILE *out, const char *key, uint64_t value) {
 
 /** Lines that came from the receiver's own node took the thread route, others that of shared memory. */
 static const char *route_of(const report_t *r, const job_t *job) {
-    if (job->by_region) {
+    if (job->by == BY_REGION) {
         return "region";
     }
     return r->other_node == 0 ? "thread" : r->same_node == 0 ? "shm" : "both";
@@ -154,14 +155,6 @@ int report_check(const report_t *r) {
                 " tables, but received %" PRIu64 ", %" PRIu64 " and %" PRIu64 "\n",
                 r->lines_sent, r->bytes_sent, r->tables_sent, r->lines_received, r->bytes_received, r->tables_received);
         return -1;
-    }
-    return 0;
-}
-
-int report_result(const word_record_t *const *sorted, size_t n) {
-    words_print(stdout, sorted, n);
-    if (fflush(stdout) != 0) {
-        return failed_since("collector", 0, "writing the result", strerror(errno));
     }
     return 0;
 }

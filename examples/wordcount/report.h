@@ -6,7 +6,6 @@
 #define REPORT_H
 
 #include "wordcount.h"
-#include "words.h"
 
 /** Latencies are counted in buckets that are at most 1/32 of their value wide; the last one takes all above 73 min. */
 #define LATENCY_BUCKETS 1216
@@ -42,8 +41,6 @@ uint64_t report_now(void);
 
 /** Does it say that everything arrived that was sent? */
 int report_check(const report_t *r);
-/** Prints `n` words, sorted, to standard output. */
-int report_result(const word_record_t *const *sorted, size_t n);
 /** Writes the figures of the run to where the job says, as one JSON object. */
 int report_figures(const report_t *r, const job_t *job, double seconds);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * wordcount.c - counts the words of a text with a pipeline of producers, workers and a collector; see wordcount.h.
+ * wordcount.c - counts the words of a text with a pipeline of producers, workers, a collector and a reader; see wordcount.h.
  *
  * The result is what coreutils say of the same text:
  *     export LC_ALL=C; tr -cs A-Za-z '\n' <TEXT | tr A-Z a-z | sort | uniq -c
@@ -13,6 +13,16 @@
 #include <string.h>
 
 #define PARTS_MOST 64u
+
+/** What differs between the ways. */
+static const struct {
+    const char *name;
+    part_run_t *producer, *worker, *collector;
+} ways[WAYS] = {
+    [BY_QUEUE] = {"queue", producer, worker, collector},
+    [BY_REGION] = {"region", producer_by_region, worker_by_region, collector_by_region},
+    [BY_CALLS] = {"calls", producer_by_calls, worker_by_calls, collector_by_calls},
+};
 
 ferry_contract_t lines_contract(const job_t *job) {
     return (ferry_contract_t){.type_name = "text/line", .max_size = LINE_LIMIT, .timestamps = 1, .quota = job->quota};
@@ -35,15 +45,16 @@ int failed(const char *who, unsigned number, const char *what) {
 
 static void print_usage(FILE *out) {
     fputs("Usage: wordcount [OPTION]... FILE\n"
-          "Counts the words of FILE with several producers and workers that exchange messages or share memory.\n"
+          "Counts the words of FILE with several producers and workers that exchange messages, share memory or call "
+          "each other.\n"
           "\n"
           "  --with threads|processes  what the parts are (threads)\n"
-          "  --by queue|region         how lines and counts get from one to the other (queue)\n"
+          "  --by queue|region|calls   how lines and counts get from one to the other (queue)\n"
           "  --space NAME              where they meet (wordcount)\n"
           "  --producers N             parts that read FILE, 1 to 64 (2)\n"
           "  --workers N               parts that count, 1 to 64 (2)\n"
           "  --quota SIZE              memory of each sender for unreleased messages, 256KiB to 1024MiB (1MiB); in a\n"
-          "                            region, of the buffer of lines for each producer\n"
+          "                            region, of the buffer of lines for each producer; for calls, of arguments\n"
           "  --figures PATH            write figures of the run to PATH, as JSON\n"
           "  --help                    print this\n",
           out);
@@ -89,12 +100,14 @@ static start_t *starter_named(const char *name) {
     exit(2);
 }
 
-static bool is_region(const char *way) {
-    if (strcmp(way, "region") != 0 && strcmp(way, "queue") != 0) {
-        fprintf(stderr, "wordcount: --by is \"%s\", but must be queue or region\n", way);
-        exit(2);
+static unsigned way_named(const char *name) {
+    for (unsigned way = 0; way < WAYS; way++) {
+        if (strcmp(name, ways[way].name) == 0) {
+            return way;
+        }
     }
-    return way[0] == 'r';
+    fprintf(stderr, "wordcount: --by is \"%s\", but must be queue, region or calls\n", name);
+    exit(2);
 }
 
 static start_t *read_options(int argc, char **argv, job_t *job) {
@@ -117,7 +130,7 @@ static start_t *read_options(int argc, char **argv, job_t *job) {
             start = starter_named(optarg);
             break;
         case 'b':
-            job->by_region = is_region(optarg);
+            job->by = way_named(optarg);
             break;
         case 's':
             job->space = optarg;
@@ -154,14 +167,15 @@ int main(int argc, char **argv) {
     job_t job = {.space = "wordcount", .quota = 1 << 20, .producers = 2, .workers = 2};
     start_t *start = read_options(argc, argv, &job);
 
-    part_t parts[2 * PARTS_MOST + 1];
+    part_t parts[2 * PARTS_MOST + 2];
     size_t n = 0;
     for (unsigned i = 0; i < job.producers; i++) {
-        parts[n++] = (part_t){job.by_region ? producer_by_region : producer, "producer", i};
+        parts[n++] = (part_t){ways[job.by].producer, "producer", i};
     }
     for (unsigned i = 0; i < job.workers; i++) {
-        parts[n++] = (part_t){job.by_region ? worker_by_region : worker, "worker", i};
+        parts[n++] = (part_t){ways[job.by].worker, "worker", i};
     }
-    parts[n++] = (part_t){job.by_region ? collector_by_region : collector, "collector", 0};
+    parts[n++] = (part_t){ways[job.by].collector, "collector", 0};
+    parts[n++] = (part_t){reader, "reader", 0};
     return start(&job, parts, n) == 0 ? 0 : 1;
 }

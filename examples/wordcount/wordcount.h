@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * wordcount.h - a pipeline in three parts that meet in a space.
+ * wordcount.h - a pipeline of parts that meet in a space.
  *
  *     producer 0 ─┐ queue "lines"  ┌─ worker 0 ─┐ queue "counts"
- *     producer 1 ─┴───────────────►┼─ worker 1 ─┴───────────────► collector ──► result
- *         ▲                        └─ ...                             │
- *         └──────────────────── topic "start" ────────────────────────┘
+ *     producer 1 ─┴───────────────►┼─ worker 1 ─┴───────────────► collector
+ *         ▲                        └─ ...                             │  ▲ service "result"
+ *         └──────────────────── topic "start" ────────────────────────┘  └──────────────── reader ──► standard output
  *
- * Or, with --by region, the same parts share a region instead: by_region.c draws that.
+ * Or the same parts share a region (--by region), or call each other (--by calls): by_region.c and by_calls.c draw that.
+ * However it was counted, the reader asks the collector for the result.
  *
  * Each part is a function of its node.  None of them knows whether the others are threads of its process or processes
  * of their own: only start_threads.c and start_processes.c do.
@@ -26,7 +27,7 @@ typedef struct job {
     uint64_t quota;      /**< bytes of memory that each producer or worker may use for what is on its way */
     unsigned producers;
     unsigned workers;
-    bool by_region; /**< by shared memory instead of queues */
+    enum { BY_QUEUE, BY_REGION, BY_CALLS, WAYS } by; /**< how lines and counts get from one part to the next */
 } job_t;
 
 /** A part of the pipeline: number `number` of its sort, from 0. Returns 0, or -1 after it has said what went wrong. */
@@ -37,9 +38,10 @@ typedef struct part {
     unsigned number;
 } part_t;
 
-part_run_t producer, producer_by_region;
-part_run_t worker, worker_by_region;
-part_run_t collector, collector_by_region;
+part_run_t producer, producer_by_region, producer_by_calls;
+part_run_t worker, worker_by_region, worker_by_calls;
+part_run_t collector, collector_by_region, collector_by_calls;
+part_run_t reader;
 
 /** Runs all parts to their end. Returns 0 when all did well. */
 typedef int start_t(const job_t *job, const part_t *parts, size_t n);

@@ -4,6 +4,7 @@
  */
 #include "words.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,35 @@ bool words_grow(words_t *w) {
     return true;
 }
 
+bool words_init_growing(words_t *w) {
+    const size_t first_size = 1 << 20;
+    void *memory = malloc(first_size);
+    if (memory == NULL || !words_init(w, first_size / sizeof(word_record_t))) {
+        free(memory);
+        return false;
+    }
+    words_use(w, memory, first_size);
+    return true;
+}
+
+void words_done_growing(words_t *w) {
+    free(w->table); /* words_grow may have moved it */
+    words_done(w);
+}
+
+int words_merge(words_t *w, const void *table, size_t size) {
+    size_t at = 0;
+    const word_record_t *record;
+    while ((record = words_next(table, size, &at)) != NULL) {
+        while (!words_add(w, record->letters, record->length, record->count)) {
+            if (!words_grow(w)) {
+                return -ENOMEM;
+            }
+        }
+    }
+    return at == size ? 0 : -EPROTO;
+}
+
 const word_record_t *words_next(const void *table, size_t size, size_t *at) {
     if (size - *at < sizeof(word_record_t)) {
         return NULL;
@@ -163,12 +193,15 @@ const word_record_t *words_next(const void *table, size_t size, size_t *at) {
     return record;
 }
 
+static int compare(const char *x, size_t x_length, const char *y, size_t y_length) {
+    int order = memcmp(x, y, x_length < y_length ? x_length : y_length);
+    return order != 0 ? order : (x_length > y_length) - (x_length < y_length);
+}
+
 static int by_letters(const void *a, const void *b) {
     const word_record_t *x = *(const word_record_t *const *)a;
     const word_record_t *y = *(const word_record_t *const *)b;
-    size_t shorter = x->length < y->length ? x->length : y->length;
-    int order = memcmp(x->letters, y->letters, shorter);
-    return order != 0 ? order : (x->length > y->length) - (x->length < y->length);
+    return compare(x->letters, x->length, y->letters, y->length);
 }
 
 const word_record_t **words_sorted(const words_t *w) {
@@ -186,6 +219,20 @@ const word_record_t **words_sorted(const words_t *w) {
 
 void words_sort(const word_record_t **records, size_t n) {
     qsort(records, n, sizeof(const word_record_t *), by_letters);
+}
+
+const word_record_t *words_find(const word_record_t *const *sorted, size_t n, const char *word, size_t length) {
+    size_t begin = 0, end = n;
+    while (begin < end) {
+        size_t middle = begin + (end - begin) / 2;
+        int order = compare(word, length, sorted[middle]->letters, sorted[middle]->length);
+        if (order == 0) {
+            return sorted[middle];
+        }
+        begin = order > 0 ? middle + 1 : begin;
+        end = order < 0 ? middle : end;
+    }
+    return NULL;
 }
 
 void words_print(FILE *out, const word_record_t *const *records, size_t n) {

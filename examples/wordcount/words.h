@@ -59,8 +59,15 @@ size_t words_count(words_t *w, const char *text, size_t size);
  */
 int words_count_all(words_t *w, const char *text, size_t size, int (*make_room)(void *arg), void *arg);
 
+/** An empty table that grows as need be: index and memory are its own. False: no memory. */
+bool words_init_growing(words_t *w);
+void words_done_growing(words_t *w);
+
 /** Doubles index and table, which must have come from malloc. False: no memory; nothing was changed. */
 bool words_grow(words_t *w);
+
+/** Adds a table of `size` bytes to `w`, which grows. 0, -ENOMEM, or -EPROTO: it is cut off, or no table of words. */
+int words_merge(words_t *w, const void *table, size_t size);
 
 /**
  * Walks a table of `size` bytes: returns the record at `*at` and moves `*at` past it. NULL at the end, where `*at` is
@@ -72,6 +79,8 @@ const word_record_t *words_next(const void *table, size_t size, size_t *at);
 const word_record_t **words_sorted(const words_t *w);
 /** Brings `n` records into that order. */
 void words_sort(const word_record_t **records, size_t n);
+/** The record of a word (in lower case) among `n` that are in that order; NULL: it is not there. */
+const word_record_t *words_find(const word_record_t *const *sorted, size_t n, const char *word, size_t length);
 /** Prints them in the form of `uniq -c`. */
 void words_print(FILE *out, const word_record_t *const *records, size_t n);
 
