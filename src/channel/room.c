@@ -157,7 +157,7 @@ struct wanted_block {
 
 /* From the pool: what has been released is taken first, before the pool grows; at last, where the contract says so, what
  * readers that lag behind have not seen yet. */
-static int alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
+int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     *out = fi_pool_take(&tx->pool, size);
     if (fi_likely(*out != NULL)) {
         return 0;
@@ -173,7 +173,7 @@ static int alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
 
 static int try_alloc(fi_sender_t *tx, void *arg) {
     struct wanted_block *want = arg;
-    int r = alloc_now(tx, want->size, &want->block);
+    int r = fi_sender_alloc_now(tx, want->size, &want->block);
 
     want->no_quota = r == -EDQUOT;
     return r == -EDQUOT ? -EAGAIN : r;
@@ -182,7 +182,7 @@ static int try_alloc(fi_sender_t *tx, void *arg) {
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out) {
     struct wanted_block want = {.size = size};
 
-    int r = alloc_now(tx, size, out);
+    int r = fi_sender_alloc_now(tx, size, out);
     if (r != -EDQUOT) {
         return r;
     }

@@ -276,7 +276,7 @@ struct wanted_claim {
 
 static int claim_block(fi_sender_t *tx, uint64_t size) {
     fi_claim_t *c = &tx->claim;
-    int r = fi_pool_alloc(&tx->pool, size, &c->block);
+    int r = fi_sender_alloc_now(tx, size, &c->block);
 
     if (r == 0) {
         c->outlet = NULL;

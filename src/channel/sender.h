@@ -260,6 +260,7 @@ typedef int fi_try_fn(fi_sender_t *tx, void *arg);
 int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once);
 void fi_sender_arm(fi_sender_t *tx);
 void fi_sender_disarm(fi_sender_t *tx);
+int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out);
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out);
 
 /* stall.c: -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */

@@ -234,6 +234,7 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     }
     fi_list_remove(&p->link);
     n->peer_count--;
+    n->losses++;
     bool dead = p->pidfd < 0 || fi_pidfd_dead(p->pidfd);
     tell_objects(n, p, dead);
     if (!dead && (p->missed || has_name(n, p->id))) {

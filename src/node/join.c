@@ -25,28 +25,36 @@ static bool is_settled(const fi_end_t *e) {
     return e->settled >= e->asked && fi_load_acquire64(&e->linked) >= e->expected;
 }
 
-/* Waits until everybody who was there before is linked; those who do not answer in time will be later. */
-static int settle(fi_node_t *n, fi_end_t *e) {
-    int64_t deadline = fi_now_ns() + FI_SETTLE_NS;
-    struct timespec ts = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
+#define AFTER_LOSS_NS 50000000
+
+/* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that was
+ * lost meanwhile has announced may not come. */
+static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
+    int64_t deadline = fi_now_ns() + timeout;
+    uint32_t losses = n->losses;
 
     while (!is_settled(e)) {
+        struct timespec ts = fi_timespec(deadline);
         if (fi_node_is_shut(n)) {
             return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' was opened", e->channel);
         }
         if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
             break;
         }
+        if (n->losses != losses && fi_now_ns() + AFTER_LOSS_NS < deadline) {
+            deadline = fi_now_ns() + AFTER_LOSS_NS;
+        }
+        losses = n->losses;
     }
     int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
     return error ? fi_fail_errno(-error, "cannot link '%s' with those who are there", e->channel) : 0;
 }
 
-int fi_node_settle(fi_node_t *n, fi_end_t *e) {
+int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     int cancel = fi_cancel_off();
 
     pthread_mutex_lock(&n->lock);
-    int r = settle(n, e);
+    int r = settle(n, e, timeout);
     pthread_mutex_unlock(&n->lock);
     fi_cancel_restore(cancel);
     return r;
@@ -68,7 +76,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         r = fi_node_meet(n, e);
     }
     if (r == 0 && !e->in_haste) {
-        r = settle(n, e);
+        r = settle(n, e, FI_SETTLE_NS);
     }
     if (r < 0 && !e->published) {
         fi_list_remove(&e->link);

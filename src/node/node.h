@@ -69,6 +69,7 @@ struct ferry {
     uint32_t next_handle;
     bool repair; /* somebody has died: objects want to be looked after */
     uint32_t peer_count;
+    uint32_t losses; /* of peers, ever */
     uint32_t end_count;
 
     pthread_mutex_t mail_lock;
@@ -115,7 +116,7 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 /* Opening and closing an end (join.c). */
 int fi_node_join(fi_node_t *n, fi_end_t *e);
 /* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile. */
-int fi_node_settle(fi_node_t *n, fi_end_t *e);
+int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);
 /* A closed receiver whose messages are still held: kept until they are released, or the node is closed. */

@@ -94,8 +94,9 @@ struct fi_receiver_page {
     uint32_t leaves; /* 1: send no more */
     uint32_t queue;  /* calls that one client may have under way */
     uint32_t pad2[13];
-    uint64_t busy_since; /* ns: when it began what it works on; 0: on nothing. Written often, so on a line of its own */
-    uint64_t usual_ns;   /* that it works on one */
+    /* ns: when it began what it works on; negative: when it ended that. Written often, so on a line of its own */
+    uint64_t busy_since;
+    uint64_t usual_ns; /* that it works on one */
     uint64_t pad3[6];
 };
 #define FI_PAGE_MAGIC 0x656761705f796566ull /* "fey_page" */

@@ -26,6 +26,7 @@ typedef struct fi_moment {
 static __thread fi_moment_t near_moment __attribute__((tls_model("initial-exec")));
 
 #define NEAR_NS 1000000u
+#define NEAR_US 2u
 
 int64_t fi_now_about(void) {
     fi_moment_t *m = &near_moment;
@@ -34,10 +35,12 @@ int64_t fi_now_about(void) {
     if (fi_likely(gone < NEAR_NS && m->ns_per_tick != 0)) {
         return m->ns + (int64_t)gone;
     }
-    m->ns_per_tick = (UINT64_C(1000) << 24) / fi_ticks_per_us();
-    m->ticks = fi_ticks();
-    m->ns = fi_now_ns();
-    return m->ns;
+    uint64_t before = fi_ticks();
+    int64_t now = fi_now_ns();
+    bool is_one_moment =
+        fi_ticks() - before < NEAR_US * fi_ticks_per_us(); /* nobody else had the processor in between */
+    *m = (fi_moment_t){now, before, is_one_moment ? (UINT64_C(1000) << 24) / fi_ticks_per_us() : 0};
+    return now;
 }
 
 int64_t fi_deadline(int64_t timeout) {

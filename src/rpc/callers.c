@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "rpc/service.h"
 
+#define MEETING_NS 5000000            /* for a client that answers as usual, this is long */
 #define LINGER_NS INT64_C(1000000000) /* for replies that wait in a backlog; those in a ring need none */
 
 static fi_caller_t **bucket_of(fi_worker_t *w, uint64_t node, uint64_t end) {
@@ -76,7 +77,8 @@ static fi_caller_t *open_caller(fi_worker_t *w, uint64_t node, uint64_t end) {
         return NULL;
     }
     c->tx = tx;
-    fi_store_release32(&w->sweep, 1); /* others may have left before their sender was linked */
+    (void)fi_node_settle(s->node, &tx->end, MEETING_NS); /* if it takes longer, replies wait */
+    fi_store_release32(&w->sweep, 1);                    /* others may have left before their sender was linked */
     return c;
 }
 

@@ -119,9 +119,9 @@ static void run(fi_worker_t *w, ferry_request_t *rq, int64_t now) {
     inside = NULL;
     fi_serving_until = FI_NEVER;
     fi_store_relaxed32(&w->serving, 0);
-    int64_t spent = fi_now_about() - now;
-    count(w, rq, spent > 0 ? (uint64_t)spent : 0);
-    fi_store_relaxed64(&w->rx->page->busy_since, 0);
+    int64_t end = fi_now_about();
+    count(w, rq, end > now ? (uint64_t)(end - now) : 0);
+    fi_store_relaxed64(&w->rx->page->busy_since, (uint64_t)-end);
 }
 
 /* The bytes and the head, as far as they can be believed. */

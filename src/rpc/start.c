@@ -10,9 +10,11 @@
 #include "rpc/client.h"
 #include "rpc/put.h"
 
-#define UNKNOWN_NS 1000  /* what a call takes on a server that has not served any yet */
-#define AHEAD_NS 1000000 /* how long a server can go on with what it was sent, where there are several */
-#define MOST_AHEAD 64    /* calls */
+#define UNKNOWN_NS 1000   /* what a call takes on a server that has not served any yet */
+#define AHEAD_NS 1000000  /* how long a server can go on with what it was sent, where there are several */
+#define MOST_AHEAD 64     /* calls */
+#define FADE_NS 100000000 /* what is known of an idle server counts half after so long */
+#define LONGEST_NS (INT64_MAX / 4)
 
 /* ---- which server ---- */
 
@@ -24,23 +26,43 @@ static bool serves(const fi_txlink_t *l) {
     return fi_load_relaxed32(&page_of(l)->leaves) == 0;
 }
 
-/* When the server will probably be done with what it works on. One that has taken longer than usual will, for all that is
- * known, take as long again. What it says is believed as far as it goes: a liar gets too many calls, or too few. */
-static int64_t rest_of(const struct fi_receiver_page *page, int64_t usual, int64_t now) {
-    int64_t since = (int64_t)fi_load_relaxed64(&page->busy_since);
-    int64_t spent = since > 0 && since < now ? now - since : 0;
+/* What its page says of its work. What it says is believed as far as it goes: a liar gets too many calls, or too few. */
+typedef struct work {
+    int64_t usual; /* ns that a call takes; 0: it has not said */
+    int64_t spent; /* on the one that it works on; negative: on none, for so long */
+} work_t;
 
-    if (since == 0) {
-        return 0;
+static work_t work_of(const fi_txlink_t *l, int64_t now) {
+    const struct fi_receiver_page *page = page_of(l);
+    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
+    int64_t since = (int64_t)fi_load_relaxed64(&page->busy_since);
+    work_t w = {.usual = usual > LONGEST_NS ? LONGEST_NS : (int64_t)usual};
+
+    if (since > 0) {
+        w.spent = now > since ? now - since : 0;
+    } else {
+        w.spent = since > INT64_MIN && now > -since ? -(now + since) : -1;
     }
-    return spent < usual ? usual - spent : spent;
+    return w;
 }
 
-/* What a call usually takes there; 0: it has not said. */
-static int64_t usual_of(const struct fi_receiver_page *page) {
-    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
+/* When it will probably be done with what it works on. One that has taken longer than usual will, for all that is known,
+ * take as long again. */
+static int64_t rest_of(const work_t *w, int64_t usual) {
+    if (w->spent < 0) {
+        return 0;
+    }
+    return w->spent < usual ? usual - w->spent : w->spent;
+}
 
-    return usual > INT64_MAX / 4 ? INT64_MAX / 4 : (int64_t)usual;
+/* What a call will take. The longer ago it is that anything was known, the less it counts: a bad moment must not keep calls
+ * away for ever. */
+static int64_t expected_of(const work_t *w) {
+    int64_t idle = w->spent < 0 ? -w->spent : 0;
+    int64_t halvings = idle / FADE_NS;
+    int64_t faded = halvings < 62 ? w->usual >> halvings : 0;
+
+    return w->usual == 0 || faded < UNKNOWN_NS ? (w->usual && w->usual < UNKNOWN_NS ? w->usual : UNKNOWN_NS) : faded;
 }
 
 /* Calls sent to a server that has others before them cannot be sent elsewhere any more, should it be stuck; so it gets
@@ -55,36 +77,47 @@ static uint64_t most_ahead(int64_t usual) {
 typedef struct prospect {
     fi_txlink_t *link; /* NULL: none */
     double until_done; /* of a call sent now */
+    double each;       /* of one more */
     bool is_full;
 } prospect_t;
 
 static prospect_t look_at(fi_txlink_t *l, int64_t now) {
-    const struct fi_receiver_page *page = page_of(l);
-    int64_t usual = usual_of(page);
+    work_t w = work_of(l, now);
+    int64_t expected = expected_of(&w);
 
     fi_outlet_refresh_exactly(l->outlet);
     uint64_t mine = fi_outlet_unreleased(l->outlet, true);
-    bool is_full = mine >= most_ahead(usual);
-    usual = usual ? usual : UNKNOWN_NS;
-    return (prospect_t){l, (double)rest_of(page, usual, now) + ((double)mine + 1) * (double)usual, is_full};
+    return (prospect_t){.link = l,
+                        .until_done = (double)rest_of(&w, expected) + ((double)mine + 1) * (double)expected,
+                        .each = (double)expected,
+                        .is_full = mine >= most_ahead(w.usual)};
 }
 
-/* NULL: the best one has enough for now, and still is better than the others: it waits in the backlog. */
+static void keep_better(prospect_t *best, const prospect_t *p) {
+    if (!best->link || p->until_done < best->until_done) {
+        *best = *p;
+    }
+}
+
+/* NULL: the best one has enough for now, and still is better than the others with all that waits: so it waits, too. */
 fi_outlet_t *fi_client_choose(fi_sender_t *tx) {
     int64_t now = fi_now_about();
     prospect_t best = {0};
+    prospect_t open = {0}; /* the best of those that have not enough yet */
 
     for (uint32_t i = 0; i < tx->link_count; i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
         if (serves(l)) {
-            prospect_t p = look_at(l, now);
-            if (!best.link || p.until_done < best.until_done) {
-                best = p;
+            const prospect_t p = look_at(l, now);
+            keep_better(&best, &p);
+            if (!p.is_full) {
+                keep_better(&open, &p);
             }
         }
     }
     tx->turn = (tx->turn + 1) % tx->link_count;
-    return best.link && !best.is_full ? best.link->outlet : NULL;
+    double with_others = best.until_done + (double)tx->backlog_count * best.each;
+    return open.link && open.until_done <= with_others ? open.link->outlet : NULL;
 }
 
 /* ---- may it be sent ---- */
