@@ -96,7 +96,7 @@ typedef struct fi_waiting {
     uint64_t time_ns;
     uint16_t attempt;
     bool annexed;
-    unsigned char annex[FI_ANNEX];
+    _Alignas(8) unsigned char annex[FI_ANNEX];
 } fi_waiting_t;
 
 /* What is to be put into a ring. */

@@ -188,17 +188,11 @@ static unsigned memory_of_the_dead(const conductor_t *c, bool print) {
 /* Rings that grew may be more than at first, for each link that there is; but not for each death. */
 #define MORE_MEMORY 8u
 
-static bool holds_as_before(const holdings_t *now, const holdings_t *before) {
-    return now->sockets == before->sockets && now->pipes == before->pipes && now->pidfds == before->pidfds &&
-           now->other == before->other && now->threads == before->threads &&
-           now->memfds <= before->memfds + MORE_MEMORY && now->own_maps <= before->own_maps + MORE_MEMORY;
-}
-
 static bool nothing_of_the_dead(conductor_t *c, const void *arg) {
     (void)arg;
     for (unsigned i = 0; i < SURVIVORS; i++) {
         holdings_t now = holdings_of(c->survivors[i]);
-        if (!holds_as_before(&now, &c->before[i]))
+        if (!holds_about(&now, &c->before[i], MORE_MEMORY))
             return false;
     }
     return memory_of_the_dead(c, false) == 0;

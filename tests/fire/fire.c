@@ -112,11 +112,24 @@ void holdings_print(const char *who, const holdings_t *h) {
         h->peer_maps, h->threads);
 }
 
-void expect_holdings(pid_t pid, const char *who, const holdings_t *before) {
+bool holds_about(const holdings_t *now, const holdings_t *before, unsigned memory) {
+    return now->sockets == before->sockets && now->pipes == before->pipes && now->pidfds == before->pidfds &&
+           now->other == before->other && now->threads == before->threads && now->memfds <= before->memfds + memory &&
+           now->own_maps <= before->own_maps + memory;
+}
+
+static bool holds_the_same(const holdings_t *now, const holdings_t *before, unsigned memory) {
+    (void)memory;
+    return memcmp(now, before, sizeof *now) == 0;
+}
+
+typedef bool comparison_t(const holdings_t *now, const holdings_t *before, unsigned memory);
+
+static void await_holdings(pid_t pid, const char *who, const holdings_t *before, comparison_t *holds, unsigned memory) {
     int64_t end = clock_ns() + PATIENCE;
     for (;;) {
         holdings_t now = holdings_of(pid);
-        if (memcmp(&now, before, sizeof now) == 0)
+        if (holds(&now, before, memory))
             return;
         if (clock_ns() > end) {
             fprintf(stderr, "# %s, before and after:\n", who);
@@ -126,6 +139,14 @@ void expect_holdings(pid_t pid, const char *who, const holdings_t *before) {
         }
         nap(MILLISECOND / 4);
     }
+}
+
+void expect_holdings(pid_t pid, const char *who, const holdings_t *before) {
+    await_holdings(pid, who, before, holds_the_same, 0);
+}
+
+void expect_holdings_about(pid_t pid, const char *who, const holdings_t *before, unsigned memory) {
+    await_holdings(pid, who, before, holds_about, memory);
 }
 
 uint64_t status_of(pid_t pid, const char *key) {

@@ -48,6 +48,9 @@ holdings_t holdings_of(pid_t pid);
 void holdings_print(const char *who, const holdings_t *h);
 /** Waits until the process holds what it held before; fails after PATIENCE. */
 void expect_holdings(pid_t pid, const char *who, const holdings_t *before);
+/** The same, but for `memory` more memory files and maps of its own: rings and pools grow with what was to be sent. */
+void expect_holdings_about(pid_t pid, const char *who, const holdings_t *before, unsigned memory);
+bool holds_about(const holdings_t *now, const holdings_t *before, unsigned memory);
 
 /** Calls `each` with the inode of every mapped memory file of Ferry's, and whether this process may write to it. */
 void each_ferry_map(pid_t pid, void (*each)(uint64_t inode, bool own, const char *line, void *arg), void *arg);

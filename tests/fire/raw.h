@@ -110,7 +110,10 @@ struct fi_receiver_page_copy {
     uint64_t magic;
     uint64_t pad[7];
     uint32_t sleep;
-    uint32_t pad2[15];
+    uint32_t leaves, queue;
+    uint32_t pad2[13];
+    uint64_t busy_since, usual_ns;
+    uint64_t pad3[6];
 };
 #define RAW_PAGE_MAGIC 0x656761705f796566ull
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# `ferry bench region`, `cell`, `buffer`, `snapshot`: that they run, and which figures they give. How fast anything is
+# `ferry bench region`, `cell`, `buffer`, `snapshot`, `rpc`: that they run, and which figures they give. How fast anything is
 # nobody can tell from a test.
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
@@ -91,6 +91,29 @@ versions_of_a_published_region_are_measured() {
     rows_show 'all(r["dirty"] == 1 and r["copied_bytes"] >= 0.9 * r["size"] for r in rows)'
 }
 
+calls_are_measured() {
+    local fields=(size outstanding clients servers p50_ns p99_ns p999_ns calls_per_s limit_ns limit_per_s ratio bare_ns)
+    local peer library
+    library=$(dirname "$FERRY")
+    measured 1 "${fields[@]}" socket_ns times_socket -- rpc --size 64 --method echo
+    rows_show 'rows[0]["between"] == "processes" and rows[0]["outstanding"] == rows[0]["clients"] == 1'
+    rows_show 'rows[0]["idle_cpu_ms"] >= 0 and rows[0]["waiting_cpu_ms"] >= 0'
+    for peer in grpc capnp; do
+        if [ -e "$library/bench-peers/$peer.so" ]; then
+            rows_show "rows[0]['${peer}_ns'] > 0 and rows[0]['times_$peer'] > 0"
+        else
+            rows_show "'${peer}_ns' not in rows[0]"
+        fi
+    done
+    measured 1 "${fields[@]}" -- rpc --wait spin --outstanding 16 --between threads
+    rows_show '"socket_ns" not in rows[0] and "idle_cpu_ms" not in rows[0] and rows[0]["outstanding"] == 16'
+    measured 1 "${fields[@]}" -- rpc --wait block --method take --size 100000 --outstanding 3
+    rows_show 'rows[0]["method"] == "take" and rows[0]["size"] == 100000'
+    measured 1 "${fields[@]}" -- rpc --clients 7 --servers 2 --peers none
+    rows_show 'rows[0]["clients"] == 7 and rows[0]["processes"] >= 3'
+    measured 1 "${fields[@]}" -- rpc --wait adaptive --between threads --clients 5 --outstanding 2 --servers 2
+}
+
 the_table_names_the_targets() {
     TMPDIR=$PWD "${ferry[@]}" bench snapshot --size 1MiB --dirty 1% --seconds 0.05 >out
     grep -Eq '^snapshot,.* ratio .* (met|missed)' out || fail "no target: $(cat out)"
@@ -117,11 +140,16 @@ what_cannot_be_measured_is_told() {
     wrong "--size 1024 is out of range" snapshot --size 1KiB
     for share in 0 0% 101% x -1% 1%% '' nan; do wrong "is not a share" snapshot --dirty "$share"; done
     wrong "there is no option --same-core" snapshot --same-core
+    wrong "--outstanding 0 is out of range" rpc --outstanding 0
+    wrong "--clients 10001 is out of range" rpc --clients 10001
+    wrong "--servers 0 is out of range" rpc --servers 0
+    wrong "--size 7 is out of range" rpc --size 7
+    wrong "not one of its values" rpc --method other
 }
 
 every_part_has_help_and_its_options_are_in_the_manual_page() {
     local part option page=$here/../../docs/man/ferry-bench.1
-    for part in region cell buffer snapshot; do
+    for part in region cell buffer snapshot rpc; do
         "${ferry[@]}" bench "$part" --help >out
         grep -q "^Usage: ferry bench $part" out
         has 'Examples:' out
@@ -140,6 +168,7 @@ test_that "a peer that was not built is told" a_peer_that_was_not_built_is_told
 test_that "a cell is measured" a_cell_is_measured
 test_that "a bounded buffer is measured" a_bounded_buffer_is_measured
 test_that "versions of a published region are measured" versions_of_a_published_region_are_measured
+test_that "calls are measured" calls_are_measured
 test_that "the table names the targets" the_table_names_the_targets
 test_that "what cannot be measured is told" what_cannot_be_measured_is_told
 test_that "every part has help, and its options are in the manual page" every_part_has_help_and_its_options_are_in_the_manual_page

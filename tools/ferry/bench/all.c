@@ -58,6 +58,15 @@ static const step_t steps[] = {
     {"a bounded buffer, two sides", bench_bounded, {.size = 64, .slots = 256, .parties = 2}},
     {"a bounded buffer, eight sides", bench_bounded, {.size = 64, .slots = 256, .parties = 8}},
     {"versions of a published region", bench_snapshot, {.parties = 2}},
+    {"calls, spin", bench_rpc, {.servers = 1, .wait = FERRY_WAIT_SPIN}},
+    {"calls", bench_rpc, {.servers = 1, .peers = true}},
+    {"calls, block", bench_rpc, {.servers = 1, .wait = FERRY_WAIT_BLOCK}},
+    {"calls, sixteen at once", bench_rpc, {.servers = 1, .outstanding = 16}},
+    {"calls with 1 MiB", bench_rpc, {.servers = 1, .method = BENCH_METHOD_TAKE, .size = 1 << 20}},
+    {"calls of a hundred clients", bench_rpc, {.servers = 1, .clients = 100}},
+    {"calls between threads, spin", bench_rpc, {.servers = 1, .between = BENCH_THREADS, .wait = FERRY_WAIT_SPIN}},
+    {"calls between threads, block", bench_rpc, {.servers = 1, .between = BENCH_THREADS, .wait = FERRY_WAIT_BLOCK}},
+    {"calls between threads, sixteen at once", bench_rpc, {.servers = 1, .between = BENCH_THREADS, .outstanding = 16}},
 };
 
 enum { STEPS = sizeof steps / sizeof steps[0] };
@@ -84,6 +93,11 @@ int bench_everything(const bench_settings_t *settings, bench_report_t *report) {
         s.senders = s.senders == 0 ? 1 : s.senders;
         s.receivers = s.receivers == 0 ? 1 : s.receivers;
         s.directory = settings->directory;
+        if (s.servers != 0) { /* it makes calls: one client makes them one at a time, with 64 bytes */
+            s.size = s.size == 0 ? 64 : s.size;
+            s.outstanding = s.outstanding == 0 ? 1 : s.outstanding;
+            s.clients = s.clients == 0 ? 1 : s.clients;
+        }
         show_progress(settings, i);
         failed |= steps[i].run(&s, report); /* what went wrong was said; the other figures are worth having */
     }

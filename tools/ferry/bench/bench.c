@@ -34,6 +34,8 @@ static int measure(bench_part_t part, const bench_settings_t *settings, bench_re
         return bench_bounded(settings, report);
     case BENCH_SNAPSHOT:
         return bench_snapshot(settings, report);
+    case BENCH_RPC:
+        return bench_rpc(settings, report);
     case BENCH_ALL:
         return bench_everything(settings, report);
     }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/heaps.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bench/module.h"
 #include "bench/peer.h"
 #include "say.h"
 
@@ -89,30 +88,17 @@ static int bare_turns(void *blocks, uint64_t *words, unsigned count, bench_waits
 
 static const bench_peer_t *peer; /* loaded before the sides are started */
 
-static void peer_path(char *path, size_t cap) {
-    ssize_t len = readlink("/proc/self/exe", path, cap - 1);
-
-    path[len > 0 ? len : 0] = '\0';
-    char *slash = strrchr(path, '/');
-    size_t directory = slash != NULL ? (size_t)(slash + 1 - path) : 0;
-    snprintf(path + directory, cap - directory, "bench-peers/boost.so");
-}
-
 bool bench_peer_load(void) {
-    char path[4200];
+    char path[BENCH_MODULE_PATH];
 
-    peer_path(path, sizeof path);
-    if (access(path, R_OK) != 0) {
+    if (!bench_module_find("boost.so", path, sizeof path)) {
         say("%s was not built: install g++ and Boost's headers (on Debian: g++ libboost-dev), build Ferry in a new "
             "build "
             "directory, and run the command from there",
             path);
         return false;
     }
-    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    peer = module != NULL ? dlsym(module, BENCH_PEER_SYMBOL) : NULL;
-    if (peer == NULL)
-        say("cannot load %s: %s", path, dlerror());
+    peer = bench_module_load(path, BENCH_PEER_SYMBOL);
     return peer != NULL;
 }
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench/clock.h"
@@ -196,14 +195,6 @@ static void ferry_slice(void *arg, const bench_slice_t *slice) {
 
 /* --- waiting for nothing ----------------------------------------------------------------------------------------- */
 
-static double cpu_ms(void) {
-    struct rusage used;
-
-    getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
-           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
-}
-
 static void wait_in_vain(side_t *side, int64_t ns) {
     ferry_msg_t *m;
     int answer = ferry_recv(side->rx, ns, &m);
@@ -219,9 +210,9 @@ static void idle(side_t *side) {
 
     bench_meet(side->me);
     if (index != BYSTANDER) {
-        double before = cpu_ms();
+        double before = bench_cpu_ms();
         wait_in_vain(side, idle_ns);
-        side->shared->idle_cpu_ms[index] = counts ? cpu_ms() - before : 0;
+        side->shared->idle_cpu_ms[index] = counts ? bench_cpu_ms() - before : 0;
     }
     bench_meet(side->me); /* nobody leaves while another one still waits */
 }

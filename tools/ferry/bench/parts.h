@@ -34,6 +34,8 @@ int bench_cell(const bench_settings_t *settings, bench_report_t *report);
 int bench_bounded(const bench_settings_t *settings, bench_report_t *report);
 /* Versions of a published region. */
 int bench_snapshot(const bench_settings_t *settings, bench_report_t *report);
+/* Calls of a procedure on another side. */
+int bench_rpc(const bench_settings_t *settings, bench_report_t *report);
 /* All of these, as far as they have targets. */
 int bench_everything(const bench_settings_t *settings, bench_report_t *report);
 

@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "bench/clock.h"
 #include "bench/sides.h"
@@ -42,6 +43,14 @@ bool bench_is_shared_core(const bench_settings_t *settings) {
     int cpus[2];
 
     return settings->pin == BENCH_PIN_TOGETHER || bench_processors(cpus, 2) < 2;
+}
+
+double bench_cpu_ms(void) {
+    struct rusage used;
+
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
 }
 
 static int64_t thread_cpu_ns(void) {

@@ -159,7 +159,8 @@ static void name_row(const bench_row_t *row, char *what, size_t cap) {
         bool is_key = field->unit == BENCH_TEXT || strcmp(field->name, "size") == 0 ||
                       strcmp(field->name, "senders") == 0 || strcmp(field->name, "receivers") == 0 ||
                       strcmp(field->name, "count") == 0 || strcmp(field->name, "processes") == 0 ||
-                      strcmp(field->name, "dirty") == 0;
+                      strcmp(field->name, "dirty") == 0 || strcmp(field->name, "outstanding") == 0 ||
+                      strcmp(field->name, "clients") == 0;
         if (is_key && field->title != NULL)
             len += (size_t)snprintf(what + len, cap - len, "%s%s", len > 0 ? ", " : "", show_field(field, cell));
     }

@@ -8,16 +8,19 @@
 
 #include "bench/heaps.h"
 #include "bench/payload.h"
+#include "bench/window.h"
 #include "options.h"
 #include "say.h"
 #include "units.h"
 
 #define UNSAID UINT64_MAX
+#define UNCHOSEN (-1)
 
 /* What the command line says, before it is checked. */
 typedef struct words {
-    int between, wait, kind, api, take, touch, pin, work, pattern, peer, scatter;
+    int between, wait, kind, api, take, touch, pin, work, pattern, peer, scatter, method, peers;
     uint64_t size, senders, receivers, count, depth, processes, threads, writers, live, slots;
+    uint64_t outstanding, clients, servers;
     const char *seconds, *dirty;
 } words_t;
 
@@ -92,8 +95,14 @@ static const part_t parts[] = {
      "each version that it gets; beside a memcpy of the whole. `ratio` is memcpy's time over that of a version.",
      "ferry bench snapshot --size 64MiB --dirty 1%\nferry bench snapshot --size 1GiB --dirty 100% --json\n"
      "ferry bench snapshot --dirty 0.5% --scatter item"},
+    {BENCH_RPC, "rpc", "bench rpc [OPTION...]",
+     "Calls of a procedure on another side, beside two plain messages of the same bytes, there and back. Without\n"
+     "options that say which calls: the usual ones, between processes and between threads. One call at a time\n"
+     "between processes stands also beside a UNIX socket, and gRPC and Cap'n Proto where those were built.",
+     "ferry bench rpc\nferry bench rpc --wait block\nferry bench rpc --outstanding 16 --json\n"
+     "ferry bench rpc --method take --size 1MiB --between threads\nferry bench rpc --clients 100 --servers 2"},
     {BENCH_ALL, "all", "bench all [OPTION...]",
-     "Everything that has a target, in four minutes, and a table of targets.",
+     "Everything that has a target, in five minutes, and a table of targets.",
      "ferry bench all\nferry bench all --json > figures.json"},
 };
 
@@ -109,6 +118,8 @@ static const char *const works[] = {"both", "ping-pong", "units", NULL};
 static const char *const patterns[] = {"both", "lifo", "random", NULL};
 static const char *const peers[] = {"none", "boost", NULL};
 static const char *const scatters[] = {"page", "item", NULL};
+static const char *const methods[] = {"echo", "take", NULL};
+static const char *const peer_choices[] = {"installed", "none", NULL};
 static const char *const pins[] = {"apart", "same core", "not pinned", NULL};
 
 const char *bench_between_word(bench_between_t between) {
@@ -131,13 +142,17 @@ const char *bench_scatter_word(bench_scatter_t scatter) {
     return scatters[scatter];
 }
 
+const char *bench_method_word(bench_method_t method) {
+    return methods[method];
+}
+
 /* --- the table of options ---------------------------------------------------------------------------------------- */
 
 enum {
     FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT,
     OBJECTS = BENCH_LOCK | BENCH_RWLOCK | BENCH_SEMAPHORE | BENCH_EVENT | BENCH_BARRIER,
     MEMORY = BENCH_REGION | BENCH_CELL | BENCH_BUFFER | BENCH_SNAPSHOT,
-    MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS | MEMORY,
+    MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS | MEMORY | BENCH_RPC,
     /* parts whose sides are counted, and those of them that measure few sides and then more, when it is not said */
     COUNTED = OBJECTS | BENCH_REGION | BENCH_BUFFER,
     SOME_THEN_MORE = BENCH_RWLOCK | BENCH_REGION | BENCH_BUFFER
@@ -175,6 +190,16 @@ static const known_t known[] = {
      NULL, 0},
     {BENCH_SEMAPHORE, "work", "both|ping-pong|units", OPTION_CHOICE, offsetof(words_t, work),
      "round trips of two sides, acquiring and releasing, or both (default: both)", works, 0},
+    {BENCH_RPC, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size), "bytes of an argument (default: 64)", NULL, 0},
+    {BENCH_RPC, "method", "echo|take", OPTION_CHOICE, offsetof(words_t, method),
+     "copied and sent back, or handed over by pointer (default: echo)", methods, 0},
+    {BENCH_RPC, "outstanding", "N", OPTION_COUNT, offsetof(words_t, outstanding),
+     "calls of each calling side under way at once (default: 1)", NULL, 0},
+    {BENCH_RPC, "clients", "N", OPTION_COUNT, offsetof(words_t, clients),
+     "how many clients, on as many sides as there are processors for (default: 1)", NULL, 0},
+    {BENCH_RPC, "servers", "N", OPTION_COUNT, offsetof(words_t, servers), "how many serve (default: 1)", NULL, 0},
+    {BENCH_RPC, "peers", "installed|none", OPTION_CHOICE, offsetof(words_t, peers),
+     "whether to measure others as well (default: installed)", peer_choices, 0},
     {FLOWS | BENCH_LARGE | BENCH_FAIRNESS, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size), "bytes of a message",
      NULL, 0},
     {BENCH_REGION, "size", "SIZE", OPTION_SIZE, offsetof(words_t, size),
@@ -211,7 +236,7 @@ static const known_t known[] = {
      NULL, 0},
     {MEASURED, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
      "to measure Ferry; the limit takes as long again (default: 1)", NULL, 0},
-    {FLOWS | BENCH_FAIRNESS | COUNTED, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
+    {FLOWS | BENCH_FAIRNESS | COUNTED | BENCH_RPC, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
      "pin all sides to one core", NULL, BENCH_PIN_TOGETHER},
     {MEASURED, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin), "let the system move sides between processors", NULL,
      BENCH_PIN_NONE},
@@ -343,10 +368,29 @@ static bool check_memory(const usage_t *usage, const words_t *w, bench_part_t pa
     return false;
 }
 
+/* What makes a call. When nothing of it is said, the usual set is meant, and `outstanding` stays 0. */
+static bool check_calls(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
+    bool is_said = w->wait != UNCHOSEN || w->size != 0 || w->method != 0 || w->outstanding != UNSAID ||
+                   w->clients != UNSAID || w->servers != UNSAID;
+
+    s->method = (bench_method_t)w->method;
+    s->peers = w->peers == 0;
+    s->between = w->between == UNCHOSEN ? BENCH_PROCESSES : (bench_between_t)w->between;
+    s->both_betweens = w->between == UNCHOSEN && !is_said;
+    s->wait = w->wait == UNCHOSEN ? FERRY_WAIT_ADAPTIVE : (ferry_wait_t)w->wait;
+    if (part != BENCH_RPC || !is_said)
+        return true;
+    s->outstanding = w->outstanding == UNSAID ? 1 : (unsigned)w->outstanding;
+    s->clients = w->clients == UNSAID ? 1 : (unsigned)w->clients;
+    s->servers = w->servers == UNSAID ? 1 : (unsigned)w->servers;
+    s->size = w->size != 0 ? (size_t)w->size : 64;
+    return (w->outstanding == UNSAID || in_range(usage, "outstanding", w->outstanding, 1, BENCH_MAX_OUTSTANDING)) &&
+           (w->clients == UNSAID || in_range(usage, "clients", w->clients, 1, BENCH_MAX_CLIENTS)) &&
+           (w->servers == UNSAID || in_range(usage, "servers", w->servers, 1, BENCH_MAX_SERVERS));
+}
+
 static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
-    *s = (bench_settings_t){.between = (bench_between_t)w->between,
-                            .wait = (ferry_wait_t)w->wait,
-                            .kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
+    *s = (bench_settings_t){.kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
                             .api = (bench_api_t)w->api,
                             .take = (bench_take_t)w->take,
                             .touch = (bench_touch_t)w->touch,
@@ -359,9 +403,9 @@ static bool check(const usage_t *usage, bench_part_t part, const words_t *w, ben
     bool good = check_size(usage, part, w->size) && in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
                 in_range(usage, "receivers", w->receivers, 1, BENCH_MAX_RECEIVERS) &&
                 in_range(usage, "count", w->count, 1, BENCH_MAX_COUNT) &&
-                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_parties(usage, part, w, s) &&
-                check_memory(usage, w, part, s) && read_share(usage, w->dirty, &s->dirty) &&
-                read_seconds(usage, w->seconds, &s->measure_ns);
+                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_calls(usage, part, w, s) &&
+                check_parties(usage, part, w, s) && check_memory(usage, w, part, s) &&
+                read_share(usage, w->dirty, &s->dirty) && read_seconds(usage, w->seconds, &s->measure_ns);
     s->senders = (unsigned)w->senders;
     s->receivers = (unsigned)w->receivers;
     s->count = (unsigned)w->count;
@@ -394,18 +438,19 @@ static const part_t *find_part(const char *word) {
 
 #define LIST                                                                                                           \
     "latency, throughput, large, senders, fairness, lock, rwlock, semaphore, event, barrier, region, cell, buffer, "   \
-    "snapshot"
+    "snapshot, rpc"
 
 static const usage_t general = {
     .command = "bench",
     .synopsis = "bench latency|throughput|large|senders|fairness [OPTION...]\n"
                 "bench lock|rwlock|semaphore|event|barrier [OPTION...]\n"
                 "bench region|cell|buffer|snapshot [OPTION...]\n"
+                "bench rpc [OPTION...]\n"
                 "bench all [OPTION...]",
-    .text =
-        "Measures how fast messages, locks and shared memory are on this machine, each figure beside the limit that\n"
-        "the bare hardware sets (or the C library's counterpart), taken alternately with it in the same run.\n"
-        "`ferry bench PART --help` tells a part's options.",
+    .text = "Measures how fast messages, locks, shared memory and calls are on this machine, each figure beside the "
+            "limit that\n"
+            "the bare hardware sets (or the C library's counterpart), taken alternately with it in the same run.\n"
+            "`ferry bench PART --help` tells a part's options.",
     .examples = "ferry bench all\nferry bench latency --wait spin\nferry bench throughput --senders 4 --json",
     .json = true,
 };
@@ -434,6 +479,11 @@ bool bench_settings_read(int argc, char **argv, bench_settings_t *settings, benc
     words_t words = {.senders = 1,
                      .receivers = 1,
                      .count = 1000,
+                     .between = UNCHOSEN,
+                     .wait = UNCHOSEN,
+                     .outstanding = UNSAID,
+                     .clients = UNSAID,
+                     .servers = UNSAID,
                      .processes = UNSAID,
                      .threads = UNSAID,
                      .live = 1000,

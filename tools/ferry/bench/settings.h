@@ -16,7 +16,9 @@ enum {
     BENCH_MAX_SENDERS = 256,
     BENCH_MAX_RECEIVERS = 64,
     BENCH_MAX_COUNT = 10000,
-    BENCH_MAX_PARTIES = 64 /* sides at one synchronization object */
+    BENCH_MAX_PARTIES = 64, /* sides at one synchronization object */
+    BENCH_MAX_SERVERS = 32,
+    BENCH_MAX_CLIENTS = 10000
 };
 
 /* How long a side waits for the other one before it calls the run a failure, in nanoseconds. */
@@ -31,6 +33,7 @@ typedef enum bench_pattern { BENCH_PATTERN_BOTH = 0, BENCH_PATTERN_LIFO = 1, BEN
 typedef enum bench_peer_of { BENCH_PEER_NONE = 0, BENCH_PEER_BOOST = 1 } bench_peer_of_t;
 typedef enum bench_scatter { BENCH_SCATTER_PAGE = 0, BENCH_SCATTER_ITEM = 1 } bench_scatter_t;
 typedef enum bench_work { BENCH_WORK_BOTH = 0, BENCH_WORK_PING_PONG = 1, BENCH_WORK_UNITS = 2 } bench_work_t;
+typedef enum bench_method { BENCH_METHOD_ECHO = 0, BENCH_METHOD_TAKE = 1 } bench_method_t;
 
 typedef enum bench_part {
     BENCH_LATENCY = 1 << 0,
@@ -47,7 +50,8 @@ typedef enum bench_part {
     BENCH_CELL = 1 << 11,
     BENCH_BUFFER = 1 << 12,
     BENCH_SNAPSHOT = 1 << 13,
-    BENCH_ALL = 1 << 14
+    BENCH_RPC = 1 << 14,
+    BENCH_ALL = 1 << 15
 } bench_part_t;
 
 typedef struct bench_settings {
@@ -73,6 +77,12 @@ typedef struct bench_settings {
     double dirty;            /* snapshot: share of the bytes that each version changes; 0: some and then all */
     bench_scatter_t scatter; /* snapshot: what lies in random places */
     bool verify;             /* snapshot: the reader verifies all of each version (not on the command line) */
+    unsigned outstanding;    /* rpc: calls of each calling side under way at once; 0: the usual set of runs */
+    unsigned clients;        /* rpc: all together */
+    unsigned servers;        /* rpc */
+    bench_method_t method;   /* rpc */
+    bool both_betweens;      /* rpc: the usual set between processes, and then between threads */
+    bool peers;              /* rpc: other libraries beside, if they were built */
     int64_t measure_ns;      /* of Ferry, all slices together; the limit is given as much again */
     bool json;
     bool quiet;            /* no word of progress */
@@ -91,5 +101,6 @@ const char *bench_wait_word(ferry_wait_t wait);
 const char *bench_pin_word(bench_pin_t pin);
 const char *bench_pattern_word(bench_pattern_t pattern);
 const char *bench_scatter_word(bench_scatter_t scatter);
+const char *bench_method_word(bench_method_t method);
 
 #endif

@@ -111,6 +111,9 @@ unsigned bench_processors(int *cpus, unsigned max);
 /* Whether two sides share a core. For the parent only: a side is pinned, and sees one processor. */
 bool bench_is_shared_core(const bench_settings_t *settings);
 
+/* The time that all threads of this process have had of a processor. */
+double bench_cpu_ms(void);
+
 /* Computes for `ns`, needing nothing but the processor. Returns the share of its time that this thread got. */
 double bench_compute(int64_t ns);
 

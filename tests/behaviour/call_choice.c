@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * call_choice.c - which of several servers takes a call: the one that will probably be done with it first.
+ */
+#include "calls.h"
+
+/* What handlers and tests share. */
+typedef struct tale {
+    atomic_uint inside;
+    atomic_uint go;
+    atomic_uint run;
+    int64_t nap;
+} tale_t;
+
+static int take_time(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    tale_t *tale = arg;
+    atomic_fetch_add(&tale->run, 1);
+    nap(tale->nap);
+    return add_one(rq, data, size, NULL);
+}
+
+static int hold(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    tale_t *tale = arg;
+    atomic_fetch_add(&tale->inside, 1);
+    await(&tale->go, 1);
+    return add_one(rq, data, size, NULL);
+}
+
+static const method_t methods[] = {{.name = "take-time", .handler = take_time}, {.name = "hold", .handler = hold}};
+
+typedef struct scene {
+    crew_t *crew;
+    server_t *slow, *quick;
+    tale_t *slow_tale, *quick_tale;
+} scene_t;
+
+static scene_t prepare(where_t where, int64_t slow, int64_t quick) {
+    scene_t s = {.slow_tale = share(sizeof *s.slow_tale), .quick_tale = share(sizeof *s.quick_tale)};
+    s.slow_tale->nap = slow;
+    s.quick_tale->nap = quick;
+    s.slow = new_server("work", 1, methods, sizeof methods / sizeof methods[0], s.slow_tale);
+    s.quick = new_server("work", 1, methods, sizeof methods / sizeof methods[0], s.quick_tale);
+    s.crew = crew_of(where, s.slow);
+    crew_add(s.crew, serve, s.quick);
+    return s;
+}
+
+static void end(scene_t *s) {
+    stop_server(s->slow);
+    stop_server(s->quick);
+    crew_end(s->crew);
+}
+
+/* One call after the other: both are idle whenever the next one is sent. */
+static void most_calls_go_to_the_quick_one(where_t where) {
+    scene_t s = prepare(where, 50 * MILLISECOND, MILLISECOND / 10);
+    ferry_client_t *client = open_client(crew_node(s.crew), "work", 2);
+    for (uint64_t i = 0; i < 200; i++)
+        check_is(call_number(client, "take-time", i), i + 1);
+    close_client(client);
+    end(&s);
+    check(atomic_load(&s.slow_tale->run) >= 1); /* nobody knew at first */
+    check(atomic_load(&s.slow_tale->run) <= 20);
+}
+
+/* Many at once: the slow one gets about what it can do in the same time, a fifth of them. */
+static void a_heap_of_calls_is_shared_out_by_speed(where_t where) {
+    enum { CALLS = 400 };
+    static ferry_call_t *calls[CALLS];
+    scene_t s = prepare(where, 4 * MILLISECOND, MILLISECOND);
+    ferry_client_t *client = open_client(crew_node(s.crew), "work", 2);
+    for (uint64_t i = 0; i < 40; i++)
+        check_is(call_number(client, "take-time", i), i + 1);
+    for (uint64_t i = 0; i < CALLS; i++)
+        calls[i] = start_call(client, "take-time", i);
+    for (unsigned i = 0; i < CALLS; i++)
+        check_is(finish_call(calls[i]), i + 1);
+    close_client(client);
+    end(&s);
+    check(atomic_load(&s.slow_tale->run) >= CALLS / 20);
+    check(atomic_load(&s.slow_tale->run) <= CALLS / 2);
+}
+
+typedef struct visitor {
+    atomic_uint ready;
+    atomic_uint go;
+} visitor_t;
+
+static void call_in_turn(ferry_t *node, void *arg) {
+    visitor_t *visitor = arg;
+    ferry_client_t *client = open_client(node, "work", 2);
+    atomic_fetch_add(&visitor->ready, 1);
+    await(&visitor->go, 1);
+    for (uint64_t i = 0; i < 100; i++)
+        check_is(call_number(client, "take-time", i), i + 1);
+    close_client(client);
+}
+
+static void several_clients_prefer_the_quick_one(where_t where) {
+    scene_t s = prepare(where, 50 * MILLISECOND, MILLISECOND);
+    visitor_t *visitor = share(sizeof *visitor);
+    for (unsigned i = 0; i < 4; i++)
+        crew_add(s.crew, call_in_turn, visitor);
+    crew_node(s.crew);
+    await(&visitor->ready, 4);
+    atomic_store(&visitor->go, 1);
+    for (unsigned i = 0; i < 4; i++)
+        crew_join(s.crew, 2 + i);
+    end(&s);
+    check_is(atomic_load(&s.slow_tale->run) + atomic_load(&s.quick_tale->run), 400);
+    check(atomic_load(&s.slow_tale->run) <= 80);
+}
+
+/* Another client keeps one of them busy, which this one cannot know from its own calls. */
+static void an_idle_server_is_preferred_to_a_busy_one(where_t where) {
+    scene_t s = prepare(where, MILLISECOND / 10, MILLISECOND / 10);
+    ferry_client_t *other = open_client(crew_node(s.crew), "work", 2);
+    ferry_client_t *client = open_client(crew_node(s.crew), "work", 2);
+    for (uint64_t i = 0; i < 20; i++)
+        check_is(call_number(client, "take-time", i), i + 1);
+    ferry_call_t *long_call = start_call(other, "hold", 1);
+    while (atomic_load(&s.slow_tale->inside) + atomic_load(&s.quick_tale->inside) == 0)
+        nap(MILLISECOND / 4);
+    nap(5 * MILLISECOND);              /* longer than it usually takes */
+    for (uint64_t i = 0; i < 100; i++) /* each would wait for PATIENCE behind the other one */
+        check_is(call_number(client, "take-time", i), i + 1);
+    atomic_store(&s.slow_tale->go, 1);
+    atomic_store(&s.quick_tale->go, 1);
+    check_is(finish_call(long_call), 2);
+    close_client(client);
+    close_client(other);
+    end(&s);
+}
+
+/* Servers of the same speed have their share each. */
+static void equal_servers_share_equally(where_t where) {
+    enum { CALLS = 100 };
+    static ferry_call_t *calls[CALLS];
+    scene_t s = prepare(where, MILLISECOND / 2, MILLISECOND / 2);
+    ferry_client_t *client = open_client(crew_node(s.crew), "work", 2);
+    for (unsigned round = 0; round < 5; round++) {
+        for (uint64_t i = 0; i < CALLS; i++)
+            calls[i] = start_call(client, "take-time", i);
+        for (unsigned i = 0; i < CALLS; i++)
+            check_is(finish_call(calls[i]), i + 1);
+    }
+    close_client(client);
+    end(&s);
+    check(atomic_load(&s.slow_tale->run) >= CALLS / 2); /* half of them, but for a bad moment of one */
+    check(atomic_load(&s.quick_tale->run) >= CALLS / 2);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST_BOTH(most_calls_go_to_the_quick_one),       TEST_BOTH(a_heap_of_calls_is_shared_out_by_speed),
+        TEST_BOTH(several_clients_prefer_the_quick_one), TEST_ALL(an_idle_server_is_preferred_to_a_busy_one),
+        TEST_BOTH(equal_servers_share_equally),
+    };
+    return run_suite("call-choice", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
