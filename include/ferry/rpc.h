@@ -279,7 +279,7 @@ typedef struct ferry_call_error {
     int32_t code;
     uint32_t reserved;
     const char *message; /**< "" when there is none */
-    const void *detail;
+    const void *detail;  /**< aligned to 16 bytes */
     size_t detail_size;
 } ferry_call_error_t;
 /** Reads the error out of a reply that came with FERRY_CALL_FAILED. Errors: -EINVAL it is none; -EBADF. */

@@ -180,14 +180,15 @@ static int read_error(const unsigned char *bytes, uint64_t size, ferry_call_erro
     }
     memcpy(&head, bytes, sizeof head);
     const char *words = (const char *)bytes + sizeof head;
-    if (head.words == 0 || head.words > size - sizeof head || words[head.words - 1] != 0) {
+    uint64_t before = fi_error_detail_at(head.words);
+    if (head.words == 0 || before > size || words[head.words - 1] != 0) {
         return no_error();
     }
     *error = (ferry_call_error_t){.size = sizeof *error,
                                   .code = head.code,
                                   .message = words,
-                                  .detail = words + head.words,
-                                  .detail_size = size - sizeof head - head.words};
+                                  .detail = bytes + before,
+                                  .detail_size = size - before};
     return 0;
 }
 

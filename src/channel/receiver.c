@@ -131,6 +131,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
         r = fi_node_join(n, &rx->end);
     }
     if (r < 0) {
+        rx->part = (fi_rxpart_t){0}; /* it never became one */
         (void)fi_receiver_close(rx);
         return r;
     }

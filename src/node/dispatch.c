@@ -78,8 +78,7 @@ static int meet_sender(fi_node_t *n, fi_mail_t *m) {
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (same_channel(e, FI_END_RECEIVER, &m->frame)) {
-            (void)e->ops->introduce(e, m->peer);
-            count++;
+            count += e->ops->introduce(e, m->peer) >= 0;
         }
     }
     settled_reply(m->peer, m->frame.tx, 0, count);

@@ -258,17 +258,18 @@ int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m)
 }
 
 int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size) {
+    uint64_t before = fi_error_detail_at(strlen(words) + 1);
     fi_error_head_t head = {code, (uint32_t)strlen(words) + 1};
-    uint64_t size = sizeof head + head.words + detail_size;
+    uint64_t size = before + detail_size;
 
-    unsigned char *bytes = malloc(size);
+    unsigned char *bytes = calloc(1, size);
     if (!bytes) {
         return fi_fail(-ENOMEM, "no memory for an error of \"%s\"", rq->method->name);
     }
     memcpy(bytes, &head, sizeof head);
     memcpy(bytes + sizeof head, words, head.words);
     if (detail_size > 0) {
-        memcpy(bytes + sizeof head + head.words, detail, detail_size);
+        memcpy(bytes + before, detail, detail_size);
     }
     int r = fi_reply(rq, FI_REPLY_ERROR, 0, bytes, size);
     free(bytes);

@@ -56,11 +56,15 @@ typedef struct fi_reply_head {
     uint32_t reserved2;
 } fi_reply_head_t;
 
-/* Then the words, with their 0, and the details. */
+/* Then the words, with their 0, and, aligned to 16 bytes, the details. */
 typedef struct fi_error_head {
     int32_t code;
     uint32_t words; /* bytes, with the 0 */
 } fi_error_head_t;
+
+static inline uint64_t fi_error_detail_at(uint64_t words) {
+    return (sizeof(fi_error_head_t) + words + 15) & ~UINT64_C(15);
+}
 
 _Static_assert(sizeof(fi_call_head_t) == FI_ANNEX && sizeof(fi_reply_head_t) == FI_ANNEX, "as drawn");
 _Static_assert(offsetof(fi_call_head_t, flags) == offsetof(fi_reply_head_t, flags), "the pad is found the same way");

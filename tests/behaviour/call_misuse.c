@@ -490,6 +490,9 @@ static void a_forked_child_is_told_to_open_its_own_node(void) {
     check_is(ferry_service_start(in.service, 1), 0);
     in.client = open_client(in.node, "s", 1);
     in.call = start_call(in.client, "echo", 3);
+    while (service_stats(in.service).busy_ns == 0)
+        nap(MILLISECOND);
+    nap(50 * MILLISECOND); /* a sanitizer's child hangs if another thread was inside malloc at the fork */
     child_join(child_start(use_inherited, &in));
     check_is(finish_call(in.call), 3);
     for (uint64_t i = 0; i < 1000; i++)

@@ -509,7 +509,7 @@ static void end_survivors(run_t *r) {
 
 static void killed_at_any_moment_no_call_is_lost_and_none_runs_twice(void) {
     static run_t r;
-    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 180, 60);
+    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 150, 40);
     r.w = share(sizeof *r.w);
     r.dice = dice_new("the moments and the calls");
     r.w->certain = true;

@@ -145,7 +145,7 @@ static void storm(void *arg) {
 static void in_a_storm_of_deadlines_and_cancelling_each_call_ends_once(void) {
     pid_t clients[CLIENTS];
     world_t *w = share(sizeof *w);
-    w->rounds = fire_count("FERRY_FIRE_ROUNDS", "rounds of 200 calls for each of 3 clients", 15, 5);
+    w->rounds = fire_count("FERRY_FIRE_ROUNDS", "rounds of 200 calls for each of 3 clients", 8, 3);
     pid_t server = child_start(serve_with_two_threads, w);
     await(&w->ready, 1);
     for (unsigned i = 0; i < CLIENTS; i++)

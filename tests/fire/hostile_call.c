@@ -134,7 +134,7 @@ static void say_something(liar_t *l, dice_t *d) {
 static void heads_by_dice(bool listens) {
     call_scene_t scene;
     dice_t dice = dice_new("the heads");
-    unsigned rounds = fire_count("FERRY_FIRE_HEADS", "liars with 300 calls each", 12, 4);
+    unsigned rounds = fire_count("FERRY_FIRE_HEADS", "liars with 300 calls each", 6, 3);
     call_scene_begin(&scene);
     for (unsigned i = 0; i < rounds; i++) {
         liar_t liar;
@@ -226,7 +226,7 @@ static void *scribble(void *arg) {
 /* Bytes, heads and annexes change all the time; the words of the ring stand. */
 static void bytes_and_heads_that_change_while_they_are_read_harm_nobody(void) {
     call_scene_t scene;
-    unsigned rounds = fire_count("FERRY_FIRE_ROUNDS", "liars whose calls change", 20, 6);
+    unsigned rounds = fire_count("FERRY_FIRE_ROUNDS", "liars whose calls change", 8, 4);
     call_scene_begin(&scene);
     for (unsigned i = 0; i < rounds; i++) {
         liar_t liar;

@@ -125,7 +125,7 @@ static void answer_for(liar_t *l, dice_t *d, int64_t time) {
 static void replies_by_dice_harm_nobody(void) {
     call_scene_t scene;
     dice_t dice = dice_new("the replies");
-    unsigned rounds = fire_count("FERRY_FIRE_LIARS", "lying servers", 15, 6);
+    unsigned rounds = fire_count("FERRY_FIRE_LIARS", "lying servers", 8, 4);
     call_scene_begin(&scene);
     for (unsigned i = 0; i < rounds; i++) {
         liar_t liar;

@@ -31,7 +31,9 @@ figure() {
 }
 
 # A command that notes that it runs, by its process id in the file `running`, and then runs until `go` is there.
-until_go='echo $$ >running.$$; mv running.$$ running; n=0; until [ -e go ] || [ $((n += 1)) -gt 400 ]; do sleep 0.05; done;'
+announce='echo $$ >running.$$; mv running.$$ running;'
+wait_to_go='n=0; until [ -e go ] || [ $((n += 1)) -gt 400 ]; do sleep 0.05; done;'
+until_go="$announce $wait_to_go"
 
 # started: waits until such a command runs; its process id is $command
 started() {
@@ -313,7 +315,7 @@ a_stream_may_end_with_an_error() {
 }
 
 a_stream_ends_when_nobody_reads_it() {
-    serve log Follow --stream -- sh -c "echo one; $until_go"
+    serve log Follow --stream -- sh -c "$announce echo one; $wait_to_go"
     { "${ferry[@]}" call log Follow 2>said; echo $? >status; } | head -n 1 >out
     [ "$(cat status)" = 0 ] || fail "status $(cat status)"
     [ "$(cat out)" = one ]
@@ -330,7 +332,7 @@ a_stream_ends_when_nobody_reads_it() {
 }
 
 a_stream_has_a_deadline() {
-    serve log Follow --stream -- sh -c "echo one; $until_go"
+    serve log Follow --stream -- sh -c "$announce echo one; $wait_to_go"
     status_of 124 "${ferry[@]}" call --timeout 2s log Follow >out 2>said
     [ "$(cat out)" = one ]
     has 'timed out' said
