@@ -27,7 +27,6 @@ survivors() {
 
 clean_up() {
     local pid
-    stop_ahead
     for pid in $(survivors); do kill -KILL "$pid" 2>/dev/null; done
     rm -rf "$FERRY_TEST_TMP"
 }
@@ -71,23 +70,9 @@ configure() { # DIRECTORY MESON-OPTIONS...
     fi
 }
 
-# Compiles what will be needed later with the processor time that the tests leave over: they wait for each other a lot.
-ahead=
-compile_ahead() { # DIRECTORY...
-    setsid chrt --idle 0 bash -c 'for build; do ninja -C "$build" || exit; done' ahead "$@" >/dev/null 2>&1 &
-    ahead=$!
-}
-stop_ahead() {
-    [ -n "$ahead" ] || return
-    kill -INT -- "-$ahead" 2>/dev/null
-    wait "$ahead" 2>/dev/null
-    ahead=
-}
-
 variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
     local build=$1 name=$2 factor=$3 wrapper=() counts
     shift 3
-    stop_ahead
     say "$name: build"
     configure "$build" "$@" &&
         timeout -k 5 "$(left)" meson compile -C "$build" 2>&1 | grep -v '^\[[0-9]*/[0-9]*\] [CL]'
@@ -97,10 +82,6 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
     fi
     verdict 0 "$name builds without a warning"
 
-    local next=()
-    [ "$build" = build ] && next=(build-asan build-tsan)
-    [ "$build" = build-asan ] && next=(build-tsan)
-    [ ${#next[@]} = 0 ] || compile_ahead "${next[@]}"
     say "$name: tests"
     # gcc 12's ThreadSanitizer cannot place its shadow memory on kernels that randomise addresses over 32 bits.
     [ "$build" = build-tsan ] && setarch -R true 2>/dev/null && wrapper=(setarch -R)
@@ -116,8 +97,6 @@ before=$(traces)
 checked=(-Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false)
 asan=("-Db_sanitize=address,undefined" "${checked[@]}")
 tsan=(-Db_sanitize=thread "${checked[@]}")
-configure build-asan "${asan[@]}" >/dev/null
-configure build-tsan "${tsan[@]}" >/dev/null
 variant build "release" 1 -Db_lto=true
 variant build-asan "address and undefined" 2 "${asan[@]}"
 variant build-tsan "thread" 3 "${tsan[@]}"

@@ -55,10 +55,9 @@ int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
 
     pthread_mutex_lock(&n->lock);
     int r = settle(n, e, timeout);
-    bool nobody = e->asked > 0 && is_settled(e) && e->expected == 0;
     pthread_mutex_unlock(&n->lock);
     fi_cancel_restore(cancel);
-    return r == 0 && nobody ? FI_NOBODY : r;
+    return r;
 }
 
 int fi_node_join(fi_node_t *n, fi_end_t *e) {

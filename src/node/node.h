@@ -115,9 +115,7 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 
 /* Opening and closing an end (join.c). */
 int fi_node_join(fi_node_t *n, fi_end_t *e);
-/* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile.
- * FI_NOBODY: those who were asked have all said that nobody will be linked. */
-#define FI_NOBODY 1
+/* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile. */
 int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);

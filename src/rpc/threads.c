@@ -224,8 +224,7 @@ static int start_one(ferry_service_t *s) {
     if (r < 0 || st.result < 0) {
         return r < 0 ? r : fi_fail(st.result, "%s", st.sentence);
     }
-    r = rx ? fi_node_settle(s->node, &rx->end, FI_SETTLE_NS) : 0; /* it may have been stopped already */
-    return r < 0 ? r : 0;
+    return rx ? fi_node_settle(s->node, &rx->end, FI_SETTLE_NS) : 0; /* it may have been stopped already */
 }
 
 int fi_service_start(ferry_service_t *s, unsigned threads) {
