@@ -61,6 +61,8 @@ client=$!
 exec 3>"$dir/lines"
 echo "get name" >&3
 comes Clara "$dir/out" && kill -STOP $server
+# Its threads stop one after the other.
+until [ -z "$(cut -d ' ' -f 3 /proc/$server/task/*/stat | grep -v T)" ]; do sleep 0.01; done
 printf '%s\n' "timeout 0.2" "put name Greta" >&3
 comes "has passed" "$dir/said"
 verdict $? "a call ends when its time has passed, whatever its server does"
