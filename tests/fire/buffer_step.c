@@ -435,13 +435,13 @@ static void killed_in_a_buffer(void) {
     helper_t *helpers = helpers_start(HELPERS, world);
     world->helpers = helpers;
     dice_t dice = dice_new("second deaths");
-    unsigned stride =
-        fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next (0: as the trial says)", 0, 0);
+    unsigned stride = fire_count(
+        "FERRY_FIRE_STRIDE", "instructions at most from one death to the next (0: twice what the trial says)", 0, 0);
     for (unsigned i = 0; i < sizeof trials / sizeof trials[0]; i++) {
         int64_t begin = clock_ns();
         fate_t f = {.trial = &trials[i], .number = FROM_VICTIM, .points = 1};
         all_do(helpers, hold);
-        while (!kill_at(helpers, &f, &dice, stride ? stride : trials[i].stride)) {
+        while (!kill_at(helpers, &f, &dice, stride ? stride : 2 * trials[i].stride)) {
             f.points++;
             f.hungry = !f.hungry;
             check(f.points < POINTS_MAX);

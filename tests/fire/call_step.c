@@ -265,7 +265,7 @@ static unsigned kill_a_client(helper_t *helpers, const trial_t *trial, unsigned 
 
 static void a_client_killed_after_any_instruction_of_a_call_disturbs_nobody(void) {
     world = share(sizeof *world);
-    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 7, 7);
+    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 5, 5);
     helper_t *helpers = helpers_start(WITH_A_DYING_CLIENT, world);
     holdings_t before[WITH_A_DYING_CLIENT];
     check_is(helper_do(&helpers[SERVER_A], be_server), 0);
@@ -404,7 +404,7 @@ static unsigned kill_a_server(helper_t *helpers, const trial_t *trial, unsigned 
 
 static void a_server_killed_after_any_instruction_leaves_no_call_without_an_end(void) {
     world = share(sizeof *world);
-    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 7, 7);
+    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 5, 5);
     helper_t *helpers = helpers_start(WITH_A_DYING_SERVER, world);
     holdings_t before[WITH_A_DYING_SERVER];
     check_is(helper_do(&helpers[CALLER], open_client), 0);

@@ -363,7 +363,7 @@ static const trial_t trials[] = {
 
 static void killed_in_a_put(void) {
     holdings_t before[HELPERS];
-    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions from one death to the next", 4, 4);
+    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions from one death to the next", 10, 10);
     world_t *world = share(sizeof *world);
     run_t r = {
         .world = world, .helpers = helpers_start(HELPERS, world), .dice = dice_new("first deaths"), .turn_begins = 1};

@@ -272,7 +272,7 @@ static void hunt_in(run_t *r) {
 }
 
 void hunt(const trial_t *trials, size_t count) {
-    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next", 8, 8);
+    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next", 16, 16);
     marks_t *marks = share(sizeof *marks);
     run_t r = {.marks = marks, .helpers = helpers_start(HELPERS, marks)};
     for (size_t i = 0; i < count; i++) {

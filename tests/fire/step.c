@@ -227,19 +227,19 @@ static const scenario_t opening_and_closing[] = {
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 static void killed_after_any_instruction_of_sending(void) {
-    hunt(sending, COUNT(sending), false, 28);
+    hunt(sending, COUNT(sending), false, 16);
 }
 
 static void killed_after_any_instruction_of_receiving(void) {
-    hunt(receiving, COUNT(receiving), false, 32);
+    hunt(receiving, COUNT(receiving), false, 18);
 }
 
 static void killed_at_any_system_call_of_opening_and_closing(void) {
-    hunt(opening_and_closing, COUNT(opening_and_closing), true, 26);
+    hunt(opening_and_closing, COUNT(opening_and_closing), true, 15);
 }
 
 static void killed_within_closing(void) {
-    hunt(&opening_and_closing[2], 3, false, 13);
+    hunt(&opening_and_closing[2], 3, false, 8);
 }
 
 int main(int argc, char **argv) {

@@ -186,7 +186,7 @@ static void a_writer_killed_after_any_instruction_leaves_whole_versions(void) {
     world = share(sizeof *world);
     helper_t *helper = helpers_start(1, world);
     hunt_t hunt = {begin_to_watch, see_what_is_left, helper,
-                   fire_count("FERRY_FIRE_POINTS", "points in each call", 20, 20)};
+                   fire_count("FERRY_FIRE_POINTS", "points in each call", 11, 11)};
     for (unsigned i = 0; i < sizeof writing / sizeof writing[0]; i++)
         hunt_in(&hunt, &writing[i], false);
     check_is(helper_do(helper, close_reader_of_helper), 0);
@@ -220,7 +220,7 @@ static void a_writer_killed_at_any_system_call_of_its_beginning_is_no_obstacle(v
     world = share(sizeof *world);
     helper_t *helper = helpers_start(1, world);
     hunt_t hunt = {nothing_before, see_that_it_can_be_used, helper,
-                   fire_count("FERRY_FIRE_POINTS", "points in each call", 20, 20)};
+                   fire_count("FERRY_FIRE_POINTS", "points in each call", 11, 11)};
     hunt_in(&hunt, &beginning, true);
     helpers_end(helper, 1);
 }
@@ -312,7 +312,7 @@ static void a_reader_killed_after_any_instruction_gives_its_buffers_back(void) {
     world = share(sizeof *world);
     helper_t *helper = helpers_start(1, world);
     hunt_t hunt = {publish_meanwhile, see_that_the_writer_goes_on, helper,
-                   fire_count("FERRY_FIRE_POINTS", "points in each call", 20, 20)};
+                   fire_count("FERRY_FIRE_POINTS", "points in each call", 11, 11)};
     world->room = 2;
     check_is(helper_do(helper, be_writer), 2);
     for (unsigned i = 0; i < sizeof reading / sizeof reading[0]; i++)
@@ -376,7 +376,7 @@ static bool overtake_after(helper_t *h, const trial_t *trial, unsigned steps) {
 static void whatever_the_writer_does_between_two_instructions_a_view_is_whole(void) {
     world = share(sizeof *world);
     helper_t *helper = helpers_start(1, world);
-    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 28, 28);
+    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 15, 15);
     world->room = 4;
     check(helper_do(helper, be_writer) > 0);
     for (unsigned i = 0; i < sizeof looking / sizeof looking[0]; i++) {
