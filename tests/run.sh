@@ -87,7 +87,7 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
     [ "$build" = build-tsan ] && setarch -R true 2>/dev/null && wrapper=(setarch -R)
     rm -f "$build"/meson-logs/testlog*
     timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" --no-rebuild --timeout-multiplier "$factor" \
-        --num-processes $(($(nproc) + 3)) 2>&1 | sed -u '/^ninja: /d;/^$/d'
+        --num-processes $(($(nproc) + 2)) 2>&1 | sed -u '/^ninja: /d;/^$/d'
     counts=$(python3 tests/count.py "$build" "$name")
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))

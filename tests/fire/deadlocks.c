@@ -377,7 +377,7 @@ static void every_circle_is_found_by_one_of_its_members(void) {
 
 static void who_keeps_to_an_order_is_never_told_of_a_deadlock(void) {
     hall_t *hall = share(sizeof *hall);
-    unsigned seconds = fire_count("FERRY_FIRE_SECONDS", "seconds", 10, 4);
+    unsigned seconds = fire_count("FERRY_FIRE_SECONDS", "seconds", 8, 3);
     dice_t dice = dice_new("the orderly ones");
     int64_t end = clock_ns() + (int64_t)seconds * SECOND;
     hall->table_count = 1; /* real ones, beside it */

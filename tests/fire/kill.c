@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* However slow the machine. */
-#define LIMIT (100 * SECOND)
+#define LIMIT (45 * SECOND)
 
 typedef struct victim {
     pid_t pid;
