@@ -25,7 +25,7 @@ static bool is_settled(const fi_end_t *e) {
     return e->settled >= e->asked && fi_load_acquire64(&e->linked) >= e->expected;
 }
 
-#define AFTER_LOSS_NS 50000000
+#define AFTER_LOSS_NS 500000000
 
 /* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that was
  * lost meanwhile has announced may not come. */

@@ -509,7 +509,7 @@ static void end_survivors(run_t *r) {
 
 static void killed_at_any_moment_no_call_is_lost_and_none_runs_twice(void) {
     static run_t r;
-    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 150, 40);
+    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 100, 30);
     r.w = share(sizeof *r.w);
     r.dice = dice_new("the moments and the calls");
     r.w->certain = true;
@@ -539,7 +539,7 @@ static void killed_at_any_moment_no_call_is_lost_and_none_runs_twice(void) {
 /* Of two servers, both are killed, at once or one after the other; then there is none for a while. */
 static void when_all_servers_are_killed_every_call_ends(void) {
     static run_t r;
-    unsigned rounds = fire_count("FERRY_FIRE_ROUNDS", "times that all servers are killed", 40, 20);
+    unsigned rounds = fire_count("FERRY_FIRE_ROUNDS", "times that all servers are killed", 25, 12);
     r.w = share(sizeof *r.w);
     r.dice = dice_new("the moments and the calls");
     start_clients(&r);
