@@ -366,7 +366,7 @@ static unsigned run_hall(hall_t *hall, dice_t *dice) {
 
 static void every_circle_is_found_by_one_of_its_members(void) {
     hall_t *hall = share(sizeof *hall);
-    unsigned circles = fire_count("FERRY_FIRE_CIRCLES", "circles", 2000, 160);
+    unsigned circles = fire_count("FERRY_FIRE_CIRCLES", "circles", 1200, 120);
     dice_t dice = dice_new("the circles");
     int64_t end = clock_ns() + LIMIT;
     hall->table_count = TABLES;
@@ -377,7 +377,7 @@ static void every_circle_is_found_by_one_of_its_members(void) {
 
 static void who_keeps_to_an_order_is_never_told_of_a_deadlock(void) {
     hall_t *hall = share(sizeof *hall);
-    unsigned seconds = fire_count("FERRY_FIRE_SECONDS", "seconds", 8, 3);
+    unsigned seconds = fire_count("FERRY_FIRE_SECONDS", "seconds", 6, 2);
     dice_t dice = dice_new("the orderly ones");
     int64_t end = clock_ns() + (int64_t)seconds * SECOND;
     hall->table_count = 1; /* real ones, beside it */

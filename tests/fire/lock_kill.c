@@ -227,7 +227,7 @@ static void print_figures(const run_t *r) {
 
 static void killed_at_any_moment_the_others_go_on(void) {
     static run_t r;
-    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 500, 80);
+    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 350, 60);
     int64_t latest = clock_ns() + LIMIT;
     begin(&r);
     for (unsigned i = 0; i < VICTIMS; i++)
