@@ -17,7 +17,7 @@
  *   -ETIME              the call's time has passed; -ETIMEDOUT where the call and the wait for it are one (ferry_call).
  *                       If a server has begun, it may run to its end, but its answer will not be seen
  *   -ECANCELED          ferry_call_cancel, or the server is stopping
- *   -EDEADLK            this call waits for a thread that waits for this one (looked for after `deadlock_after`)
+ *   -EDEADLK            this call waits for a thread that waits for this one (looked for after 50 ms)
  *   -EPROTO             a server answered with nonsense
  *
  * Deadlines.  A call's timeout is its deadline, which travels with it: a call that has expired is not started, and
@@ -100,9 +100,9 @@ FERRY_API int ferry_service_start(ferry_service_t *service, unsigned threads);
 
 /**
  * The calling thread serves, until the service is stopped (0) or `timeout` has passed (-ETIMEDOUT; FERRY_NOW: serves
- * the calls that are there, then -EAGAIN). Between two of these calls clients may send to this thread, and wait for
- * it; when the thread ends, what it has not begun goes to others. Other errors: -ESHUTDOWN; -EINTR; -EDEADLK called
- * by a handler; -EMFILE; -ENOMEM; -EBADF; -ECHILD.
+ * the calls that are there, a thousand at most, then -EAGAIN). Between two of these calls clients may send to this
+ * thread, and wait for it; when the thread ends, what it has not begun goes to others. Other errors: -ESHUTDOWN;
+ * -EINTR; -EDEADLK called by a handler; -EMFILE; -ENOMEM; -EBADF; -ECHILD.
  */
 FERRY_API int ferry_service_run(ferry_service_t *service, int64_t timeout);
 
@@ -299,7 +299,8 @@ FERRY_API int ferry_client_stats(ferry_client_t *client, ferry_client_stats_t *s
 /**
  * Closes the client; NULL is allowed. Calls under way are cancelled, their handles are no longer valid. One-way calls
  * are given until `timeout` to be finished; then `*undone` (may be NULL) says how many were not. Replies still held
- * stay readable, as ferry_receiver_close has it. Returns 0; -EBADF, -EBUSY, -ECHILD; -EINTR: call again; -EBADMSG as ferry_sender_close.
+ * stay readable, as ferry_receiver_close has it. Returns 0; -EBADF, -EBUSY, -ECHILD; -EINTR: call again; -EBADMSG as
+ * ferry_sender_close.
  */
 FERRY_API int ferry_client_close(ferry_client_t *client, int64_t timeout, uint64_t *undone);
 

@@ -289,7 +289,13 @@ int fi_taken_release(ferry_msg_t *m) {
         release_from_afar(rx, m);
         return r;
     }
-    fi_taken_release_held(m);
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+    if (fi_unlikely(!m->plain || log->done || l->detached)) {
+        fi_taken_release_held(m);
+    } else if (fi_taken_release_quick(rx, l, log, m)) {
+        fi_rxlog_settle(l, log, false);
+    }
     fi_end_leave(e);
     return r;
 }

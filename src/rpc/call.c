@@ -34,7 +34,6 @@ static ferry_call_t *call_in_new_place(ferry_client_t *k) {
     }
     ferry_call_t *c = calloc(1, sizeof *c);
     if (c) {
-        c->index = place;
         c->client = k;
         c->id = place;
         fi_list_init(&c->ready);

@@ -30,8 +30,7 @@ static void ended(void *whole) {
     c->tx = NULL;
 }
 
-/* This thread shall look after its callers. */
-static void call_for_sweep(fi_worker_t *w) {
+void fi_worker_call_for_sweep(fi_worker_t *w) {
     fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
 
     fi_store_release32(&w->sweep, 1);
@@ -45,7 +44,7 @@ static void lost(void *whole) {
     fi_caller_t *c = whole;
 
     fi_store_release32(&c->gone, 1);
-    call_for_sweep(c->worker);
+    fi_worker_call_for_sweep(c->worker);
 }
 
 /* Its replies stand where it finds them, whatever becomes of this process. */
@@ -53,7 +52,7 @@ static void drained(void *whole) {
     const fi_caller_t *c = whole;
 
     if (fi_load_relaxed32(&c->owes)) {
-        call_for_sweep(c->worker);
+        fi_worker_call_for_sweep(c->worker);
     }
 }
 
@@ -196,6 +195,9 @@ static bool is_done_with(fi_worker_t *w, fi_caller_t *c) {
 }
 
 void fi_callers_sweep(fi_worker_t *w) {
+    if (!fi_load_acquire_ptr(&w->rx)) {
+        return; /* the node was closed */
+    }
     fi_store_release32(&w->sweep, 0);
     w->last_caller = NULL;
     for (uint32_t i = 0; i < FI_CLIENT_BUCKETS; i++) {

@@ -8,8 +8,8 @@
  * finds nobody.
  *
  * Death.  A call that a dead server had is the channel's to deliver again (channel/backlog.c), marked as begun if the
- * server had taken it; the next server runs it, or answers that it may have run.  Only when nobody is left to send it to, the
- * client itself ends it.  It is told of that by a nudge, and then first takes the replies that are there.
+ * server had taken it; the next server runs it, or answers that it may have run.  When nobody is left to send it to, or there
+ * was no memory to take it back, the client itself ends it: a nudge tells it of each loss (after_loss in wait.c).
  */
 #ifndef FI_RPC_CLIENT_H
 #define FI_RPC_CLIENT_H
@@ -30,7 +30,6 @@
 
 struct ferry_call {
     uint32_t magic;
-    uint32_t index; /* in the table */
     ferry_client_t *client;
     uint64_t id;
     int64_t deadline;

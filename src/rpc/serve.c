@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "platform/clock.h"
 #include "rpc/service.h"
+#include "rpc/take.h"
 
 /* ---- may it be run ---- */
 
@@ -154,28 +155,11 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     return true;
 }
 
-static void release(ferry_msg_t *m) {
-    fi_rxlink_t *l = m->link;
-    fi_rxlog_t *log = m->log;
-    fi_receiver_t *rx = l->rx;
-
-    if (fi_unlikely(!m->plain || fi_end_enter(&rx->end, FI_END_RECEIVER) < 0)) {
-        (void)fi_taken_release(m);
-        return;
-    }
-    if (fi_unlikely(log->done || l->detached)) {
-        fi_taken_release_held(m);
-    } else if (fi_taken_release_quick(rx, l, log, m)) {
-        fi_rxlog_settle(l, log, false);
-    }
-    fi_end_leave(&rx->end);
-}
-
 static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
     ferry_request_t *rq = &w->request;
 
     if (fi_unlikely(!read_call(w, m))) {
-        release(m);
+        (void)fi_taken_release(m);
         return;
     }
     rq->magic = FI_REQUEST_MAGIC;
@@ -197,7 +181,7 @@ static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
         fi_caller_owe(rq->caller, m);
         return;
     }
-    release(m);
+    (void)fi_taken_release(m);
 }
 
 /* ---- one after the other ---- */
@@ -208,15 +192,7 @@ static int take(fi_worker_t *w, int64_t timeout, ferry_msg_t **m) {
     if (fi_unlikely(!rx)) {
         return fi_fail(-EBADF, "the node of the service \"%s\" was closed", w->service->name);
     }
-    int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
-    if (fi_unlikely(r < 0)) {
-        return r;
-    }
-    if (fi_unlikely(!fi_receiver_take_quick(rx, m)) && (timeout == FERRY_NOW || !fi_receiver_take_soon(rx, m))) {
-        r = fi_receiver_recv(rx, timeout, m);
-    }
-    fi_end_leave(&rx->end);
-    return r;
+    return fi_take(rx, timeout, m);
 }
 
 static bool is_stopping(const fi_worker_t *w) {

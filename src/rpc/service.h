@@ -86,10 +86,8 @@ struct ferry_request {
 typedef struct fi_worker {
     struct ferry_service *service;
     fi_receiver_t *rx; /* NULL: closed */
-    struct fi_worker *next_of_thread;
-    pthread_t thread; /* if it is the service's own */
+    pthread_t thread;  /* if it is the service's own */
     bool own_thread;
-    bool joined;
     uint32_t inside;  /* 1: the thread is inside ferry_service_run */
     uint32_t serving; /* 1: inside a handler */
     uint32_t sweep;   /* 1: some client has gone */
@@ -166,6 +164,8 @@ int fi_worker_serve(fi_worker_t *w, int64_t timeout);
 fi_caller_t *fi_caller_find(fi_worker_t *w, uint64_t node, uint64_t end);
 /* The call is released when the caller's backlog is empty. */
 void fi_caller_owe(fi_caller_t *c, ferry_msg_t *m);
+/* Something has happened to a client: the thread shall sweep. Any thread. */
+void fi_worker_call_for_sweep(fi_worker_t *w);
 /* Releases what is not owed any more, and closes what belongs to clients that have left. */
 void fi_callers_sweep(fi_worker_t *w);
 /* Before the receiver is closed, and after that: calls that are still owed then go back to their clients. */

@@ -22,13 +22,7 @@ static void receiver_ends(void *whole) {
 
 /* A client has left. */
 static void receiver_loses(void *whole) {
-    fi_worker_t *w = whole;
-    fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
-
-    fi_store_release32(&w->sweep, 1);
-    if (rx) {
-        fi_receiver_nudge(rx);
-    }
+    fi_worker_call_for_sweep(whole);
 }
 
 static void figures(fi_end_t *e, fi_frame_t *f) {
@@ -95,8 +89,8 @@ void fi_worker_close(fi_worker_t *w) {
         }
     }
     fi_callers_free(w);
-    if (w->request.magic ==
-        FI_REQUEST_MAGIC) { /* its thread has ended in the handler; the call went back to its client */
+    if (w->request.magic == FI_REQUEST_MAGIC) {
+        /* Its thread has ended in the handler; the call went back to its client. */
         w->request.magic = FI_RPC_ENDED;
         (void)fi_taken_release(w->request.m);
     }

@@ -14,6 +14,7 @@
 #include "ferry/look.h"
 #include "platform/clock.h"
 #include "rpc/client.h"
+#include "rpc/take.h"
 
 #define LOOK_AGAIN_NS 5000000
 #define MOST_AT_ONCE 1000u /* replies taken in before the clock is looked at */
@@ -32,17 +33,9 @@ typedef struct waiting {
 
 /* 0: something has happened; -EAGAIN: nothing there. */
 static int take_one(ferry_client_t *k, int64_t timeout) {
-    fi_receiver_t *rx = k->rx;
     ferry_msg_t *m = NULL;
+    int r = fi_take(k->rx, timeout, &m);
 
-    int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
-    if (fi_unlikely(r < 0)) {
-        return r;
-    }
-    if (fi_unlikely(!fi_receiver_take_quick(rx, &m)) && (timeout == FERRY_NOW || !fi_receiver_take_soon(rx, &m))) {
-        r = fi_receiver_recv(rx, timeout, &m);
-    }
-    fi_end_leave(&rx->end);
     if (fi_likely(r == 0)) {
         fi_client_take_reply(k, m);
     }
@@ -318,7 +311,7 @@ static bool take_soon(ferry_client_t *k) {
     if (fi_end_enter(&rx->end, FI_END_RECEIVER) < 0) {
         return false;
     }
-    bool came = fi_receiver_take_quick(rx, &m) || fi_receiver_take_soon(rx, &m);
+    bool came = fi_take_soon(rx, &m);
     fi_end_leave(&rx->end);
     if (came) {
         fi_client_take_reply(k, m);
@@ -376,9 +369,8 @@ static int give(ferry_call_t *c, ferry_msg_t **reply) {
     } else if (reply && c->result == 0) {
         *reply = NULL;
     }
-    if (!c->first && (more ? c->open : true)) {
+    if (!c->first && (!more || c->open)) {
         fi_list_remove(&c->ready);
-        fi_list_init(&c->ready);
     }
     if (more && c->open) {
         consumed(c, size);

@@ -3,7 +3,6 @@
 #
 # `ferry call` and `ferry serve`: what comes back, how calls end when something goes wrong, and what others see of them.
 # STUCK is the program made of stuck.c; BANK, if it is set, the example's server of a service with a descriptor.
-#
 # What the tests let a server run leaves its process id in a file, and never lives for more than twenty seconds.
 # shellcheck disable=SC2016,SC2031
 # shellcheck source=harness
@@ -24,7 +23,6 @@ serves() {
     "$FERRY" ls --no-rate --json "$1" >seen && json seen \
         "any(n['pid'] == $2 and s['node'] == n['id'] and s['role'] == 'server' for p in d['spaces'] for n in p['nodes'] for s in p['services'])"
 }
-
 # figure FIELD VALUE SERVICE: whether any of its servers or clients has it
 figure() {
     "$FERRY" ls --no-rate --json "$3" | grep -q "\"$1\":$2,"
