@@ -71,7 +71,7 @@ configure() { # DIRECTORY MESON-OPTIONS...
 }
 
 variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
-    local build=$1 name=$2 factor=$3 wrapper=() suites=() counts
+    local build=$1 name=$2 factor=$3 wrapper=() counts
     shift 3
     say "$name: build"
     configure "$build" "$@" &&
@@ -85,10 +85,8 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
     say "$name: tests"
     # gcc 12's ThreadSanitizer cannot place its shadow memory on kernels that randomise addresses over 32 bits.
     [ "$build" = build-tsan ] && setarch -R true 2>/dev/null && wrapper=(setarch -R)
-    # It sees the threads of one process: those of the tools, the examples and the fire are the library's, and the suite behaviour has all of them.
-    [ "$build" = build-tsan ] && suites=(--no-suite tools --no-suite examples --no-suite fire)
     rm -f "$build"/meson-logs/testlog*
-    timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" "${suites[@]}" --no-rebuild --timeout-multiplier "$factor" \
+    timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" --no-rebuild --timeout-multiplier "$factor" \
         --num-processes $(($(nproc) + 2)) 2>&1 | sed -u '/^ninja: /d;/^$/d'
     counts=$(python3 tests/count.py "$build" "$name")
     passed=$((passed + ${counts% *}))

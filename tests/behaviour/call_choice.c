@@ -121,7 +121,7 @@ static void an_idle_server_is_preferred_to_a_busy_one(where_t where) {
     ferry_call_t *long_call = start_call(other, "hold", 1);
     while (atomic_load(&s.slow_tale->inside) + atomic_load(&s.quick_tale->inside) == 0)
         nap(MILLISECOND / 4);
-    nap(5 * MILLISECOND);              /* longer than it usually takes */
+    nap(200 * MILLISECOND);            /* longer than it usually takes, however busy the machine is */
     for (uint64_t i = 0; i < 100; i++) /* each would wait for PATIENCE behind the other one */
         check_is(call_number(client, "take-time", i), i + 1);
     atomic_store(&s.slow_tale->go, 1);
