@@ -66,6 +66,8 @@ typedef struct ferry_receiver_options {
     uint32_t
         may_lose; /**< topics: 1: never hold a sender back, lose the oldest instead, even where holding is allowed */
     uint32_t no_history; /**< topics: 1: do not ask for retained messages */
+    uint32_t senders;    /**< the end (-EPIPE) comes once so many senders were linked, and all have ended; 0: 1;
+                              UINT32_MAX: never, it waits for the next sender */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */
@@ -164,7 +166,8 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  * Takes the next message. It stays valid and unchanged until it is released. Senders are served in turn, at most one
  * quantum of bytes each.
  *
- * Errors: -EPIPE at least one sender was linked, all have ended and nothing is left; -EAGAIN nothing there
+ * Errors: -EPIPE at least one sender (or as many as the option `senders` says) was linked, all have ended and nothing is
+ * left; a sender that comes later ends that state; -EAGAIN nothing there
  * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
  * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
  * what a sender announced, which was given up (likewise); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.

@@ -40,6 +40,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->quantum = o->quantum ? o->quantum : DEFAULT_QUANTUM;
     rx->quantum_left = rx->quantum;
     rx->max_held = o->max_held;
+    rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
     rx->may_lose = o->may_lose != 0;
     rx->no_history = o->no_history != 0;
     rx->check = check && strcmp(check, "1") == 0 && !rx->part.unchecked;

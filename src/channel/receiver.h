@@ -75,7 +75,6 @@ typedef struct fi_rxpart {
     uint32_t queue;             /* for its page */
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
-    bool endless;   /* that all senders have ended is no news */
     bool stays;     /* also when the thread ends that used it last: what is held stays where it is */
     bool unchecked; /* FERRY_CHECK=1: what it takes may change */
 } fi_rxpart_t;
@@ -97,7 +96,8 @@ struct ferry_receiver {
     struct fi_receiver_page *page;
     uint64_t settled; /* messages released, of stats.messages taken */
     uint32_t max_held;
-    uint32_t epoch; /* of sleeps */
+    uint64_t awaited; /* senders to be seen before there can be an end */
+    uint32_t epoch;   /* of sleeps */
     fi_spinner_t spinner;
     ferry_receiver_stats_t stats;
 

@@ -88,7 +88,7 @@ void fi_receiver_find_quick(fi_receiver_t *rx) {
 }
 
 bool fi_receiver_at_end(const fi_receiver_t *rx) {
-    return rx->link_count == 0 && rx->stats.senders_seen > 0 && !rx->part.endless;
+    return rx->link_count == 0 && rx->stats.senders_seen >= rx->awaited;
 }
 
 bool fi_receiver_ready(fi_receiver_t *rx) {

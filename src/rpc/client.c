@@ -71,8 +71,8 @@ static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_optio
 }
 
 static int open_receiver(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
-    const ferry_receiver_options_t options = {.wait = o->wait};
-    const fi_rxpart_t part = {.whole = k, .ends = receiver_ends, .endless = true, .unchecked = true};
+    const ferry_receiver_options_t options = {.wait = o->wait, .senders = UINT32_MAX};
+    const fi_rxpart_t part = {.whole = k, .ends = receiver_ends, .unchecked = true};
     fi_receiver_t *rx = NULL;
     char channel[104];
 

@@ -50,7 +50,7 @@ static const fi_end_ops_t server_ops = {
 /* By the thread that will serve. */
 static int open_receiver(fi_worker_t *w) {
     const ferry_service_t *s = w->service;
-    const ferry_receiver_options_t options = {.wait = s->wait};
+    const ferry_receiver_options_t options = {.wait = s->wait, .senders = UINT32_MAX};
     const fi_rxpart_t part = {.whole = w,
                               .ends = receiver_ends,
                               .loses = receiver_loses,
@@ -58,7 +58,6 @@ static int open_receiver(fi_worker_t *w) {
                               .queue = s->queue,
                               .alone = true,
                               .in_haste = true, /* it can serve at once */
-                              .endless = true,
                               .unchecked = true};
     fi_receiver_t *rx = NULL;
     char channel[104];

@@ -141,6 +141,28 @@ static void a_new_sender_goes_on_where_all_others_had_ended(void) {
     close_node(node);
 }
 
+static void the_end_waits_for_as_many_senders_as_were_announced(void) {
+    const ferry_receiver_options_t two = {.size = sizeof two, .senders = 2};
+    const ferry_receiver_options_t any = {.size = sizeof any, .senders = UINT32_MAX};
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *counts = open_receiver(node, "counted", FERRY_QUEUE, &two);
+    ferry_receiver_t *stays = open_receiver(node, "endless", FERRY_QUEUE, &any);
+    ferry_msg_t *m = NULL;
+    for (uint64_t life = 0; life < 3; life++) {
+        ferry_sender_t *tx = open_sender(node, "counted", FERRY_QUEUE, NULL);
+        send_number(tx, life);
+        check_is(receive_number(counts), life);
+        close_sender(tx);
+        check_error(ferry_recv(counts, 20 * MILLISECOND, &m), life == 0 ? -ETIMEDOUT : -EPIPE, "");
+        tx = open_sender(node, "endless", FERRY_QUEUE, NULL);
+        close_sender(tx);
+        check_error(ferry_recv(stays, 20 * MILLISECOND, &m), -ETIMEDOUT, "");
+    }
+    close_receiver(counts);
+    close_receiver(stays);
+    close_node(node);
+}
+
 static void the_end_comes_only_after_the_last_of_several_senders(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
@@ -486,6 +508,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(what_waits_for_room_is_brought_each_time_while_its_sender_does_nothing),
         TEST(a_receiver_without_senders_waits_and_one_whose_senders_have_gone_sees_the_end),
         TEST(a_new_sender_goes_on_where_all_others_had_ended),
+        TEST(the_end_waits_for_as_many_senders_as_were_announced),
         TEST(the_end_comes_only_after_the_last_of_several_senders),
         TEST(closing_says_how_many_messages_no_receiver_got),
         TEST(closing_counts_what_was_taken_but_not_released),

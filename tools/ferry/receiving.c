@@ -14,62 +14,16 @@
 
 enum { BATCH = 128 };
 
-int receiving_open(receiving_t *r, ferry_receiver_t **rx) {
+int receiving_open(receiving_t *r) {
     const ferry_contract_t contract = {.size = sizeof contract, .type_name = r->type};
     const ferry_receiver_options_t options = {.size = sizeof options,
                                               .contract = &contract,
                                               .max_held = (uint32_t)r->max_held,
                                               .may_lose = r->may_lose,
-                                              .no_history = r->no_history};
+                                              .no_history = r->no_history,
+                                              .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
-    return ferry_receiver_open(r->node, r->channel, r->kind, &options, rx);
-}
-
-/* --- all senders have ended ---------------------------------------------------------------------------------------- */
-
-static ferry_receiver_stats_t look_at(ferry_receiver_t *rx) {
-    ferry_receiver_stats_t stats = {.size = sizeof stats};
-
-    if (ferry_receiver_stats(rx, &stats) < 0)
-        stats = (ferry_receiver_stats_t){.size = sizeof stats};
-    return stats;
-}
-
-uint64_t receiving_lost(const receiving_t *r) {
-    return r->lost_before + (r->rx != NULL ? look_at(r->rx).lost : 0);
-}
-
-/*
- * A receiver whose senders have all ended says so from then on, so whoever wants to wait for new ones needs a fresh
- * receiver. It is opened before the old one closes, so that no sender finds nobody; and if a sender has joined the old
- * one meanwhile, the old one stays (a topic's message could otherwise come twice, or not at all).
- */
-static step_t start_afresh(receiving_t *r, const ferry_receiver_stats_t *before, int *status) {
-    ferry_receiver_t *fresh;
-    int result = receiving_open(r, &fresh);
-
-    if (result < 0) {
-        *status = stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
-        return STEP_STATUS;
-    }
-    ferry_receiver_stats_t now = look_at(r->rx);
-    if (now.senders_seen != before->senders_seen) {
-        ferry_receiver_close(fresh);
-        return STEP_ON;
-    }
-    r->senders_before += now.senders_seen;
-    r->lost_before += now.lost;
-    ferry_receiver_close(r->rx);
-    r->rx = fresh;
-    return STEP_ON;
-}
-
-static step_t senders_ended(receiving_t *r, int *status) {
-    ferry_receiver_stats_t stats = look_at(r->rx);
-
-    if (r->follow || r->senders_before + stats.senders_seen < r->senders)
-        return start_afresh(r, &stats, status);
-    return STEP_ENDED;
+    return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);
 }
 
 /* --- writing --------------------------------------------------------------------------------------------------------- */
@@ -192,7 +146,7 @@ static step_t took_nothing(receiving_t *r, int result, int *status) {
     case -ETIMEDOUT:
         return wait_for_message(r, status);
     case -EPIPE:
-        return senders_ended(r, status);
+        return STEP_ENDED;
     case -EINTR:
     case -EDQUOT: /* as many as --max-held were held; now none is */
         return STEP_ON;

@@ -32,9 +32,7 @@ typedef struct receiving {
     progress_t progress;
     bool on_terminal; /* records appear where the passing line does */
     int64_t started, last_message;
-    uint64_t taken; /* messages taken from the channel, by this receiver and those before it */
-    /* figures of receivers that were closed because all their senders had ended (--follow, --senders) */
-    uint64_t lost_before, senders_before;
+    uint64_t taken; /* messages taken from the channel */
     bool broken; /* a sender broke the rules and was expelled */
 } receiving_t;
 
@@ -46,15 +44,12 @@ typedef enum step {
 } step_t;
 
 /* Opens the receiver. Returns 0 or a negative errno. */
-int receiving_open(receiving_t *r, ferry_receiver_t **rx);
+int receiving_open(receiving_t *r);
 
 /*
  * Receives and writes records until the command is over, and returns its exit status. Records that were not written
  * are still held then.
  */
 int receiving_run(receiving_t *r);
-
-/* Messages lost because this command was too slow. */
-uint64_t receiving_lost(const receiving_t *r);
 
 #endif

@@ -116,7 +116,7 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
         return usage_error(r->usage, "only one of --null, --whole and --framed can hold");
     if (r->follow && r->senders > 0)
         return usage_error(r->usage, "--follow never ends for want of senders, --senders does; give one of them");
-    if (r->max_held > UINT32_MAX)
+    if (r->max_held > UINT32_MAX || r->senders >= UINT32_MAX)
         return usage_error(r->usage, "a count is larger than anything Ferry can hold");
     if (count_given && r->count == 0)
         return usage_error(r->usage, "--count 0 would receive nothing");
@@ -136,15 +136,17 @@ static void report_lost(uint64_t lost) {
 static int close_receiver(receiving_t *r, int status) {
     uint64_t records = r->out.records;
     uint64_t bytes = r->out.bytes;
-    uint64_t lost = receiving_lost(r);
+    ferry_receiver_stats_t stats = {.size = sizeof stats};
 
-    if (r->rx != NULL)
+    if (r->rx != NULL) {
+        (void)ferry_receiver_stats(r->rx, &stats);
         ferry_receiver_close(r->rx);
+    }
     records_out_done(&r->out);
     stop_forget_node();
     ferry_close(r->node);
     progress_end(&r->progress, records, bytes);
-    report_lost(lost);
+    report_lost(stats.lost);
     return status;
 }
 
@@ -161,7 +163,7 @@ static int run(receiving_t *r) {
         return STATUS_FAILED;
     }
     if (common_open(&r->common, r->kind == FERRY_QUEUE ? "ferry-recv" : "ferry-sub", &r->node, &status)) {
-        int result = receiving_open(r, &r->rx);
+        int result = receiving_open(r);
         if (result == 0)
             status = receiving_run(r);
         else
