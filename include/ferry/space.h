@@ -29,6 +29,16 @@ typedef struct ferry_options {
     uint32_t max_peers; /**< connections accepted from other nodes; 0: 4096 */
     uint32_t max_links_per_peer;  /**< links one peer may open; 0: 16384 */
     uint64_t max_memory_per_peer; /**< bytes of a peer's memory this node maps; 0: 64 GiB */
+
+    /* networked spaces only; NULL: the environment variable named, else none. What a string says is copied. */
+    const char *credentials; /**< file with a NATS user's credentials (JWT and seed); $FERRY_CREDENTIALS */
+    const char *user;        /**< $FERRY_USER */
+    const char *password;    /**< $FERRY_PASSWORD */
+    const char *token;       /**< instead of user and password; $FERRY_TOKEN */
+    const char
+        *tls_ca; /**< file with the certificates trusted to sign the servers'; $FERRY_TLS_CA, else the system's */
+    const char *tls_cert; /**< file with this program's own certificate, where servers ask for one; $FERRY_TLS_CERT */
+    const char *tls_key;  /**< file with its key; $FERRY_TLS_KEY */
 } ferry_options_t;
 
 /**

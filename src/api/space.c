@@ -8,17 +8,31 @@
 #include "channel/receiver.h"
 #include "channel/sender.h"
 #include "lock/lock.h"
+#include "net/net.h"
 #include "platform/cancel.h"
 #include "route/route.h"
 
 static int open_uncancelled(const char *space, const ferry_options_t *options, ferry_t **node) {
     fi_routes_t routes = {&fi_route_thread, &fi_route_shm};
+    fi_address_t address;
+    ferry_t *n = NULL;
 
     int r = fi_check_output(node, "ferry_open");
     if (r == 0 && options) {
         r = fi_check_size(options->size, sizeof *options, "ferry_options_t");
     }
-    return r < 0 ? r : fi_node_open(space, options, &routes, node);
+    r = r == 0 ? fi_address_parse(space, &address) : r;
+    r = r == 0 ? fi_node_open(space, options, &routes, &n) : r;
+    if (r == 0 && address.networked) {
+        r = fi_net_open(n, &address, options, &n->net);
+        if (r < 0) {
+            fi_node_close(n);
+        }
+    }
+    if (r == 0) {
+        *node = n;
+    }
+    return r;
 }
 
 int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {
@@ -87,6 +101,9 @@ static int close_uncancelled(ferry_t *node) {
     left_open_t left = {.count = 0};
     close_ends(node, &left);
     close_locks(node, &left);
+    if (node->net) {
+        fi_net_close(node->net);
+    }
     while (!fi_list_empty(&node->held)) {
         fi_end_t *e = fi_container(node->held.next, fi_end_t, link);
         fi_list_remove(&e->link);

@@ -36,6 +36,8 @@
 /* What an epoll event is about; anything else is a fi_peer_t, with bit 0 set for its pidfd. */
 enum fi_source { FI_SOURCE_BELL = 2, FI_SOURCE_LISTENER = 4, FI_SOURCE_WATCH = 6, FI_SOURCE_LAST = 8 };
 
+struct fi_net;
+
 typedef struct fi_routes {
     const fi_route_t *thread; /* to ends of this node */
     const fi_route_t *shm;    /* to other nodes on this machine */
@@ -48,6 +50,7 @@ struct ferry {
     uint32_t orphans;  /* ends whose thread has ended wait for the steward */
     uint64_t id;
     fi_space_t space;
+    struct fi_net *net; /* what spans machines; NULL: the space does not */
     char name[104];
     uint32_t max_peers;
     uint32_t max_links;

@@ -359,14 +359,15 @@ int fi_space_check_name(const char *name) {
 int fi_space_open(const char *name, const ferry_options_t *o, bool create, fi_space_t *s) {
     char base[PATH_MAX + 1];
     fi_space_t fresh = {.dirfd = -1, .derived_base = given_base(o) == NULL};
-    int rc = fi_space_check_name(name);
+    fi_address_t address;
+    int rc = fi_address_parse(name, &address);
     if (rc == 0)
         rc = fi_space_base(o, base, sizeof base, &fresh.group, &fresh.gid);
     if (rc != 0)
         return rc;
-    snprintf(fresh.name, sizeof fresh.name, "%s", name);
+    snprintf(fresh.name, sizeof fresh.name, "%s", address.directory);
     fresh.base_len = strlen(base);
-    if (asprintf(&fresh.path, "%s/%s", base, name) < 0)
+    if (asprintf(&fresh.path, "%s/%s", base, fresh.name) < 0)
         return fi_fail(-ENOMEM, "no memory for the path of a space");
     rc = open_patiently(&fresh, create, &fresh.dirfd);
     if (rc != 0)

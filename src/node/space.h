@@ -25,6 +25,8 @@
 
 #include <ferry/space.h>
 
+#include "node/address.h"
+
 /** How long fi_space_lock tries. Holders keep the lock for microseconds. */
 #define FI_SPACE_LOCK_NS INT64_C(2000000000)
 
@@ -35,7 +37,7 @@
 typedef struct fi_space {
     int dirfd;
     char *path; /**< absolute; messages and ferry_directory only: all work goes through dirfd */
-    char name[64];
+    char name[FI_DIRECTORY_MAX];
     bool group;
     gid_t gid;         /**< when `group` */
     bool derived_base; /**< the base was not given by anybody: removed when empty */

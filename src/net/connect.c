@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The connections to the engine: how they are made, lost and found again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "net/bridge.h"
+#include "net/net.h"
+#include "platform/clock.h"
+
+#define CONNECT_MS 5000
+#define RECONNECT_MS 50
+#define PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (MAX_PINGS of them unanswered) */
+#define MAX_PINGS 2
+#define RECONNECT_BYTES                                                                                                \
+    (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
+
+void fi_net_signals_off(sigset_t *before) {
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void fi_net_signals_restore(const sigset_t *before) {
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* ---- coming and going ---- */
+
+static void tell(fi_net_t *net, bool up) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    pthread_mutex_lock(&net->lock);
+    fi_list_each(at, after, &net->watches) {
+        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
+        w->changed(w->arg, up);
+    }
+    pthread_mutex_unlock(&net->lock);
+}
+
+void fi_net_watch(fi_net_t *net, fi_net_watch_t *w) {
+    pthread_mutex_lock(&net->lock);
+    fi_list_add_tail(&net->watches, &w->link);
+    pthread_mutex_unlock(&net->lock);
+}
+
+void fi_net_unwatch(fi_net_t *net, fi_net_watch_t *w) {
+    pthread_mutex_lock(&net->lock);
+    fi_list_remove(&w->link);
+    pthread_mutex_unlock(&net->lock);
+}
+
+static void lost(natsConnection *c, void *arg) {
+    fi_net_t *net = arg;
+    int64_t now = fi_now_ns();
+
+    (void)c;
+    if (__atomic_exchange_n(&net->up, 0, __ATOMIC_ACQ_REL)) {
+        __atomic_store_n(&net->lost_at, now, __ATOMIC_RELEASE);
+        tell(net, false);
+    }
+}
+
+static void found(natsConnection *c, void *arg) {
+    fi_net_t *net = arg;
+
+    (void)c;
+    if (fi_nats.natsConnection_Status(net->control) == NATS_CONN_STATUS_CONNECTED &&
+        fi_nats.natsConnection_Status(net->bulk) == NATS_CONN_STATUS_CONNECTED &&
+        !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
+        __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
+        fi_add32(&net->times_up, 1);
+        tell(net, true);
+    }
+}
+
+/* The last that is heard of a connection. */
+static void closed(natsConnection *c, void *arg) {
+    fi_net_t *net = arg;
+
+    (void)c;
+    pthread_mutex_lock(&net->lock);
+    net->open--;
+    pthread_cond_broadcast(&net->closed);
+    pthread_mutex_unlock(&net->lock);
+}
+
+/* Permissions are denied after the fact, by a message of the server's. */
+static void failed(natsConnection *c, natsSubscription *sub, natsStatus s, void *arg) {
+    fi_net_t *net = arg;
+    const char *words = NULL;
+
+    (void)sub;
+    if (s != NATS_NOT_PERMITTED) {
+        return;
+    }
+    pthread_mutex_lock(&net->lock);
+    if (fi_nats.natsConnection_GetLastError(c, &words) != NATS_OK && words) {
+        snprintf(net->denied, sizeof net->denied, "%s", words);
+    } else {
+        snprintf(net->denied, sizeof net->denied, "the server denies permission");
+    }
+    pthread_mutex_unlock(&net->lock);
+    fi_add32(&net->denials, 1);
+}
+
+/* ---- options ---- */
+
+static const char *or_environment(const char *given, const char *variable) {
+    const char *value = given ? given : getenv(variable);
+
+    return value && *value ? value : NULL;
+}
+
+/* libnats says only that something is wrong with "a file". */
+static int check_file(const char *path, const char *what) {
+    struct stat st;
+
+    if (path && (stat(path, &st) < 0 || !S_ISREG(st.st_mode))) {
+        return fi_fail(-EINVAL, "%s: \"%s\" is not a file that can be read", what, path);
+    }
+    return 0;
+}
+
+static natsStatus set_tls(natsOptions *opts, const ferry_options_t *o, int *error) {
+    const char *ca = or_environment(o ? o->tls_ca : NULL, "FERRY_TLS_CA");
+    const char *cert = or_environment(o ? o->tls_cert : NULL, "FERRY_TLS_CERT");
+    const char *key = or_environment(o ? o->tls_key : NULL, "FERRY_TLS_KEY");
+
+    if (!!cert != !!key) {
+        *error =
+            fi_fail(-EINVAL, "tls_cert and tls_key (FERRY_TLS_CERT, FERRY_TLS_KEY) come together: give both or none");
+        return NATS_INVALID_ARG;
+    }
+    if ((*error = check_file(ca, "tls_ca")) < 0 || (*error = check_file(cert, "tls_cert")) < 0 ||
+        (*error = check_file(key, "tls_key")) < 0) {
+        return NATS_INVALID_ARG;
+    }
+    natsStatus s = fi_nats.natsOptions_SetSecure(opts, true);
+    if (s == NATS_OK && ca) {
+        s = fi_nats.natsOptions_LoadCATrustedCertificates(opts, ca);
+    }
+    if (s == NATS_OK && cert) {
+        s = fi_nats.natsOptions_LoadCertificatesChain(opts, cert, key);
+    }
+    return s;
+}
+
+static natsStatus set_identity(natsOptions *opts, const ferry_options_t *o, int *error) {
+    const char *credentials = or_environment(o ? o->credentials : NULL, "FERRY_CREDENTIALS");
+    const char *user = or_environment(o ? o->user : NULL, "FERRY_USER");
+    const char *password = or_environment(o ? o->password : NULL, "FERRY_PASSWORD");
+    const char *token = or_environment(o ? o->token : NULL, "FERRY_TOKEN");
+
+    if ((*error = check_file(credentials, "credentials")) < 0) {
+        return NATS_INVALID_ARG;
+    }
+    if (credentials) {
+        return fi_nats.natsOptions_SetUserCredentialsFromFiles(opts, credentials, NULL);
+    }
+    if (user) {
+        return fi_nats.natsOptions_SetUserInfo(opts, user, password ? password : "");
+    }
+    return token ? fi_nats.natsOptions_SetToken(opts, token) : NATS_OK;
+}
+
+static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
+    const char *servers[FI_ADDRESS_SERVERS];
+    natsStatus s;
+
+    for (unsigned i = 0; i < net->address.server_count; i++) {
+        servers[i] = net->address.servers[i];
+    }
+#define TRY(call)                                                                                                      \
+    if ((s = (call)) != NATS_OK)                                                                                       \
+    return s
+    TRY(fi_nats.natsOptions_SetServers(opts, servers, (int)net->address.server_count));
+    TRY(fi_nats.natsOptions_SetName(opts, net->node->name));
+    TRY(fi_nats.natsOptions_SetSendAsap(opts, true));
+    TRY(fi_nats.natsOptions_SetTimeout(opts, CONNECT_MS));
+    TRY(fi_nats.natsOptions_SetMaxReconnect(opts, -1));
+    TRY(fi_nats.natsOptions_SetReconnectWait(opts, RECONNECT_MS));
+    TRY(fi_nats.natsOptions_SetReconnectJitter(opts, RECONNECT_MS, RECONNECT_MS));
+    TRY(fi_nats.natsOptions_SetReconnectBufSize(opts, RECONNECT_BYTES));
+    TRY(fi_nats.natsOptions_SetPingInterval(opts, PING_MS));
+    TRY(fi_nats.natsOptions_SetMaxPingsOut(opts, MAX_PINGS));
+    TRY(fi_nats.natsOptions_SetNoEcho(opts, true));
+    TRY(fi_nats.natsOptions_SetFailRequestsOnDisconnect(opts, true));
+    TRY(fi_nats.natsOptions_SetErrorHandler(opts, failed, net));
+    TRY(fi_nats.natsOptions_SetDisconnectedCB(opts, lost, net));
+    TRY(fi_nats.natsOptions_SetReconnectedCB(opts, found, net));
+    TRY(fi_nats.natsOptions_SetClosedCB(opts, closed, net));
+#undef TRY
+    return NATS_OK;
+}
+
+/* ---- connecting ---- */
+
+static int explain(const fi_net_t *net, natsStatus s) {
+    const char *words = fi_nats.nats_GetLastError(NULL);
+    const char *server = net->address.servers[0] + strlen("nats://");
+    const char *more = net->address.server_count > 1 ? " or the others named" : "";
+
+    words = words ? words : fi_nats.natsStatus_GetText(s);
+    switch (s) {
+    case NATS_NO_SERVER:
+    case NATS_IO_ERROR:
+        return fi_fail(-ECONNREFUSED,
+                       "no NATS server answers at %s%s: start one there (`ferry engine`), or check the address", server,
+                       more);
+    case NATS_TIMEOUT:
+        return fi_fail(-ETIMEDOUT, "no NATS server answers at %s%s within %d s", server, more, CONNECT_MS / 1000);
+    case NATS_CONNECTION_AUTH_FAILED:
+    case NATS_NOT_PERMITTED:
+        return fi_fail(-EACCES,
+                       "the server at %s refuses these credentials (%s): set FERRY_CREDENTIALS, FERRY_USER and "
+                       "FERRY_PASSWORD, or FERRY_TOKEN",
+                       server, words);
+    case NATS_SECURE_CONNECTION_REQUIRED:
+        return fi_fail(-EKEYREJECTED, "the server at %s insists on TLS: write nats+tls:// instead of nats://", server);
+    case NATS_SECURE_CONNECTION_WANTED:
+        return fi_fail(-EKEYREJECTED, "the server at %s does not offer TLS: nothing was sent to it", server);
+    case NATS_SSL_ERROR:
+        return fi_fail(-EKEYREJECTED,
+                       "TLS with the server at %s fails (%s): set FERRY_TLS_CA to the file of those who sign "
+                       "its certificate",
+                       server, words);
+    default:
+        return fi_fail(s == NATS_NO_MEMORY ? -ENOMEM : -EIO, "cannot connect to the server at %s: %s", server, words);
+    }
+}
+
+static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection **c) {
+    natsOptions *opts = NULL;
+    int error = 0;
+
+    natsStatus s = fi_nats.natsOptions_Create(&opts);
+    s = s == NATS_OK ? set_connection(net, opts) : s;
+    s = s == NATS_OK ? set_identity(opts, o, &error) : s;
+    s = s == NATS_OK && net->address.tls ? set_tls(opts, o, &error) : s;
+    s = s == NATS_OK ? fi_nats.natsConnection_Connect(c, opts) : s;
+    fi_nats.natsOptions_Destroy(opts);
+    net->open += s == NATS_OK;
+    return error < 0 ? error : s == NATS_OK ? 0 : explain(net, s);
+}
+
+static void disconnect(natsConnection **c) {
+    if (*c) {
+        fi_nats.natsConnection_Close(*c);
+        fi_nats.natsConnection_Destroy(*c);
+        *c = NULL;
+    }
+}
+
+static int connect_both(fi_net_t *net, const ferry_options_t *o) {
+    int r = connect_one(net, o, &net->control);
+
+    r = r == 0 ? connect_one(net, o, &net->bulk) : r;
+    if (r == 0) {
+        net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
+        (void)fi_nats.natsConnection_JetStream(&net->js, net->control, NULL);
+        found(net->control, net);
+    }
+    return r;
+}
+
+static void free_net(fi_net_t *net) {
+    fi_nats.jsCtx_Destroy(net->js);
+    disconnect(&net->bulk);
+    disconnect(&net->control);
+    pthread_mutex_lock(&net->lock);
+    while (net->open > 0) {
+        pthread_cond_wait(&net->closed, &net->lock);
+    }
+    pthread_mutex_unlock(&net->lock);
+    pthread_cond_destroy(&net->closed);
+    pthread_mutex_destroy(&net->lock);
+    free(net);
+}
+
+int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out) {
+    sigset_t before;
+
+    fi_net_signals_off(&before);
+    int r = fi_nats_load();
+    fi_net_t *net = r == 0 ? calloc(1, sizeof *net) : NULL;
+    if (r == 0 && !net) {
+        r = fi_fail(-ENOMEM, "no memory for a networked space");
+    }
+    if (net) {
+        net->node = n;
+        net->address = *a;
+        fi_list_init(&net->watches);
+        pthread_mutex_init(&net->lock, NULL);
+        pthread_cond_init(&net->closed, NULL);
+        fi_net_word(a->space, net->space, sizeof net->space);
+        r = connect_both(net, o);
+        r = r == 0 ? fi_net_present(net) : r;
+        r = r == 0 ? fi_bridge_open(net) : r;
+        if (r < 0) {
+            fi_net_absent(net);
+            free_net(net);
+        }
+    }
+    fi_net_signals_restore(&before);
+    *out = r == 0 ? net : *out;
+    return r;
+}
+
+void fi_net_close(fi_net_t *net) {
+    fi_bridge_close(net);
+    fi_net_absent(net);
+    free_net(net);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/net.h - a node's part in a space that spans machines: its connections to the engine, and how it names things there.
+ *
+ * Two connections: `control` sends every message as soon as it can (requests, leases, calls), `bulk` carries what
+ * channels carry, in large pieces.  Both come back by themselves when a server is lost, for as long as the node is open.
+ *
+ *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
+ *     ferry.SPACE.all                  frames to every node (bridge.h)
+ *     ferry.SPACE.n.NODE               frames to one node
+ *     ferry.SPACE.n.NODE.ping          is it there? Answered at once; "no responders" when its connection is gone
+ *     ferry.SPACE.KIND.NAME            objects, streams' subjects: each in the header of its file
+ *
+ * A name's dots, which separate words in a subject, are written as '~', which no name of Ferry's holds.  NODE is 16 hex digits.
+ *
+ * Threads: everything here may be called by any thread.  Callbacks of the library's threads run with all signals blocked.
+ */
+#ifndef FI_NET_NET_H
+#define FI_NET_NET_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "net/library.h"
+#include "node/address.h"
+#include "node/node.h"
+
+#define FI_SUBJECT_MAX 256u         /* longest subject, with its end */
+#define FI_NET_ASK_MS 500           /* for an answer of the engine, before it is asked again */
+#define FI_NET_DEAD_NS 2000000000ll /* "no responders" for so long, while we are connected: the node has gone */
+
+/* Told when the connection is lost (`up` false) and when it is there again. By a thread of the library; must not block. */
+typedef struct fi_net_watch {
+    struct fi_list link;
+    void (*changed)(void *arg, bool up);
+    void *arg;
+} fi_net_watch_t;
+
+struct fi_bridge;
+
+typedef struct fi_net {
+    fi_node_t *node;
+    fi_address_t address;
+    char space[64]; /* as a word of a subject */
+    natsConnection *control;
+    natsConnection *bulk;
+    jsCtx *js;          /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
+    size_t max_payload; /* bytes that one message may have */
+    uint32_t up;        /* both connections are there; atomic */
+    uint32_t times_up;  /* grows whenever they come back; atomic */
+    int64_t lost_at;    /* ns, when they were lost; 0: they are there; atomic */
+
+    pthread_mutex_t lock;
+    pthread_cond_t closed;
+    unsigned open;          /* connections whose last callback has not run; guarded by lock */
+    struct fi_list watches; /* guarded by lock */
+    char denied[256];       /* the newest permission that was denied, in the server's words; guarded by lock */
+    uint32_t denials;       /* how many; atomic */
+    natsSubscription *who, *ping;
+    struct fi_bridge *bridge;
+} fi_net_t;
+
+/* What a node says of itself. On the wire as it is: little-endian, no gaps. */
+typedef struct fi_net_card {
+    uint64_t node;
+    uint32_t version; /* FI_NET_VERSION */
+    uint32_t pid;
+    char name[104];
+    char host[64];
+} fi_net_card_t;
+
+#define FI_NET_VERSION 1u
+
+/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
+ * wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be read; -ENOMEM. */
+int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
+/* Nobody is inside a call of the node's any more. */
+void fi_net_close(fi_net_t *net);
+
+static inline bool fi_net_is_up(const fi_net_t *net) {
+    return fi_load_acquire32(&net->up) != 0;
+}
+
+void fi_net_watch(fi_net_t *net, fi_net_watch_t *w);
+void fi_net_unwatch(fi_net_t *net, fi_net_watch_t *w);
+
+/* This node can be found, and cannot any more. For fi_net_open and _close. */
+int fi_net_present(fi_net_t *net);
+void fi_net_absent(fi_net_t *net);
+
+/* ---- names ---- */
+
+/* A name as one word of a subject. */
+void fi_net_word(const char *name, char *out, size_t cap);
+
+/* "ferry.SPACE.KIND" or, with a name, "ferry.SPACE.KIND.NAME". */
+void fi_net_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name);
+/* "ferry.SPACE.n.NODE", and with `what` ".WHAT" after it. */
+void fi_net_node_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], uint64_t node, const char *what);
+/* A stream's name: "FERRY_SPACE_KIND_NAME", dots written as in subjects. */
+void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name);
+
+/* ---- talking ---- */
+
+/* What a status means: a negative errno, with a sentence "cannot DOING 'WHAT': why". NATS_OK: 0. A denied permission says so. */
+int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what);
+
+int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
+/* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another, and
+ * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
+int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,
+                     void *arg, natsSubscription **sub);
+/* Ends it, waiting for a callback that runs. NULL is allowed. */
+void fi_net_unsubscribe(natsSubscription *sub);
+
+/* 0, or -ENOTSUP with a sentence: the engine runs without JetStream, which `what` needs. */
+int fi_net_stream_check(fi_net_t *net, const char *what);
+
+/* Around calls of the library's that start threads: those must have all signals blocked. */
+void fi_net_signals_off(sigset_t *before);
+void fi_net_signals_restore(const sigset_t *before);
+
+/* ---- who is there ---- */
+
+/* 1: the node answers; 0: its connection is gone; -ETIMEDOUT no answer in `timeout` ns; -ENOTCONN we are not connected. */
+int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout);
+/* Asks all nodes and calls `each` for every card, this node's too, until they have been silent for `patience` ns. Returns how many. */
+int fi_net_each_node(fi_net_t *net, int64_t patience, void (*each)(const fi_net_card_t *card, void *arg), void *arg);
+/* Is that node on this machine, in the same directory? Then shared memory reaches it. */
+bool fi_net_is_near(const fi_net_t *net, uint64_t node);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Names of things in the engine, and sending to them.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "net/net.h"
+
+void fi_net_word(const char *name, char *out, size_t cap) {
+    size_t i = 0;
+
+    for (; name[i] && i + 1 < cap; i++) {
+        out[i] = name[i] == '.' ? '~' : name[i];
+    }
+    out[i] = '\0';
+}
+
+void fi_net_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name) {
+    char word[120];
+
+    fi_net_word(name ? name : "", word, sizeof word);
+    snprintf(out, FI_SUBJECT_MAX, "ferry.%s.%s%s%s", net->space, kind, name ? "." : "", word);
+}
+
+void fi_net_node_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], uint64_t node, const char *what) {
+    snprintf(out, FI_SUBJECT_MAX, "ferry.%s.n.%016" PRIx64 "%s%s", net->space, node, what ? "." : "", what ? what : "");
+}
+
+void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name) {
+    char word[120];
+
+    fi_net_word(name, word, sizeof word);
+    snprintf(out, FI_SUBJECT_MAX, "FERRY_%s_%s_%s", net->space, kind, word);
+}
+
+static int meaning(natsStatus s) {
+    switch (s) {
+    case NATS_OK:
+        return 0;
+    case NATS_TIMEOUT:
+        return -ETIMEDOUT;
+    case NATS_NOT_PERMITTED:
+    case NATS_CONNECTION_AUTH_FAILED:
+        return -EACCES;
+    case NATS_NO_RESPONDERS:
+    case NATS_NOT_FOUND:
+        return -ENOENT;
+    case NATS_MAX_PAYLOAD:
+        return -EMSGSIZE;
+    case NATS_NO_MEMORY:
+        return -ENOMEM;
+    case NATS_CONNECTION_CLOSED:
+    case NATS_CONNECTION_DISCONNECTED:
+    case NATS_STALE_CONNECTION:
+    case NATS_INSUFFICIENT_BUFFER:
+    case NATS_IO_ERROR:
+        return -ENOTCONN;
+    default:
+        return -EIO;
+    }
+}
+
+int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what) {
+    int r = meaning(s);
+
+    if (r == 0) {
+        return 0;
+    }
+    if (r == -ENOTCONN || !fi_net_is_up(net)) {
+        return fi_fail(-ENOTCONN, "cannot %s '%s': there is no connection to a server now; it is being tried again",
+                       doing, what);
+    }
+    const char *words = fi_nats.nats_GetLastError(NULL);
+    return fi_fail(r, "cannot %s '%s': %s", doing, what, words && *words ? words : fi_nats.natsStatus_GetText(s));
+}
+
+int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len) {
+    natsStatus s = fi_nats.natsConnection_Publish(c, subject, data, (int)len);
+
+    return s == NATS_OK ? 0 : fi_net_fail(net, s, "send to", subject);
+}
+
+int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,
+                     void *arg, natsSubscription **sub) {
+    sigset_t before;
+
+    fi_net_signals_off(&before);
+    natsStatus s = queue ? fi_nats.natsConnection_QueueSubscribe(sub, c, subject, queue, cb, arg)
+                         : fi_nats.natsConnection_Subscribe(sub, c, subject, cb, arg);
+    s = s == NATS_OK ? fi_nats.natsSubscription_SetPendingLimits(*sub, -1, -1) : s;
+    fi_net_signals_restore(&before);
+    return s == NATS_OK ? 0 : fi_net_fail(net, s, "subscribe to", subject);
+}
+
+int fi_net_stream_check(fi_net_t *net, const char *what) {
+    if (net->js) {
+        jsAccountInfo *info = NULL;
+        jsErrCode code = 0;
+        jsOptions o;
+        fi_nats.jsOptions_Init(&o);
+        o.Wait = FI_NET_ASK_MS * 4;
+        natsStatus s = fi_nats.js_GetAccountInfo(&info, net->js, &o, &code);
+        fi_nats.jsAccountInfo_Destroy(info);
+        if (s == NATS_OK) {
+            return 0;
+        }
+        if (s != NATS_NO_RESPONDERS && code == 0) {
+            return fi_net_fail(net, s, "open", what);
+        }
+    }
+    return fi_fail(-ENOTSUP, "%s need a server with JetStream: start it with -js, or use `ferry engine`", what);
+}
