@@ -15,8 +15,11 @@
 
 #define GROW_AT_LEAST (UINT64_C(64) << 10)
 
-static fi_mutex_t *lock_of(const ferry_region_t *r) {
+static inline fi_mutex_t *lock_of(const ferry_region_t *r) {
     return &r->heap.shared->lock;
+}
+static inline void unlock(ferry_region_t *r) {
+    fi_mutex_unlock(lock_of(r), r->base.handle.me);
 }
 
 /* ---- what the dead have left ---- */
@@ -42,12 +45,16 @@ static void catch_up(ferry_region_t *r) {
 
 /* ---- beginning and ending ---- */
 
-/* With the lock. */
+/* With the lock: is there nothing to be done before a step? */
+static inline bool is_prepared(const ferry_region_t *r) {
+    return fi_likely(fi_heap_end(&r->heap) <= r->heap.bytes && fi_load_relaxed32(&r->words->sweep) == 0);
+}
+
 static int prepare(ferry_region_t *r) {
-    if (fi_unlikely(fi_heap_end(&r->heap) > r->heap.bytes)) {
+    if (fi_heap_end(&r->heap) > r->heap.bytes) {
         catch_up(r);
     }
-    return fi_unlikely(fi_load_relaxed32(&r->words->sweep)) ? sweep(r) : 0;
+    return fi_load_relaxed32(&r->words->sweep) ? sweep(r) : 0;
 }
 
 static int explain(const ferry_region_t *r, int rc) {
@@ -67,7 +74,7 @@ static int explain(const ferry_region_t *r, int rc) {
     }
 }
 
-__attribute__((noinline)) static int begin_closely(ferry_region_t *r, const void *where) {
+static int begin_closely(ferry_region_t *r, const void *where) {
     fi_lock_t *l = &r->base;
 
     int rc = fi_lock_enter(l, FI_REGION_MAGIC);
@@ -85,23 +92,35 @@ __attribute__((noinline)) static int begin_closely(ferry_region_t *r, const void
     return fi_lock_leave(l, rc > 0 ? 0 : explain(r, rc));
 }
 
-int fi_region_begin(ferry_region_t *r, const void *where) {
-    int rc = 0;
-
-    if (!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || !fi_mutex_try(lock_of(r), r->base.handle.me)) {
-        rc = begin_closely(r, where);
+/* The lock is free, and nothing is to be done first: it is ours. */
+static inline bool begin_at_once(ferry_region_t *r) {
+    if (!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || fi_unlikely(!fi_mutex_try(lock_of(r), r->base.handle.me))) {
+        return false;
     }
-    if (rc == 0) {
+    if (!is_prepared(r)) {
+        unlock(r);
+        return false;
+    }
+    return true;
+}
+
+__attribute__((noinline)) static int begin_slowly(ferry_region_t *r, const void *where) {
+    int rc = begin_closely(r, where);
+    if (rc == 0 && !is_prepared(r)) {
         rc = prepare(r);
         if (rc < 0) {
-            fi_mutex_unlock(lock_of(r), r->base.handle.me);
+            unlock(r);
         }
     }
     return rc;
 }
 
+int fi_region_begin(ferry_region_t *r, const void *where) {
+    return begin_at_once(r) ? 0 : begin_slowly(r, where);
+}
+
 int fi_region_end(ferry_region_t *r, int result) {
-    fi_mutex_unlock(lock_of(r), r->base.handle.me);
+    unlock(r);
     return result;
 }
 
@@ -151,34 +170,42 @@ static int full(const ferry_region_t *r, uint64_t bytes) {
                    o->spec.limit > o->spec.size ? "" : " or a `limit` to grow to");
 }
 
-/* ---- the calls ---- */
+/* ---- the calls ----
+ *
+ * Alone, an allocation costs little more than taking the lock and giving it back.  So what usually happens is inlined here,
+ * all of it, and what seldom does is one call.
+ */
 
 /* Where the reference stands in the region; 0: it is a variable of the program's. */
-static uint64_t place_of(const ferry_region_t *r, const ferry_ref_t *place) {
+static inline uint64_t place_of(const ferry_region_t *r, const ferry_ref_t *place) {
     uint64_t at = (uintptr_t)place - (uintptr_t)r->seen;
 
-    return fi_unlikely(at < r->mapped) && fi_region_span(r, at, sizeof *place) ? at : 0;
+    if (at >= r->mapped) {
+        return 0;
+    }
+    bool is_known = at + sizeof *place <= fi_load_relaxed64(&r->seen_bytes);
+    return fi_likely(is_known) || fi_region_span(r, at, sizeof *place) ? at : 0;
 }
 
-static int check_call(const ferry_region_t *r, const ferry_ref_t *place) {
-    if (fi_unlikely(!r || r->base.handle.magic != FI_REGION_MAGIC || r->read_only ||
-                    fi_node_is_forked(r->base.handle.own.node))) {
-        return fi_region_check_writable(r);
-    }
-    if (fi_unlikely(!place || (uintptr_t)place % sizeof *place != 0)) {
-        return fi_fail(-EINVAL, "the region \"%s\": a reference needs a place to stand, aligned to %zu bytes",
-                       fi_lock_name(&r->base), sizeof *place);
-    }
-    return 0;
+__attribute__((noinline)) static int refuse(const ferry_region_t *r) {
+    int rc = fi_region_check_writable(r);
+
+    return rc < 0 ? rc
+                  : fi_fail(-EINVAL, "the region \"%s\": a reference needs a place to stand, aligned to %zu bytes",
+                            fi_lock_name(&r->base), sizeof(ferry_ref_t));
+}
+
+static inline int check_call(const ferry_region_t *r, const ferry_ref_t *place) {
+    bool is_open =
+        r && r->base.handle.magic == FI_REGION_MAGIC && !r->read_only && !fi_node_is_forked(r->base.handle.own.node);
+
+    return fi_likely(is_open && place && (uintptr_t)place % sizeof *place == 0) ? 0 : refuse(r);
 }
 
 /* A block, growing the region if need be. With the lock. */
 static int allocate(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *ref) {
     int rc;
 
-    if (fi_heap_alloc_quick(&r->heap, r->hand, at, bytes, ref)) {
-        return 0;
-    }
     while ((rc = fi_heap_alloc(&r->heap, r->hand, at, 0, bytes, ref)) == -ENOSPC) {
         int grown = grow(r, bytes);
         if (grown < 0) {
@@ -188,19 +215,45 @@ static int allocate(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *re
     return rc;
 }
 
-int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const void *where) {
+__attribute__((noinline)) static int alloc_slowly(ferry_region_t *r, uint64_t bytes, uint64_t at, ferry_ref_t *place) {
     uint64_t ref = 0;
 
+    int rc = fi_region_end(r, allocate(r, bytes, at, &ref));
+    if (rc == 0 && at == 0) {
+        *place = ref;
+        fi_heap_hand_done(&r->heap, r->hand);
+    }
+    return rc;
+}
+
+int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const void *where) {
+    uint64_t ref;
+
     int rc = check_call(r, place);
-    rc = rc == 0 ? fi_region_begin(r, where) : rc;
+    rc = rc == 0 && !begin_at_once(r) ? begin_slowly(r, where) : rc;
     if (rc < 0) {
         return rc;
     }
     uint64_t at = place_of(r, place);
-    rc = fi_region_end(r, allocate(r, bytes, at, &ref));
-    if (rc == 0 && at == 0) {
+    fi_heap_t h = r->heap; /* in registers, across all barriers */
+    if (!fi_heap_alloc_quick(&h, r->hand, at, bytes, &ref)) {
+        return alloc_slowly(r, bytes, at, place);
+    }
+    unlock(r);
+    if (at == 0) {
         *place = ref;
+        fi_heap_hand_done(&h, r->hand);
+    }
+    return 0;
+}
+
+__attribute__((noinline)) static int free_slowly(ferry_region_t *r, uint64_t at, uint64_t ref, ferry_ref_t *place) {
+    int rc = fi_region_end(r, fi_heap_free(&r->heap, r->hand, at, ref));
+    if (at == 0) {
         fi_heap_hand_done(&r->heap, r->hand);
+        if (rc == 0) {
+            *place = 0;
+        }
     }
     return rc;
 }
@@ -212,24 +265,29 @@ int fi_region_free(ferry_region_t *r, ferry_ref_t *place, const void *where) {
     }
     uint64_t ref = *place;
     uint64_t at = place_of(r, place);
+    uint64_t held = 0;
     if (at == 0) {
         if (fi_unlikely(ref >= r->heap.bytes)) {
             catch_up(r);
         }
-        fi_heap_hand_hold(&r->heap, r->hand, ref);
+        held = fi_heap_hand_hold(&r->heap, r->hand, ref);
     }
-    rc = fi_region_begin(r, where);
-    if (rc == 0) {
-        bool freed = fi_heap_free_quick(&r->heap, r->hand, at, ref);
-        rc = fi_region_end(r, freed ? 0 : fi_heap_free(&r->heap, r->hand, at, ref));
-    }
-    if (at == 0) {
-        fi_heap_hand_done(&r->heap, r->hand);
-        if (rc == 0) {
-            *place = 0;
+    rc = begin_at_once(r) ? 0 : begin_slowly(r, where);
+    if (rc < 0) {
+        if (at == 0) {
+            fi_heap_hand_done(&r->heap, r->hand);
         }
+        return rc;
     }
-    return rc;
+    fi_heap_t h = r->heap;
+    if (!fi_heap_free_quick(&h, r->hand, at, ref, held)) {
+        return free_slowly(r, at, ref, place);
+    }
+    unlock(r);
+    if (at == 0) {
+        *place = 0;
+    }
+    return 0;
 }
 
 static int move(ferry_region_t *r, uint64_t at, const fi_heap_move_t *m, uint64_t *ref) {

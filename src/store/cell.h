@@ -82,7 +82,8 @@ typedef struct fi_cell_control {
     uint64_t word;
     uint64_t version;                 /* the newest one, or the next one */
     uint32_t length[FI_CELL_BUFFERS]; /* of the value in each buffer, and 1; 0: there was none */
-    uint64_t pad[4];
+    uint64_t fence;                   /* largest token that was used; who has his turn reads and writes it */
+    uint64_t pad[3];
 } fi_cell_control_t;
 
 typedef struct fi_cell_turn {
@@ -235,6 +236,20 @@ static inline void fi_cell_end_turn(const fi_cells_t *c, uint32_t index, uint64_
 }
 /* In one's turn: the version that it became. `len` is at most max_bytes. */
 uint64_t fi_cell_publish(const fi_cells_t *c, uint32_t index, const void *data, uint64_t len);
+
+/*
+ * In one's turn, before publishing: false: a larger token than this one was used. Who dies after this has raised the fence and
+ * put nothing, which keeps out whom the next put would have kept out, too.
+ */
+static inline bool fi_cell_raise_fence(const fi_cells_t *c, uint32_t index, uint64_t token) {
+    uint64_t *fence = &c->control[index].fence;
+
+    if (fi_load_relaxed64(fence) > token) {
+        return false;
+    }
+    fi_store_relaxed64(fence, token);
+    return true;
+}
 
 /* ---- telling of any change ---- */
 

@@ -138,9 +138,9 @@ static inline uint64_t fi_heap_hand_owner(const fi_heap_t *h, uint32_t hand) {
 
 /*
  * Before the lock is taken for fi_heap_free without a place: if that is a block, it is in the hand from now on. Who then does
- * not get the lock calls fi_heap_hand_done: the program keeps it.
+ * not get the lock calls fi_heap_hand_done: the program keeps it. The block's word, for fi_heap_free_quick; 0: it is none.
  */
-void fi_heap_hand_hold(const fi_heap_t *h, uint32_t hand, uint64_t ref);
+uint64_t fi_heap_hand_hold(const fi_heap_t *h, uint32_t hand, uint64_t ref);
 
 /* The program has its reference, or keeps it. The last thing before the return to it; needs no lock. */
 static inline void fi_heap_hand_done(const fi_heap_t *h, uint32_t hand) {

@@ -41,8 +41,8 @@ static inline bool fi_bins_have_room(const fi_heap_t *h, uint64_t units) {
 int fi_bins_make_room(const fi_heap_t *h, uint64_t units);
 
 /* The changes that put a USED block into its bin. */
-static inline void fi_bins_push(const fi_heap_t *h, unsigned bin, uint64_t block, uint64_t word,
-                                fi_heap_change_t c[3]) {
+static inline __attribute__((always_inline)) void fi_bins_push(const fi_heap_t *h, unsigned bin, uint64_t block,
+                                                               uint64_t word, fi_heap_change_t c[3]) {
     uint64_t head = fi_load_relaxed64(&h->shared->bins[bin]);
     uint64_t binned = fi_load_relaxed64(&h->shared->binned);
 
@@ -54,7 +54,8 @@ static inline void fi_bins_push(const fi_heap_t *h, unsigned bin, uint64_t block
 }
 
 /* The changes that take the first block out of a bin, and make it USED. */
-static inline void fi_bins_pop(const fi_heap_t *h, unsigned bin, uint64_t block, uint64_t word, fi_heap_change_t c[3]) {
+static inline __attribute__((always_inline)) void fi_bins_pop(const fi_heap_t *h, unsigned bin, uint64_t block,
+                                                              uint64_t word, fi_heap_change_t c[3]) {
     uint64_t next = fi_load_relaxed64(fi_heap_next_link(h, block));
     uint64_t binned = fi_load_relaxed64(&h->shared->binned);
 

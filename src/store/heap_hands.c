@@ -14,11 +14,14 @@ int fi_heap_hand_take(const fi_heap_t *h, uint64_t owner, uint32_t *hand) {
     return fi_fail(-EUSERS, "the region \"%s\" has %u handles, and cannot have more", h->name, FI_HEAP_HANDS);
 }
 
-void fi_heap_hand_hold(const fi_heap_t *h, uint32_t hand, uint64_t ref) {
-    if (fi_likely(fi_heap_load_block(h, ref - FI_UNIT, FI_BLOCK_USED) != 0)) {
+uint64_t fi_heap_hand_hold(const fi_heap_t *h, uint32_t hand, uint64_t ref) {
+    uint64_t word = fi_heap_load_block(h, ref - FI_UNIT, FI_BLOCK_USED);
+
+    if (fi_likely(word != 0)) {
         fi_store_relaxed64(&h->shared->hands[hand].block, ref);
         fi_compiler_barrier();
     }
+    return word;
 }
 
 /*

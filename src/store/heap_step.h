@@ -63,7 +63,8 @@ typedef struct fi_heap_change {
 } fi_heap_change_t;
 
 /* Several words at once, which is quicker: all notes, their number, all words. `n` is a constant where this is inlined. */
-static inline void fi_heap_change(fi_heap_step_t *s, const fi_heap_change_t *c, unsigned n) {
+static inline __attribute__((always_inline)) void fi_heap_change(fi_heap_step_t *s, const fi_heap_change_t *c,
+                                                                 unsigned n) {
     fi_heap_memory_t *m = s->h->shared;
 
     fi_assert(s->noted + n <= FI_HEAP_NOTES);

@@ -13,7 +13,9 @@
 
 #define PLACES 4
 #define POINTS_MAX 20000u
-#define EDGE 12u /* points from the call to "in hand", or from "handed out" to the return */
+/* From the call to "in hand", or from "handed out" to the return: points, and instructions where each of them is one. */
+#define EDGE 12u
+#define EDGE_INSTRUCTIONS 80u
 
 /* In the region. */
 typedef struct table {
@@ -285,8 +287,9 @@ static bool may_lose(hunt_t *h, bool through) {
     const trial_t *t = h->trial;
     if (through)
         return t->gets_it;
+    unsigned edge = h->stride ? EDGE + EDGE_INSTRUCTIONS / h->stride : EDGE;
     h->lost++;
-    return (t->had_it && t->gets_it) || ((t->had_it || t->gets_it) && h->lost <= EDGE);
+    return (t->had_it && t->gets_it) || ((t->had_it || t->gets_it) && h->lost <= edge);
 }
 
 static bool kill_at(hunt_t *h, unsigned points) {

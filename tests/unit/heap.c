@@ -300,6 +300,23 @@ static void what_is_no_block_does_not_come_into_a_hand(void **state) {
     close_heap(&f);
 }
 
+static void what_was_held_is_looked_at_again(void **state) {
+    (void)state;
+    fixture_t f;
+    uint64_t ref = 0;
+    open_heap(&f, 1 << 16, 1 << 16);
+    const fi_heap_t *h = &f.heap[0];
+    assert_int_equal(alloc_private(h, 100, &ref), 0);
+    uint64_t held = fi_heap_hand_hold(h, HAND, ref);
+    assert_int_not_equal(held, 0);
+    /* Before we have the lock somebody else frees it, which is wrong. */
+    assert_int_equal(fi_heap_free(&f.heap[1], OTHER_HAND, 0, ref), 0);
+    assert_false(fi_heap_free_quick(h, HAND, 0, ref, held));
+    assert_int_equal(fi_heap_free(h, HAND, 0, ref), -EINVAL);
+    assert_whole(h, 0);
+    close_heap(&f);
+}
+
 static void there_is_a_hand_for_each_of_a_thousand(void **state) {
     (void)state;
     fixture_t f;
@@ -329,6 +346,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_move_is_given_up_when_the_place_refers_to_another_block),
         cmocka_unit_test(what_the_dead_had_in_hand_is_freed_once),
         cmocka_unit_test(what_is_no_block_does_not_come_into_a_hand),
+        cmocka_unit_test(what_was_held_is_looked_at_again),
         cmocka_unit_test(there_is_a_hand_for_each_of_a_thousand),
     };
     if (argc > 1) {

@@ -99,6 +99,17 @@ static inline int free_private(const fi_heap_t *h, uint64_t *mine) {
     return r;
 }
 
+/* The usual case first, as a region does; `place` 0: the reference is `*mine`. */
+static inline int free_quickly(const fi_heap_t *h, uint64_t place, uint64_t *mine) {
+    uint64_t held = place ? 0 : fi_heap_hand_hold(h, HAND, *mine);
+
+    if (!fi_heap_free_quick(h, HAND, place, *mine, held)) {
+        return place ? fi_heap_free(h, HAND, place, 0) : free_private(h, mine);
+    }
+    *mine = 0;
+    return 0;
+}
+
 /* `place` 0: the reference is `*mine`. */
 static inline int resize_anywhere(const fi_heap_t *h, uint64_t place, uint64_t bytes, uint64_t *mine) {
     fi_heap_move_t move;

@@ -159,7 +159,7 @@ MUTANTS = {
     ),
     "a-free-block-comes-into-a-hand": (
         "heap_hands.c",
-        "fi_likely(fi_heap_load_block(h, ref - FI_UNIT, FI_BLOCK_USED) != 0)",
+        "fi_likely(word != 0)",
         "true",
         "",
         "what_is_no_block_does_not_come_into_a_hand",
