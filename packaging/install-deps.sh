@@ -37,8 +37,12 @@ need_command protoc-gen-c protobuf-c-compiler
 need_cxx_header google/protobuf/util/json_util.h libprotobuf-dev
 need_cxx_header google/protobuf/compiler/plugin.h libprotoc-dev
 need_header protobuf-c/protobuf-c.h libprotobuf-c-dev
+# Spaces that span machines: the client, and a server for `ferry engine`, with which `make demo` shows them.
+need_header nats/nats.h libnats-dev
+PATH=$PATH:/usr/sbin need_command nats-server nats-server
 if [ "$purpose" = test ]; then
     need_command clang-format clang-format
+    need_command openssl openssl
     need_command python3 python3
     need_command strace strace
     need_command unshare util-linux
@@ -64,3 +68,11 @@ echo "ferry: installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 install=("${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}")
 "${install[@]}" >&2 </dev/null || { "${as_root[@]}" apt-get update >&2 </dev/null && "${install[@]}" >&2 </dev/null; }
+case " ${missing[*]} " in
+*' nats-server '*)
+    # The package starts a server of its own, now and at every boot. What is wanted is the program.
+    if command -v systemctl >/dev/null 2>&1; then
+        "${as_root[@]}" systemctl disable --now nats-server.service >/dev/null 2>&1 </dev/null || :
+    fi
+    ;;
+esac

@@ -38,6 +38,7 @@ static const command_t commands[] = {
     {"ls", command_ls, "list spaces, nodes, channels and their ends, services"},
     {"why", command_why, "show who waits for whom, and for good"},
     {"doctor", command_doctor, "check this machine, and say what to do"},
+    {"engine", command_engine, "start a NATS server, for spaces that span machines"},
     {"bench", ferry_tool_bench, "measure this machine"},
     {"help", command_help, "show this, or how to use a command"},
 };

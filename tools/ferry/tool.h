@@ -67,5 +67,6 @@ int command_serve(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_why(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_engine(int argc, char **argv);
 
 #endif
