@@ -42,7 +42,7 @@ clean:
 
 help:
 	@echo "make build            the library and the tool: $(BUILD)/libferry.so, $(BUILD)/ferry"
-	@echo "make demo             a real job with threads and with processes, compared with coreutils"
+	@echo "make demo             a real job with threads, processes and machines, compared with coreutils"
 	@echo "make bench            the figures, beside the limits of this machine"
 	@echo "make test             all tests, also under AddressSanitizer and ThreadSanitizer"
 	@echo "make install          into PREFIX=$(PREFIX), below DESTDIR if set"

@@ -4,6 +4,9 @@
 # Builds and tests three variants of Ferry: as users get it, under AddressSanitizer with UBSan, and under
 # ThreadSanitizer (both with assertions on). The last line says "N passed, N failed"; the exit status agrees.
 #
+# Only the first build has the machine for itself. The others take what the tests leave of the processors, which is much:
+# many tests wait most of their time.
+#
 # Whatever happens, the run ends within its time: a step gets what is left of it, and what did not run has failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 125
@@ -17,6 +20,9 @@ export FERRY_TEST_TMP
 unset FERRY_DIR FERRY_SPACE FERRY_CHECK
 passed=0
 failed=0
+declare -A builder # DIRECTORY: the process that builds it
+newest=           # the one that was started last
+pace=()           # what comes before the commands of a build
 
 survivors() {
     local environ
@@ -27,6 +33,7 @@ survivors() {
 
 clean_up() {
     local pid
+    for pid in "${builder[@]}"; do kill -KILL "$pid" 2>/dev/null; done
     for pid in $(survivors); do kill -KILL "$pid" 2>/dev/null; done
     rm -rf "$FERRY_TEST_TMP"
 }
@@ -63,24 +70,56 @@ configure() { # DIRECTORY MESON-OPTIONS...
     local build=$1
     shift
     if [ -f "$build/build.ninja" ]; then
-        timeout -k 5 "$(left)" meson configure "$build" -Dtests=true "$@" >/dev/null &&
-            timeout -k 5 "$(left)" meson setup --reconfigure "$build" >/dev/null
+        timeout -k 5 "$(left)" "${pace[@]}" meson configure "$build" -Dtests=true "$@" >/dev/null &&
+            timeout -k 5 "$(left)" "${pace[@]}" meson setup --reconfigure "$build" >/dev/null
     else
-        timeout -k 5 "$(left)" meson setup "$build" -Dtests=true "$@"
+        timeout -k 5 "$(left)" "${pace[@]}" meson setup "$build" -Dtests=true "$@"
     fi
 }
 
-variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
-    local build=$1 name=$2 factor=$3 wrapper=() counts
-    shift 3
+# Whoever works at leisure gives way to all others: each process of his, and his session as a whole.
+leisure=(setsid bash -c '
+    { echo 19 >/proc/self/autogroup; } 2>/dev/null
+    chrt -i 0 true 2>/dev/null && exec chrt -i 0 "$@"
+    exec nice -n 19 "$@"' leisure)
+
+# Now that it is waited for, what was begun at leisure goes on as all others do.
+hurry() {
+    local pid
+    for pid in $(survivors); do
+        chrt -o -p 0 "$pid"
+        echo 0 >"/proc/$pid/autogroup"
+    done 2>/dev/null >&2
+}
+
+# Builds a variant in the background, after the one that was started before it.
+start_build() { # DIRECTORY MESON-OPTIONS...
+    mkdir -p "$1"
+    (
+        trap - EXIT INT TERM
+        export FERRY_TEST_RUN=$mark
+        [ -z "$newest" ] || tail --pid="$newest" -f /dev/null
+        configure "$@" &&
+            timeout -k 5 "$(left)" "${pace[@]}" meson compile -C "$1" 2>&1 | grep -v '^\[[0-9]*/[0-9]*\] [CL]'
+        [ "${PIPESTATUS[0]}" = 0 ]
+    ) >"$1/build.log" 2>&1 &
+    newest=$!
+    builder[$1]=$!
+}
+
+variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR
+    local build=$1 name=$2 factor=$3 wrapper=() counts status
     say "$name: build"
-    configure "$build" "$@" &&
-        timeout -k 5 "$(left)" meson compile -C "$build" 2>&1 | grep -v '^\[[0-9]*/[0-9]*\] [CL]'
-    if [ "${PIPESTATUS[0]}" != 0 ]; then
-        verdict 1 "$name builds without a warning"
-        return
-    fi
-    verdict 0 "$name builds without a warning"
+    while kill -0 "${builder[$build]}" 2>/dev/null; do
+        hurry
+        sleep 0.5
+    done
+    wait "${builder[$build]}"
+    status=$?
+    unset "builder[$build]"
+    cat "$build/build.log"
+    verdict "$status" "$name builds without a warning"
+    [ "$status" = 0 ] || return
 
     say "$name: tests"
     # gcc 12's ThreadSanitizer cannot place its shadow memory on kernels that randomise addresses over 32 bits.
@@ -94,12 +133,17 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR MESON-OPTIONS...
 }
 
 before=$(traces)
-checked=(-Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false)
+# -g1: files and lines, for what the sanitizers say.
+checked=(-Db_ndebug=false -Db_lto=false -Doptimization=1 -Db_lundef=false -Dc_args=-g1)
 asan=("-Db_sanitize=address,undefined" "${checked[@]}")
 tsan=(-Db_sanitize=thread "${checked[@]}")
-variant build "release" 1 -Db_lto=true
-variant build-asan "address and undefined" 2 "${asan[@]}"
-variant build-tsan "thread" 3 "${tsan[@]}"
+start_build build -Db_lto=true
+pace=("${leisure[@]}")
+start_build build-asan "${asan[@]}"
+start_build build-tsan "${tsan[@]}"
+variant build "release" 1
+variant build-asan "address and undefined" 2
+variant build-tsan "thread" 3
 
 say "what is left behind"
 remaining=$(survivors)

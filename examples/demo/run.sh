@@ -3,10 +3,14 @@
 #
 # run.sh [BUILD-DIRECTORY] - Ferry's main demonstration; `make demo` runs it.
 #
-# Counts the words of text that is on every Debian machine, eight times: with coreutils, with Ferry's pipeline
+# Counts the words of text that is on every Debian machine, ten times: with coreutils, with Ferry's pipeline
 # (examples/wordcount) made of threads and made of processes, each by queues, by a shared region and by remote procedure
-# calls, and with the command line tool in a shell pipeline. The pipeline's result is asked from it through a service. All
-# must agree byte for byte. Then shows the copies of a message live (examples/two-copies).
+# calls, with its workers on another machine, by queues and by calls, and with the command line tool in a shell pipeline.
+# The pipeline's result is asked from it through a service. All must agree byte for byte. Then shows the copies of a
+# message live (examples/two-copies).
+#
+# The two machines are two network namespaces with addresses of their own, joined by a veth pair, and a NATS server on the
+# first one; where the user may not make namespaces, two groups of processes that have nothing in common but the server.
 # Exit status 0 when everything agrees, 1 when something does not. Leaves nothing running and nothing behind.
 set -eu
 LC_ALL=C # bytes are bytes, and `sort` compares them
@@ -19,6 +23,8 @@ producers=2
 workers=2
 at_least_lines=1000000
 patience=60 # seconds, for every single step: a fault ends in a message, not in a hanging terminal
+patience_between_machines=600
+PATH=$PATH:/usr/sbin:/sbin # where `ip` and `nats-server` may be
 
 for program in examples/wordcount examples/two-copies ferry; do
     if [ ! -x "$build/$program" ]; then
@@ -29,12 +35,28 @@ done
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/ferry-demo.XXXXXX")
 jobs_started=()
+machines_started=() # what keeps the namespaces, which end with it, and the server
+
+# Ends process groups: whole pipelines, each of which is one. Returns when nobody is left in them.
+end_all() { # GROUP...
+    local group tries
+    for group in "$@"; do
+        kill -TERM -- "-$group" 2>/dev/null || true
+    done
+    for group in "$@"; do
+        for ((tries = 0; tries < 200; tries++)); do
+            kill -0 -- "-$group" 2>/dev/null || break
+            sleep 0.05
+        done
+        kill -KILL -- "-$group" 2>/dev/null || true
+        wait "$group" 2>/dev/null || true
+    done
+}
+
 clean_up() {
     trap '' INT TERM HUP # a second Ctrl-C must not stop the cleaning
-    for job in "${jobs_started[@]}"; do
-        kill -TERM -- "-$job" 2>/dev/null || true # the whole pipeline: each is a process group of its own
-    done
-    [ ${#jobs_started[@]} -eq 0 ] || wait 2>/dev/null || true
+    end_all "${jobs_started[@]}"
+    end_all "${machines_started[@]}"
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -140,6 +162,113 @@ count_with() { # threads|processes queue|region|calls
     printf '%s' "$took" >"$work/$name.ms"
 }
 
+# Starts a process that does nothing but keep a network namespace of its own, and ends with this script; COMMAND makes the
+# namespace. Sets `keeper`.
+keep_namespace() { # COMMAND...
+    local i
+    set -m
+    "$@" setpriv --pdeathsig KILL sleep infinity 2>/dev/null &
+    set +m
+    keeper=$!
+    machines_started+=("$keeper")
+    for ((i = 0; i < 100; i++)); do
+        [ "$(cat "/proc/$keeper/comm" 2>/dev/null)" != sleep ] || return 0
+        kill -0 "$keeper" 2>/dev/null || return 1
+        sleep 0.02
+    done
+    return 1
+}
+
+# Makes two namespaces and joins them, or fails and says why in `hindrance`. Sets what runs a command in each.
+make_namespaces() {
+    local first=(unshare --net) user=()
+    hindrance="there is no command \`ip\` (package iproute2)"
+    command -v ip >/dev/null || return 1
+    hindrance="this user may not make network namespaces"
+    if ! unshare --net true 2>/dev/null; then
+        unshare --user --map-root-user --net true 2>/dev/null || return 1
+        first=(unshare --user --map-root-user --net)
+        user=(--user --preserve-credentials)
+    fi
+    keep_namespace "${first[@]}" || return 1
+    in_1=(nsenter --target "$keeper" "${user[@]}" --net)
+    # The second one belongs to the same user namespace, if there is one.
+    keep_namespace nsenter --target "$keeper" "${user[@]}" --net unshare --net || return 1
+    in_2=(nsenter --target "$keeper" "${user[@]}" --net)
+    hindrance="the kernel makes no veth pair"
+    "${in_1[@]}" ip link add to-2 type veth peer name to-1 netns "$keeper" 2>/dev/null &&
+        "${in_1[@]}" ip address add 192.0.2.1/24 dev to-2 && "${in_2[@]}" ip address add 192.0.2.2/24 dev to-1 &&
+        "${in_1[@]}" ip link set to-2 up && "${in_2[@]}" ip link set to-1 up &&
+        "${in_1[@]}" ip link set lo up && "${in_2[@]}" ip link set lo up
+}
+
+# Two machines, and a NATS server on the first one. Sets what runs a command on each, and the space that spans them.
+start_machines() {
+    local listen=192.0.2.1:4222
+    say "Two machines"
+    if make_namespaces; then
+        apart=machines apart_how="network namespaces with a link between them"
+        echo "two network namespaces with the addresses 192.0.2.1 and 192.0.2.2, joined by a veth pair;"
+    else
+        listen=127.0.0.1:0
+        end_all "${machines_started[@]}"
+        machines_started=()
+        in_1=() in_2=()
+        apart=directories apart_how="groups of processes with nothing in common but the server"
+        echo "$hindrance; so two groups of processes, each with a directory of its own, that meet through the server only;"
+    fi
+    mkdir -m 700 "$work/machine-1" "$work/machine-2"
+    on_1=("${in_1[@]}" env "FERRY_DIR=$work/machine-1") # shared memory needs a directory in common
+    on_2=("${in_2[@]}" env "FERRY_DIR=$work/machine-2")
+    set -m
+    "${on_1[@]}" setpriv --pdeathsig TERM "$build/ferry" engine --listen "$listen" --store "$work/engine" --timeout 30s \
+        >"$work/engine-url" 2>"$work/engine-says" &
+    set +m
+    local engine=$!
+    machines_started+=("$engine")
+    until [ -s "$work/engine-url" ]; do
+        if ! kill -0 "$engine" 2>/dev/null; then
+            cat "$work/engine-says" >&2
+            echo "run.sh: ferry engine does not start" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+    space=$(cat "$work/engine-url")/wordcount
+    echo "on the first one: ferry engine --listen $listen"
+}
+
+count_between_machines() { # queue|calls
+    local name="machines-$1" began here there
+    local command=(setpriv --pdeathsig TERM timeout --foreground "$patience_between_machines" "$build/examples/wordcount" --with processes --by "$1"
+        --producers "$producers" --workers "$workers" --quota "${quota_kib}KiB" --space "$space")
+    say "Ferry with machines, by $1, in the space $space"
+    echo "on the first machine: wordcount --with processes --by $1 --run producers,collector,reader;" \
+        "on the other one: --run workers$([ "$1" != calls ] || echo ". Each line is asked and answered: this takes a minute or two.")"
+    began=$(now_ms)
+    set -m
+    "${on_2[@]}" "${command[@]}" --run workers "$work/input" &
+    there=$!
+    "${on_1[@]}" "${command[@]}" --run producers,collector,reader --figures "$work/$name.json" "$work/input" >"$work/$name" &
+    here=$!
+    set +m
+    jobs_started=("$there" "$here")
+    if ! wait "$here" || ! wait "$there"; then
+        echo "run.sh: wordcount with machines by $1 failed" >&2
+        exit 1
+    fi
+    jobs_started=()
+    local took=$(($(now_ms) - began))
+    echo "$(as_seconds "$took") in all, of which the lines flowed $(figure "$name" seconds) s"
+    compare "$name"
+    printf '%s' "$took" >"$work/$name.ms"
+}
+
+end_machines() {
+    end_all "${machines_started[@]}"
+    machines_started=()
+}
+
 # Two shell pipelines take from one queue what one command sends. A line is whole, so their counts can be added up.
 count_with_commands() {
     say "Ferry in the shell: ferry send lines <text, and $workers times: ferry recv lines | tr … | sort | uniq -c"
@@ -182,9 +311,10 @@ print_row() { printf '%-18s %-7s %10s %7s %9s %9s %10s %10s %9s  %s\n' "$@"; }
 print_table() {
     say "What it came to"
     print_row distance route messages MB/s median p99 "copies" avoided time equal
-    local with
-    for with in {threads,processes}-{queue,region,calls}; do
-        print_row "${with/-/, }" "$(figure $with route)" "$(figure $with messages)" \
+    local with distance
+    for with in {threads,processes}-{queue,region,calls} machines-{queue,calls}; do
+        distance=${with/-/, }
+        print_row "${distance/machines/$apart}" "$(figure $with route)" "$(figure $with messages)" \
             "$(awk -v b="$(figure $with line_bytes)" -v s="$(figure $with seconds)" 'BEGIN { printf "%.0f", b / s / 1e6 }')" \
             "$(as_time "$(figure $with p50_ns)")" "$(as_time "$(figure $with p99_ns)")" \
             "$(figure $with copies_made)" "$(figure $with copies_avoided)" \
@@ -209,6 +339,8 @@ copy of each line, and every copy of the workers' tables ($(as_megabytes "$(figu
 Copies by region: each line is copied three times, into an item, into the bounded buffer and out of it. Tables are added
 up where they are: the words and their counts stand in the region, which all parts share.
 Copies by calls: as by queue; a line is the argument of a call, a table that of another one. Each call was answered.
+Between machines up to 4 MiB of a producer's lines are on their way, too, and what the kernel and the NATS server copy
+is not counted. Both are on this machine, and share its processors; they are $apart_how.
 However the words were counted, a client has asked for the result by calls of a service, "result".
 END
 }
@@ -221,6 +353,10 @@ for way in queue region calls; do
     count_with threads $way
     count_with processes $way
 done
+start_machines
+count_between_machines queue
+count_between_machines calls
+end_machines
 count_with_commands
 print_table
 

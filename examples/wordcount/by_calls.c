@@ -122,12 +122,15 @@ static int call_for_all(caller_t *c, const share_t *s) {
     return take_answers(c, 0);
 }
 
-/** Each worker that is asked takes no more calls; so the next one is asked, until nobody is left. */
+/**
+ * Each worker that is asked takes no more calls; so the next one is asked, until nobody is left. A call that meets a
+ * worker that is just leaving may have run or not (-ECONNRESET): asking who is left is right in either case.
+ */
 static int end_workers(caller_t *c) {
     int r;
     do {
         r = ferry_call(c->lines, "end", NULL, 0, PATIENCE, NULL);
-    } while (r == 0);
+    } while (r == 0 || r == -ECONNRESET);
     return r == -ENOENT ? 0 : failed("producer", c->number, "asking the workers to end");
 }
 

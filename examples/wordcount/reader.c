@@ -64,10 +64,14 @@ static int compare_answers(ferry_client_t *result) {
     return agrees ? 0 : failed_since("reader", 0, word, "`top` and `count` do not agree about it");
 }
 
+/** For the whole count, not for one step of it. */
+#define PATIENCE_FOR_ALL (10 * PATIENCE)
+
 int reader(ferry_t *node, const job_t *job, unsigned number) {
     (void)job, (void)number;
     ferry_client_t *result;
-    if (ferry_client_open(node, RESULT_SERVICE, NULL, &result) < 0 || ferry_client_wait(result, 1, PATIENCE) < 0) {
+    if (ferry_client_open(node, RESULT_SERVICE, NULL, &result) < 0 ||
+        ferry_client_wait(result, 1, PATIENCE_FOR_ALL) < 0) {
         return failed("reader", 0, "waiting for the result");
     }
     if (print_all(result) < 0 || compare_answers(result) < 0) {

@@ -111,6 +111,9 @@ static const char *route_of(const report_t *r, const job_t *job) {
     if (job->by == BY_REGION) {
         return "region";
     }
+    if (job->elsewhere && r->same_node == 0 && strncmp(job->space, "nats", 4) == 0) {
+        return "nats"; /* as far as the collector can tell: those elsewhere may be on this machine */
+    }
     return r->other_node == 0 ? "thread" : r->same_node == 0 ? "shm" : "both";
 }
 

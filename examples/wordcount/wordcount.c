@@ -50,7 +50,10 @@ static void print_usage(FILE *out) {
           "\n"
           "  --with threads|processes  what the parts are (threads)\n"
           "  --by queue|region|calls   how lines and counts get from one to the other (queue)\n"
-          "  --space NAME              where they meet (wordcount)\n"
+          "  --run PART,PART...        run only these of producers, workers, collector and reader here (all); the "
+          "others\n"
+          "                            run elsewhere, with the same options\n"
+          "  --space NAME              where they meet; between machines nats://HOST/NAME (wordcount)\n"
           "  --producers N             parts that read FILE, 1 to 64 (2)\n"
           "  --workers N               parts that count, 1 to 64 (2)\n"
           "  --quota SIZE              memory of each sender for unreleased messages, 256KiB to 1024MiB (1MiB); in a\n"
@@ -110,10 +113,30 @@ static unsigned way_named(const char *name) {
     exit(2);
 }
 
-static start_t *read_options(int argc, char **argv, job_t *job) {
+/** Parts that --run can name. */
+enum { RUN_PRODUCERS, RUN_WORKERS, RUN_COLLECTOR, RUN_READER, RUN_KINDS };
+
+/** Which of them the text names, or ends the program with status 2. `text` is cut to pieces. */
+static void runs_from(char *text, bool runs[RUN_KINDS]) {
+    static char *const names[] = {"producers", "workers", "collector", "reader", NULL};
+    memset(runs, 0, RUN_KINDS * sizeof(*runs));
+    do {
+        char *value, *piece = text;
+        int kind = getsubopt(&text, names, &value);
+        if (kind < 0 || value != NULL) {
+            fprintf(stderr, "wordcount: --run has \"%s\", but must list producers, workers, collector and reader\n",
+                    piece);
+            exit(2);
+        }
+        runs[kind] = true;
+    } while (*text != '\0');
+}
+
+static start_t *read_options(int argc, char **argv, job_t *job, bool runs[RUN_KINDS]) {
     static const struct option options[] = {
         {"with", required_argument, NULL, 'w'},
         {"by", required_argument, NULL, 'b'},
+        {"run", required_argument, NULL, 'r'},
         {"space", required_argument, NULL, 's'},
         {"producers", required_argument, NULL, 'p'},
         {"workers", required_argument, NULL, 'n'},
@@ -131,6 +154,9 @@ static start_t *read_options(int argc, char **argv, job_t *job) {
             break;
         case 'b':
             job->by = way_named(optarg);
+            break;
+        case 'r':
+            runs_from(optarg, runs);
             break;
         case 's':
             job->space = optarg;
@@ -163,19 +189,30 @@ static start_t *read_options(int argc, char **argv, job_t *job) {
     return start;
 }
 
+/** Lists the parts that run here. Returns how many. */
+static size_t list_parts(job_t *job, const bool runs[RUN_KINDS], part_t *parts) {
+    size_t n = 0;
+    for (unsigned i = 0; runs[RUN_PRODUCERS] && i < job->producers; i++) {
+        parts[n++] = (part_t){ways[job->by].producer, "producer", i};
+    }
+    for (unsigned i = 0; runs[RUN_WORKERS] && i < job->workers; i++) {
+        parts[n++] = (part_t){ways[job->by].worker, "worker", i};
+    }
+    if (runs[RUN_COLLECTOR]) {
+        parts[n++] = (part_t){ways[job->by].collector, "collector", 0};
+    }
+    if (runs[RUN_READER]) {
+        parts[n++] = (part_t){reader, "reader", 0};
+    }
+    job->elsewhere = n < (size_t)job->producers + job->workers + 2;
+    return n;
+}
+
 int main(int argc, char **argv) {
     job_t job = {.space = "wordcount", .quota = 1 << 20, .producers = 2, .workers = 2};
-    start_t *start = read_options(argc, argv, &job);
-
+    bool runs[RUN_KINDS] = {true, true, true, true};
+    start_t *start = read_options(argc, argv, &job, runs);
     part_t parts[2 * PARTS_MOST + 2];
-    size_t n = 0;
-    for (unsigned i = 0; i < job.producers; i++) {
-        parts[n++] = (part_t){ways[job.by].producer, "producer", i};
-    }
-    for (unsigned i = 0; i < job.workers; i++) {
-        parts[n++] = (part_t){ways[job.by].worker, "worker", i};
-    }
-    parts[n++] = (part_t){ways[job.by].collector, "collector", 0};
-    parts[n++] = (part_t){reader, "reader", 0};
+    size_t n = list_parts(&job, runs, parts);
     return start(&job, parts, n) == 0 ? 0 : 1;
 }

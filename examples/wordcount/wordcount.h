@@ -10,8 +10,8 @@
  * Or the same parts share a region (--by region), or call each other (--by calls): by_region.c and by_calls.c draw that.
  * However it was counted, the reader asks the collector for the result.
  *
- * Each part is a function of its node.  None of them knows whether the others are threads of its process or processes
- * of their own: only start_threads.c and start_processes.c do.
+ * Each part is a function of its node.  None of them knows whether the others are threads of its process, processes
+ * of their own or on another machine: only start_threads.c, start_processes.c and the space's name do.
  */
 #ifndef WORDCOUNT_H
 #define WORDCOUNT_H
@@ -27,6 +27,7 @@ typedef struct job {
     uint64_t quota;      /**< bytes of memory that each producer or worker may use for what is on its way */
     unsigned producers;
     unsigned workers;
+    bool elsewhere;                                  /**< some of the parts run elsewhere (--run) */
     enum { BY_QUEUE, BY_REGION, BY_CALLS, WAYS } by; /**< how lines and counts get from one part to the next */
 } job_t;
 

@@ -12,6 +12,18 @@
  *   - A put waits only for other puts on the same cell.
  *   - Who waits for a newer version sleeps in the kernel.
  *
+ * In a space that spans machines the same calls work between them, with these differences:
+ *
+ *   - The engine keeps the value, also when nobody has the cell open, until ferry_cell_remove (`ferry cell rm`). A get and
+ *     a put ask it each time (some 0.1 ms). A get never gives an older value than one whose put has returned.
+ *   - A put makes the version larger, but by one only where the name stands for one cell and no tokens are used on it.
+ *   - A value must go into one message of the server's: by default a little less than 1 MiB (max_payload in its
+ *     configuration). To open a cell for larger ones is -EMSGSIZE.
+ *   - Calls wait for the server, over a lost connection, for as long as the handle's `patience`. After -ETIMEDOUT, and
+ *     after -ENOTCONN, it is not known whether a put has happened. A wait goes on until its own timeout.
+ *   - Further errors of any call: -ENOENT the cell was removed; -ENOTCONN; -EACCES the server does not permit it; -ENOSPC
+ *     the server has no room; of ferry_cell_open: -ENOTSUP the server runs without JetStream.
+ *
  * One handle serves one thread at a time, but ferry_cell_get, _get_at, _version and _info may be called by any number
  * of them at once on the same handle.
  *
@@ -46,8 +58,9 @@ typedef struct ferry_cell_options {
 
     /* this handle's own */
     ferry_wait_t wait;
-    int64_t patience; /**< nanoseconds that a put waits for one who was stopped in the middle of his; 0: 5 s; negative:
-                           without a limit */
+    int64_t
+        patience; /**< nanoseconds that a put waits for one who was stopped in the middle of his, and in a space that
+                           spans machines, any call for the server; 0: 5 s; negative: without a limit */
 } ferry_cell_options_t;
 
 /**
@@ -76,6 +89,15 @@ FERRY_API int ferry_cell_get(ferry_cell_t *cell, void *buf, size_t cap, size_t *
  * Errors: -ESTALE it is another version; others as ferry_cell_put.
  */
 FERRY_API int ferry_cell_cas(ferry_cell_t *cell, uint64_t version, const void *data, size_t len, uint64_t *newer);
+/**
+ * Puts a value into the cell with this index, unless a larger token was used on it before. So a lock's holder that was
+ * stopped, and comes back after others have had the lock, cannot overwrite what they put. The token is what
+ * ferry_mutex_token gave. What puts without a token does not look at tokens.
+ * Errors: -ESTALE a larger token was used; -EINVAL the token is 0; others as ferry_cell_put.
+ * (M. Kleppmann, "How to do distributed locking", 2016, calls such a number a fencing token.)
+ */
+FERRY_API int ferry_cell_put_fenced(ferry_cell_t *cell, uint32_t index, uint64_t token, const void *data, size_t len,
+                                    uint64_t *version);
 /** Waits until the version is larger than `after`. Errors: -EAGAIN (FERRY_NOW), -ETIMEDOUT, -EINTR, -ESHUTDOWN. */
 FERRY_API int ferry_cell_wait(ferry_cell_t *cell, uint64_t after, int64_t timeout);
 
@@ -120,6 +142,19 @@ FERRY_API int ferry_cell_info(ferry_cell_t *cell, ferry_cell_info_t *info);
 
 /** Closes the handle; NULL is allowed. */
 FERRY_API int ferry_cell_close(ferry_cell_t *cell);
+
+/**
+ * In a space that spans machines: removes the cell, and its values. Who has it open is told -ENOENT by his next call.
+ * Errors: -ENOENT there is none; -ENOTSUP the space is of one machine, where cells end with their last holder; -ENOTCONN,
+ * -ETIMEDOUT, -EACCES.
+ */
+FERRY_API int ferry_cell_remove(ferry_t *node, const char *name);
+/**
+ * In a space that spans machines: calls `each` for every cell that there is, until it returns something else than 0, which
+ * is then returned. `info->memory` is what its values take at the server. Errors as ferry_cell_remove.
+ */
+FERRY_API int ferry_cell_each(ferry_t *node, int (*each)(const char *name, const ferry_cell_info_t *info, void *arg),
+                              void *arg);
 
 #ifdef __cplusplus
 }

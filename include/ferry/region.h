@@ -60,6 +60,8 @@ typedef struct ferry_region_options {
  *
  * Errors: -EINVAL bad name, size or option; -ENOENT 0 bytes, and nobody has it open; -EPROTOTYPE another size, limit,
  * type name or type size, or the name is that of another kind of object; -EUSERS FERRY_MAX_REGION_HANDLES are open;
+ * -EREMOTE it is open on another machine of the space: a shared region ends at the machine, as do the locks inside it (the
+ * sentence names the machine); without a connection to a server this is not found out;
  * -ENOMEM; -EFBIG over `ulimit -f`; -ETIMEDOUT its holders do not answer; -ESHUTDOWN; -EMFILE, -ENFILE; -EACCES,
  * -ENOSPC the directory.
  */
@@ -214,6 +216,18 @@ FERRY_API int ferry_buffer_close(ferry_buffer_t *buffer);
  * The writer's bytes are its own.  Publishing brings one of a few buffers up to date, by copying what was touched since
  * that buffer was published last, and hands it out.  A buffer that somebody views, or that holds the newest version,
  * is not written to.  Names of published regions do not meet those of shared ones, nor of channels.
+ *
+ * In a space that spans machines, readers on other machines open the same name, and see whole versions of it:
+ *
+ *   - A machine with readers has one copy, in the memory of one of their processes; all readers there share it as ever.  If
+ *     that process ends, another one fetches it anew; ferry_region_wait may then tell a version that was viewed before.
+ *   - Only what was touched since the version that the copy has is sent, to a new copy all of it, compressed where that pays.
+ *   - The writer does not wait for other machines: those that are slow skip versions.  For them it may use memory of up to
+ *     four further versions, beyond `quota`.
+ *   - There is one writer in all of the space: a second one is -EEXIST.
+ *   - That the writer's process or machine has died, a reader that waits finds out in 2 to 4 s (-EPIPE).  Over a lost
+ *     connection it waits.
+ *   - A writer whose thread ends without closing it is not told to other machines before it is closed.
  */
 
 typedef struct ferry_region_writer ferry_region_writer_t;
@@ -231,7 +245,7 @@ typedef struct ferry_region_writer_options {
  * Opens the region `name` for writing, with `bytes` bytes, all zero; nothing is published yet. There is one writer at
  * a time.
  * Errors: -EINVAL; -EEXIST somebody writes it already; -EPROTOTYPE another size or type (readers may have one in
- * mind); -ENOMEM and others as ferry_sender_open.
+ * mind); -ENOTCONN (in a space that spans machines) no connection to ask by; -ENOMEM and others as ferry_sender_open.
  */
 FERRY_API int ferry_region_writer_open(ferry_t *node, const char *name, uint64_t bytes,
                                        const ferry_region_writer_options_t *options, ferry_region_writer_t **writer);
@@ -258,9 +272,12 @@ typedef struct ferry_region_writer_stats {
     uint64_t memory;       /**< bytes of the buffers */
     uint64_t quota;
     uint32_t buffers;
-    uint32_t held;    /**< of these, held by readers, or newest */
-    uint32_t readers; /**< that have it open */
-    uint32_t waits;   /**< publishes that had to wait */
+    uint32_t held;        /**< of these, held by readers, or newest */
+    uint32_t readers;     /**< that have it open */
+    uint32_t waits;       /**< publishes that had to wait */
+    uint64_t sent_bytes;  /**< to other machines, as they went over the network */
+    uint32_t far_readers; /**< nodes on other machines that are sent versions, each for all readers of its machine */
+    uint32_t reserved;
 } ferry_region_writer_stats_t;
 FERRY_API int ferry_region_writer_stats(ferry_region_writer_t *writer, ferry_region_writer_stats_t *stats);
 /** Closes it; NULL is allowed. Readers keep what they view, and are told -EPIPE then. */

@@ -20,6 +20,16 @@
  *   -EDEADLK            this call waits for a thread that waits for this one (looked for after 50 ms)
  *   -EPROTO             a server answered with nonsense
  *
+ * Machines.  In a space that spans machines (space.h) a client also reaches servers elsewhere, where this machine has none, or
+ * none that will be done as soon.  Each service is a NATS service then: any NATS client can find it ($SRV) and call it, at
+ * "ferry.SPACE.svc.SERVICE.METHOD" (dots within a name become '~'), and a client of NAME calls a service of another make that is
+ * called so, with its endpoints as methods.  There, a call also ends with
+ *   -ECONNRESET         after a lost connection, where it is not known what became of it
+ *   -ENOTCONN           there is no connection to a NATS server, and no room to keep the call until there is
+ *   -EACCES             the NATS server denies it
+ * A signal ends the wait of ferry_call with -EINTR only after its first 5 ms; ferry_call_start with an argument that is
+ * larger than a NATS message returns when that is there.
+ *
  * Deadlines.  A call's timeout is its deadline, which travels with it: a call that has expired is not started, and
  * calls that its handler makes in turn have no more time than what is left.  Processes of one machine share
  * CLOCK_MONOTONIC.

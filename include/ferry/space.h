@@ -6,6 +6,12 @@
  * directory, $FERRY_DIR/NAME (default base: /tmp/ferry-UID, or /tmp/ferry-group-GID for a space opened for a group),
  * that holds one listening socket per node and one small file per open end.  Memory travels between processes as
  * descriptors, never as names.
+ *
+ * A space called nats://HOST[:PORT][,HOST...]/NAME spans machines: all programs that name it so, anywhere, are in it.  They
+ * meet at a NATS server (2.9 or newer, with JetStream; `ferry engine` starts one), by port 4222 where none is named.
+ * nats+tls:// does the same encrypted, with servers that prove who they are.  Nodes on one machine that have the base
+ * directory in common still use shared memory, in the directory NAME@HOST:PORT there.  What differs between machines stands
+ * in the header of each object.
  */
 #ifndef FERRY_SPACE_H
 #define FERRY_SPACE_H
@@ -42,14 +48,19 @@ typedef struct ferry_options {
 } ferry_options_t;
 
 /**
- * Joins the space `space` (1 to 63 of the characters A-Z a-z 0-9 . _ -, not starting with a dot), creating it when
- * it does not exist. Opening one process's space twice gives two nodes.
+ * Joins the space `space` (1 to 63 of the characters A-Z a-z 0-9 . _ -, not starting with a dot; or the URL of one that
+ * spans machines), creating it when it does not exist. Opening one process's space twice gives two nodes.
  *
  * Thread-safe. The node belongs to the caller, who ends it with ferry_close.
  *
  * Errors: -EINVAL bad name or option; -EPERM the directory belongs to somebody else, is a symbolic link or is open to
  * others; -EACCES the directory cannot be written; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
  * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -ENOMEM; -ENOSPC the directory's disk is full.
+ * In a space that spans machines also: -EINVAL the URL has no host, no space or a password in it, or a file named by an
+ * option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED no server answers there;
+ * -ETIMEDOUT nor does one within 5 s; -EACCES it does not accept the credentials; -EKEYREJECTED one of the two insists on
+ * TLS and the other has none, or the server does not prove who it is; -ECHILD a process that this one was forked by has
+ * used such a space: the library's threads are not in the child, which must exec first; -EIO the connection fails otherwise.
  */
 FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node);
 

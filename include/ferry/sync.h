@@ -22,6 +22,28 @@
  *     processes.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.
  *     Time alone is never evidence: every link of the circle is seen twice, unchanged.
  *
+ * In a space that spans machines (nats://..., space.h), everything above holds, and further:
+ *
+ *   - What is held is a *lease*. A node that others have asked in vain for two seconds, because its process was killed or
+ *     stopped, or its machine or connection has failed, counts as dead, and who waits takes what it held. Only who waits asks:
+ *     without waiters nothing is lost and nothing is sent. A holder that lives is told: ferry_mutex_check, unlock, release and
+ *     the next lock return -ESTALE, once the lease was lost, or may have been, since there is no connection (for 1.4 s, or as
+ *     soon as it is found out to be cut). Between the loss and such a call it may act as if it still held the lock. So give
+ *     the token along with what is done to a storage, and let that refuse older ones.
+ *   - Tokens also grow over the lives of objects of one name, as far as the server's clock does not go back.
+ *   - An unlock without a connection waits for one, up to 1.4 s, then gives up with -ESTALE.
+ *   - Fairness: first come, first served, for up to 256 waiters of one object; readers go in together. More wait in no order.
+ *     An auto-reset event lets any waiter through.
+ *   - Deadlocks are found among mutexes, reader-writer locks and owned semaphores of the same networked space. A circle that
+ *     also goes through objects of the machine's own, channels or child processes is not.
+ *   - "Gone with the last": after the death of all who had it open, the next who opens it waits two seconds to be sure, and
+ *     begins anew; but it still gets FERRY_OWNER_DIED if a lock was held.
+ *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a timeout that
+ *     needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or -ETIMEDOUT.
+ *   - Further errors: -ENOTCONN no connection to a server (FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies
+ *     permission; -ENOSPC it has no room; -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024
+ *     nodes would have it open.
+ *
  * No call here is a cancellation point (pthreads(7)) while it waits; one that opens or closes is on entry.
  *
  * Errors that any call here can give: -EBADF the handle is closed, or none; -ECHILD it belongs to the parent process;
@@ -86,7 +108,7 @@ FERRY_API int ferry_mutex_lock(ferry_mutex_t *mutex, int64_t timeout);
 FERRY_API int ferry_mutex_trylock(ferry_mutex_t *mutex);
 
 /**
- * Gives it back. Errors: -EPERM this handle does not hold it, somebody else does; -EALREADY nobody holds it: it was
+ * Gives it back. Errors: -ESTALE the lease was lost before; -EPERM this handle does not hold it, somebody else does; -EALREADY nobody holds it: it was
  * unlocked before.
  */
 FERRY_API int ferry_mutex_unlock(ferry_mutex_t *mutex);
@@ -100,6 +122,12 @@ FERRY_API int ferry_mutex_repaired(ferry_mutex_t *mutex);
  * that was believed dead (M. Kleppmann calls this a fencing token). 0: not held.
  */
 FERRY_API uint64_t ferry_mutex_token(const ferry_mutex_t *mutex);
+
+/**
+ * Is it still held by this handle? 0: yes. In a space that spans machines this asks the server, and so is true of a moment
+ * during the call. Errors: -ESTALE the lease was lost, unlock it; -EPERM not held.
+ */
+FERRY_API int ferry_mutex_check(ferry_mutex_t *mutex);
 
 /** Closes the handle; NULL is allowed. Error: -EBUSY it is held: unlock it first. */
 FERRY_API int ferry_mutex_close(ferry_mutex_t *mutex);
@@ -126,6 +154,8 @@ FERRY_API int ferry_rwlock_unlock(ferry_rwlock_t *rwlock);
 FERRY_API int ferry_rwlock_repaired(ferry_rwlock_t *rwlock);
 /** As ferry_mutex_token, for a writer. */
 FERRY_API uint64_t ferry_rwlock_token(const ferry_rwlock_t *rwlock);
+/** As ferry_mutex_check. */
+FERRY_API int ferry_rwlock_check(ferry_rwlock_t *rwlock);
 /** As ferry_mutex_close. */
 FERRY_API int ferry_rwlock_close(ferry_rwlock_t *rwlock);
 

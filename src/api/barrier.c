@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/check.h"
 #include "lock/lock.h"
+#include "net/lease.h"
 
 #define BARRIER FI_LOCK_MAGIC('b')
 
@@ -21,6 +22,11 @@ int ferry_barrier_open(ferry_t *node, const char *name, uint32_t parties, const 
         r = fi_fail(-EINVAL, "the barrier \"%s\": there can be 1 to %u parties, not %u", name ? name : "",
                     FERRY_MAX_PARTIES, parties);
     }
+    if (r == 0 && node->net) {
+        fi_lease_opening_t far = {
+            .name = name, .word = fi_barrier_ops.word, .kind = 'b', .count = parties, .sync = options};
+        return fi_lease_open(node, &far, (fi_lease_t **)barrier);
+    }
     r = r == 0 ? fi_lock_open(&o, &l) : r;
     if (r == 0) {
         *barrier = fi_container(l, ferry_barrier_t, base);
@@ -31,6 +37,9 @@ int ferry_barrier_open(ferry_t *node, const char *name, uint32_t parties, const 
 
 int ferry_barrier_wait(ferry_barrier_t *barrier, int64_t timeout) {
     fi_lock_t *l = fi_lock_of(barrier);
+    if (fi_is_lease(barrier, 'b')) {
+        return fi_lease_barrier_wait(fi_lease_of(barrier), timeout);
+    }
     int r = fi_lock_enter(l, BARRIER);
     if (r < 0) {
         return r;
@@ -44,6 +53,9 @@ int ferry_barrier_wait(ferry_barrier_t *barrier, int64_t timeout) {
 
 int ferry_barrier_reset(ferry_barrier_t *barrier) {
     fi_lock_t *l = fi_lock_of(barrier);
+    if (fi_is_lease(barrier, 'b')) {
+        return fi_lease_barrier_reset(fi_lease_of(barrier));
+    }
     int r = fi_lock_enter(l, BARRIER);
     if (r < 0) {
         return r;
@@ -53,5 +65,8 @@ int ferry_barrier_reset(ferry_barrier_t *barrier) {
 }
 
 int ferry_barrier_close(ferry_barrier_t *barrier) {
+    if (fi_is_lease(barrier, 'b')) {
+        return fi_lease_close(fi_lease_of(barrier), NULL);
+    }
     return fi_lock_close(fi_lock_of(barrier), BARRIER, NULL);
 }

@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "region/cell.h"
 #include "api/check.h"
+#include "net/cell.h"
+#include "platform/cancel.h"
+
+/*
+ * A cell of a space that spans machines has a magic number of its own (net/cell.h): the quick ways below are not its, and each
+ * of the others looks for it first.
+ */
+static inline fi_net_cell_t *far(const ferry_cell_t *cell) {
+    return fi_net_cell_of(cell);
+}
+
+/* The thread is not cancelled in the middle. */
+#define FAR(call)                                                                                                      \
+    __extension__({                                                                                                    \
+        int cancel_ = fi_cancel_here();                                                                                \
+        int result_ = (call);                                                                                          \
+        fi_cancel_restore(cancel_);                                                                                    \
+        result_;                                                                                                       \
+    })
 
 /* ---- opening ---- */
 
@@ -38,10 +57,16 @@ int ferry_cell_open(ferry_t *node, const char *name, const ferry_cell_options_t 
 
     r = r == 0 ? fi_check_node(node) : r;
     r = r == 0 ? check_options(options, name) : r;
+    if (r == 0 && node->net) {
+        return FAR(fi_net_cell_open(node->net, name, options, cell));
+    }
     return r == 0 ? fi_cell_open(node, name, options, cell) : r;
 }
 
 int ferry_cell_close(ferry_cell_t *cell) {
+    if (far(cell)) {
+        return FAR(fi_net_cell_close(far(cell)));
+    }
     return fi_lock_close(fi_lock_of(cell), FI_CELL_MAGIC, NULL);
 }
 
@@ -165,6 +190,9 @@ static inline int got(const place_t *p, const fi_cell_look_t *l) {
 __attribute__((noinline)) static int get_closely(ferry_cell_t *cell, uint32_t index, const place_t *p) {
     fi_cell_look_t l;
 
+    if (far(cell)) {
+        return FAR(fi_net_cell_get(far(cell), index, p->buf, p->cap, p->len, p->version));
+    }
     int r = check(cell, index);
     if (r == 0 && !p->buf && p->cap > 0) {
         r = fi_fail(-EINVAL, "ferry_cell_get needs a place for %zu bytes, not NULL", p->cap);
@@ -217,6 +245,9 @@ int ferry_cell_get_at(ferry_cell_t *cell, uint32_t index, void *buf, size_t cap,
 int ferry_cell_version(ferry_cell_t *cell, uint32_t index, uint64_t *version) {
     int r = fi_check_output(version, "ferry_cell_version");
 
+    if (r == 0 && far(cell)) {
+        return FAR(fi_net_cell_version(far(cell), index, version));
+    }
     r = r == 0 ? check(cell, index) : r;
     if (r == 0) {
         *version = fi_cell_version(&cell->cells, index);
@@ -230,6 +261,7 @@ int ferry_cell_version(ferry_cell_t *cell, uint32_t index, uint64_t *version) {
 typedef struct put {
     uint32_t index;
     const uint64_t *only_if; /* it is still this version; NULL: in any case */
+    uint64_t token;          /* no larger one was used; 0: does not matter */
     const void *data;
     size_t len;
     uint64_t *version; /* NULL: nobody wants to know */
@@ -243,10 +275,15 @@ static int stale(void) {
     return fi_fail_static(-ESTALE, "the cell has another version: get it again, and try with that");
 }
 
+__attribute__((noinline)) static int too_old(const ferry_cell_t *cell, const put_t *p) {
+    return fi_fail(-ESTALE, "the cell \"%s\" was put into with a token newer than %llu", fi_lock_name(&cell->base),
+                   (unsigned long long)p->token);
+}
+
 /* It is our turn. */
 static inline int put_in_turn(ferry_cell_t *cell, const put_t *p) {
     uint64_t version = 0;
-    bool is_new = !is_stale(cell, p);
+    bool is_new = !is_stale(cell, p) && (p->token == 0 || fi_cell_raise_fence(&cell->cells, p->index, p->token));
 
     if (is_new) {
         version = fi_cell_publish(&cell->cells, p->index, p->data, p->len);
@@ -254,7 +291,7 @@ static inline int put_in_turn(ferry_cell_t *cell, const put_t *p) {
     fi_cell_end_turn(&cell->cells, p->index, cell->base.handle.me);
     fi_set_held(&cell->base.handle, 0);
     if (!is_new) {
-        return stale();
+        return p->token ? too_old(cell, p) : stale();
     }
     uint64_t wanted = fi_cells_take_wanted(&cell->cells);
     if (fi_unlikely(wanted)) {
@@ -297,7 +334,21 @@ static int wait_and_put(ferry_cell_t *cell, const put_t *p) {
     return put_in_turn(cell, p);
 }
 
+static int put_far(fi_net_cell_t *cell, const put_t *p) {
+    fi_net_put_t f = {.index = p->index,
+                      .only_if = p->only_if,
+                      .token = p->token,
+                      .data = p->data,
+                      .len = p->len,
+                      .version = p->version};
+
+    return FAR(fi_net_cell_put(cell, &f));
+}
+
 __attribute__((noinline)) static int put_closely(ferry_cell_t *cell, const put_t *p, const void *where) {
+    if (far(cell)) {
+        return put_far(far(cell), p);
+    }
     int r = enter(cell, p->index, where);
 
     return r < 0 ? r : fi_lock_leave(&cell->base, wait_and_put(cell, p));
@@ -343,9 +394,22 @@ int ferry_cell_cas_at(ferry_cell_t *cell, uint32_t index, uint64_t version, cons
     return put(cell, &p, __builtin_return_address(0));
 }
 
+int ferry_cell_put_fenced(ferry_cell_t *cell, uint32_t index, uint64_t token, const void *data, size_t len,
+                          uint64_t *version) {
+    put_t p = {.index = index, .token = token, .data = data, .len = len, .version = version};
+
+    if (token == 0) {
+        return fi_fail(-EINVAL, "0 is no token: ferry_mutex_token gives one to who holds the mutex");
+    }
+    return put(cell, &p, __builtin_return_address(0));
+}
+
 /* ---- waiting ---- */
 
 static int wait_for_newer(ferry_cell_t *cell, uint32_t index, uint64_t after, int64_t timeout, const void *where) {
+    if (far(cell)) {
+        return FAR(fi_net_cell_wait(far(cell), index, after, timeout));
+    }
     int r = enter(cell, index, where);
     if (r < 0) {
         return r;
@@ -377,18 +441,27 @@ static int watch(ferry_cell_t *cell, uint64_t *seen, uint32_t *changed, uint32_t
 }
 
 int ferry_cell_watch(ferry_cell_t *cell, uint64_t *seen, uint32_t *changed, uint32_t max, int64_t timeout) {
+    if (far(cell)) {
+        return FAR(fi_net_cell_watch(far(cell), seen, changed, max, timeout));
+    }
     int r = enter(cell, 0, __builtin_return_address(0));
 
     return r < 0 ? r : fi_lock_leave(&cell->base, watch(cell, seen, changed, max, timeout));
 }
 
 int ferry_cell_fd(ferry_cell_t *cell) {
+    if (far(cell)) {
+        return FAR(fi_net_cell_fd(far(cell)));
+    }
     int r = enter(cell, 0, NULL);
 
     return r < 0 ? r : fi_lock_leave(&cell->base, fi_cell_fd(cell));
 }
 
 int ferry_cell_rearm(ferry_cell_t *cell) {
+    if (far(cell)) {
+        return FAR(fi_net_cell_rearm(far(cell)));
+    }
     int r = enter(cell, 0, NULL);
     if (r < 0) {
         return r;
@@ -408,14 +481,43 @@ int ferry_cell_rearm(ferry_cell_t *cell) {
 int ferry_cell_info(ferry_cell_t *cell, ferry_cell_info_t *info) {
     int r = fi_check_output(info, "ferry_cell_info");
 
-    r = r == 0 ? fi_lock_check(fi_lock_of(cell), FI_CELL_MAGIC) : r;
+    r = r == 0 && !far(cell) ? fi_lock_check(fi_lock_of(cell), FI_CELL_MAGIC) : r;
     r = r == 0 ? fi_check_size(info->size, sizeof *info, "ferry_cell_info_t") : r;
     if (r < 0) {
         return r;
+    }
+    if (far(cell)) {
+        return fi_net_cell_info(far(cell), info);
     }
     const fi_object_t *o = cell->base.handle.object;
     *info = (ferry_cell_info_t){
         .size = info->size, .max_bytes = cell->cells.max_bytes, .count = cell->cells.count, .memory = o->memory->bytes};
     memcpy(info->type_name, o->spec.type, sizeof info->type_name);
     return 0;
+}
+
+/* ---- what the engine keeps ---- */
+
+static int only_far(const ferry_t *node, const char *what) {
+    int r = fi_check_node(node);
+
+    if (r == 0 && !node->net) {
+        r = fi_fail(-ENOTSUP, "%s: in a space of one machine, cells exist while somebody has them open", what);
+    }
+    return r;
+}
+
+int ferry_cell_remove(ferry_t *node, const char *name) {
+    int r = only_far(node, "nothing to remove");
+
+    return r < 0 ? r : FAR(fi_net_cell_remove(node->net, name));
+}
+
+int ferry_cell_each(ferry_t *node, int (*each)(const char *name, const ferry_cell_info_t *info, void *arg), void *arg) {
+    int r = only_far(node, "nothing is kept");
+
+    if (r == 0 && !each) {
+        r = fi_fail(-EINVAL, "ferry_cell_each needs a function to call, not NULL");
+    }
+    return r < 0 ? r : FAR(fi_net_cell_each(node->net, each, arg));
 }

@@ -65,7 +65,7 @@ __attribute__((noinline, cold)) static int bad_argument(const char *method, bool
                                       : "the argument's message is NULL: use ferry_call for one without bytes");
 }
 
-/* A name that is too long is no method's; only where it is kept must it be measured. */
+/* A name that is too long is no method's; only where it is kept does that matter. */
 static inline int check(const ferry_client_t *client, const char *method, const void *data, size_t size) {
     if (fi_unlikely(!client || client->magic != FI_CLIENT_MAGIC || client->generation != fi_process_generation)) {
         return fi_client_check(client);
@@ -75,9 +75,12 @@ static inline int check(const ferry_client_t *client, const char *method, const 
 
 int ferry_call(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout,
                ferry_msg_t **reply) {
-    const fi_argument_t a = {.data = data, .size = size};
     int r = check(client, method, data, size);
-    return fi_likely(r == 0) ? fi_call_run(client, method, &a, timeout, reply) : r;
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    const fi_wish_t wish = {.method = method, .length = strlen(method), .data = data, .size = size};
+    return fi_call_run(client, &wish, timeout, reply);
 }
 
 static int check_message(const ferry_client_t *client, const char *method, const ferry_msg_t *m) {
@@ -86,48 +89,57 @@ static int check_message(const ferry_client_t *client, const char *method, const
 }
 
 int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, int64_t timeout, ferry_msg_t **reply) {
-    const fi_argument_t a = {.m = m};
     int r = check_message(client, method, m);
-    return r == 0 ? fi_call_run(client, method, &a, timeout, reply) : r;
+    if (r < 0) {
+        return r;
+    }
+    const fi_wish_t wish = {.method = method, .length = strlen(method), .m = m};
+    return fi_call_run(client, &wish, timeout, reply);
 }
 
 int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout) {
-    const fi_argument_t a = {.data = data, .size = size};
     int r = check(client, method, data, size);
-    return r == 0 ? fi_call_start(client, method, &a, FI_CALL_ONE_WAY, timeout, NULL) : r;
+    if (r < 0) {
+        return r;
+    }
+    const fi_wish_t wish = {.method = method, .length = strlen(method), .data = data, .size = size};
+    return fi_call_start(client, &wish, FI_CALL_ONE_WAY, timeout, NULL);
 }
 
-static int start(ferry_client_t *client, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
-                 ferry_call_t **call) {
-    size_t length = strnlen(method, FI_METHOD_NAME_MAX + 1);
+static int start(ferry_client_t *client, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **call) {
     int r = fi_check_output(call, "ferry_call_start");
 
-    if (r == 0 && length > FI_METHOD_NAME_MAX) {
-        r = bad_argument(method, true);
+    if (r == 0 && wish->length > FI_METHOD_NAME_MAX) {
+        r = bad_argument(wish->method, true);
     }
     if (r == 0 && flags & ~FERRY_CALL_STREAM) {
         r = fi_fail(-EINVAL, "ferry_call_start knows no flags but FERRY_CALL_STREAM, not 0x%x", flags);
     }
-    r = r == 0 ? fi_call_start(client, method, a, flags ? FI_CALL_STREAMS : 0, timeout, call) : r;
+    r = r == 0 ? fi_call_start(client, wish, flags ? FI_CALL_STREAMS : 0, timeout, call) : r;
     if (r == 0) {
-        memcpy((*call)->name, method, length + 1);
-        (*call)->method = (*call)->name;
+        fi_call_keep_name(*call);
     }
     return r;
 }
 
 int ferry_call_start(ferry_client_t *client, const char *method, const void *data, size_t size, uint32_t flags,
                      int64_t timeout, ferry_call_t **call) {
-    const fi_argument_t a = {.data = data, .size = size};
     int r = check(client, method, data, size);
-    return r == 0 ? start(client, method, &a, flags, timeout, call) : r;
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    const fi_wish_t wish = {.method = method, .length = strlen(method), .data = data, .size = size};
+    return start(client, &wish, flags, timeout, call);
 }
 
 int ferry_call_start_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, uint32_t flags, int64_t timeout,
                          ferry_call_t **call) {
-    const fi_argument_t a = {.m = m};
     int r = check_message(client, method, m);
-    return r == 0 ? start(client, method, &a, flags, timeout, call) : r;
+    if (r < 0) {
+        return r;
+    }
+    const fi_wish_t wish = {.method = method, .length = strlen(method), .m = m};
+    return start(client, &wish, flags, timeout, call);
 }
 
 int ferry_call_wait(ferry_call_t *call, int64_t timeout, ferry_msg_t **reply) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/check.h"
 #include "lock/lock.h"
+#include "net/lease.h"
 
 #define EVENT FI_LOCK_MAGIC('e')
 #define COUNT_MASK 0x3fffffffu
@@ -10,6 +11,14 @@ int ferry_event_open(ferry_t *node, const char *name, const ferry_sync_options_t
 
     int r = fi_check_output(event, "ferry_event_open");
     r = r == 0 ? fi_check_node(node) : r;
+    if (r == 0 && node->net) {
+        fi_lease_opening_t far = {.name = name,
+                                  .word = fi_event_ops.word,
+                                  .kind = 'e',
+                                  .options = options && options->auto_reset,
+                                  .sync = options};
+        return fi_lease_open(node, &far, (fi_lease_t **)event);
+    }
     return r == 0 ? fi_event_open(&o, event) : r;
 }
 
@@ -19,6 +28,9 @@ static int check(const ferry_event_t *event) {
 }
 
 int ferry_event_set(ferry_event_t *event) {
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_event_set(fi_lease_of(event));
+    }
     int r = check(event);
 
     if (r == 0) {
@@ -28,18 +40,27 @@ int ferry_event_set(ferry_event_t *event) {
 }
 
 int ferry_event_reset(ferry_event_t *event) {
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_event_reset(fi_lease_of(event));
+    }
     int r = check(event);
 
     return r < 0 ? r : fi_event_reset(&event->event);
 }
 
 int ferry_event_is_set(const ferry_event_t *event) {
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_event_is_set(fi_lease_of(event));
+    }
     int r = check(event);
 
     return r < 0 ? r : fi_event_is_set(&event->event);
 }
 
 int ferry_event_count(const ferry_event_t *event) {
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_event_count(fi_lease_of(event));
+    }
     int r = check(event);
 
     return r < 0 ? r : (int)(fi_event_count(&event->event) & COUNT_MASK);
@@ -48,6 +69,9 @@ int ferry_event_count(const ferry_event_t *event) {
 /* `count`: NULL: until it is set. */
 static int wait_closely(ferry_event_t *event, const uint32_t *count, int64_t timeout, const void *where) {
     fi_lock_t *l = fi_lock_of(event);
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_event_wait(fi_lease_of(event), count, timeout);
+    }
     int r = fi_lock_enter(l, EVENT);
     if (r < 0) {
         return r;
@@ -70,5 +94,8 @@ int ferry_event_wait_after(ferry_event_t *event, int count, int64_t timeout) {
 }
 
 int ferry_event_close(ferry_event_t *event) {
+    if (fi_is_lease(event, 'e')) {
+        return fi_lease_close(fi_lease_of(event), NULL);
+    }
     return fi_lock_close(fi_lock_of(event), EVENT, NULL);
 }

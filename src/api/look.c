@@ -6,15 +6,48 @@
 #include <string.h>
 
 #include "api/check.h"
+#include "net/net.h"
+#include "node/address.h"
 #include "node/look.h"
 #include "node/space.h"
+
+/* The same in a space that spans machines: it is joined for a moment. */
+static int look_far(const char *space, const ferry_options_t *options, ferry_look_t **look) {
+    ferry_look_t *l = NULL;
+    ferry_t *n = NULL;
+
+    int r = fi_look(space, options, &l);
+    if (r == -ENOENT) {
+        l = calloc(1, sizeof *l); /* nothing is open here */
+        r = l ? 0 : fi_fail(-ENOMEM, "no memory to look at a space");
+    }
+    r = r == 0 ? ferry_open(space, options, &n) : r;
+    if (r == 0) {
+        r = fi_net_look(n->net, l);
+        (void)ferry_close(n);
+    }
+    if (r == 0 && l->node_count == 0) {
+        r = fi_fail(-ENOENT, "nobody is in the space %s", space);
+    }
+    if (r < 0) {
+        fi_look_close(l);
+        return r;
+    }
+    *look = l;
+    return 0;
+}
 
 int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t **look) {
     int r = fi_check_output(look, "ferry_look");
     if (r == 0 && options) {
         r = fi_check_size(options->size, sizeof *options, "ferry_options_t");
     }
-    return r < 0 ? r : fi_look(space, options, look);
+    if (r < 0) {
+        return r;
+    }
+    fi_address_t address;
+    bool is_far = space && fi_address_parse(space, &address) == 0 && address.networked;
+    return is_far ? look_far(space, options, look) : fi_look(space, options, look);
 }
 
 size_t ferry_look_nodes(const ferry_look_t *look) {

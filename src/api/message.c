@@ -96,6 +96,10 @@ int ferry_msg_edit(ferry_msg_t *m, void **data) {
         return stale();
     }
     fi_sender_t *tx = m->sender;
+    if (!tx) {
+        *data = m->copy;
+        return 0;
+    }
     r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (r < 0) {
         return r;
@@ -141,8 +145,11 @@ int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info) {
     if (!is_taken(m)) {
         return stale();
     }
-    *info = (ferry_msg_info_t){
-        .size = sizeof *info, .sender_node = m->link->peer->id, .sender = m->link->tx, .lost_before = m->lost};
+    *info = (ferry_msg_info_t){.size = sizeof *info, .lost_before = m->lost};
+    if (m->link) {
+        info->sender_node = m->link->from_node;
+        info->sender = m->link->from_end;
+    }
     fi_taken_describe(m, info);
     return 0;
 }
@@ -164,7 +171,7 @@ int ferry_msg_place(const ferry_msg_t *m, ferry_msg_place_t *place) {
         return stale();
     }
     *place = (ferry_msg_place_t){.size = sizeof *place};
-    if (is_sent(m)) {
+    if (is_sent(m) && m->sender) {
         place_in(m->block->segment->memory, m, place);
     } else if (m->data != m->copy) {
         place_in(m->segment ? m->segment->memory : m->log->ring, m, place);
@@ -192,6 +199,9 @@ __attribute__((noinline)) static int release_closely(ferry_msg_t *m) {
         return stale();
     }
     fi_sender_t *tx = m->sender;
+    if (!tx) {
+        return fi_alone_release(m);
+    }
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
     if (r < 0) {
         return r;

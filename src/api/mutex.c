@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/check.h"
 #include "lock/lock.h"
+#include "net/lease.h"
 
 #define MUTEX FI_LOCK_MAGIC('m')
 
@@ -9,6 +10,10 @@ int ferry_mutex_open(ferry_t *node, const char *name, const ferry_sync_options_t
 
     int r = fi_check_output(mutex, "ferry_mutex_open");
     r = r == 0 ? fi_check_node(node) : r;
+    if (r == 0 && node->net) {
+        fi_lease_opening_t far = {.name = name, .word = fi_mutex_ops.word, .kind = 'm', .sync = options};
+        return fi_lease_open(node, &far, (fi_lease_t **)mutex);
+    }
     return r == 0 ? fi_mutex_open(&o, mutex) : r;
 }
 
@@ -26,6 +31,9 @@ static int relock(const ferry_mutex_t *mutex) {
 
 __attribute__((noinline)) static int lock_closely(ferry_mutex_t *mutex, int64_t timeout, const void *where) {
     fi_lock_t *l = fi_lock_of(mutex);
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_mutex_lock(fi_lease_of(mutex), timeout);
+    }
     int r = fi_lock_enter(l, MUTEX);
     if (r < 0) {
         return r;
@@ -55,6 +63,9 @@ int ferry_mutex_trylock(ferry_mutex_t *mutex) {
 /* Gives up what it took from a dead one, or just unlocks. */
 __attribute__((noinline)) static int unlock_closely(ferry_mutex_t *mutex) {
     fi_lock_t *l = fi_lock_of(mutex);
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_unlock(fi_lease_of(mutex));
+    }
     int r = fi_lock_enter(l, MUTEX);
     if (r < 0) {
         return r;
@@ -84,6 +95,9 @@ int ferry_mutex_unlock(ferry_mutex_t *mutex) {
 
 int ferry_mutex_repaired(ferry_mutex_t *mutex) {
     fi_lock_t *l = fi_lock_of(mutex);
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_repaired(fi_lease_of(mutex));
+    }
     int r = fi_lock_enter(l, MUTEX);
     if (r < 0) {
         return r;
@@ -93,9 +107,22 @@ int ferry_mutex_repaired(ferry_mutex_t *mutex) {
 }
 
 uint64_t ferry_mutex_token(const ferry_mutex_t *mutex) {
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_token(fi_lease_of(mutex));
+    }
     return mutex && mutex->base.handle.magic == MUTEX ? mutex->token : 0;
 }
 
+int ferry_mutex_check(ferry_mutex_t *mutex) {
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_check(fi_lease_of(mutex));
+    }
+    return fi_lock_check_held(fi_lock_of(mutex), MUTEX);
+}
+
 int ferry_mutex_close(ferry_mutex_t *mutex) {
+    if (fi_is_lease(mutex, 'm')) {
+        return fi_lease_close(fi_lease_of(mutex), "unlock");
+    }
     return fi_lock_close(fi_lock_of(mutex), MUTEX, "unlock");
 }

@@ -1,10 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 #include "region/published.h"
 #include "api/check.h"
+#include "net/mirror.h"
+#include "net/publisher.h"
 #include "platform/cancel.h"
+#include "platform/clock.h"
 #include "platform/save.h"
 
+#define YIELD_NS INT64_C(1000000000) /* for copies of a writer that is gone (net/mirror.h) */
+#define NAP_NS INT64_C(10000000)
+
 /* ---- writing ---- */
+
+/* Nobody elsewhere writes it: who is in the way here may be a copy that has not noticed that its writer has gone. */
+static int open_when_free(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_writer_options_t *options,
+                          ferry_region_writer_t **writer) {
+    int r = fi_writer_open(node, name, bytes, options, writer);
+    int64_t deadline = fi_deadline(YIELD_NS);
+
+    if (r == -EEXIST) {
+        fi_publisher_ask_to_yield(node->net, name);
+    }
+    while (r == -EEXIST && fi_time_left(deadline) > 0 && !fi_node_is_shut(node)) {
+        fi_sleep_until(fi_now_ns() + NAP_NS);
+        r = fi_writer_open(node, name, bytes, options, writer);
+    }
+    return r;
+}
+
+/* In a space that spans machines: serves readers elsewhere, too. */
+static int open_far(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_writer_options_t *options,
+                    ferry_region_writer_t **out) {
+    ferry_region_writer_t *writer;
+    fi_publisher_t *publisher;
+
+    int r = fi_name_check("region", name, 100);
+    r = r == 0 ? fi_publisher_claim(node->net, name, &publisher) : r;
+    if (r < 0) {
+        return r;
+    }
+    r = open_when_free(node, name, bytes, options, &writer);
+    if (r == 0) {
+        r = fi_publisher_start(publisher, writer, options ? options->type_name : NULL);
+        if (r < 0) {
+            (void)fi_writer_close(writer);
+        }
+    }
+    if (r < 0) {
+        fi_publisher_drop(publisher);
+        return r;
+    }
+    *out = writer;
+    return 0;
+}
 
 static int writer_open_uncancelled(ferry_t *node, const char *name, uint64_t bytes,
                                    const ferry_region_writer_options_t *options, ferry_region_writer_t **writer) {
@@ -12,6 +60,9 @@ static int writer_open_uncancelled(ferry_t *node, const char *name, uint64_t byt
     r = r == 0 ? fi_check_node(node) : r;
     if (r == 0 && options) {
         r = fi_check_size(options->size, sizeof *options, "ferry_region_writer_options_t");
+    }
+    if (r == 0 && node->net) {
+        return open_far(node, name, bytes, options, writer);
     }
     return r < 0 ? r : fi_writer_open(node, name, bytes, options, writer);
 }
@@ -74,6 +125,22 @@ int ferry_region_writer_close(ferry_region_writer_t *writer) {
 
 /* ---- reading ---- */
 
+/* NULL: the space is of one machine, or the handle is not open. */
+static fi_mirror_t *mirror_of(const ferry_region_reader_t *r) {
+    bool open = r && r->head.magic == FI_READER_MAGIC && r->head.generation == fi_process_generation;
+    return open ? r->mirror : NULL;
+}
+
+static int close_reader(ferry_region_reader_t *reader) {
+    fi_mirror_t *m = mirror_of(reader);
+
+    int r = fi_reader_close(reader);
+    if (r == 0 && m) {
+        fi_mirror_leave(m);
+    }
+    return r;
+}
+
 static int reader_open_uncancelled(ferry_t *node, const char *name, const ferry_region_reader_options_t *options,
                                    ferry_region_reader_t **reader) {
     int r = fi_check_output(reader, "ferry_region_reader_open");
@@ -81,7 +148,21 @@ static int reader_open_uncancelled(ferry_t *node, const char *name, const ferry_
     if (r == 0 && options) {
         r = fi_check_size(options->size, sizeof *options, "ferry_region_reader_options_t");
     }
-    return r < 0 ? r : fi_reader_open(node, name, options, reader);
+    if (r < 0) {
+        return r;
+    }
+    ferry_region_reader_t *opened;
+    r = fi_reader_open(node, name, options, &opened);
+    if (r == 0 && node->net) {
+        r = fi_mirror_join(node->net, opened, options);
+        if (r < 0) {
+            (void)close_reader(opened);
+        }
+    }
+    if (r == 0) {
+        *reader = opened;
+    }
+    return r;
 }
 
 int ferry_region_reader_open(ferry_t *node, const char *name, const ferry_region_reader_options_t *options,
@@ -95,10 +176,16 @@ int ferry_region_reader_open(ferry_t *node, const char *name, const ferry_region
 
 int ferry_region_view(ferry_region_reader_t *reader, int64_t timeout, ferry_region_view_t **view) {
     int r = fi_check_output(view, "ferry_region_view");
+    if (r == 0 && fi_unlikely(mirror_of(reader))) {
+        return fi_mirror_view(mirror_of(reader), reader, timeout, view);
+    }
     return r < 0 ? r : fi_reader_view(reader, timeout, view);
 }
 
 int ferry_region_wait(ferry_region_reader_t *reader, uint64_t version, int64_t timeout) {
+    if (fi_unlikely(mirror_of(reader))) {
+        return fi_mirror_wait(mirror_of(reader), reader, version, timeout);
+    }
     return fi_reader_wait(reader, version, timeout);
 }
 
@@ -109,7 +196,7 @@ int ferry_region_reader_fd(ferry_region_reader_t *reader) {
 int ferry_region_reader_close(ferry_region_reader_t *reader) {
     int cancel = fi_cancel_here();
 
-    int r = reader ? fi_reader_close(reader) : 0;
+    int r = reader ? close_reader(reader) : 0;
     fi_cancel_restore(cancel);
     return r;
 }

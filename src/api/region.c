@@ -2,10 +2,44 @@
 #include <string.h>
 
 #include "api/check.h"
+#include "net/region.h"
+#include "platform/cancel.h"
 #include "platform/memfd.h"
 #include "region/region.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
+
+/* In a space that spans machines: nobody may make it here while others have it open elsewhere. */
+static int make_here_only(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_options_t *options,
+                          ferry_region_t **region) {
+    int r = fi_region_open(node, name, bytes, options, true, region);
+
+    if (r == -ENOENT) {
+        int elsewhere = fi_region_ask(node->net, name);
+        r = elsewhere < 0 ? elsewhere : fi_region_open(node, name, bytes, options, false, region);
+    }
+    return r;
+}
+
+static int open_held(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_options_t *options,
+                     ferry_region_t **region) {
+    fi_held_region_t *held = NULL;
+    int cancel = fi_cancel_here();
+
+    int r = fi_name_check("region", name, 100);
+    r = r == 0 ? fi_region_hold(node->net, name, &held) : r;
+    if (r == 0) {
+        r = make_here_only(node, name, bytes, options, region);
+        if (r == 0) {
+            (*region)->held = held;
+            fi_region_is_open(held);
+        } else {
+            fi_region_let_go(held);
+        }
+    }
+    fi_cancel_restore(cancel);
+    return r;
+}
 
 int ferry_region_open(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_options_t *options,
                       ferry_region_t **region) {
@@ -16,11 +50,22 @@ int ferry_region_open(ferry_t *node, const char *name, uint64_t bytes, const fer
     if (r == 0 && options && options->wait > FERRY_WAIT_BLOCK) {
         r = fi_fail(-EINVAL, "%d is not a way to wait: use FERRY_WAIT_ADAPTIVE, _SPIN or _BLOCK", (int)options->wait);
     }
-    return r == 0 ? fi_region_open(node, name, bytes, options, region) : r;
+    if (r == 0 && node->net) {
+        return open_held(node, name, bytes, options, region);
+    }
+    return r == 0 ? fi_region_open(node, name, bytes, options, false, region) : r;
 }
 
 int ferry_region_close(ferry_region_t *region) {
-    return fi_region_close(region);
+    fi_held_region_t *held = region && region->base.handle.magic == FI_REGION_MAGIC ? region->held : NULL;
+
+    int r = fi_region_close(region);
+    if (r == 0 && held) {
+        int cancel = fi_cancel_off();
+        fi_region_let_go(held);
+        fi_cancel_restore(cancel);
+    }
+    return r;
 }
 
 /* Any thread may ask for addresses, through any handle. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/check.h"
 #include "lock/lock.h"
+#include "net/lease.h"
 
 #define RWLOCK FI_LOCK_MAGIC('w')
 
@@ -15,6 +16,10 @@ int ferry_rwlock_open(ferry_t *node, const char *name, const ferry_sync_options_
 
     int r = fi_check_output(rwlock, "ferry_rwlock_open");
     r = r == 0 ? fi_check_node(node) : r;
+    if (r == 0 && node->net) {
+        fi_lease_opening_t far = {.name = name, .word = fi_rwlock_ops.word, .kind = 'w', .sync = options};
+        return fi_lease_open(node, &far, (fi_lease_t **)rwlock);
+    }
     r = r == 0 ? fi_lock_open(&o, &l) : r;
     if (r == 0) {
         *rwlock = fi_container(l, ferry_rwlock_t, base);
@@ -36,6 +41,9 @@ static int got(ferry_rwlock_t *rwlock, bool reads, int how) {
 
 static int lock_closely(ferry_rwlock_t *rwlock, bool reads, int64_t timeout, const void *where) {
     fi_lock_t *l = fi_lock_of(rwlock);
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_rwlock(fi_lease_of(rwlock), reads, timeout);
+    }
     int r = fi_lock_enter(l, RWLOCK);
     if (r < 0) {
         return r;
@@ -81,6 +89,9 @@ static void unlock(ferry_rwlock_t *rwlock) {
 
 static int unlock_closely(ferry_rwlock_t *rwlock) {
     fi_lock_t *l = fi_lock_of(rwlock);
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_unlock(fi_lease_of(rwlock));
+    }
     int r = fi_lock_enter(l, RWLOCK);
     if (r < 0) {
         return r;
@@ -103,6 +114,9 @@ int ferry_rwlock_unlock(ferry_rwlock_t *rwlock) {
 
 int ferry_rwlock_repaired(ferry_rwlock_t *rwlock) {
     fi_lock_t *l = fi_lock_of(rwlock);
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_repaired(fi_lease_of(rwlock));
+    }
     int r = fi_lock_enter(l, RWLOCK);
     if (r < 0) {
         return r;
@@ -114,9 +128,22 @@ int ferry_rwlock_repaired(ferry_rwlock_t *rwlock) {
 }
 
 uint64_t ferry_rwlock_token(const ferry_rwlock_t *rwlock) {
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_token(fi_lease_of(rwlock));
+    }
     return rwlock && rwlock->base.handle.magic == RWLOCK ? rwlock->token : 0;
 }
 
+int ferry_rwlock_check(ferry_rwlock_t *rwlock) {
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_check(fi_lease_of(rwlock));
+    }
+    return fi_lock_check_held(fi_lock_of(rwlock), RWLOCK);
+}
+
 int ferry_rwlock_close(ferry_rwlock_t *rwlock) {
+    if (fi_is_lease(rwlock, 'w')) {
+        return fi_lease_close(fi_lease_of(rwlock), "unlock");
+    }
     return fi_lock_close(fi_lock_of(rwlock), RWLOCK, "unlock");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/check.h"
 #include "lock/lock.h"
+#include "net/lease.h"
 
 #define SEMAPHORE FI_LOCK_MAGIC('s')
 
@@ -10,6 +11,16 @@ int ferry_semaphore_open(ferry_t *node, const char *name, uint32_t count, const 
 
     int r = fi_check_output(semaphore, "ferry_semaphore_open");
     r = r == 0 ? fi_check_node(node) : r;
+    if (r == 0 && node->net) {
+        fi_lease_opening_t far = {.name = name,
+                                  .word = fi_semaphore_ops.word,
+                                  .kind = 's',
+                                  .options = options && options->owned,
+                                  .count = count,
+                                  .sync = options};
+        r = fi_semaphore_check_count(name, count, far.options != 0);
+        return r == 0 ? fi_lease_open(node, &far, (fi_lease_t **)semaphore) : r;
+    }
     return r == 0 ? fi_semaphore_open(&o, semaphore) : r;
 }
 
@@ -17,6 +28,9 @@ int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
     fi_lock_t *l = fi_lock_of(semaphore);
     if (fi_lock_is_mine(l, SEMAPHORE) && fi_semaphore_try(&semaphore->semaphore)) {
         return 0;
+    }
+    if (fi_is_lease(semaphore, 's')) {
+        return fi_lease_acquire(fi_lease_of(semaphore), timeout);
     }
     int r = fi_lock_enter(l, SEMAPHORE);
     if (r < 0) {
@@ -42,6 +56,9 @@ int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
     if (released_quickly(semaphore)) {
         return 0;
     }
+    if (fi_is_lease(semaphore, 's')) {
+        return fi_lease_release(fi_lease_of(semaphore));
+    }
     fi_lock_t *l = fi_lock_of(semaphore);
     int r = fi_lock_enter(l, SEMAPHORE);
     if (r < 0) {
@@ -63,11 +80,17 @@ int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
 }
 
 int ferry_semaphore_value(const ferry_semaphore_t *semaphore) {
+    if (fi_is_lease(semaphore, 's')) {
+        return fi_lease_value(fi_lease_of(semaphore));
+    }
     int r = fi_lock_check(fi_lock_of(semaphore), SEMAPHORE);
 
     return r < 0 ? r : (int)fi_semaphore_value(&semaphore->semaphore);
 }
 
 int ferry_semaphore_close(ferry_semaphore_t *semaphore) {
+    if (fi_is_lease(semaphore, 's')) {
+        return fi_lease_close(fi_lease_of(semaphore), "release");
+    }
     return fi_lock_close(fi_lock_of(semaphore), SEMAPHORE, "release");
 }

@@ -119,6 +119,10 @@ int ferry_request_private(ferry_request_t *rq, const void **data) {
     int r = fi_request_check(rq);
 
     r = r == 0 ? fi_check_output(data, "ferry_request_private") : r;
+    if (r == 0 && rq->far) {
+        *data = rq->data; /* nobody else can write there */
+        return 0;
+    }
     r = r == 0 ? fi_taken_copy(rq->m, &copy) : r;
     if (r >= 0) {
         *data = copy;
@@ -136,8 +140,8 @@ int ferry_request_info(const ferry_request_t *rq, ferry_request_info_t *info) {
     }
     *info = (ferry_request_info_t){.size = sizeof *info,
                                    .method = rq->method->name,
-                                   .client_node = rq->m->link->peer->id,
-                                   .client = rq->m->link->tx,
+                                   .client_node = rq->far ? rq->far->node : rq->m->link->peer->id,
+                                   .client = rq->far ? rq->far->client : rq->m->link->tx,
                                    .time_left =
                                        rq->call.deadline == FI_NEVER ? FERRY_FOREVER : fi_time_left(rq->call.deadline),
                                    .attempt = rq->attempt,

@@ -8,7 +8,10 @@
 #include "channel/receiver.h"
 #include "channel/sender.h"
 #include "lock/lock.h"
+#include "net/cell.h"
+#include "net/lease.h"
 #include "net/net.h"
+#include "net/shares.h"
 #include "platform/cancel.h"
 #include "route/route.h"
 
@@ -68,10 +71,24 @@ static void note_open(left_open_t *left, const char *name) {
     left->count++;
 }
 
+/* An end that the program has open; NULL: none. Hidden ones are those of fi_net_close. */
+static fi_end_t *first_open(ferry_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (!e->hidden) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
 /* Ends left open by the program; its threads have stopped using them. */
 static void close_ends(ferry_t *n, left_open_t *left) {
-    while (!fi_list_empty(&n->ends)) {
-        fi_end_t *e = fi_container(n->ends.next, fi_end_t, link);
+    /* One at a time: closing one may close others that belong to it. */
+    for (fi_end_t *e = first_open(n); e; e = first_open(n)) {
         note_open(left, e->channel);
         close_end(e);
     }
@@ -82,6 +99,18 @@ static void close_locks(ferry_t *n, left_open_t *left) {
         fi_lock_t *l = fi_lock_of_node(n);
         note_open(left, fi_lock_name(l));
         fi_lock_drop(l);
+    }
+}
+
+static void note_lease(void *left, const char *name) {
+    note_open(left, name);
+}
+
+static void close_far_cells(ferry_t *n, left_open_t *left) {
+    char name[104];
+
+    while (fi_net_cell_drop_one(n->net, name)) {
+        note_open(left, name);
     }
 }
 
@@ -99,9 +128,15 @@ static int close_uncancelled(ferry_t *node) {
             "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
     }
     left_open_t left = {.count = 0};
+    if (node->net) {
+        fi_shares_stop(node->net);
+        close_far_cells(node, &left);
+    }
     close_ends(node, &left);
     close_locks(node, &left);
     if (node->net) {
+        while (fi_lease_close_any(node->net, note_lease, &left)) {
+        }
         fi_net_close(node->net);
     }
     while (!fi_list_empty(&node->held)) {

@@ -26,7 +26,6 @@ int ferry_process_wait_begins(ferry_t *node, int32_t pid) {
     b->name = "";
     b->since = fi_now_ns();
     b->where = __builtin_return_address(0);
-    fi_list_init(&b->link);
     fi_waits_list(node, b);
     return 0;
 }

@@ -20,7 +20,8 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     fi_cargo_t cargo = {rx->page_memory, {rx->bell.wr, -1}};
 
     f.kind = (uint16_t)e->kind;
-    f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u);
+    f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u) |
+              (e->hidden ? FI_MEET_HIDDEN : 0u);
     f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
@@ -126,6 +127,9 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->fence = !m->peer->asymmetric;
     l->next_seq = m->frame.figures[0];
+    bool own = m->peer == rx->end.node->self && m->frame.figures[1] != 0;
+    l->from_node = own ? m->frame.figures[1] : m->peer->id; /* only this node itself may speak for another one */
+    l->from_end = own ? m->frame.figures[2] : l->tx;
     l->log = log_new(m->memory, m->frame.a, error);
     if (!l->log) {
         free(l);
@@ -197,6 +201,9 @@ static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
         l->live = true;
         rx->stats.senders_seen++;
         fi_node_count_link(&rx->end);
+        if (rx->part.gains) {
+            rx->part.gains(rx->part.whole);
+        }
     }
 }
 

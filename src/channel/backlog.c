@@ -259,3 +259,7 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
         }
     }
 }
+
+uint64_t fi_backlog_oldest(const fi_sender_t *tx) {
+    return fi_list_empty(&tx->backlog) ? UINT64_MAX : fi_container(tx->backlog.next, fi_waiting_t, link)->seq;
+}

@@ -165,6 +165,8 @@ static void offer(fi_sender_t *tx, fi_txlink_t *l) {
     f.flags = l->lossy ? FI_OFFER_LOSSY : 0;
     f.contract = tx->end.contract;
     f.figures[0] = l->start < log->w.pos ? fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq : tx->seq + 1;
+    f.figures[1] = tx->part.from_node;
+    f.figures[2] = tx->part.from_end;
     memcpy(f.text, tx->end.channel, sizeof f.text);
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
     announce_history(l->outlet, log, l->start);

@@ -31,9 +31,22 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
 void fi_taken_rest(ferry_msg_t *m);
 int fi_taken_rouse(ferry_msg_t *m);
 
+/* alone.c: a message that belongs to no end, of FI_MSG_TAKEN (its `link` is NULL) or FI_MSG_SENT (its `sender` is). Its bytes
+ * are not cleared, and are its own: `copy`. NULL: no memory; the sentence says so. */
+ferry_msg_t *fi_alone_new(uint32_t magic, uint64_t size);
+int fi_alone_release(ferry_msg_t *m);
+
 /* Makes the handle independent of the sender's memory, as far as there is memory for it. */
 void fi_taken_keep(ferry_msg_t *m);
-/* Fills in sequence, attempt, tag and time. */
+/* Where sequence, attempt, tag and time stand; NULL: in the handle. */
+static inline const struct fi_record *fi_taken_record(const ferry_msg_t *m) {
+    return m->plain ? fi_ringr_line(&m->log->r, m->idx) : m->record;
+}
+static inline uint32_t fi_taken_attempt(const ferry_msg_t *m) {
+    const struct fi_record *record = fi_taken_record(m);
+    return record ? fi_word_attempt(fi_load_relaxed64(&record->word)) : m->attempt;
+}
+/* Fills them in. */
 void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info);
 
 #endif

@@ -486,6 +486,21 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly) {
     return count;
 }
 
+uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        const fi_log_t *log = o->logs[s % FI_LOGS];
+        uint64_t pos = fi_max(log->freed, log->oldest);
+        while (pos < log->w.pos) {
+            uint64_t at = pos;
+            unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
+            if ((kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at)) {
+                return fi_load_relaxed64(&fi_ringw_at(&log->w, (uint32_t)(at % log->w.lines))->seq);
+            }
+        }
+    }
+    return UINT64_MAX;
+}
+
 /* While nobody could be overtaken, `oldest` was not kept up to date. */
 static void may_be_overtaken_from(fi_log_t *log, uint64_t start) {
     struct fi_ring_shared *shared = &log->w.head->shared;

@@ -100,7 +100,8 @@ static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
 }
 
 /* The record of `lines` lines whose payload is in place becomes the readers'. `size`: of the message. */
-static inline void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word, uint64_t lines, uint64_t size) {
+static inline __attribute__((always_inline)) void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word,
+                                                                          uint64_t lines, uint64_t size) {
     fi_ringw_t *w = &tx->quick_log->w;
 
     fi_log_note_start(tx->quick_log);
@@ -113,15 +114,28 @@ static inline void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word, uint6
     }
 }
 
-/* Puts a small message into the ring. Readers that sleep are still to be rung. */
-static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
-    if (fi_unlikely(!fi_sender_is_quick(tx, size) || !data)) {
-        return false;
+/* Where the next small message of this size will be read; what is put there is to be published at once. NULL: not now. */
+static inline unsigned char *fi_sender_room_quick(fi_sender_t *tx, uint64_t size) {
+    if (fi_unlikely(!fi_sender_is_quick(tx, size))) {
+        return NULL;
     }
     const fi_ringw_t *w = &tx->quick_log->w;
+    return (unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset;
+}
 
-    fi_copy_message((unsigned char *)fi_ringw_at(w, w->idx) + tx->form.offset, data, size);
+static inline void fi_sender_publish_form(fi_sender_t *tx) {
     fi_sender_publish_quick(tx, tx->form.word, tx->form.lines, tx->form.size);
+}
+
+/* Puts a small message into the ring. Readers that sleep are still to be rung. */
+static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint64_t size) {
+    unsigned char *room = fi_sender_room_quick(tx, size);
+
+    if (fi_unlikely(!room || !data)) {
+        return false;
+    }
+    fi_copy_message(room, data, size);
+    fi_sender_publish_form(tx);
     return true;
 }
 
@@ -289,6 +303,18 @@ static inline bool fi_taken_release_quick(fi_receiver_t *rx, fi_rxlink_t *l, fi_
     m->next = rx->free_handles;
     rx->free_handles = m;
     return fi_unlikely(fi_rxlog_is_due(log) || fi_rxlog_wanted(l, log) != 0);
+}
+
+/* Releases a message of which there is no other handle. The end is held. */
+static inline void fi_taken_release_inside(fi_receiver_t *rx, ferry_msg_t *m) {
+    fi_rxlink_t *l = m->link;
+    fi_rxlog_t *log = m->log;
+
+    if (fi_unlikely(!m->plain || log->done || l->detached)) {
+        fi_taken_release_held(m);
+    } else if (fi_taken_release_quick(rx, l, log, m)) {
+        fi_rxlog_settle(l, log, false);
+    }
 }
 
 #endif

@@ -122,6 +122,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     rx->part = *part;
     rx->end.alone = part->alone;
     rx->end.in_haste = part->in_haste;
+    rx->end.hidden = part->hidden;
     rx->bell.rd = rx->bell.wr = -1;
     rx->end.kind = (uint32_t)kind;
     rx->end.contract = contract;
@@ -158,6 +159,8 @@ void fi_receiver_keep_held(fi_receiver_t *rx) {
 }
 
 int fi_receiver_close(fi_receiver_t *rx) {
+    fi_receiver_collect(rx);
+    fi_receiver_publish(rx); /* before others hear that it closes: what it has released is not to come again */
     fi_node_part(rx->end.node, &rx->end);
     fi_disown(&rx->end.own);
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */

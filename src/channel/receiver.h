@@ -56,6 +56,9 @@ typedef struct fi_rxlink {
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
+    void *far;          /* a hidden receiver's: what the network knows of it */
+    uint64_t from_node; /* who sends, as the receiver's program is told */
+    uint64_t from_end;
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
     bool fence; /* the sender does not take part in membarrier */
@@ -71,10 +74,12 @@ typedef struct fi_rxpart {
     void *whole;
     void (*ends)(void *whole);  /* the receiver is closed */
     void (*loses)(void *whole); /* a sender has gone. The end is held; any thread */
+    void (*gains)(void *whole); /* a sender is linked. Likewise */
     const fi_end_ops_t *ops;    /* instead of a receiver's own */
     uint32_t queue;             /* for its page */
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
+    bool hidden;
     bool stays;     /* also when the thread ends that used it last: what is held stays where it is */
     bool unchecked; /* FERRY_CHECK=1: what it takes may change */
 } fi_rxpart_t;

@@ -269,6 +269,38 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
     return r;
 }
 
+int fi_sender_forward(fi_sender_t *tx, fi_item_t *item) {
+    fi_block_t *block = NULL;
+
+    int r = check_send(tx, item->size);
+    if (r == 0 && !item->block && item->size > tx->inline_max) {
+        r = fi_sender_alloc_now(tx, item->size, &block);
+        if (r == 0) {
+            memcpy(fi_block_data(block), item->data, item->size);
+            item->block = block;
+        }
+    }
+    if (r == 0) {
+        uint64_t before = tx->seq;
+        tx->seq = item->seq - 1;
+        tx->stalled = !tx->topic; /* what finds no room in a ring waits in the pool */
+        r = accept_item(tx, item);
+        if (r == 0) {
+            fi_sender_count(tx, item->size);
+        } else {
+            tx->seq = before;
+        }
+        for (uint32_t i = 0; r == -EAGAIN && i < tx->outlet_count; i++) {
+            fi_outlet_consider_growth(tx->outlets[i], false);
+        }
+    }
+    if (block) {
+        fi_pool_unref(&tx->pool, block);
+        item->block = NULL;
+    }
+    return r == -EDQUOT ? -EAGAIN : r;
+}
+
 struct wanted_claim {
     uint64_t size;
     bool no_quota;

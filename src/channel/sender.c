@@ -138,6 +138,7 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
     fi_end_init(&tx->end, n, FI_END_SENDER, &sender_ops);
     tx->end.kind = (uint32_t)kind;
     tx->end.in_haste = part->in_haste;
+    tx->end.hidden = part->hidden;
     tx->end.contract = shared;
     tx->part = *part;
     memcpy(tx->end.channel, channel, strlen(channel) + 1);
@@ -172,6 +173,21 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly) {
         fi_store_relaxed64(&tx->depth, count);
     }
     return count;
+}
+
+void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg) {
+    uint64_t seq = fi_backlog_oldest(tx);
+
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        if (seq != UINT64_MAX) {
+            each(seq, arg);
+        }
+        (void)fi_outlet_refresh_exactly(tx->outlets[i]);
+        seq = fi_outlet_oldest(tx->outlets[i]);
+    }
+    if (seq != UINT64_MAX) {
+        each(seq, arg);
+    }
 }
 
 static int try_drained(fi_sender_t *tx, void *arg) {

@@ -150,6 +150,9 @@ typedef struct fi_part {
     /* Which of several links takes the next message; it returns NULL if none shall now, and it waits in the backlog. */
     fi_outlet_t *(*choose)(struct ferry_sender *tx);
     bool in_haste; /* opening it does not wait for receivers to be linked */
+    bool hidden;
+    uint64_t from_node; /* a hidden one: whose messages it sends on; 0: its own */
+    uint64_t from_end;
 } fi_part_t;
 
 struct ferry_sender {
@@ -205,6 +208,11 @@ typedef struct ferry_sender fi_sender_t;
 
 _Static_assert(offsetof(struct ferry_sender, end) == 0, "see fi_end_of");
 
+/* Whoever reads the link could end the wait. */
+static inline void fi_blocked_by(fi_blocked_t *b, const fi_txlink_t *l) {
+    b->keys[b->key_count++] = fi_key_of_end(l->remote->peer->id, l->remote->end);
+}
+
 static inline fi_sender_t *fi_sender_of(fi_end_t *e) {
     return fi_container(e, fi_sender_t, end);
 }
@@ -221,6 +229,9 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 /* Closes without lingering and without regard to owner and thread: for ferry_close. */
 void fi_sender_drop(fi_sender_t *tx);
 uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
+/* Calls `each` with the sequence number of the first message that is not released, for each receiver's link, and for
+ * those that wait for one. The end is held. */
+void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
 int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
@@ -243,6 +254,9 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
 /* `annex`: FI_ANNEX bytes that go with it, or NULL. */
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, const void *annex,
                          int64_t timeout);
+/* Sends what another sender has sent: `item` says all about it. Does not wait: -EAGAIN. Its bytes are copied, unless it has a
+ * block. */
+int fi_sender_forward(fi_sender_t *tx, fi_item_t *item);
 bool fi_sender_has_room(fi_sender_t *tx);
 
 /* Looks whether the next message may go the quick way (quick.h). */
@@ -276,6 +290,8 @@ int fi_backlog_try(fi_sender_t *tx, void *arg);
 /* Pumps, and lets releases call the steward for what is left. */
 void fi_backlog_watch(fi_sender_t *tx);
 void fi_backlog_drop(fi_sender_t *tx);
+/* Sequence number of the first that waits; UINT64_MAX: none does. */
+uint64_t fi_backlog_oldest(const fi_sender_t *tx);
 /* A queue's message that was not released, where it stands in this process's own memory. */
 typedef struct fi_unreleased {
     const fi_txlink_t *link; /* NULL: it waits for one */
@@ -322,6 +338,8 @@ void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
 /* Messages not released. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
 uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly);
+/* Sequence number of the oldest message not released; UINT64_MAX: there is none. */
+uint64_t fi_outlet_oldest(const fi_outlet_t *o);
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l);
 void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
 

@@ -9,10 +9,6 @@
 #include "channel/sender.h"
 #include "ferry/look.h"
 
-static void add(fi_blocked_t *b, const fi_txlink_t *l) {
-    b->keys[b->key_count++] = fi_key_of_end(l->remote->peer->id, l->remote->end);
-}
-
 /* The readers of a topic's ring whose cursors are furthest behind hold everybody else back. */
 static void add_slowest(fi_blocked_t *b, const fi_outlet_t *o) {
     uint32_t at = o->first % FI_LOGS;
@@ -23,7 +19,7 @@ static void add_slowest(fi_blocked_t *b, const fi_outlet_t *o) {
     }
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (o->links[i]->seen[at] == least && !o->links[i]->lossy) {
-            add(b, o->links[i]);
+            fi_blocked_by(b, o->links[i]);
         }
     }
 }
@@ -32,7 +28,6 @@ static void name_receivers(fi_sender_t *tx) {
     fi_blocked_t *b = &tx->stall.blocked;
     uint32_t most = tx->topic ? tx->topic->link_count : tx->link_count;
 
-    b->key_count = 0;
     b->keys = most ? calloc(most, sizeof *b->keys) : NULL;
     if (!b->keys) {
         return;
@@ -41,22 +36,19 @@ static void name_receivers(fi_sender_t *tx) {
         add_slowest(b, tx->topic);
     }
     for (uint32_t i = 0; !tx->topic && i < tx->link_count; i++) {
-        add(b, tx->links[i]);
+        fi_blocked_by(b, tx->links[i]);
     }
 }
 
 int fi_sender_look_why(fi_sender_t *tx) {
     fi_blocked_t *b = &tx->stall.blocked;
 
-    fi_pace_t pace = tx->stall.pace;
-    fi_sender_waited(tx); /* what is listed does not change: it is listed anew */
-    tx->stall.pace = pace;
+    fi_waits_strike(tx->end.node, b);
     *b = (fi_blocked_t){.what = FERRY_FOR_ROOM,
                         .needs_all = tx->topic != NULL,
                         .detects = !tx->stall.bears_it,
                         .name = tx->end.channel,
-                        .since = pace.since};
-    fi_list_init(&b->link);
+                        .since = tx->stall.pace.since};
     name_receivers(tx);
     fi_waits_list(tx->end.node, b);
     int r = b->detects ? fi_waits_judge(tx->end.node, b, tx->stall.deadline) : 0;
@@ -64,12 +56,6 @@ int fi_sender_look_why(fi_sender_t *tx) {
 }
 
 void fi_sender_waited(fi_sender_t *tx) {
-    fi_blocked_t *b = &tx->stall.blocked;
-
     tx->stall.pace.since = 0;
-    if (b->number != 0) {
-        fi_waits_strike(tx->end.node, b);
-        free(b->keys);
-        b->keys = NULL;
-    }
+    fi_waits_strike(tx->end.node, &tx->stall.blocked);
 }

@@ -62,12 +62,11 @@ int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size) {
 }
 
 int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
-    fi_receiver_t *rx = m->link->rx;
-
     if (m->copy && m->data == m->copy) {
         *data = m->copy;
         return 0;
     }
+    fi_receiver_t *rx = m->link->rx;
     int r = fi_taken_reserve_copy(m, m->size);
     if (r < 0) {
         return r;
@@ -271,12 +270,14 @@ static int changed(const ferry_msg_t *m) {
 }
 
 int fi_taken_release(ferry_msg_t *m) {
-    fi_receiver_t *rx = m->link->rx;
-    fi_end_t *e = &rx->end;
-
     if (fi_unlikely(m->generation != fi_process_generation)) {
         return fi_fail(-ECHILD, "this message belongs to the parent process: after fork(), open your own node");
     }
+    if (fi_unlikely(!m->link)) {
+        return fi_alone_release(m);
+    }
+    fi_receiver_t *rx = m->link->rx;
+    fi_end_t *e = &rx->end;
 
     if (fi_unlikely(fi_load_acquire32(&m->refs) > 1)) {
         if (fi_sub32(&m->refs, 1) > 1) {
@@ -289,13 +290,7 @@ int fi_taken_release(ferry_msg_t *m) {
         release_from_afar(rx, m);
         return r;
     }
-    fi_rxlink_t *l = m->link;
-    fi_rxlog_t *log = m->log;
-    if (fi_unlikely(!m->plain || log->done || l->detached)) {
-        fi_taken_release_held(m);
-    } else if (fi_taken_release_quick(rx, l, log, m)) {
-        fi_rxlog_settle(l, log, false);
-    }
+    fi_taken_release_inside(rx, m);
     fi_end_leave(e);
     return r;
 }
@@ -305,7 +300,7 @@ void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info) {
     info->attempt = m->attempt;
     info->tag = m->tag;
     info->time_ns = m->time_ns;
-    const struct fi_record *record = m->plain ? fi_ringr_line(&m->log->r, m->idx) : m->record;
+    const struct fi_record *record = fi_taken_record(m);
     if (record) {
         uint64_t word = fi_load_relaxed64(&record->word);
         info->sequence = fi_load_relaxed64(&record->seq);

@@ -63,14 +63,11 @@ int fi_lock_stalled(fi_waiter_t *w, int64_t since, int64_t deadline) {
                             .where = l->where,
                             .since = since,
                             .holders = holders};
-        fi_list_init(&b->link);
         fi_waits_list(l->handle.own.node, b);
     }
     return l->detects ? fi_waits_judge(l->handle.own.node, b, deadline) : 0;
 }
 
 void fi_lock_waited(fi_lock_t *l) {
-    if (l->blocked.number != 0) {
-        fi_waits_strike(l->handle.own.node, &l->blocked);
-    }
+    fi_waits_strike(l->handle.own.node, &l->blocked);
 }

@@ -15,7 +15,7 @@ static bool is_halted(const fi_waiter_t *w) {
     return fi_node_is_shut(l->handle.own.node);
 }
 
-static int check_options(const ferry_sync_options_t *o) {
+int fi_lock_check_options(const ferry_sync_options_t *o) {
     if (!o) {
         return 0;
     }
@@ -74,7 +74,7 @@ static int open_handle(const fi_opening_t *o, fi_lock_t **out) {
     fi_object_spec_t spec;
 
     int r = o->inside ? 0 : fi_name_check(o->ops->word, o->name, 100);
-    r = r == 0 ? check_options(o->options) : r;
+    r = r == 0 ? fi_lock_check_options(o->options) : r;
     r = r == 0 ? check_type(o->type) : r;
     if (r < 0) {
         return r;
@@ -208,6 +208,18 @@ int fi_lock_not_held(const fi_lock_t *l, uint64_t word) {
     }
     return fi_fail(-EPERM, "this handle does not hold the %s \"%s\", another one does (node ..%08x, handle %u)", kind,
                    fi_lock_name(l), fi_owner_node(word), fi_owner_handle(word));
+}
+
+int fi_lock_check_held(fi_lock_t *l, uint32_t magic) {
+    int r = fi_lock_enter(l, magic);
+
+    if (r < 0) {
+        return r;
+    }
+    if (!fi_held(&l->handle)) {
+        r = fi_fail(-EPERM, "this handle does not hold the %s \"%s\"", l->handle.object->ops->word, fi_lock_name(l));
+    }
+    return fi_lock_leave(l, r);
 }
 
 int fi_lock_repaired(const fi_lock_t *l, bool *unrepaired) {

@@ -100,6 +100,9 @@ typedef struct fi_opening {
     size_t bytes; /* of the handle */
 } fi_opening_t;
 
+/* -EINVAL. NULL is allowed. */
+int fi_lock_check_options(const ferry_sync_options_t *o);
+
 /* Makes a handle that is open, or none. */
 int fi_lock_open(const fi_opening_t *o, fi_lock_t **out);
 
@@ -128,6 +131,9 @@ int fi_lock_explain(const fi_lock_t *l, int r, int64_t timeout);
 
 /* -EPERM or -EALREADY: this handle does not hold it. */
 int fi_lock_not_held(const fi_lock_t *l, uint64_t word);
+
+/* 0: it is held by this handle; -EPERM: it is not; and the errors of fi_lock_enter. */
+int fi_lock_check_held(fi_lock_t *l, uint32_t magic);
 
 /* What was taken from a dead owner is whole again. 0, -EPERM, -EINVAL. */
 int fi_lock_repaired(const fi_lock_t *l, bool *unrepaired);

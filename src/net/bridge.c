@@ -1,8 +1,392 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The bridge's thread and its box.
+ */
 #include "net/bridge.h"
-int fi_bridge_open(fi_net_t *net) {
-    (void)net;
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "platform/clock.h"
+
+#define EVENTS 64
+#define SHORT_NAP_NS 1000000ll /* between looks at what own receivers have released, */
+#define LONG_NAP_NS 64000000ll /* when they take their time */
+#define FAREWELL_MS 500
+
+/* ---- the box ---- */
+
+void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item) {
+    uint64_t one = 1;
+
+    pthread_mutex_lock(&b->lock);
+    bool first = fi_list_empty(&b->box);
+    fi_list_add_tail(&b->box, &item->link);
+    pthread_mutex_unlock(&b->lock);
+    if (first && write(b->bell, &one, sizeof one) < 0) {
+        /* full: it is readable already */
+    }
+}
+
+static void arrived(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
+    fi_box_item_t *item = calloc(1, sizeof *item);
+
+    (void)c;
+    (void)sub;
+    if (!item) {
+        fi_nats.natsMsg_Destroy(msg); /* it will be missed, and sent again */
+        return;
+    }
+    item->kind = FI_BOX_MSG;
+    item->msg = msg;
+    fi_bridge_post(arg, item);
+}
+
+int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub) {
+    return fi_net_subscribe(b->net, b->net->bulk, subject, NULL, arrived, b, sub);
+}
+
+static void connection_changed(void *arg, bool up) {
+    fi_box_item_t *item = up ? calloc(1, sizeof *item) : NULL;
+
+    if (item) {
+        item->kind = FI_BOX_UP;
+        fi_bridge_post(arg, item);
+    }
+}
+
+/* ---- what users' threads say ---- */
+
+static void describe(fi_own_t *own, fi_end_t *e) {
+    *own = (fi_own_t){.id = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .contract = e->contract};
+    memcpy(own->channel, e->channel, sizeof own->channel);
+    if (own->is_sender) {
+        own->retain = fi_sender_of(e)->retain;
+        own->quota = fi_sender_of(e)->pool.quota;
+    } else {
+        const fi_receiver_t *rx = fi_receiver_of(e);
+        own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
+    }
+}
+
+static int await_answer(fi_bridge_t *b, fi_asking_t *a) {
+    pthread_mutex_lock(&b->lock);
+    while (!a->done) {
+        pthread_cond_wait(&b->answered, &b->lock); /* the bridge keeps to the deadline */
+    }
+    pthread_mutex_unlock(&b->lock);
+    int r = a->error < 0 ? fi_fail(a->error, "%s", a->text) : 0;
+    free(a);
+    return r;
+}
+
+static int opened(fi_net_t *net, fi_end_t *e) {
+    fi_bridge_t *b = net->bridge;
+
+    if (!b || fi_channel_is_reserved(e->channel)) {
+        return 0;
+    }
+    fi_box_item_t *item = calloc(1, sizeof *item);
+    fi_asking_t *a = calloc(1, sizeof *a);
+    if (!item || !a) {
+        free(item);
+        free(a);
+        return fi_fail(-ENOMEM, "no memory to tell other machines of '%s'", e->channel);
+    }
+    item->kind = FI_BOX_OPENED;
+    describe(&item->own, e);
+    item->asking = a;
+    fi_bridge_post(b, item);
+    return await_answer(b, a);
+}
+
+static void closing(fi_net_t *net, fi_end_t *e) {
+    fi_bridge_t *b = net->bridge;
+    fi_box_item_t *item = b && !fi_channel_is_reserved(e->channel) ? calloc(1, sizeof *item) : NULL;
+
+    if (item) {
+        item->kind = FI_BOX_CLOSING;
+        item->own.id = e->id;
+        fi_bridge_post(b, item);
+    }
+}
+
+static const fi_far_t far_ops = {opened, closing};
+
+/* ---- the thread ---- */
+
+/* A frame from the wire, with what was cut off as zeros and its strings ended. False: it is none, or of another version. */
+static bool take_frame(natsMsg *msg, fi_far_frame_t *f) {
+    int len = fi_nats.natsMsg_GetDataLength(msg);
+
+    if (len < (int)FI_FAR_HEAD) {
+        return false;
+    }
+    memset(f, 0, sizeof *f);
+    memcpy(&f->head, fi_nats.natsMsg_GetData(msg), FI_FAR_HEAD);
+    size_t wanted = f->head.type == FI_FAR_DATA ? FI_FAR_HEAD : sizeof *f;
+    memcpy(f, fi_nats.natsMsg_GetData(msg), fi_min((size_t)len, wanted));
+    f->channel[sizeof f->channel - 1] = f->text[sizeof f->text - 1] = '\0';
+    f->contract.type_name[sizeof f->contract.type_name - 1] = '\0';
+    return f->head.magic == FI_FAR_MAGIC && f->head.version == FI_NET_VERSION;
+}
+
+/* "No responders": the last word of the subject says whose. */
+static void take_silence(fi_bridge_t *b, natsMsg *msg) {
+    const char *word = strrchr(fi_nats.natsMsg_GetSubject(msg), '.');
+
+    if (word) {
+        fi_far_silent(b, strtoull(word + 1, NULL, 16));
+    }
+}
+
+/* One that was far stays so: its node does not move to another machine. */
+static bool is_far(fi_bridge_t *b, uint64_t node) {
+    return fi_far_find(b, node) || !fi_net_is_near(b->net, node);
+}
+
+static void take_message(fi_bridge_t *b, fi_box_item_t *item) {
+    fi_far_frame_t f;
+
+    if (fi_nats.natsMsg_IsNoResponders(item->msg)) {
+        take_silence(b, item->msg);
+    } else if (take_frame(item->msg, &f) && is_far(b, f.head.node) && !fi_far_node_frame(b, &f)) {
+        fi_far_node_t *n = fi_far_find(b, f.head.node);
+        if (n && f.head.type == FI_FAR_DATA) {
+            fi_in_data(b, n, &f.head, item->msg);
+            free(item);
+            return;
+        }
+        if (n) {
+            fi_meet_frame(b, n, &f);
+        }
+    }
+    fi_nats.natsMsg_Destroy(item->msg);
+    free(item);
+}
+
+static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
+    switch (item->kind) {
+    case FI_BOX_MSG:
+        take_message(b, item);
+        return;
+    case FI_BOX_OPENED:
+        fi_meet_own(b, item);
+        break;
+    case FI_BOX_CLOSING:
+        fi_meet_closing(b, item->own.id);
+        break;
+    case FI_BOX_UP:
+        fi_far_hello(b);
+        fi_meet_again(b);
+        fi_out_again(b);
+        break;
+    }
+    free(item);
+}
+
+static void empty_box(fi_bridge_t *b) {
+    struct fi_list items;
+
+    fi_list_init(&items);
+    pthread_mutex_lock(&b->lock);
+    while (!fi_list_empty(&b->box)) {
+        struct fi_list *first = b->box.next;
+        fi_list_remove(first);
+        fi_list_add_tail(&items, first);
+    }
+    pthread_mutex_unlock(&b->lock);
+    b->progress |= !fi_list_empty(&items);
+    while (!fi_list_empty(&items)) {
+        fi_box_item_t *item = fi_container(items.next, fi_box_item_t, link);
+        fi_list_remove(&item->link);
+        take_item(b, item);
+    }
+}
+
+static int64_t sooner(int64_t a, int64_t b) {
+    return a < 0 ? b : b < 0 ? a : fi_earlier(a, b);
+}
+
+static void sleep_until_something(fi_bridge_t *b, int64_t ns) {
+    struct epoll_event events[EVENTS];
+    uint64_t count;
+
+    int n = epoll_wait(b->epoll, events, EVENTS, ns < 0 ? -1 : (int)((ns + 999999) / 1000000));
+    for (int i = 0; i < n; i++) {
+        if (!events[i].data.ptr) {
+            if (read(b->bell, &count, sizeof count) < 0) {
+                /* somebody else's wake-up was counted already */
+            }
+        } else {
+            ((fi_outward_t *)events[i].data.ptr)->readable = true;
+        }
+    }
+}
+
+static bool is_stopping(fi_bridge_t *b) {
+    pthread_mutex_lock(&b->lock);
+    bool stopping = b->stopping && fi_list_empty(&b->box);
+    pthread_mutex_unlock(&b->lock);
+    return stopping;
+}
+
+static void *bridge_main(void *arg) {
+    fi_bridge_t *b = arg;
+    int64_t nap = SHORT_NAP_NS;
+
+    while (!is_stopping(b)) {
+        b->progress = false;
+        empty_box(b);
+        int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
+        bool more = fi_out_turn(b);
+        bool waits = fi_in_turn(b);
+        ns = sooner(ns, fi_meet_settle(b));
+        nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
+        sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? sooner(ns, nap) : ns);
+    }
+    return NULL;
+}
+
+/* ---- opening and closing ---- */
+
+static int listen_to_all(fi_bridge_t *b) {
+    char subject[FI_SUBJECT_MAX];
+
+    fi_net_node_subject(b->net, subject, b->net->node->id, NULL);
+    int r = fi_bridge_listen(b, subject, &b->direct);
+    if (r == 0) {
+        fi_net_node_subject(b->net, subject, b->net->node->id, "r.*");
+        r = fi_bridge_listen(b, subject, &b->replies);
+    }
+    if (r == 0) {
+        fi_net_subject(b->net, subject, "all", NULL);
+        r = fi_bridge_listen(b, subject, &b->all);
+    }
+    return r;
+}
+
+static void free_bridge(fi_bridge_t *b) {
+    fi_net_unsubscribe(b->direct);
+    fi_net_unsubscribe(b->replies);
+    fi_net_unsubscribe(b->all);
+    while (!fi_list_empty(&b->box)) {
+        fi_box_item_t *item = fi_container(b->box.next, fi_box_item_t, link);
+        fi_list_remove(&item->link);
+        fi_nats.natsMsg_Destroy(item->msg);
+        free(item);
+    }
+    if (b->epoll >= 0) {
+        close(b->epoll);
+    }
+    if (b->bell >= 0) {
+        close(b->bell);
+    }
+    pthread_cond_destroy(&b->answered);
+    pthread_mutex_destroy(&b->lock);
+    free(b->buffer);
+    free(b);
+}
+
+static void init(fi_bridge_t *b, fi_net_t *net) {
+    b->net = net;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->answered, NULL);
+    fi_list_init(&b->box);
+    fi_list_init(&b->nodes);
+    fi_list_init(&b->owns);
+    fi_list_init(&b->askings);
+    fi_list_init(&b->outwards);
+    fi_list_init(&b->inwards);
+    fi_list_init(&b->hearings);
+    b->watch = (fi_net_watch_t){.changed = connection_changed, .arg = b};
+    b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
+    b->buffer = malloc(b->piece);
+    b->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    b->epoll = epoll_create1(EPOLL_CLOEXEC);
+}
+
+static int start(fi_bridge_t *b) {
+    struct epoll_event ev = {.events = EPOLLIN};
+
+    if (!b->buffer) {
+        return fi_fail(-ENOMEM, "no memory for a networked space");
+    }
+    if (b->bell < 0 || b->epoll < 0 || epoll_ctl(b->epoll, EPOLL_CTL_ADD, b->bell, &ev) < 0) {
+        return fi_fail_errno(errno, "cannot create the descriptors that a networked space waits on");
+    }
+    int r = listen_to_all(b);
+    if (r < 0) {
+        return r;
+    }
+    fi_far_hello(b);
+    int err = pthread_create(&b->thread, NULL, bridge_main, b); /* with all signals blocked: fi_net_open does that */
+    if (err) {
+        return fi_fail_errno(err, "cannot start a networked space's thread");
+    }
+    (void)pthread_setname_np(b->thread, "ferry-bridge");
     return 0;
 }
+
+int fi_bridge_open(fi_net_t *net) {
+    fi_bridge_t *b = calloc(1, sizeof *b);
+
+    if (!b) {
+        return fi_fail(-ENOMEM, "no memory for a networked space");
+    }
+    init(b, net);
+    int r = start(b);
+    if (r < 0) {
+        free_bridge(b);
+        return r;
+    }
+    net->bridge = b;
+    fi_net_watch(net, &b->watch);
+    net->node->net = net;
+    net->node->far = &far_ops;
+    return fi_far_wait_for_cards(b);
+}
+
 void fi_bridge_close(fi_net_t *net) {
-    (void)net;
+    fi_bridge_t *b = net->bridge;
+    fi_far_frame_t bye;
+    uint64_t one = 1;
+
+    if (!b) {
+        return;
+    }
+    net->node->far = NULL;
+    fi_net_unwatch(net, &b->watch);
+    pthread_mutex_lock(&b->lock);
+    b->stopping = true;
+    pthread_mutex_unlock(&b->lock);
+    (void)!write(b->bell, &one, sizeof one);
+    pthread_join(b->thread, NULL);
+    (void)fi_out_turn(b); /* what has ended meanwhile is told */
+    (void)fi_in_turn(b);
+    bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
+    fi_far_send_each(b, &bye);
+    if (fi_net_is_up(net)) {
+        (void)fi_nats.natsConnection_FlushTimeout(net->bulk, FAREWELL_MS);
+    }
+    fi_out_end(b);
+    fi_in_end(b);
+    while (!fi_list_empty(&b->nodes)) {
+        fi_far_node_t *n = fi_container(b->nodes.next, fi_far_node_t, link);
+        fi_list_remove(&n->link);
+        free(n);
+    }
+    while (!fi_list_empty(&b->owns)) {
+        fi_own_t *o = fi_container(b->owns.next, fi_own_t, link);
+        fi_list_remove(&o->link);
+        free(o);
+    }
+    net->bridge = NULL;
+    free_bridge(b);
 }

@@ -1,7 +1,293 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * net/bridge.h - queues and topics between machines.
+ *
+ * Rings and pools stay as they are; one thread of the node's, the bridge, takes part in its channels as other ends do:
+ *
+ *   outward  a hidden receiver that takes what own senders send for receivers elsewhere: one for each queue and node
+ *            that receives from it, one for each topic
+ *   flow     one own sender's messages on an outward's way, numbered, kept until all who shall have them have said so
+ *   arm      a flow's way to one node
+ *   inward   a hidden sender that stands for a sender elsewhere: its messages are those, and go to own receivers
+ *
+ * So a message waits in its sender's memory, under its quota, until the receiver far away has released it; what a lost
+ * node had not released goes to another receiver; a topic is taken once and published once.  What hidden ends cannot
+ * see of each other cannot go round in circles.
+ *
+ * Who acts: the bridge's thread alone, on everything here.  Others only put mail into its box: the library's threads what
+ * has arrived, users' threads which ends they open and close.  It never waits for anything but its descriptors.
+ */
 #ifndef FI_NET_BRIDGE_H
 #define FI_NET_BRIDGE_H
+
+#include "channel/receiver.h"
+#include "channel/sender.h"
+#include "net/frame.h"
 #include "net/net.h"
+
+#define FI_FAR_WINDOW (4u << 20)        /* bytes on their way to one node, for each sender */
+#define FI_FAR_KEPT (8u << 20)          /* bytes taken from one sender and not released */
+#define FI_FAR_BATCH (64u << 10)        /* bytes of small messages that travel together */
+#define FI_FAR_PIECE (1u << 20)         /* bytes of a message in pieces */
+#define FI_FAR_PROBE_NS 1000000000ll    /* between questions to a node with which there are links */
+#define FI_FAR_IMPATIENT_NS 250000000ll /* the same while something is not acknowledged */
+#define FI_FAR_SETTLE_NS 1000000000ll   /* how long an open waits for nodes elsewhere */
+
+typedef struct fi_far_node {
+    struct fi_list link;
+    uint64_t id;
+    char name[104];
+    char host[64];
+    int64_t heard_at;     /* ns: when anything last came from it */
+    int64_t asked_at;     /* when it was last asked whether it is there */
+    int64_t silent_since; /* its connection has been gone since; 0: it is not */
+} fi_far_node_t;
+
+/* An end that the program has open on this node. */
+typedef struct fi_own {
+    struct fi_list link;
+    uint64_t id;
+    bool is_sender;
+    uint32_t kind;
+    uint32_t flags; /* enum fi_far_flags */
+    uint32_t retain;
+    uint64_t quota;
+    fi_contract_t contract;
+    char channel[104];
+} fi_own_t;
+
+/* An open that waits until it has met who is there. */
+typedef struct fi_asking {
+    struct fi_list link;
+    uint32_t number;
+    uint64_t end;
+    bool is_sender;
+    uint32_t kind;
+    char channel[104];
+    uint32_t unanswered; /* nodes that have not said how many links will come */
+    uint32_t expected;   /* links that those who did have announced */
+    int64_t deadline;
+    bool done; /* guarded by the bridge's lock, with what follows */
+    int error;
+    char text[256];
+} fi_asking_t;
+
+struct fi_outward;
+struct fi_flow;
+
+/* A node that an outward serves. */
+typedef struct fi_dest {
+    struct fi_list link;
+    fi_far_node_t *node;
+    bool no_history;
+} fi_dest_t;
+
+typedef struct fi_arm {
+    struct fi_list link;
+    fi_dest_t *dest;
+    uint64_t token;
+    bool live;         /* M is ready */
+    uint64_t received; /* number of the last that has arrived there; at first, of the last that it shall not have */
+    uint64_t released;
+    uint64_t got;    /* bytes that have arrived of the one after `received` */
+    uint64_t again;  /* topics: number from which it is to be sent anew, to this node alone; 0: none */
+    uint64_t probed; /* what was sent when it was last asked */
+} fi_arm_t;
+
+/* A message on its way, or, for those who come late to a topic, a copy of one that was. */
+typedef struct fi_kept {
+    ferry_msg_t *msg; /* NULL: released; `copy` has its bytes, if it is retained */
+    void *copy;
+    uint64_t size;
+    uint64_t seq;
+    uint64_t tag;
+    uint64_t time_ns;
+    uint32_t attempt;
+} fi_kept_t;
+
+typedef struct fi_flow {
+    struct fi_list link;
+    struct fi_outward *outward;
+    uint64_t tx;
+    uint32_t retain;
+    bool ended; /* its sender has closed, and all was taken */
+    bool shut;  /* that was told */
+    struct fi_list arms;
+    fi_kept_t *kept; /* circular, by number; kept_cap is a power of two */
+    uint32_t kept_cap;
+    uint64_t first;      /* number of the oldest that is kept */
+    uint64_t held;       /* number of the oldest that is not released */
+    uint64_t next;       /* number that the next one taken gets */
+    uint64_t sent;       /* number of the last that was sent */
+    uint64_t piece;      /* bytes sent of the one after it */
+    uint64_t acked;      /* number of the last that all live arms have received */
+    uint64_t held_bytes; /* of what is not released */
+    uint64_t way_bytes;  /* of what was sent and not acked */
+} fi_flow_t;
+
+typedef struct fi_outward {
+    struct fi_list link;
+    struct fi_bridge *bridge;
+    fi_receiver_t *rx;
+    uint32_t kind;
+    char channel[104];
+    struct fi_list dests;
+    struct fi_list flows;
+    uint32_t changed; /* atomic: senders came or went */
+    bool readable;    /* its bell has rung, and it was not empty since */
+} fi_outward_t;
+
+/* What one node sends on one topic. */
+typedef struct fi_hearing {
+    struct fi_list link;
+    uint64_t node;
+    uint32_t users;
+    natsSubscription *sub;
+    char channel[104];
+} fi_hearing_t;
+
+/* What has arrived, and is not with own receivers yet: a batch of messages, or one that came in pieces. */
+typedef struct fi_arrived {
+    struct fi_list link;
+    natsMsg *msg;   /* NULL: it came in pieces */
+    size_t at;      /* in its data: the next record */
+    uint32_t left;  /* records */
+    fi_item_t item; /* came in pieces */
+} fi_arrived_t;
+
+typedef struct fi_inward {
+    struct fi_list link;
+    fi_far_node_t *node; /* NULL: it has gone */
+    uint64_t tx;
+    uint64_t token;
+    uint32_t kind;
+    char channel[104];
+    fi_sender_t *sender;
+    fi_hearing_t *hearing; /* topics */
+    bool live;
+    uint64_t received;      /* number of the last that has arrived in order */
+    uint64_t put;           /* of the last that own receivers can take */
+    uint64_t released;      /* up to which own receivers have released all; topics: put */
+    struct fi_list waiting; /* fi_arrived_t */
+    fi_item_t pieces;       /* of the message that is coming in pieces; no block: none is */
+    uint64_t got;           /* bytes of it */
+    uint64_t *seqs;         /* sequence numbers of what is put and not released: circular, by number; power of two */
+    uint32_t seqs_cap;
+    uint64_t told_received, told_released, told_got;
+    int64_t told_at;   /* ns */
+    uint64_t untold;   /* bytes that have arrived since */
+    bool keeps_silent; /* it will be told soon */
+    uint64_t shut;     /* number of the last one there will be; UINT64_MAX: not known */
+    uint32_t must_ack; /* enum fi_far_flags, and bit 31 */
+    bool complained;   /* that something is missing, since the last that was not */
+} fi_inward_t;
+
+enum fi_box_kind { FI_BOX_MSG, FI_BOX_OPENED, FI_BOX_CLOSING, FI_BOX_UP };
+
+typedef struct fi_box_item {
+    struct fi_list link;
+    enum fi_box_kind kind;
+    natsMsg *msg;
+    fi_own_t own;
+    fi_asking_t *asking;
+} fi_box_item_t;
+
+typedef struct fi_bridge {
+    fi_net_t *net;
+    pthread_t thread;
+    int epoll;
+    int bell; /* eventfd */
+    fi_net_watch_t watch;
+    natsSubscription *direct, *all, *replies;
+
+    pthread_mutex_t lock; /* guards box, askings' answers, stopping */
+    pthread_cond_t answered;
+    struct fi_list box;
+    bool stopping;
+
+    struct fi_list nodes;
+    struct fi_list owns;
+    struct fi_list askings;
+    struct fi_list outwards;
+    struct fi_list inwards;
+    struct fi_list hearings;
+    uint32_t askings_ever;
+    unsigned char *buffer; /* for one batch */
+    size_t piece;          /* bytes of it that are used at most */
+    bool progress;         /* in this turn */
+} fi_bridge_t;
+
 int fi_bridge_open(fi_net_t *net);
 void fi_bridge_close(fi_net_t *net);
+
+/* bridge.c */
+void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item);
+/* A subscription whose messages come into the box. */
+int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub);
+
+/* nodes.c: who is there. */
+fi_far_node_t *fi_far_find(fi_bridge_t *b, uint64_t id);
+/* Sends a frame to a node, or to all (`to` 0). */
+void fi_far_send(fi_bridge_t *b, uint64_t to, fi_far_frame_t *f);
+/* To each node that is known, in order with what else is sent to it; what goes to all may overtake that. */
+void fi_far_send_each(fi_bridge_t *b, fi_far_frame_t *f);
+fi_far_frame_t fi_far_frame(const fi_bridge_t *b, enum fi_far_type type, uint32_t kind, const char *channel);
+/* A frame about nodes: HELLO, CARD, BYE, PROBE, ALIVE. False: it is about something else. */
+bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f);
+/* Its connection is gone, says the server. */
+void fi_far_silent(fi_bridge_t *b, uint64_t id);
+/* Asks who must be asked, and gives up who has been silent for too long. Returns ns until it is to be called again, or -1. */
+int64_t fi_far_look_after(fi_bridge_t *b);
+void fi_far_hello(fi_bridge_t *b);
+/* For the thread that opens the space: until those who are there have said so, or for as long as a server answers and a bit. 0. */
+int fi_far_wait_for_cards(fi_bridge_t *b);
+void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n);
+
+/* meet.c: who receives, who sends. */
+void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item);
+void fi_meet_closing(fi_bridge_t *b, uint64_t end);
+void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
+/* Tells all anew what is open here, after the connection was lost. */
+void fi_meet_again(fi_bridge_t *b);
+/* Ends askings that are answered or have waited for too long. Returns ns until the next deadline, or -1. */
+int64_t fi_meet_settle(fi_bridge_t *b);
+void fi_meet_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
+bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel);
+fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id);
+
+/* out.c: own messages on their way. */
+void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n);
+void fi_out_unserve(fi_bridge_t *b, uint32_t kind, const char *channel, const fi_far_node_t *n);
+void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
+/* One turn: takes, sends, releases. True: more can be taken at once. */
+bool fi_out_turn(fi_bridge_t *b);
+void fi_out_again(fi_bridge_t *b);
+/* Is every arm of this sender's flows open? */
+bool fi_out_settled(fi_bridge_t *b, uint64_t tx, uint32_t kind, const char *channel);
+/* Does anything wait for this node's word? */
+bool fi_out_awaits(fi_bridge_t *b, const fi_far_node_t *n);
+bool fi_out_serves(fi_bridge_t *b, const fi_far_node_t *n);
+/* It is being asked: its answer will say what of all that was sent until now it lacks. */
+void fi_out_probed(fi_bridge_t *b, const fi_far_node_t *n);
+void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
+void fi_out_end(fi_bridge_t *b);
+
+/* send.c */
+void fi_far_topic_subject(const fi_bridge_t *b, char out[FI_SUBJECT_MAX], const char *channel, uint64_t node);
+
+/* in.c: what others send. */
+/* Its node is being asked: acknowledgements go with the question, so that it can say what it does not know any more. */
+void fi_in_probed(fi_bridge_t *b, const fi_far_node_t *n);
+void fi_in_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
+/* Takes the message over. */
+void fi_in_data(fi_bridge_t *b, fi_far_node_t *n, const fi_far_head_t *h, natsMsg *msg);
+/* One turn: what waited, releases, acknowledgements. True: something is not released or waits for room. */
+bool fi_in_turn(fi_bridge_t *b);
+bool fi_in_serves(fi_bridge_t *b, const fi_far_node_t *n);
+uint32_t fi_in_count(fi_bridge_t *b, uint32_t kind, const char *channel);
+/* Nobody here receives any more. */
+void fi_in_close_channel(fi_bridge_t *b, uint32_t kind, const char *channel);
+void fi_in_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
+void fi_in_end(fi_bridge_t *b);
+
 #endif

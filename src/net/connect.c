@@ -10,7 +10,9 @@
 
 #include "base/error.h"
 #include "net/bridge.h"
+#include "net/lease.h"
 #include "net/net.h"
+#include "net/shares.h"
 #include "platform/clock.h"
 
 #define CONNECT_MS 5000
@@ -129,7 +131,17 @@ static int check_file(const char *path, const char *what) {
     return 0;
 }
 
-static natsStatus set_tls(natsOptions *opts, const ferry_options_t *o, int *error) {
+/* libnats compares the name in the certificate with a host in brackets, which is none. */
+static natsStatus expect_host(const fi_net_t *net, natsOptions *opts) {
+    char host[64];
+
+    if (net->address.server_count != 1 || sscanf(net->address.servers[0], "nats://[%63[^]]", host) != 1) {
+        return NATS_OK;
+    }
+    return fi_nats.natsOptions_SetExpectedHostname(opts, host);
+}
+
+static natsStatus set_tls(const fi_net_t *net, natsOptions *opts, const ferry_options_t *o, int *error) {
     const char *ca = or_environment(o ? o->tls_ca : NULL, "FERRY_TLS_CA");
     const char *cert = or_environment(o ? o->tls_cert : NULL, "FERRY_TLS_CERT");
     const char *key = or_environment(o ? o->tls_key : NULL, "FERRY_TLS_KEY");
@@ -144,6 +156,7 @@ static natsStatus set_tls(natsOptions *opts, const ferry_options_t *o, int *erro
         return NATS_INVALID_ARG;
     }
     natsStatus s = fi_nats.natsOptions_SetSecure(opts, true);
+    s = s == NATS_OK ? expect_host(net, opts) : s;
     if (s == NATS_OK && ca) {
         s = fi_nats.natsOptions_LoadCATrustedCertificates(opts, ca);
     }
@@ -244,7 +257,7 @@ static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection *
     natsStatus s = fi_nats.natsOptions_Create(&opts);
     s = s == NATS_OK ? set_connection(net, opts) : s;
     s = s == NATS_OK ? set_identity(opts, o, &error) : s;
-    s = s == NATS_OK && net->address.tls ? set_tls(opts, o, &error) : s;
+    s = s == NATS_OK && net->address.tls ? set_tls(net, opts, o, &error) : s;
     s = s == NATS_OK ? fi_nats.natsConnection_Connect(c, opts) : s;
     fi_nats.natsOptions_Destroy(opts);
     net->open += s == NATS_OK;
@@ -301,11 +314,15 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         pthread_mutex_init(&net->lock, NULL);
         pthread_cond_init(&net->closed, NULL);
         fi_net_word(a->space, net->space, sizeof net->space);
-        r = connect_both(net, o);
+        r = fi_shares_open(net);
+        r = r == 0 ? connect_both(net, o) : r;
         r = r == 0 ? fi_net_present(net) : r;
+        r = r == 0 ? fi_calls_open(net) : r;
         r = r == 0 ? fi_bridge_open(net) : r;
         if (r < 0) {
+            fi_calls_close(net);
             fi_net_absent(net);
+            fi_shares_close(net);
             free_net(net);
         }
     }
@@ -315,7 +332,10 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
 }
 
 void fi_net_close(fi_net_t *net) {
+    fi_calls_close(net);
+    fi_leases_close(net);
     fi_bridge_close(net);
     fi_net_absent(net);
+    fi_shares_close(net);
     free_net(net);
 }

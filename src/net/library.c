@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "node/node.h"
 
 #define LIBRARY "libnats.so.3.4" /* its interface changes with the second number */
 
@@ -24,9 +25,11 @@ static const struct {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int loaded;          /* 0 or a negative errno */
 static const char *lacking; /* a function's name */
+static uint32_t generation; /* of the process that loaded it */
 
 /* It stays loaded: its threads and its thread-local memory outlive any node. */
 static void load(void) {
+    generation = fi_process_generation;
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
     if (!library) {
@@ -47,6 +50,12 @@ static void load(void) {
 
 int fi_nats_load(void) {
     pthread_once(&once, load);
+    if (generation != fi_process_generation) {
+        return fi_fail(
+            -ECHILD,
+            "this process was forked by one that had a networked space open, whose library does not work in its "
+            "children: open the space before that one does, or exec first");
+    }
     if (loaded == 0) {
         return 0;
     }

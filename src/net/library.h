@@ -41,7 +41,7 @@
     X(natsMsgHeader_Set) X(natsMsgHeader_Get) X(natsMsgHeader_Values) X(natsMsgList_Destroy) \
     X(jsCtx_Destroy) X(jsOptions_Init) X(jsPubOptions_Init) X(jsSubOptions_Init) X(jsStreamConfig_Init) \
     X(jsConsumerConfig_Init) X(js_AddStream) X(js_UpdateStream) X(js_DeleteStream) X(js_PurgeStream) \
-    X(js_GetStreamInfo) X(jsStreamInfo_Destroy) X(js_Publish) X(js_PublishMsg) X(js_PublishMsgAsync) \
+    X(js_GetStreamInfo) X(jsStreamInfo_Destroy) X(js_StreamNames) X(jsStreamNamesList_Destroy) X(js_Publish) X(js_PublishMsg) X(js_PublishMsgAsync) \
     X(js_PublishAsyncComplete) X(js_PublishAsyncGetPendingList) X(jsPubAck_Destroy) X(js_GetLastMsg) X(js_GetMsg) \
     X(js_DeleteMsg) X(js_AddConsumer) X(js_DeleteConsumer) X(js_GetConsumerInfo) X(jsConsumerInfo_Destroy) \
     X(js_Subscribe) X(js_SubscribeSync) X(js_PullSubscribe) X(jsMsgMetaData_Destroy) X(js_GetAccountInfo) \
@@ -56,7 +56,8 @@ typedef struct fi_nats {
 
 extern fi_nats_t fi_nats;
 
-/* Loads the library, once in a process; any thread. -ENOPKG: it is not installed, or lacks a function; the sentence says what to do. */
+/* Loads the library, once in a process; any thread. -ENOPKG: it is not installed, or lacks a function; -ECHILD a parent has loaded it: its
+ * threads are not in this process. The sentence says what to do. */
 int fi_nats_load(void);
 
 #endif

@@ -40,6 +40,8 @@ typedef struct fi_net_watch {
 } fi_net_watch_t;
 
 struct fi_bridge;
+struct fi_leases;
+struct fi_shares;
 
 typedef struct fi_net {
     fi_node_t *node;
@@ -60,7 +62,10 @@ typedef struct fi_net {
     char denied[256];       /* the newest permission that was denied, in the server's words; guarded by lock */
     uint32_t denials;       /* how many; atomic */
     natsSubscription *who, *ping;
+    struct fi_leases *leases; /* NULL until one is opened */
     struct fi_bridge *bridge;
+    struct fi_shares *shares; /* net/shares.h */
+    struct fi_calls *calls;
 } fi_net_t;
 
 /* What a node says of itself. On the wire as it is: little-endian, no gaps. */
@@ -74,7 +79,7 @@ typedef struct fi_net_card {
 
 #define FI_NET_VERSION 1u
 
-/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
+/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
  * wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
 /* Nobody is inside a call of the node's any more. */
@@ -86,6 +91,10 @@ static inline bool fi_net_is_up(const fi_net_t *net) {
 
 void fi_net_watch(fi_net_t *net, fi_net_watch_t *w);
 void fi_net_unwatch(fi_net_t *net, fi_net_watch_t *w);
+
+/* calls.c: services and clients, for fi_net_open and _close. */
+int fi_calls_open(fi_net_t *net);
+void fi_calls_close(fi_net_t *net);
 
 /* This node can be found, and cannot any more. For fi_net_open and _close. */
 int fi_net_present(fi_net_t *net);
@@ -100,7 +109,7 @@ void fi_net_word(const char *name, char *out, size_t cap);
 void fi_net_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name);
 /* "ferry.SPACE.n.NODE", and with `what` ".WHAT" after it. */
 void fi_net_node_subject(const fi_net_t *net, char out[FI_SUBJECT_MAX], uint64_t node, const char *what);
-/* A stream's name: "FERRY_SPACE_KIND_NAME", dots written as in subjects. */
+/* A stream's name: "FERRY=SPACE=KIND=NAME", dots written as in subjects; no name has a '='. */
 void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *kind, const char *name);
 
 /* ---- talking ---- */
@@ -129,6 +138,9 @@ void fi_net_signals_restore(const sigset_t *before);
 int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout);
 /* Asks all nodes and calls `each` for every card, this node's too, until they have been silent for `patience` ns. Returns how many. */
 int fi_net_each_node(fi_net_t *net, int64_t patience, void (*each)(const fi_net_card_t *card, void *arg), void *arg);
+/* Adds what is on other machines to a picture of this one. */
+struct ferry_look;
+int fi_net_look(fi_net_t *net, struct ferry_look *look);
 /* Is that node on this machine, in the same directory? Then shared memory reaches it. */
 bool fi_net_is_near(const fi_net_t *net, uint64_t node);
 

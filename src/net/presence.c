@@ -50,13 +50,6 @@ void fi_net_absent(fi_net_t *net) {
     net->who = net->ping = NULL;
 }
 
-void fi_net_unsubscribe(natsSubscription *sub) {
-    if (sub) {
-        (void)fi_nats.natsSubscription_Unsubscribe(sub);
-        fi_nats.natsSubscription_Destroy(sub);
-    }
-}
-
 int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout) {
     char subject[FI_SUBJECT_MAX];
     natsMsg *msg = NULL;

@@ -26,7 +26,13 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
     return NULL;
 }
 
-static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_frame_t *f) {
+/* Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node. */
+static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) {
+    const fi_frame_t *f = &m->frame;
+
+    if (e->hidden && (m->peer != e->node->self || (f->flags & FI_MEET_HIDDEN))) {
+        return false;
+    }
     return e->published && e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
 }
 
@@ -77,7 +83,7 @@ static int meet_sender(fi_node_t *n, fi_mail_t *m) {
 
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (same_channel(e, FI_END_RECEIVER, &m->frame)) {
+        if (same_channel(e, FI_END_RECEIVER, m)) {
             count += e->ops->introduce(e, m->peer) >= 0;
         }
     }
@@ -105,7 +111,7 @@ static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
     m->fds[0] = -1;
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (!same_channel(e, FI_END_SENDER, &m->frame)) {
+        if (!same_channel(e, FI_END_SENDER, m)) {
             continue;
         }
         fi_mail_t *copy = fi_mail_new(m->peer, &m->frame);

@@ -78,6 +78,7 @@ typedef struct fi_end {
     uint32_t digest;        /* of the contract, as the entry's name has it */
     bool published;
     bool in_haste; /* when it is opened, it does not wait until those it meets are linked */
+    bool hidden;   /* of this node's own ends' concern only: it has no name, and hidden ends do not meet each other */
     bool alone;    /* receivers: what is taken is released by the thread that has taken it */
     char channel[104];
 

@@ -60,7 +60,7 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only) {
     (void)fi_peer_send(p, &f, NULL);
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (e->published && !waits_only) {
+        if (e->published && !e->hidden && !waits_only) {
             tell_end(n, p, e);
         }
     }

@@ -69,10 +69,10 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
     e->id = ++n->next_end;
     e->stated = e->contract;
     fi_list_add_tail(&n->ends, &e->link);
-    int r = fi_node_publish(n, e);
+    int r = e->hidden ? 0 : fi_node_publish(n, e);
     if (r == 0) {
         e->published = true;
-        n->end_count++;
+        n->end_count += !e->hidden;
         r = fi_node_meet(n, e);
     }
     if (r == 0 && !e->in_haste) {
@@ -82,17 +82,25 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         fi_list_remove(&e->link);
     }
     pthread_mutex_unlock(&n->lock);
+    if (r == 0 && n->far && !e->hidden) {
+        r = n->far->opened(n->net, e);
+    }
     fi_cancel_restore(cancel);
     return r;
 }
 
 void fi_node_part(fi_node_t *n, fi_end_t *e) {
     int cancel = fi_cancel_off();
+    if (n->far && !e->hidden && e->published) {
+        n->far->closing(n->net, e);
+    }
     pthread_mutex_lock(&n->lock);
     if (e->published) {
-        fi_node_unpublish(n, e);
+        if (!e->hidden) {
+            fi_node_unpublish(n, e);
+            n->end_count--;
+        }
         e->published = false;
-        n->end_count--;
     }
     fi_list_remove(&e->link);
     pthread_mutex_unlock(&n->lock);

@@ -38,6 +38,13 @@ enum fi_source { FI_SOURCE_BELL = 2, FI_SOURCE_LISTENER = 4, FI_SOURCE_WATCH = 6
 
 struct fi_net;
 
+/* What a space that spans machines wants to know of a node's ends. Called by the user's thread, which holds nothing. */
+typedef struct fi_far {
+    /* An end has been opened; returns once those far away have been met, or did not answer. Errors: it shall not be open. */
+    int (*opened)(struct fi_net *net, fi_end_t *e);
+    void (*closing)(struct fi_net *net, fi_end_t *e);
+} fi_far_t;
+
 typedef struct fi_routes {
     const fi_route_t *thread; /* to ends of this node */
     const fi_route_t *shm;    /* to other nodes on this machine */
@@ -51,6 +58,7 @@ struct ferry {
     uint64_t id;
     fi_space_t space;
     struct fi_net *net; /* what spans machines; NULL: the space does not */
+    const fi_far_t *far;
     char name[104];
     uint32_t max_peers;
     uint32_t max_links;

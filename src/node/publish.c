@@ -127,6 +127,7 @@ static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
         fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
         f.kind = (uint16_t)e->kind;
         f.contract = e->stated;
+        f.flags = e->hidden ? FI_MEET_HIDDEN : 0;
         memcpy(f.text, e->channel, sizeof f.text);
         r = fi_peer_send(p, &f, NULL);
     }
@@ -180,7 +181,7 @@ int fi_node_meet(fi_node_t *n, fi_end_t *e) {
     struct meeting m = {.node = n, .end = e};
 
     int r = meet_peer(n, e, n->self);
-    if (r == 0) {
+    if (r == 0 && !e->hidden) {
         r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
     }
     return r < 0 ? r : m.error;
@@ -192,7 +193,7 @@ void fi_node_meet_again(fi_node_t *n) {
 
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (e->published) {
+        if (e->published && !e->hidden) {
             (void)fi_node_meet(n, e);
         }
     }
@@ -227,7 +228,7 @@ bool fi_node_republish(fi_node_t *n) {
         char entry_name[FI_ENTRY_NAME_MAX];
         end_entry(n, e, &entry);
         fi_entry_name(&entry, entry_name);
-        if (e->published && (missing || fi_node_is_missing(n, entry_name))) {
+        if (e->published && !e->hidden && (missing || fi_node_is_missing(n, entry_name))) {
             all &= fi_entry_write(&n->space, &entry, &e->stated) == 0 && watch_entry(n, &entry) == 0;
             (void)fi_node_meet(n, e); /* whoever came between the sweep and now did not see us */
         }

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -25,10 +26,15 @@ void fi_waits_list(fi_node_t *n, fi_blocked_t *b) {
 }
 
 void fi_waits_strike(fi_node_t *n, fi_blocked_t *b) {
-    pthread_mutex_lock(&n->wait_lock);
-    fi_list_remove(&b->link);
-    pthread_mutex_unlock(&n->wait_lock);
-    b->number = 0;
+    if (b->number != 0) {
+        pthread_mutex_lock(&n->wait_lock);
+        fi_list_remove(&b->link);
+        pthread_mutex_unlock(&n->wait_lock);
+        b->number = 0;
+    }
+    free(b->keys);
+    b->keys = NULL;
+    b->key_count = 0;
 }
 
 fi_blocked_t *fi_waits_for_process(fi_node_t *n) {

@@ -40,7 +40,7 @@ typedef struct fi_blocked {
     int64_t since;
     /* Who holds, now. Steward. NULL: `keys`. */
     void (*holders)(const struct fi_blocked *b, fi_add_key_fn *add, void *arg);
-    uint64_t *keys;
+    uint64_t *keys; /* allocated */
     uint32_t key_count;
 
     /* filled in when it is listed */
@@ -50,8 +50,9 @@ typedef struct fi_blocked {
     char thread[16];
 } fi_blocked_t;
 
-/* Lists a wait of the calling thread, until it is struck off. */
+/* Lists a wait of the calling thread, until it is struck off. What is listed does not change: it is listed anew. */
 void fi_waits_list(struct ferry *n, fi_blocked_t *b);
+/* Strikes it off, if it is listed, and frees its keys. */
 void fi_waits_strike(struct ferry *n, fi_blocked_t *b);
 /* The wait of the calling thread for a child process, or NULL. */
 fi_blocked_t *fi_waits_for_process(struct ferry *n);

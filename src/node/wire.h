@@ -63,7 +63,7 @@ enum fi_frame_type {
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
-enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2 };
+enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2, FI_MEET_HIDDEN = 4 };
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
@@ -89,7 +89,7 @@ typedef struct fi_frame {
  *   LOOK_WAIT      since, thread id and process id that is waited for; tx: its number; the last figures: thread's name
  *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
  *   HELLO          node id, process id          SETTLED    count of links to come
- *   OFFER          start position, first serial RING       serial of the new ring
+ *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   ACCEPT         -                            RING_OK    serial
  *   SEGMENT        id                           UNSEGMENT  id
  */

@@ -49,4 +49,12 @@ static inline uint64_t fi_ticks(void) {
 #endif
 }
 
+/* Of two times or spans in ns. */
+static inline int64_t fi_earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t fi_later(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
 #endif

@@ -49,8 +49,24 @@ typedef struct fi_image {
     uint64_t fresh_at; /* of the writer's publishes, the last one that brought it up to date */
 } fi_image_t;
 
+/*
+ * What a space that spans machines adds to a writer (net/publisher.h). Others read images meanwhile: those are pinned, which
+ * keeps the writer from changing them, and it has as many more images for that.
+ */
+#define FI_PINS 4u
+typedef struct fi_writer_far {
+    const ferry_msg_t *pinned
+        [FI_PINS]; /* NULL: free; set for the newest version only, so that the writer never has to wait to see it */
+    /* Before a publish: that has changed. After it: this is the newest. Before it is closed: nobody reads images from now on. */
+    void (*touched)(struct fi_writer_far *far, const fi_marks_t *touched);
+    void (*published)(struct fi_writer_far *far, const ferry_msg_t *message, uint64_t version);
+    void (*ended)(struct fi_writer_far *far);
+    void (*figures)(struct fi_writer_far *far, ferry_region_writer_stats_t *stats);
+} fi_writer_far_t;
+
 struct ferry_region_writer {
     fi_published_t head;
+    fi_writer_far_t *far; /* NULL: none */
     fi_sender_t *tx;
     char *data;
     uint64_t bytes;
@@ -101,6 +117,7 @@ struct ferry_region_reader {
     fi_version_t *newest; /* NULL: none was taken yet */
     struct fi_list views; /* handed out */
     struct fi_list idle;  /* handles to be used again */
+    void *mirror;         /* of a space that spans machines (net/mirror.h); NULL: none */
     char name[104];
 };
 
@@ -109,6 +126,8 @@ int fi_reader_view(ferry_region_reader_t *r, int64_t timeout, ferry_region_view_
 int fi_reader_wait(ferry_region_reader_t *r, uint64_t version, int64_t timeout);
 int fi_reader_fd(ferry_region_reader_t *r);
 int fi_reader_close(ferry_region_reader_t *r);
+/* Is there a writer on this machine? False also if the handle cannot be asked now. */
+bool fi_reader_is_linked(ferry_region_reader_t *r);
 
 int fi_view_release(ferry_region_view_t *view);
 

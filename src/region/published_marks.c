@@ -69,6 +69,60 @@ void fi_marks_join(fi_marks_t *into, const fi_marks_t *from) {
     }
 }
 
+void fi_marks_clear(fi_marks_t *m) {
+    for (uint64_t g = 0; g < words_for(words_for(m->count)); g++) {
+        for (uint64_t some = m->groups[g]; some; some &= some - 1) {
+            m->words[g * 64 + (uint64_t)__builtin_ctzll(some)] = 0;
+        }
+        m->groups[g] = 0;
+    }
+}
+
+/* The first word from `w` on with a mark; past the end: there is none. */
+static uint64_t next_word(const fi_marks_t *m, uint64_t w) {
+    uint64_t words = words_for(m->count);
+    uint64_t groups = words_for(words);
+    uint64_t g = w / 64;
+
+    if (w >= words) {
+        return words;
+    }
+    uint64_t some = m->groups[g] & ~0ull << w % 64;
+    while (some == 0 && ++g < groups) {
+        some = m->groups[g];
+    }
+    return some ? g * 64 + (uint64_t)__builtin_ctzll(some) : words;
+}
+
+bool fi_marks_next(const fi_marks_t *m, uint64_t from, uint64_t *first, uint64_t *count) {
+    uint64_t words = words_for(m->count);
+    uint64_t w = from / 64;
+    uint64_t marks = w < words ? m->words[w] & ~0ull << from % 64 : 0;
+
+    while (marks == 0) {
+        w = next_word(m, w + 1);
+        if (w >= words) {
+            return false;
+        }
+        marks = m->words[w];
+    }
+    *first = w * 64 + (uint64_t)__builtin_ctzll(marks);
+    uint64_t at = *first;
+    uint64_t rest = ~(marks >> at % 64);
+    uint64_t n = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
+    at += n < 64 - at % 64 ? n : 64 - at % 64;
+    while (at % 64 == 0 && at / 64 < words) { /* all of a word: it may go on in the next one */
+        rest = ~m->words[at / 64];
+        n = rest ? (uint64_t)__builtin_ctzll(rest) : 64;
+        at += n;
+        if (n < 64) {
+            break;
+        }
+    }
+    *count = (at < m->count ? at : m->count) - *first;
+    return true;
+}
+
 /* ---- copying ---- */
 
 typedef struct stretch {

@@ -51,6 +51,11 @@ static inline void fi_marks_add(fi_marks_t *m, uint64_t at, uint64_t bytes) {
 /* Marks in `into` what is marked in `from`, too; both are for as many bytes. */
 void fi_marks_join(fi_marks_t *into, const fi_marks_t *from);
 
+/* The next run of marked granules from granule `from` on: `*first`, and how many. False: there is none. */
+bool fi_marks_next(const fi_marks_t *m, uint64_t from, uint64_t *first, uint64_t *count);
+/* Nothing is marked any more. */
+void fi_marks_clear(fi_marks_t *m);
+
 /*
  * Copies what is marked in `a` or `b` from `from` to `to`, `bytes` bytes both and aligned to granules, and takes the marks
  * away. Returns how many bytes were copied. When it returns, others may be told to read them.

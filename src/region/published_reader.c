@@ -300,6 +300,15 @@ int fi_reader_wait(ferry_region_reader_t *r, uint64_t version, int64_t timeout) 
     return leave(r, rc < 0 ? explain(r, rc, "newer") : 0);
 }
 
+bool fi_reader_is_linked(ferry_region_reader_t *r) {
+    if (enter(r) < 0) {
+        return false;
+    }
+    bool linked = r->rx->link_count > 0;
+    fi_end_leave(&r->rx->end);
+    return linked;
+}
+
 int fi_reader_fd(ferry_region_reader_t *r) {
     int rc = enter(r);
     return rc < 0 ? rc : leave(r, fi_receiver_fd(r->rx));

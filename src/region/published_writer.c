@@ -66,10 +66,11 @@ static void ended(void *whole) {
 
 static int open_sender(ferry_region_writer_t *w, fi_node_t *n, const char *channel,
                        const ferry_region_writer_options_t *o) {
+    uint64_t pins = n->net ? FI_PINS * w->room : 0;
     ferry_contract_t contract = {.type_name = o->type_name,
                                  .type_size = w->bytes,
                                  .hold = FERRY_HOLD_NEVER,
-                                 .quota = fi_max(w->quota, LEAST_POOL),
+                                 .quota = fi_max(w->quota + pins, LEAST_POOL),
                                  .retain = 1,
                                  .wait = o->wait};
 
@@ -141,8 +142,27 @@ static int new_image(ferry_region_writer_t *w) {
     return 0;
 }
 
-static bool is_held(const fi_image_t *image) {
-    return image->message->block->refs > 1;
+static bool is_pinned(const ferry_region_writer_t *w, const fi_image_t *image) {
+    for (uint32_t i = 0; w->far && i < FI_PINS; i++) {
+        if (fi_load_acquire_ptr(&w->far->pinned[i]) == image->message) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_held(const ferry_region_writer_t *w, const fi_image_t *image) {
+    return image->message->block->refs > 1 || is_pinned(w, image);
+}
+
+/* What is pinned does not count. */
+static uint32_t most_images(const ferry_region_writer_t *w) {
+    uint32_t most = w->most_images;
+
+    for (uint32_t i = 0; w->far && i < w->image_count; i++) {
+        most += is_pinned(w, &w->images[i]);
+    }
+    return most;
 }
 
 /* Of those that nobody holds the one that lacks least: what another one lacks, one that was fresh earlier lacks, too. */
@@ -151,7 +171,7 @@ static fi_image_t *freshest(ferry_region_writer_t *w) {
 
     for (uint32_t i = 0; i < w->image_count; i++) {
         fi_image_t *image = &w->images[i];
-        if (!is_held(image) && (!best || image->fresh_at > best->fresh_at)) {
+        if (!is_held(w, image) && (!best || image->fresh_at > best->fresh_at)) {
             best = image;
         }
     }
@@ -172,7 +192,7 @@ static int try_image(fi_sender_t *tx, void *arg) {
     if (want->image) {
         return 0;
     }
-    if (w->image_count == w->most_images) {
+    if (w->image_count >= most_images(w)) {
         return -EAGAIN;
     }
     int r = new_image(w);
@@ -259,7 +279,7 @@ static int send_image(ferry_region_writer_t *w, fi_image_t *image) {
 static void give_back_idle(ferry_region_writer_t *w) {
     for (uint32_t i = 0; i < w->image_count && w->image_count > FEWEST_VERSIONS; i++) {
         fi_image_t *image = &w->images[i];
-        if (!is_held(image) && w->publishes - image->fresh_at > IDLE_PUBLISHES) {
+        if (!is_held(w, image) && w->publishes - image->fresh_at > IDLE_PUBLISHES) {
             (void)fi_sent_release(image->message);
             fi_marks_done(&image->stale);
             *image = w->images[--w->image_count];
@@ -282,8 +302,14 @@ int fi_writer_publish(ferry_region_writer_t *w, int64_t timeout, uint64_t *versi
     }
     r = fi_node_is_shut(w->tx->end.node) ? shut(w) : find_image(w, timeout, &image);
     if (r == 0) {
+        if (w->far) {
+            w->far->touched(w->far, &w->touched);
+        }
         bring_up_to_date(w, image);
         r = send_image(w, image);
+        if (r == 0 && w->far) {
+            w->far->published(w->far, image->message, w->version);
+        }
         give_back_idle(w);
     }
     if (r == 0 && version) {
@@ -312,7 +338,10 @@ int fi_writer_stats(ferry_region_writer_t *w, ferry_region_writer_stats_t *stats
                                            .readers = sender.receivers,
                                            .waits = w->waits};
     for (uint32_t i = 0; i < w->image_count; i++) {
-        stats->held += is_held(&w->images[i]);
+        stats->held += is_held(w, &w->images[i]);
+    }
+    if (w->far) {
+        w->far->figures(w->far, stats);
     }
     fi_end_leave(&w->tx->end);
     return 0;
@@ -320,6 +349,10 @@ int fi_writer_stats(ferry_region_writer_t *w, ferry_region_writer_stats_t *stats
 
 int fi_writer_close(ferry_region_writer_t *w) {
     int r = enter(w);
+    if ((r == 0 || r == -EOWNERDEAD) && w->far) {
+        w->far->ended(w->far);
+        w->far = NULL;
+    }
     if (r == -EOWNERDEAD) {
         fi_sender_drop(w->tx);
         return 0;

@@ -178,7 +178,7 @@ static int furnish(ferry_region_t *r, const ferry_region_options_t *o) {
 }
 
 int fi_region_open(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_options_t *options,
-                   ferry_region_t **region) {
+                   bool must_exist, ferry_region_t **region) {
     static const ferry_region_options_t none;
     const ferry_region_options_t *o = options ? options : &none;
     ferry_sync_options_t sync = {.wait = o->wait, .deadlock_after = -1};
@@ -197,7 +197,7 @@ int fi_region_open(ferry_t *node, const char *name, uint64_t bytes, const ferry_
                             .limit = fi_align_up(o->limit, fi_page_size()),
                             .type_size = o->type_size,
                             .type = o->type_name,
-                            .must_exist = bytes == 0,
+                            .must_exist = must_exist || bytes == 0,
                             .options = &sync,
                             .ops = &fi_region_ops,
                             .bytes = sizeof(ferry_region_t)};

@@ -44,12 +44,13 @@ struct ferry_region {
     bool read_only;
     bool huge_pages;
     int64_t patience;
+    void *held; /* of a space that spans machines (net/region.h); NULL: none */
 };
 
 extern const fi_object_ops_t fi_region_ops;
 
 int fi_region_open(ferry_t *node, const char *name, uint64_t bytes, const ferry_region_options_t *options,
-                   ferry_region_t **region);
+                   bool must_exist, ferry_region_t **region);
 int fi_region_close(ferry_region_t *r);
 
 /* Is it an open handle that may change the region? 0, -EBADF, -ECHILD, -EROFS. */

@@ -61,9 +61,18 @@ ferry_call_t *fi_call_new(ferry_client_t *k) {
     c->owed_bytes = 0;
     c->results = 0;
     c->attempt = 0;
+    c->far = NULL;
     c->context = NULL;
     k->under_way++;
     return c;
+}
+
+void fi_call_keep_name(ferry_call_t *c) {
+    if (fi_unlikely(c->named != c->number)) {
+        strcpy(c->name, c->method);
+        c->named = c->number;
+    }
+    c->method = c->name;
 }
 
 static void release_replies(ferry_call_t *c) {
@@ -79,6 +88,9 @@ void fi_call_free(ferry_call_t *c) {
     ferry_client_t *k = c->client;
 
     release_replies(c);
+    if (fi_unlikely(c->far != NULL)) {
+        fi_far_calls->forget(c);
+    }
     fi_list_remove(&c->ready);
     c->magic = FI_RPC_ENDED;
     c->next_free = k->free_calls;
@@ -132,6 +144,15 @@ int fi_call_tell_result(const ferry_call_t *c) {
                        "\"%s\" of the service \"%s\" answers with several results: start it with ferry_call_start and "
                        "FERRY_CALL_STREAM",
                        method, service);
+    case -EBUSY:
+        return fi_fail(c->result,
+                       "the server of \"%s\" has as many calls of this client under way as it allows: \"%s\" was "
+                       "not run",
+                       service, method);
+    case -EACCES:
+        return fi_fail(c->result,
+                       "the NATS server denies the permission to call \"%s\" of the service \"%s\": it was not run",
+                       method, service);
     case -EPROTO:
         return fi_fail(c->result, "a server of \"%s\" answered \"%s\" with nonsense", service, method);
     default:
@@ -140,10 +161,6 @@ int fi_call_tell_result(const ferry_call_t *c) {
 }
 
 /* ---- answers ---- */
-
-static bool is_reason(int error) {
-    return error == -ENOSYS || error == -ECONNRESET || error == -ETIME || error == -ECANCELED || error == -ENOTSUP;
-}
 
 static void keep(ferry_call_t *c, ferry_msg_t *m, uint32_t kind) {
     m->reply = kind;
@@ -154,6 +171,22 @@ static void keep(ferry_call_t *c, ferry_msg_t *m, uint32_t kind) {
         c->first = m;
     }
     c->last = m;
+}
+
+void fi_call_more(ferry_call_t *c, ferry_msg_t *m) {
+    keep(c, m, FI_REPLY_MORE);
+    c->results++;
+    make_ready(c);
+}
+
+void fi_call_answer(ferry_call_t *c, ferry_msg_t *m, fi_reply_kind_t kind) {
+    keep(c, m, kind);
+    c->client->answers++;
+    fi_call_end(c, kind == FI_REPLY_RESULT ? 0 : FERRY_CALL_FAILED);
+}
+
+static bool is_reason(int error) {
+    return error == -ENOSYS || error == -ECONNRESET || error == -ETIME || error == -ECANCELED || error == -ENOTSUP;
 }
 
 ferry_call_t *fi_call_find(const ferry_client_t *k, uint64_t id) {
@@ -183,15 +216,11 @@ static void take_result(ferry_call_t *c, const fi_reply_head_t *head, ferry_msg_
     switch (head->kind) {
     case FI_REPLY_RESULT:
     case FI_REPLY_ERROR:
-        keep(c, m, head->kind);
-        k->answers++;
-        fi_call_end(c, head->kind == FI_REPLY_RESULT ? 0 : FERRY_CALL_FAILED);
+        fi_call_answer(c, m, (fi_reply_kind_t)head->kind);
         return;
     case FI_REPLY_MORE:
         if (c->streams) {
-            keep(c, m, head->kind);
-            c->results++;
-            make_ready(c);
+            fi_call_more(c, m);
             return;
         }
         break;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "platform/clock.h"
 
 #define USUAL_CALLS 1024u
 #define MOST_CALLS (1u << 20)
@@ -31,6 +32,9 @@ static void free_calls(ferry_client_t *k) {
 /* One of the two ends is closed, by fi_client_close or ferry_close; the client goes with the last one. */
 static void end_of(ferry_client_t *k) {
     k->magic = FI_RPC_ENDED;
+    if (k->far) {
+        fi_far_calls->client_close(k);
+    }
     if (!k->tx && !k->rx) {
         free_calls(k);
         fi_graveyard_add(k);
@@ -53,9 +57,10 @@ static void receiver_ends(void *whole) {
 
 /* A server has gone. */
 static void loses(void *whole) {
-    const ferry_client_t *k = whole;
+    ferry_client_t *k = whole;
     fi_receiver_t *rx = fi_load_acquire_ptr(&k->rx);
 
+    fi_store_release32(&k->lost, 1);
     if (rx) {
         fi_receiver_nudge(rx);
     }
@@ -137,6 +142,16 @@ int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options
     if (r < 0) {
         return fi_fail(r, "no client of the service \"%s\" can be opened: %s", service, fi_error_text());
     }
+    if (n->net) {
+        r = fi_far_calls->client_open(k);
+        if (r < 0) {
+            fi_receiver_t *rx = k->rx;
+            fi_sender_drop(k->tx);
+            (void)fi_end_enter(&rx->end, FI_END_RECEIVER);
+            (void)fi_receiver_close(rx);
+            return r;
+        }
+    }
     k->magic = FI_CLIENT_MAGIC;
     *out = k;
     return 0;
@@ -159,7 +174,36 @@ int fi_client_check(const ferry_client_t *k) {
     return 0;
 }
 
+/* On this machine and elsewhere. Who is elsewhere is asked now and then. */
+#define ASK_AGAIN_NS 100000000
+
+static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
+    int64_t deadline = timeout == FERRY_NOW ? 0 : fi_deadline(timeout);
+
+    for (;;) {
+        unsigned far = fi_far_calls->servers(k);
+        int64_t now = fi_now_ns();
+        int64_t left = deadline == FI_NEVER ? ASK_AGAIN_NS : deadline - now;
+        int64_t wait = left > ASK_AGAIN_NS ? ASK_AGAIN_NS : left;
+        int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+        if (r < 0) {
+            return r;
+        }
+        r = fi_sender_wait(k->tx, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
+        fi_end_leave(&k->tx->end);
+        if (r >= 0) {
+            return r + (int)far;
+        }
+        if ((r != -ETIMEDOUT && r != -EAGAIN) || left <= wait) {
+            return r;
+        }
+    }
+}
+
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout) {
+    if (k->far) {
+        return wait_anywhere(k, servers, timeout);
+    }
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
 
     if (r < 0) {
@@ -178,7 +222,8 @@ int fi_client_fd(ferry_client_t *k) {
     }
     r = fi_receiver_fd(k->rx);
     fi_end_leave(&k->rx->end);
-    return r;
+    int watched = r >= 0 && k->far ? fi_far_calls->watch(k) : 0;
+    return watched < 0 ? watched : r;
 }
 
 int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats) {

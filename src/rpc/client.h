@@ -17,6 +17,7 @@
 #include "channel/messages.h"
 #include "channel/quick.h"
 #include "ferry/rpc.h"
+#include "rpc/far.h"
 #include "rpc/wire.h"
 
 #define FI_CLIENT_MAGIC 0x4363704bu /* "KpcC" */
@@ -47,8 +48,11 @@ struct ferry_call {
     ferry_msg_t *last;
     struct fi_list ready; /* in the client's list, if it has something for ferry_call_wait */
     struct ferry_call *next_free;
+    void *far; /* what net/ knows of it; NULL: it is this machine's */
     void *context;
+    uint64_t number;    /* fi_method_hash */
     const char *method; /* of the program, while it waits; else `name` */
+    uint64_t named;     /* the number of what `name` holds, perhaps since an earlier call; 0: nothing */
     char name[FI_METHOD_NAME_MAX + 1];
 };
 
@@ -57,6 +61,8 @@ struct ferry_client {
     uint32_t generation;
     fi_sender_t *tx;
     fi_receiver_t *rx;
+    void *far;     /* what net/ knows of it; NULL: its space does not span machines */
+    uint32_t lost; /* 1: a server on this machine has gone */
     ferry_call_t **table;
     uint32_t table_size;
     uint32_t places; /* of the table, that are in use or were */
@@ -92,17 +98,22 @@ int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats);
 
 /* ---- start.c: sending calls ---- */
 
-/* What is sent: `data`, or the message `m`. */
-typedef struct fi_argument {
+/* What is called, and with what: `data`, or the message `m`. */
+typedef struct fi_wish {
+    const char *method;
+    size_t length; /* of its name */
     const void *data;
     size_t size;
     ferry_msg_t *m;
-} fi_argument_t;
+} fi_wish_t;
 
-/* `flags`: FI_CALL_ONE_WAY, FI_CALL_STREAMS. `out` NULL: one way. */
-int fi_call_start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
-                  ferry_call_t **out);
+#define FI_CALL_AWAITED 64u /* of a call that goes far: the thread waits for this one, and for nothing else */
+
+/* `flags`: FI_CALL_ONE_WAY, FI_CALL_STREAMS, FI_CALL_AWAITED where the client's `far` is set. `out` NULL: one way. The method's name is still the program's. */
+int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out);
 int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m);
+/* What a call will take that is sent now, in ns; negative: there is no server. The sender's end is held. */
+int64_t fi_client_expected(const fi_sender_t *tx);
 /* Which link takes the next call. The sender's end is held. */
 fi_outlet_t *fi_client_choose(fi_sender_t *tx);
 /* Tells whoever has the call that nobody waits for it. */
@@ -114,9 +125,15 @@ void fi_call_tell_consumed(ferry_call_t *c);
 /* ---- call.c: a call's life ---- */
 
 ferry_call_t *fi_call_new(ferry_client_t *k);
+/* The method's name, which is not too long, stays known beyond the program's call. */
+void fi_call_keep_name(ferry_call_t *c);
 void fi_call_free(ferry_call_t *c);
 /* It has ended with `result`. */
 void fi_call_end(ferry_call_t *c, int result);
+/* One of several results has come. Takes it over. */
+void fi_call_more(ferry_call_t *c, ferry_msg_t *m);
+/* The last answer has come: a result, or an error of the procedure's. Takes it over. */
+void fi_call_answer(ferry_call_t *c, ferry_msg_t *m, fi_reply_kind_t kind);
 /* The same, with the sentence that goes with it. */
 int fi_call_tell_result(const ferry_call_t *c);
 int fi_call_check(const ferry_call_t *c);
@@ -131,7 +148,7 @@ void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m);
 
 int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply);
 int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call);
-int fi_call_run(ferry_client_t *k, const char *method, const fi_argument_t *a, int64_t timeout, ferry_msg_t **reply);
+int fi_call_run(ferry_client_t *k, const fi_wish_t *wish, int64_t timeout, ferry_msg_t **reply);
 
 /* The deadline of the request that this thread serves; FI_NEVER: it serves none, or that has none. */
 extern __thread int64_t fi_serving_until __attribute__((tls_model("initial-exec")));

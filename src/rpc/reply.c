@@ -24,9 +24,9 @@ int fi_request_check(const ferry_request_t *rq) {
 
 /* The receiver's end is held. */
 static bool is_over(const ferry_request_t *rq) {
-    const fi_rxlink_t *l = rq->m->link;
+    const fi_rxlink_t *l = rq->m ? rq->m->link : NULL;
 
-    return fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || l->ended || l->detached ||
+    return fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED || (l && (l->ended || l->detached)) ||
            (rq->call.deadline != FI_NEVER && fi_now_about() >= rq->call.deadline);
 }
 
@@ -95,34 +95,26 @@ static bool is_there(void *arg) {
 }
 
 /* The thread that should consume. */
-static uint64_t key_of_caller(const fi_caller_t *c) {
-    uint64_t key = 0;
-
-    if (fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+static void name_caller(fi_blocked_t *b, const fi_caller_t *c) {
+    if (!c) {
+        return; /* it is far */
+    }
+    b->keys = calloc(1, sizeof *b->keys);
+    if (b->keys && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
         if (c->tx->link_count > 0) {
-            const fi_remote_t *remote = c->tx->links[0]->remote;
-            key = fi_key_of_end(remote->peer->id, remote->end);
+            fi_blocked_by(b, c->tx->links[0]);
         }
         fi_end_leave(&c->tx->end);
     }
-    return key;
 }
 
 /* Lists the wait anew, and looks whether the caller waits for this thread. */
-static int look_why(const ferry_request_t *rq, fi_blocked_t *b, uint64_t *key, const fi_pace_t *pace) {
+static int look_why(const ferry_request_t *rq, fi_blocked_t *b, const fi_pace_t *pace) {
     fi_node_t *n = rq->worker->service->node;
 
-    if (b->number != 0) {
-        fi_waits_strike(n, b);
-    }
-    *key = key_of_caller(rq->caller);
-    *b = (fi_blocked_t){.what = FERRY_FOR_ROOM,
-                        .detects = true,
-                        .name = rq->method->name,
-                        .since = pace->since,
-                        .keys = key,
-                        .key_count = *key != 0};
-    fi_list_init(&b->link);
+    fi_waits_strike(n, b);
+    *b = (fi_blocked_t){.what = FERRY_FOR_ROOM, .detects = true, .name = rq->method->name, .since = pace->since};
+    name_caller(b, rq->caller);
     fi_waits_list(n, b);
     return fi_waits_judge(n, b, rq->call.deadline);
 }
@@ -132,7 +124,6 @@ static int await_credit(struct credit *c) {
     fi_receiver_t *rx = rq->worker->rx;
     fi_pace_t pace = fi_pace_begin(FI_GRACE_NS);
     fi_blocked_t blocked = {.number = 0};
-    uint64_t key = 0;
     int r;
 
     do {
@@ -142,13 +133,11 @@ static int await_credit(struct credit *c) {
             fi_end_leave(&rx->end);
         }
         if (r == -ETIMEDOUT && fi_pace_is_due(&pace, fi_now_ns())) {
-            r = look_why(rq, &blocked, &key, &pace);
+            r = look_why(rq, &blocked, &pace);
             r = r == 0 ? -ETIMEDOUT : r;
         }
     } while (r == -EINTR || (r == -ETIMEDOUT && !fi_request_is_cancelled(rq)));
-    if (blocked.number != 0) {
-        fi_waits_strike(rq->worker->service->node, &blocked);
-    }
+    fi_waits_strike(rq->worker->service->node, &blocked);
     return r == -ETIMEDOUT ? 0 : r; /* the caller looks why */
 }
 
@@ -211,22 +200,46 @@ static void sent(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size) {
     rq->failed = kind == FI_REPLY_ERROR;
 }
 
+static inline int put_bytes(fi_sender_t *tx, const ferry_request_t *rq, fi_reply_head_t head, const void *data,
+                            uint64_t size) {
+    void *at;
+    int r = fi_put_begin(tx, data, size, rq->call.deadline, &at);
+
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    head.flags = fi_head_pad(size);
+    *(fi_reply_head_t *)at = head;
+    return fi_put_end(tx);
+}
+
+__attribute__((noinline)) static int put_message(fi_sender_t *tx, const ferry_request_t *rq, fi_reply_head_t head,
+                                                 ferry_msg_t *m) {
+    return fi_put_message(tx, m, &head, rq->call.deadline);
+}
+
+__attribute__((noinline)) static int reply_far(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data,
+                                               uint64_t size, const ferry_msg_t *m) {
+    return fi_far_calls->reply(rq, rq->far, kind, error, m ? m->data : data, size);
+}
+
 static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
                       ferry_msg_t *m) {
-    fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error, .attempt = rq->attempt};
+    const fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error, .attempt = rq->attempt};
 
     int r = check_answer(rq, kind, size);
     if (r < 0) {
         return r;
     }
-    if (fi_likely(!is_one_way(rq))) {
+    if (fi_unlikely(rq->far != NULL)) {
+        r = is_one_way(rq) ? 0 : reply_far(rq, kind, error, data, size, m);
+    } else if (fi_likely(!is_one_way(rq))) {
         r = begin(rq);
         if (fi_unlikely(r < 0)) {
             return r;
         }
         fi_sender_t *tx = rq->caller->tx;
-        r = m ? fi_put_message(tx, m, &head, rq->call.deadline)
-              : fi_put_headed(tx, data, size, &head, rq->call.deadline);
+        r = fi_unlikely(m != NULL) ? put_message(tx, rq, head, m) : put_bytes(tx, rq, head, data, size);
         rq->waits |= tx->backlog_count > 0;
         fi_end_leave(&tx->end);
     }
@@ -247,7 +260,21 @@ int fi_reply_msg(ferry_request_t *rq, fi_reply_kind_t kind, ferry_msg_t *m) {
     return send_reply(rq, kind, 0, NULL, m->size, m);
 }
 
+static int new_alone(size_t size, void **data, ferry_msg_t **m) {
+    ferry_msg_t *alone = fi_alone_new(FI_MSG_SENT, size);
+
+    if (!alone) {
+        return -ENOMEM;
+    }
+    *data = alone->copy;
+    *m = alone;
+    return 0;
+}
+
 int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
+    if (rq->far) {
+        return new_alone(size, data, m);
+    }
     int r = begin(rq);
     if (r < 0) {
         return r;

@@ -16,10 +16,8 @@
 static int describe(fi_worker_t *w, ferry_request_t *rq) {
     const fi_rxlink_t *l = rq->m->link;
     fi_caller_t *c = w->last_caller;
-    ferry_msg_info_t info;
 
-    fi_taken_describe(rq->m, &info);
-    rq->attempt = info.attempt;
+    rq->attempt = fi_taken_attempt(rq->m);
     if (rq->call.flags & FI_CALL_ONE_WAY) {
         rq->caller = NULL;
         return 0;
@@ -66,7 +64,7 @@ static void refuse(fi_worker_t *w, ferry_request_t *rq, int why) {
 
 /* The client cannot be answered, and must not wait for ever: it loses its link, and with that learns what it has lost. */
 static void expel(fi_worker_t *w, const ferry_request_t *rq, const char *why) {
-    if (fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
+    if (rq->m && fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
         if (!rq->m->link->detached) {
             fi_receiver_expel(w->rx, rq->m->link, why);
         }
@@ -98,18 +96,6 @@ bool fi_service_is_mine(const ferry_service_t *s) {
     return inside && (!s || inside->service == s);
 }
 
-static void count(fi_worker_t *w, const ferry_request_t *rq, uint64_t spent) {
-    struct fi_receiver_page *page = w->rx->page;
-    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
-
-    fi_store_relaxed64(&page->usual_ns, usual == 0 ? spent + 1 : usual - usual / 8 + spent / 8);
-    if (rq->failed) {
-        fi_store_relaxed64(&w->errors, w->errors + 1);
-    }
-    fi_store_relaxed64(&w->busy_ns, w->busy_ns + spent);
-    fi_times_add(&w->times, spent);
-}
-
 static void run(fi_worker_t *w, ferry_request_t *rq, int64_t now) {
     fi_store_relaxed64(&w->calls, w->calls + 1);
     fi_store_relaxed64(&w->rx->page->busy_since, (uint64_t)now);
@@ -120,9 +106,18 @@ static void run(fi_worker_t *w, ferry_request_t *rq, int64_t now) {
     inside = NULL;
     fi_serving_until = FI_NEVER;
     fi_store_relaxed32(&w->serving, 0);
-    int64_t end = fi_now_about();
-    count(w, rq, end > now ? (uint64_t)(end - now) : 0);
-    fi_store_relaxed64(&w->rx->page->busy_since, (uint64_t)-end);
+}
+
+/* A handler has returned, after so many ns. */
+static void count(fi_worker_t *w, struct fi_receiver_page *page, uint64_t spent) {
+    uint64_t usual = fi_load_relaxed64(&page->usual_ns);
+
+    fi_store_relaxed64(&page->usual_ns, usual == 0 ? spent + 1 : usual - usual / 8 + spent / 8);
+    if (w->request.failed) {
+        fi_store_relaxed64(&w->errors, w->errors + 1);
+    }
+    fi_store_relaxed64(&w->busy_ns, w->busy_ns + spent);
+    fi_times_add(&w->times, spent);
 }
 
 /* The bytes and the head, as far as they can be believed. */
@@ -148,23 +143,22 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     rq->data = m->data;
     rq->size = size;
     rq->answered = false;
-    rq->waits = false;
     rq->failed = false;
     rq->sent = rq->consumed = 0;
     rq->waiting = 0;
     return true;
 }
 
-static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
+/* True: its handler has run. */
+static bool serve_one(fi_worker_t *w, ferry_msg_t *m, int64_t now) {
     ferry_request_t *rq = &w->request;
 
+    rq->waits = false;
     if (fi_unlikely(!read_call(w, m))) {
-        (void)fi_taken_release(m);
-        return;
+        return false;
     }
     rq->magic = FI_REQUEST_MAGIC;
     rq->method = fi_service_find(w->service, rq->call.method);
-    int64_t now = fi_now_about();
     int r = describe(w, rq);
     if (fi_unlikely(r < 0)) {
         expel(w, rq, "the server has no memory or descriptors left to answer with");
@@ -177,11 +171,63 @@ static void serve_one(fi_worker_t *w, ferry_msg_t *m) {
         }
     }
     rq->magic = FI_RPC_ENDED;
-    if (fi_unlikely(rq->waits && rq->caller)) {
-        fi_caller_owe(rq->caller, m);
+    return r == 0;
+}
+
+/* ---- from afar ---- */
+
+static bool has_far(const fi_worker_t *w) {
+    return fi_load_acquire32(&w->service->far.waiting) != 0;
+}
+
+static void read_far(ferry_request_t *rq, fi_far_request_t *f) {
+    rq->m = NULL;
+    rq->far = f;
+    rq->head = &f->head;
+    rq->call.id = f->head.id;
+    rq->call.deadline = f->head.deadline;
+    rq->call.method = f->head.method;
+    rq->call.flags = fi_load_acquire32(&f->head.flags);
+    rq->data = f->data;
+    rq->size = f->size;
+    rq->caller = NULL;
+    rq->answered = rq->waits = rq->failed = false;
+    rq->attempt = f->attempt;
+    rq->base = rq->sent = rq->consumed = 0;
+    rq->waiting = 0;
+}
+
+/* Serves one, if there is any. */
+static void serve_far(fi_worker_t *w) {
+    ferry_service_t *s = w->service;
+    ferry_request_t *rq = &w->request;
+    fi_far_request_t *f = fi_far_take(s, w);
+
+    if (!f) {
         return;
     }
-    (void)fi_taken_release(m);
+    int64_t now = fi_now_about();
+    read_far(rq, f);
+    rq->magic = FI_REQUEST_MAGIC;
+    rq->method = fi_service_find(s, rq->call.method);
+    int r = look_at(rq, now);
+    if (fi_likely(r == 0)) {
+        run(w, rq, now);
+    } else {
+        refuse(w, rq, r);
+    }
+    rq->magic = FI_RPC_ENDED;
+    rq->far = NULL;
+    f->failed = rq->failed;
+    fi_far_end(s, f);
+    fi_far_calls->done(f);
+    int64_t then = fi_now_about();
+    const fi_receiver_t *rx = fi_load_relaxed_ptr(&w->rx);
+    if (r == 0 && rx) {
+        count(w, rx->page, then > now ? (uint64_t)(then - now) : 0);
+        fi_store_relaxed64(&rx->page->busy_since, (uint64_t)-then);
+    }
+    w->left -= w->left != UINT32_MAX;
 }
 
 /* ---- one after the other ---- */
@@ -203,6 +249,51 @@ static bool is_hurried(const fi_worker_t *w) {
     return fi_load_acquire32(&w->service->hurry) != 0;
 }
 
+static bool is_enough(const fi_worker_t *w) {
+    return w->left == 0 || (w->until != FI_NEVER && fi_now_about() >= w->until);
+}
+
+/* The call is done with; returns the next one, if that is there already and nothing else is to be done before. */
+static ferry_msg_t *release_and_take(fi_worker_t *w, ferry_msg_t *m) {
+    bool goes_on = !fi_load_acquire32(&w->sweep) && !has_far(w) && !is_stopping(w) && !is_enough(w);
+    fi_receiver_t *rx = m->link->rx;
+    ferry_msg_t *next = NULL;
+
+    if (fi_unlikely(w->request.waits && w->request.caller)) {
+        fi_caller_owe(w->request.caller, m);
+        return NULL;
+    }
+    if (fi_unlikely(fi_end_enter(&rx->end, FI_END_RECEIVER) < 0)) {
+        (void)fi_taken_release(m);
+        return NULL;
+    }
+    fi_taken_release_inside(rx, m);
+    if (goes_on) {
+        (void)fi_receiver_take_quick(rx, &next);
+    }
+    fi_end_leave(&rx->end);
+    return next;
+}
+
+/* Serves this call, and those that are there when it is done. One look at the clock is the end of one and the beginning of
+ * the next. */
+static void serve(fi_worker_t *w, ferry_msg_t *m) {
+    int64_t now = fi_now_about();
+
+    while (m) {
+        bool has_run = serve_one(w, m, now);
+        w->left -= w->left != UINT32_MAX;
+        m = release_and_take(w, m);
+        int64_t then = fi_now_about();
+        const fi_receiver_t *rx = fi_load_relaxed_ptr(&w->rx); /* NULL: the node was closed */
+        if (fi_likely(has_run && rx)) {
+            count(w, rx->page, then > now ? (uint64_t)(then - now) : 0);
+            fi_store_relaxed64(&rx->page->busy_since, (uint64_t)-then);
+        }
+        now = then;
+    }
+}
+
 /* Clients send to others from now on; what they have sent is done. */
 static int wind_up(fi_worker_t *w) {
     ferry_msg_t *m = NULL;
@@ -213,29 +304,30 @@ static int wind_up(fi_worker_t *w) {
     do {
         r = is_hurried(w) ? -EAGAIN : take(w, FERRY_NOW, &m);
         if (r == 0) {
-            serve_one(w, m);
+            serve(w, m);
         }
     } while (r == 0 || r == -EALREADY || r == -EPROTO);
+    while (has_far(w) && !is_hurried(w)) {
+        serve_far(w);
+    }
     return r == -EAGAIN ? 0 : r;
+}
+
+/* Of the calls from afar, one between any two of this machine's. */
+static bool serve_one_far(fi_worker_t *w) {
+    fi_fence_seq_cst(); /* that it is free, before what waits: see wake_one */
+    if (!has_far(w) || is_enough(w)) {
+        return false;
+    }
+    serve_far(w);
+    return true;
 }
 
 #define MOST_AT_ONCE 1000u /* calls served by FERRY_NOW: others may come all the time */
 
-static bool is_enough(uint32_t *left, int64_t deadline) {
-    if (deadline != FI_NEVER) {
-        return fi_now_about() >= deadline;
-    }
-    if (*left != UINT32_MAX && *left > 0) {
-        --*left;
-        return false;
-    }
-    return *left == 0;
-}
-
 int fi_worker_serve(fi_worker_t *w, int64_t timeout) {
-    int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
-    uint32_t left = timeout == FERRY_NOW ? MOST_AT_ONCE : UINT32_MAX;
-
+    w->until = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
+    w->left = timeout == FERRY_NOW ? MOST_AT_ONCE : UINT32_MAX;
     for (;;) {
         ferry_msg_t *m = NULL;
         if (fi_unlikely(fi_load_acquire32(&w->sweep))) {
@@ -244,10 +336,13 @@ int fi_worker_serve(fi_worker_t *w, int64_t timeout) {
         if (fi_unlikely(is_stopping(w))) {
             return wind_up(w);
         }
-        int r =
-            is_enough(&left, deadline) ? -EAGAIN : take(w, deadline == FI_NEVER ? timeout : fi_time_left(deadline), &m);
+        int64_t wait = w->until == FI_NEVER ? timeout : fi_time_left(w->until);
+        bool is_far = fi_unlikely(fi_load_acquire_ptr(&w->service->reach) != NULL) && serve_one_far(w);
+        int r = is_enough(w) ? -EAGAIN : take(w, is_far ? FERRY_NOW : wait, &m);
         if (fi_likely(r == 0)) {
-            serve_one(w, m);
+            serve(w, m);
+        } else if (is_far && r == -EAGAIN) {
+            continue;
         } else if ((r == -EAGAIN && timeout != FERRY_NOW) || r == -ETIMEDOUT) {
             return fi_fail(-ETIMEDOUT, "the time for which \"%s\" was to be served is over", w->service->name);
         } else if (r != -EALREADY && r != -EPROTO) {

@@ -101,7 +101,7 @@ static int add_method(ferry_service_t *s, const char *name, ferry_handler_t *han
         return no_memory(s->name);
     }
     snprintf(m->name, sizeof m->name, "%s", name);
-    m->hash = fi_method_hash(name);
+    m->hash = fi_method_hash(name, strlen(name));
     m->handler = handler;
     m->arg = arg;
     m->idempotent = o->idempotent != 0;
@@ -140,7 +140,7 @@ int fi_service_method(ferry_service_t *s, const char *name, ferry_handler_t *han
         return r;
     }
     pthread_mutex_lock(&s->lock);
-    const fi_method_t *there = fi_service_find(s, fi_method_hash(name));
+    const fi_method_t *there = fi_service_find(s, fi_method_hash(name, strlen(name)));
     if (s->worker_count > 0) {
         r = fi_fail(-EBUSY, "the service \"%s\" is being served: add its methods before", s->name);
     } else if (there) {
@@ -227,6 +227,7 @@ int fi_service_open(fi_node_t *n, const char *name, const ferry_service_options_
         return r;
     }
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->far.lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -327,6 +328,7 @@ int fi_service_close(ferry_service_t *s, int64_t timeout) {
     wait_for_all(s, deadline);
     s->magic = FI_RPC_ENDED;
     pthread_mutex_unlock(&s->lock);
+    fi_far_withdraw(s);
     for (uint32_t i = 0; i < s->worker_count; i++) {
         fi_worker_t *w = s->workers[i];
         if (w->own_thread) {

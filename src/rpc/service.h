@@ -23,6 +23,7 @@
 #include "channel/quick.h"
 #include "ferry/rpc.h"
 #include "rpc/client.h"
+#include "rpc/far.h"
 #include "rpc/times.h"
 #include "rpc/wire.h"
 
@@ -66,7 +67,8 @@ struct ferry_request {
     uint32_t magic;
     struct fi_worker *worker;
     const fi_method_t *method;
-    ferry_msg_t *m;
+    ferry_msg_t *m;             /* NULL: it came from afar */
+    fi_far_request_t *far;      /* NULL: of this machine */
     const fi_call_head_t *head; /* in the client's memory: it changes */
     fi_call_head_t call;        /* as it was read once */
     const unsigned char *data;
@@ -91,6 +93,8 @@ typedef struct fi_worker {
     uint32_t inside;  /* 1: the thread is inside ferry_service_run */
     uint32_t serving; /* 1: inside a handler */
     uint32_t sweep;   /* 1: some client has gone */
+    uint32_t left;    /* calls to be served, if that is limited; else UINT32_MAX */
+    int64_t until;    /* when it shall serve no more; FI_NEVER */
     fi_caller_t *last_caller;
     fi_caller_t *callers[FI_CLIENT_BUCKETS];
     ferry_request_t request;
@@ -118,6 +122,8 @@ struct ferry_service {
     fi_method_t **methods; /* by hash, open addressing; `room` is a power of two */
     uint32_t room;
     uint32_t method_count;
+    fi_far_queue_t far;
+    void *reach; /* what net/ knows of it; NULL: nobody can call it from afar. Guarded by the lock */
     uint32_t stopping;
     uint32_t hurry;       /* 1: calls under way count as cancelled */
     uint32_t nudging;     /* threads that look through the workers to wake them */

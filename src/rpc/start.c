@@ -15,11 +15,13 @@
 #define MOST_AHEAD 64     /* calls */
 #define FADE_NS 100000000 /* what is known of an idle server counts half after so long */
 #define LONGEST_NS (INT64_MAX / 4)
+#define FAR_NS 1000000 /* less than this is not worth a look at other machines */
 
 /* ---- which server ---- */
 
+/* Its page: `sleep` points into it. */
 static const struct fi_receiver_page *page_of(const fi_txlink_t *l) {
-    return l->remote->page->map;
+    return fi_container(l->sleep, struct fi_receiver_page, sleep);
 }
 
 static bool serves(const fi_txlink_t *l) {
@@ -120,6 +122,20 @@ fi_outlet_t *fi_client_choose(fi_sender_t *tx) {
     return open.link && open.until_done <= with_others ? open.link->outlet : NULL;
 }
 
+int64_t fi_client_expected(const fi_sender_t *tx) {
+    int64_t now = fi_now_about();
+    prospect_t best = {0};
+
+    for (uint32_t i = 0; i < tx->link_count; i++) {
+        if (serves(tx->links[i])) {
+            const prospect_t p = look_at(tx->links[i], now);
+            keep_better(&best, &p);
+        }
+    }
+    double all = best.until_done + (double)tx->backlog_count * best.each;
+    return !best.link ? -1 : all < (double)LONGEST_NS ? (int64_t)all : LONGEST_NS;
+}
+
 /* ---- may it be sent ---- */
 
 static int nobody(const ferry_client_t *k) {
@@ -179,67 +195,133 @@ static int64_t deadline_of(int64_t timeout) {
 
 /* ---- sending ---- */
 
-static int put(ferry_client_t *k, const fi_argument_t *a, const fi_call_head_t *head) {
-    return fi_likely(!a->m) ? fi_put_headed(k->tx, a->data, a->size, head, head->deadline)
-                            : fi_put_message(k->tx, a->m, head, head->deadline);
+/* The head is written field by field where it will be read: put together before, it would have to be read at once. */
+static inline int put_bytes(fi_sender_t *tx, const fi_wish_t *wish, fi_call_head_t head) {
+    void *at;
+    int r = fi_put_begin(tx, wish->data, wish->size, head.deadline, &at);
+
+    if (fi_unlikely(r < 0)) {
+        return r;
+    }
+    head.flags |= fi_head_pad(wish->size);
+    *(fi_call_head_t *)at = head;
+    return fi_put_end(tx);
 }
 
-static int put_call(ferry_client_t *k, const char *method, const fi_argument_t *a, fi_call_head_t *head,
-                    ferry_call_t *c) {
-    if (c) {
-        head->id = c->id;
-        c->deadline = head->deadline;
-        if (c->deadline < k->next_deadline) {
-            k->next_deadline = c->deadline;
-        }
-        c->streams = (head->flags & FI_CALL_STREAMS) != 0;
-    }
-    head->method = fi_method_hash(method);
-    int r = put(k, a, head);
+__attribute__((noinline)) static int put_message(fi_sender_t *tx, const fi_wish_t *wish, fi_call_head_t head) {
+    return fi_put_message(tx, wish->m, &head, head.deadline);
+}
+
+static inline int put(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t head) {
+    int r = fi_likely(!wish->m) ? put_bytes(k->tx, wish, head) : put_message(k->tx, wish, head);
+
     if (fi_likely(r == 0)) {
         k->calls++;
         return 0;
     }
-    return r == -ETIMEDOUT ? too_late(k, method) : r;
+    return r == -ETIMEDOUT ? too_late(k, wish->method) : r;
 }
 
-static int start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
-                 ferry_call_t **out) {
-    fi_call_head_t head = {.deadline = deadline_of(timeout), .flags = flags};
+/* What the client remembers of a call. */
+static void describe(ferry_call_t *c, const fi_wish_t *wish, const fi_call_head_t *head) {
+    ferry_client_t *k = c->client;
+
+    c->method = wish->method;
+    c->number = head->method;
+    c->deadline = head->deadline;
+    c->streams = (head->flags & FI_CALL_STREAMS) != 0;
+    if (c->deadline < k->next_deadline) {
+        k->next_deadline = c->deadline;
+    }
+}
+
+#define FI_GO_FAR 1 /* nobody here serves it, or somebody elsewhere will be done sooner */
+
+static bool is_sooner_far(const ferry_client_t *k) {
+    int64_t here = fi_client_expected(k->tx);
+
+    if (here < FAR_NS) {
+        return false;
+    }
+    int64_t there = fi_far_calls->expected((ferry_client_t *)(uintptr_t)k);
+    return there >= 0 && there + there / 4 < here;
+}
+
+__attribute__((noinline)) static int start_far(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags,
+                                               int64_t timeout, ferry_call_t **out) {
+    const fi_call_head_t head = {
+        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
+    ferry_call_t *c = NULL;
+
+    if (fi_unlikely(timeout == FERRY_NOW || fi_patience(head.deadline) == 0)) {
+        return too_late(k, wish->method);
+    }
+    if (k->under_way >= k->limit) {
+        return too_many(k, k->under_way, k->limit);
+    }
+    if (!out) {
+        int r = fi_far_calls->start(k, NULL, wish, &head);
+        k->calls += r == 0;
+        return r;
+    }
+    c = fi_call_new(k);
+    if (fi_unlikely(!c)) {
+        return fi_fail(-ENOMEM, "no memory for a call of the service \"%s\"", k->service);
+    }
+    describe(c, wish, &head);
+    int r = fi_far_calls->start(k, c, wish, &head);
+    if (fi_unlikely(r < 0)) {
+        fi_call_end(c, r);
+        fi_call_free(c);
+        return r == -ETIMEDOUT ? too_late(k, wish->method) : r;
+    }
+    k->calls++;
+    *out = c;
+    return 0;
+}
+
+static int start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
+    fi_call_head_t head = {
+        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
     ferry_call_t *c = NULL;
 
     int r = fi_node_is_shut(k->tx->end.node) ? 0 : check_servers(k, !out); /* shut: sending tells */
+    if (fi_unlikely(k->far != NULL) && (r == -ENOENT || (r == 0 && is_sooner_far(k)))) {
+        return FI_GO_FAR;
+    }
     if (fi_unlikely(r < 0)) {
         return r;
     }
     if (fi_unlikely(timeout == FERRY_NOW || (head.deadline == fi_serving_until && fi_patience(head.deadline) == 0))) {
-        return too_late(k, method);
+        return too_late(k, wish->method);
     }
-    if (out) {
-        c = fi_call_new(k);
-        if (!c) {
-            return fi_fail(-ENOMEM, "no memory for a call of the service \"%s\"", k->service);
-        }
+    if (!out) {
+        return put(k, wish, head);
     }
-    r = put_call(k, method, a, &head, c);
-    if (r < 0 && c) {
+    c = fi_call_new(k);
+    if (fi_unlikely(!c)) {
+        return fi_fail(-ENOMEM, "no memory for a call of the service \"%s\"", k->service);
+    }
+    describe(c, wish, &head);
+    head.id = c->id;
+    r = put(k, wish, head);
+    if (fi_unlikely(r < 0)) {
         fi_call_end(c, r);
         fi_call_free(c);
-    } else if (c) {
-        *out = c;
+        return r;
     }
-    return r;
+    *out = c;
+    return 0;
 }
 
-int fi_call_start(ferry_client_t *k, const char *method, const fi_argument_t *a, uint32_t flags, int64_t timeout,
-                  ferry_call_t **out) {
+int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
     }
-    r = start(k, method, a, flags, timeout, out);
+    r = start(k, wish, flags, timeout, out);
     fi_end_leave(&k->tx->end);
-    return r;
+    return fi_unlikely(r == FI_GO_FAR) ? start_far(k, wish, flags, timeout, out) : r;
 }
 
 int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
@@ -292,11 +374,19 @@ static void tell_server(const ferry_call_t *c, uint32_t flags, uint32_t consumed
 }
 
 void fi_call_tell_cancelled(ferry_call_t *c) {
+    if (fi_unlikely(c->far != NULL)) {
+        fi_far_calls->cancel(c);
+        return;
+    }
     tell_server(c, FI_CALL_CANCELLED, 0);
 }
 
 void fi_call_tell_consumed(ferry_call_t *c) {
-    tell_server(c, 0, c->owed);
+    if (fi_unlikely(c->far != NULL)) {
+        fi_far_calls->consumed(c, c->owed);
+    } else {
+        tell_server(c, 0, c->owed);
+    }
     c->owed = 0;
     c->owed_bytes = 0;
 }

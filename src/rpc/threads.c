@@ -91,7 +91,13 @@ void fi_worker_close(fi_worker_t *w) {
     if (w->request.magic == FI_REQUEST_MAGIC) {
         /* Its thread has ended in the handler; the call went back to its client. */
         w->request.magic = FI_RPC_ENDED;
-        (void)fi_taken_release(w->request.m);
+        if (w->request.m) {
+            (void)fi_taken_release(w->request.m);
+        } else {
+            fi_far_end(s, w->request.far);
+            fi_far_calls->done(w->request.far);
+            w->request.far = NULL;
+        }
     }
 }
 
@@ -140,9 +146,24 @@ static int add_worker(ferry_service_t *s, fi_worker_t **out) {
     return 0;
 }
 
+/* Of a service that was stopped: then it cannot be reached from afar any more. */
+static bool is_last(ferry_service_t *s, const fi_worker_t *w) {
+    bool others = !fi_load_acquire32(&s->stopping);
+
+    pthread_mutex_lock(&s->lock);
+    for (uint32_t i = 0; i < s->worker_count; i++) {
+        others |= s->workers[i] != w && fi_load_acquire32(&s->workers[i]->inside);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return !others;
+}
+
 static void leave(fi_worker_t *w) {
     ferry_service_t *s = w->service;
 
+    if (fi_unlikely(fi_load_acquire_ptr(&s->reach) != NULL) && is_last(s, w)) {
+        fi_far_withdraw(s);
+    }
     pthread_mutex_lock(&s->lock);
     fi_store_release32(&w->inside, 0);
     pthread_cond_broadcast(&s->changed);
@@ -217,6 +238,10 @@ static int start_one(ferry_service_t *s) {
     if (r < 0 || st.result < 0) {
         return r < 0 ? r : fi_fail(st.result, "%s", st.sentence);
     }
+    r = fi_far_offer(s);
+    if (r < 0) {
+        return r;
+    }
     return rx ? fi_node_settle(s->node, &rx->end, FI_SETTLE_NS) : 0; /* it may have been stopped already */
 }
 
@@ -264,6 +289,7 @@ static int enter(ferry_service_t *s, fi_worker_t **out) {
     pthread_mutex_unlock(&s->lock);
     if (r == 0 && is_new) {
         r = open_receiver(w);
+        r = r == 0 ? fi_far_offer(s) : r;
         if (r < 0) {
             leave(w);
         }

@@ -139,16 +139,35 @@ static int after_loss(ferry_client_t *k) {
     }
     for (uint32_t i = 0; r == 0 && i < k->places; i++) {
         ferry_call_t *c = k->table[i];
-        if (c->open && c->magic == FI_CALL_MAGIC && !c->seen) {
+        if (c->open && c->magic == FI_CALL_MAGIC && !c->seen && !c->far) {
             fi_call_end(c, c->begun ? -ECONNRESET : -ENOENT);
         }
     }
     return r;
 }
 
+/* From this machine and from afar, of which a nudge tells, too. */
+static int take_in_both(ferry_client_t *k, int64_t timeout) {
+    if (fi_far_calls->take_in(k) || (timeout != FERRY_NOW && fi_far_calls->take_direct(k, timeout))) {
+        return 0;
+    }
+    int r = take_one(k, timeout);
+    if (r == -EALREADY && !__atomic_exchange_n(&k->lost, 0, __ATOMIC_ACQ_REL)) {
+        (void)fi_far_calls->take_in(k);
+        return 0;
+    }
+    if (r == -EALREADY || r == -EPROTO) {
+        return after_loss(k);
+    }
+    return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
 /* 0: something has happened; -EAGAIN: nothing is there. One server that broke the rules of the ring has lost its link for
  * that; the others are still heard. */
 static int take_in(ferry_client_t *k, int64_t timeout) {
+    if (fi_unlikely(k->far != NULL)) {
+        return take_in_both(k, timeout);
+    }
     int r = take_one(k, timeout);
 
     if (fi_unlikely(r == -EALREADY || r == -EPROTO)) {
@@ -181,8 +200,9 @@ static int64_t expire_all(ferry_client_t *k, int64_t now) {
 
 /* ---- why it takes so long ---- */
 
-static bool is_there(const waiting_t *w) {
-    return w->c ? w->c->first || !w->c->open : !fi_list_empty(&w->k->ready);
+/* What is waited for: something of the call, or, where that is NULL, of any. */
+static bool is_there(const ferry_client_t *k, const ferry_call_t *c) {
+    return c ? c->first || !c->open : !fi_list_empty(&k->ready);
 }
 
 struct finding {
@@ -201,16 +221,12 @@ static bool find(const fi_unreleased_t *u, void *arg) {
     return true;
 }
 
-static void add_server(fi_blocked_t *b, const fi_txlink_t *l) {
-    b->keys[b->key_count++] = fi_key_of_end(l->remote->peer->id, l->remote->end);
-}
-
 /* The thread that has the call; any thread of the service, while it is nobody's. */
 static void name_servers(waiting_t *w) {
     fi_sender_t *tx = w->k->tx;
     fi_blocked_t *b = &w->blocked;
 
-    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
+    if ((w->c && w->c->far) || fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
         return;
     }
     b->keys = tx->link_count ? calloc(tx->link_count, sizeof *b->keys) : NULL;
@@ -219,34 +235,24 @@ static void name_servers(waiting_t *w) {
         fi_backlog_each(tx, find, &f);
     }
     if (b->keys && f.found.link) {
-        add_server(b, f.found.link);
+        fi_blocked_by(b, f.found.link);
     }
     for (uint32_t i = 0; b->keys && !f.found.link && i < tx->link_count; i++) {
-        add_server(b, tx->links[i]);
+        fi_blocked_by(b, tx->links[i]);
     }
     fi_end_leave(&tx->end);
-}
-
-static void strike(waiting_t *w) {
-    if (w->blocked.number != 0) {
-        fi_waits_strike(w->k->tx->end.node, &w->blocked);
-    }
-    free(w->blocked.keys);
-    w->blocked.keys = NULL;
-    w->blocked.key_count = 0;
 }
 
 static int look_why(waiting_t *w) {
     fi_node_t *n = w->k->tx->end.node;
 
-    strike(w);
+    fi_waits_strike(n, &w->blocked);
     snprintf(w->name, sizeof w->name, "%s.%s", w->k->service, w->c ? w->c->method : "*");
     w->blocked =
-        (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = w->c != NULL, .name = w->name, .since = w->pace.since};
-    fi_list_init(&w->blocked.link);
+        (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = w->c && !w->c->far, .name = w->name, .since = w->pace.since};
     name_servers(w);
     fi_waits_list(n, &w->blocked);
-    return w->c ? fi_waits_judge(n, &w->blocked, w->deadline) : 0;
+    return w->c && !w->c->far ? fi_waits_judge(n, &w->blocked, w->deadline) : 0;
 }
 
 /* ---- waiting ---- */
@@ -278,8 +284,11 @@ static bool try_backlog(ferry_client_t *k) {
 static int wait_more(waiting_t *w, int64_t timeout) {
     int64_t now = fi_now_ns();
     int64_t next = expire_all(w->k, now);
+    if (fi_unlikely(w->k->far != NULL)) {
+        next = fi_earlier(next, fi_far_calls->tend(w->k, now));
+    }
 
-    if (is_there(w)) {
+    if (is_there(w->k, w->c)) {
         return 0;
     }
     if (now >= w->deadline) {
@@ -319,29 +328,36 @@ static bool take_soon(ferry_client_t *k) {
     return came;
 }
 
-/* 0, or why this wait ended. */
-static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
+/* Of what is not there yet. */
+static int wait_long(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
     waiting_t w = {.k = k, .c = c};
-    int r = 0;
+    int r;
 
-    for (unsigned i = 0; i < MOST_AT_ONCE && timeout != FERRY_NOW && take_soon(k); i++) {
-        if (is_there(&w)) {
-            return 0;
-        }
-    }
-    for (unsigned i = 0; r == 0 && i < MOST_AT_ONCE && !is_there(&w); i++) {
-        r = take_in(k, FERRY_NOW);
-    }
-    if (is_there(&w) || (r < 0 && r != -EAGAIN)) {
-        return is_there(&w) ? 0 : r;
-    }
     w.deadline = timeout == FERRY_NOW ? INT64_MIN : fi_deadline(timeout);
     w.pace = fi_pace_begin(FI_GRACE_NS);
     do {
         r = wait_more(&w, timeout);
-    } while (r == 0 && !is_there(&w));
-    strike(&w);
+    } while (r == 0 && !is_there(k, c));
+    fi_waits_strike(k->tx->end.node, &w.blocked);
     return r;
+}
+
+/* 0, or why this wait ended. */
+static int wait_until_there(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
+    int r = 0;
+
+    for (unsigned i = 0; i < MOST_AT_ONCE && timeout != FERRY_NOW && take_soon(k); i++) {
+        if (fi_likely(is_there(k, c))) {
+            return 0;
+        }
+    }
+    for (unsigned i = 0; r == 0 && i < MOST_AT_ONCE && !is_there(k, c); i++) {
+        r = take_in(k, FERRY_NOW);
+    }
+    if (is_there(k, c)) {
+        return 0;
+    }
+    return r == 0 || r == -EAGAIN ? wait_long(k, c, timeout) : r;
 }
 
 /* The server learns of it in steps, and before the program waits for more. */
@@ -424,14 +440,13 @@ static int finish(ferry_call_t *c, int r) {
     return r == -ETIME ? -ETIMEDOUT : r;
 }
 
-int fi_call_run(ferry_client_t *k, const char *method, const fi_argument_t *a, int64_t timeout, ferry_msg_t **reply) {
+int fi_call_run(ferry_client_t *k, const fi_wish_t *wish, int64_t timeout, ferry_msg_t **reply) {
     ferry_call_t *c = NULL;
 
-    int r = fi_call_start(k, method, a, 0, timeout, &c);
+    int r = fi_call_start(k, wish, fi_unlikely(k->far != NULL) ? FI_CALL_AWAITED : 0, timeout, &c);
     if (fi_unlikely(r < 0)) {
         return r == -ETIME ? -ETIMEDOUT : r;
     }
-    c->method = method;
     c->awaited = true;
     return finish(c, fi_call_wait(c, FERRY_FOREVER, reply));
 }

@@ -35,8 +35,4 @@ static inline bool fi_pace_is_due(fi_pace_t *p, int64_t now) {
     return true;
 }
 
-static inline int64_t fi_earlier(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 #endif

@@ -161,6 +161,38 @@ static void a_cas_puts_only_over_the_version_it_names(void) {
 #define COUNTERS 4
 #define COUNTS 5000
 
+static void put_with_old_token_later(ferry_t *node, void *arg) {
+    await((const atomic_uint *)arg, 1);
+    ferry_cell_t *cell = open_cells(node, "ledger", 2);
+    uint64_t number = 6, version;
+    check_error(ferry_cell_put_fenced(cell, 0, 6, &number, sizeof number, NULL), -ESTALE, "ledger 6");
+    check_is(ferry_cell_put_fenced(cell, 0, 7, &number, sizeof number, &version), 0);
+    check_is(version, 3);
+    check_is(ferry_cell_put_fenced(cell, 1, 1, &number, sizeof number, NULL), 0); /* each cell has its own */
+    close_cell(cell);
+}
+
+static void an_older_token_is_refused(where_t where) {
+    crew_t *crew = crew_begin(where);
+    atomic_uint *go = share(sizeof *go);
+    unsigned other = crew_add(crew, put_with_old_token_later, go);
+    ferry_t *node = crew_node(crew);
+    ferry_cell_t *cell = open_cells(node, "ledger", 2);
+    uint64_t number = 5;
+    check_is(ferry_cell_put_fenced(cell, 0, 5, &number, sizeof number, NULL), 0);
+    check_is(ferry_cell_put_fenced(cell, 0, 7, &number, sizeof number, NULL), 0);
+    atomic_store(go, 1);
+    crew_join(crew, other);
+    check_is(get_number(cell, 0, NULL), 6);
+    check_is(ferry_cell_put(cell, &number, sizeof number, NULL), 0); /* without one: not looked at */
+    check_is(ferry_cell_put_fenced(cell, 0, 6, &number, sizeof number, NULL), -ESTALE);
+    check_is(ferry_cell_put_fenced(cell, 0, 0, &number, sizeof number, NULL), -EINVAL);
+    check_is(ferry_cell_put_fenced(cell, 2, 9, &number, sizeof number, NULL), -ERANGE);
+    check_is(ferry_cell_remove(node, "ledger"), -ENOTSUP);
+    close_cell(cell);
+    crew_end(crew);
+}
+
 static void count(ferry_t *node, void *arg) {
     atomic_uint *opened = arg;
     ferry_cell_t *cell = open_cells(node, "counter", 1);
@@ -547,6 +579,7 @@ int main(int argc, char **argv) {
         TEST(an_array_has_a_value_for_each_index),
         TEST(calls_without_an_index_mean_the_first_cell),
         TEST(a_cas_puts_only_over_the_version_it_names),
+        TEST_ALL(an_older_token_is_refused),
         TEST_ALL(counts_by_cas_are_exact),
         TEST_ALL(all_openers_agree),
         TEST(a_name_of_another_kind_is_refused),

@@ -158,6 +158,38 @@ static void joining_adds_marks_and_takes_none_away(void **state) {
     tear_down(&f);
 }
 
+/* What is found run by run is what is marked; clearing leaves nothing. */
+static void runs_are_found_one_after_another(void **state) {
+    (void)state;
+    fixture_t f;
+    set_up(&f, 8201 * FI_GRANULE);
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned k = 0; k < round % 20; k++) {
+            mark_at_random(&f, false, k % 7 == 0 ? 300000 : 3000);
+        }
+        uint64_t first = 0, count = 0, at = 0;
+        while (fi_marks_next(&f.a, at, &first, &count)) {
+            assert_true(first >= at && count > 0 && first + count <= f.granules);
+            for (; at < first; at++) {
+                assert_false(f.in_a[at]);
+            }
+            for (; at < first + count; at++) {
+                assert_true(f.in_a[at]);
+            }
+            assert_true(at == f.granules || !f.in_a[at]);
+        }
+        for (; at < f.granules; at++) {
+            assert_false(f.in_a[at]);
+        }
+        if (round % 20 == 19) {
+            fi_marks_clear(&f.a);
+            assert_false(fi_marks_next(&f.a, 0, &first, &count));
+            memset(f.in_a, 0, f.granules * sizeof *f.in_a);
+        }
+    }
+    tear_down(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_marked_is_copied_and_nothing_else),
@@ -165,6 +197,7 @@ int main(void) {
         cmocka_unit_test(many_small_marks_in_a_large_region_are_copied),
         cmocka_unit_test(every_edge_of_a_range_is_exact),
         cmocka_unit_test(joining_adds_marks_and_takes_none_away),
+        cmocka_unit_test(runs_are_found_one_after_another),
     };
     return cmocka_run_group_tests_name("marks", tests, NULL, NULL);
 }

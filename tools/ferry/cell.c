@@ -31,7 +31,7 @@ int command_cell(int argc, char **argv) {
         {"wait", cell_wait, "wait for a newer value, and write it"},
         {"watch", cell_watch, "write each newer value as it comes"},
         {"ls", cell_ls, "list the cells of the space"},
-        {"rm", cell_rm, "end a cell's keepers"},
+        {"rm", cell_rm, "end a cell's keepers, or remove it from the server"},
     };
     static const actions_t actions = {
         .command = "cell", .text = text, .examples = examples, .items = items, .n = sizeof items / sizeof items[0]};
@@ -90,6 +90,10 @@ int cell_check(cell_run_t *c, const operands_t *operands, size_t most) {
 /* --- the run ----------------------------------------------------------------------------------------------------- */
 
 static int nobody_has_it(const cell_run_t *c) {
+    if (space_is_far(&c->common)) {
+        say("there is no cell \"%s\" in this space; `ferry cell put %s VALUE` makes one", c->name, c->name);
+        return STATUS_NO;
+    }
     say("nobody has the cell \"%s\" open, so it holds nothing; `ferry cell put --detach %s VALUE` makes one that stays",
         c->name, c->name);
     return STATUS_NO;

@@ -11,6 +11,7 @@
 
 #include <ferry/ferry.h>
 
+#include "holders.h"
 #include "options.h"
 #include "patience.h"
 
@@ -52,6 +53,14 @@ int cell_failed(const cell_run_t *c, int result);
 
 /* Opens node and cell, does `act`, closes both, and returns the exit status of the command. */
 int cell_do(cell_run_t *c, bool make, int (*act)(cell_run_t *c, void *arg), void *arg);
+
+/* --- in a space that spans machines, where the engine keeps the cells (cell_far.c) --- */
+
+bool space_is_far(const common_t *common);
+/* Stores those whose names match (NULL: all). 0, or an exit status, all said; cell_far_list_done in any case. */
+int cell_far_list(const common_t *common, const char *pattern, holdings_t *all);
+void cell_far_list_done(holdings_t *all);
+int cell_far_remove(const common_t *common, const char *name);
 
 /* --- the actions --- */
 

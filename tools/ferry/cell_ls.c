@@ -65,6 +65,28 @@ static int print_json(const holdings_t *all) {
     return 0;
 }
 
+static int print(const common_t *common, const char *pattern, const holdings_t *all) {
+    int status = common->json ? print_json(all) : print_table(all);
+
+    if (status == 0 && all->n == 0) {
+        status = STATUS_NO;
+        if (!common->quiet)
+            say("no cell%s%s is %s space %s", pattern != NULL ? " " : "", pattern != NULL ? pattern : "",
+                space_is_far(common) ? "in" : "open in", common_space(common));
+    }
+    return finish_output(status);
+}
+
+static int list_far(const common_t *common, const char *pattern) {
+    holdings_t all;
+    int status = cell_far_list(common, pattern, &all);
+
+    if (status == 0)
+        status = print(common, pattern, &all);
+    cell_far_list_done(&all);
+    return status;
+}
+
 static int list(const common_t *common, const char *pattern) {
     holdings_t all;
     ferry_look_t *look;
@@ -76,16 +98,10 @@ static int list(const common_t *common, const char *pattern) {
         ferry_look_close(look);
         return STATUS_FAILED;
     }
-    status = common->json ? print_json(&all) : print_table(&all);
-    if (status == 0 && all.n == 0) {
-        status = STATUS_NO;
-        if (!common->quiet)
-            say("no cell%s%s is open in space %s", pattern != NULL ? " " : "", pattern != NULL ? pattern : "",
-                common_space(common));
-    }
+    status = print(common, pattern, &all);
     holdings_done(&all);
     ferry_look_close(look);
-    return finish_output(status);
+    return status;
 }
 
 int cell_ls(int argc, char **argv) {
@@ -102,5 +118,6 @@ int cell_ls(int argc, char **argv) {
         return status;
     if (operands.n > 1)
         return usage_error(&usage, "one name is enough, but '%s' was given too", operands.items[1]);
-    return list(&common, operands.n > 0 ? operands.items[0] : NULL);
+    const char *pattern = operands.n > 0 ? operands.items[0] : NULL;
+    return space_is_far(&common) ? list_far(&common, pattern) : list(&common, pattern);
 }

@@ -27,8 +27,11 @@ typedef struct putting {
     size_t len;
     char *read; /* to be freed */
     uint64_t seen;
+    uint64_t token; /* NO_TOKEN: without one */
     bool verbose;
 } putting_t;
+
+#define NO_TOKEN UINT64_MAX
 
 /* --- the value --------------------------------------------------------------------------------------------------- */
 
@@ -70,7 +73,8 @@ static int tell(void *arg, const uint64_t *figures) {
 static const char put_text[] =
     "Puts VALUE, or standard input as a whole, into the cell NAME. The cell exists as long as\n"
     "somebody has it open. If nobody has, say how it shall be kept: --hold or --detach.\n"
-    "A new cell has room for 4 KiB, or for VALUE if that is larger, or as --size says.";
+    "A new cell has room for 4 KiB, or for VALUE if that is larger, or as --size says.\n"
+    "In a space that spans machines (nats://...) the server keeps it.";
 
 static const char put_examples[] = "ferry cell put --detach limit 100\n"
                                    "ferry cell put limit 200\n"
@@ -84,9 +88,10 @@ static const char put_examples[] = "ferry cell put --detach limit 100\n"
  */
 static int open_to_put(putting_t *p, ferry_t *node) {
     cell_run_t *c = &p->run;
+    bool far = space_is_far(&c->common);
     int result = cell_open(c, node, false);
 
-    if (result == -ENOENT && !p->keeping.hold && !p->keeping.detach) {
+    if (result == -ENOENT && !p->keeping.hold && !p->keeping.detach && !far) {
         say("nobody has the cell \"%s\" open, so the value would be gone at once; say --hold to stay and keep it, or "
             "--detach to leave a keeper",
             c->name);
@@ -108,8 +113,14 @@ static int prepare(void *arg, ferry_t *node, uint64_t *figures) {
     if (status != 0)
         return status;
     do
-        result = ferry_cell_put_at(p->run.cell, (uint32_t)p->run.at, p->data, p->len, &figures[0]);
+        result = p->token == NO_TOKEN
+                     ? ferry_cell_put_at(p->run.cell, (uint32_t)p->run.at, p->data, p->len, &figures[0])
+                     : ferry_cell_put_fenced(p->run.cell, (uint32_t)p->run.at, p->token, p->data, p->len, &figures[0]);
     while (patience_again(result));
+    if (result == -ESTALE) {
+        say("the cell \"%s\" was put into with a token newer than %" PRIu64, p->run.name, p->token);
+        return STATUS_NO;
+    }
     return result < 0 ? cell_failed(&p->run, result) : 0;
 }
 
@@ -118,6 +129,8 @@ static int run_put(putting_t *p) {
 
     if (status != 0)
         return status;
+    if (space_is_far(&p->run.common))
+        p->keeping.detach = false; /* the engine keeps it */
     if (p->keeping.detach && keepers_has(&p->run.common, "cell", p->run.name))
         p->keeping.detach = false; /* one is enough; should it end in this moment, the value goes with it */
     status = keeper_run(&p->keeping);
@@ -125,13 +138,22 @@ static int run_put(putting_t *p) {
     return status;
 }
 
+static option_t option_token(putting_t *p) {
+    return (option_t){.name = "token",
+                      .value = "N",
+                      .kind = OPTION_COUNT,
+                      .target = &p->token,
+                      .help = "a lock's fencing token: refuse (1) if a larger one was used on this cell"};
+}
+
 int cell_put(int argc, char **argv) {
-    enum { OWN = 4 };
-    putting_t p = {.run = {.patience = {.timeout = FERRY_FOREVER}, .size = CELL_NOT_SAID, .count = CELL_NOT_SAID}};
+    enum { OWN = 5 };
+    putting_t p = {.run = {.patience = {.timeout = FERRY_FOREVER}, .size = CELL_NOT_SAID, .count = CELL_NOT_SAID},
+                   .token = NO_TOKEN};
     operands_t operands;
     int status;
     option_t options[OWN + KEEPER_OPTIONS] = {cell_option_at(&p.run), cell_option_size(&p.run),
-                                              cell_option_count(&p.run), option_verbose(&p.verbose)};
+                                              cell_option_count(&p.run), option_verbose(&p.verbose), option_token(&p)};
     const usage_t usage = {.command = "cell put",
                            .synopsis = "cell put [OPTION...] NAME [VALUE|-]",
                            .text = put_text,
@@ -148,6 +170,8 @@ int cell_put(int argc, char **argv) {
     status = cell_check(&p.run, &operands, 2);
     if (status == 0 && p.keeping.hold && p.keeping.detach)
         status = usage_error(&usage, "only one of --hold and --detach can hold");
+    if (status == 0 && p.token == 0)
+        status = usage_error(&usage, "0 is no token; they begin with 1");
     if (status != 0)
         return status;
     p.keeping.name = p.run.name;
@@ -239,7 +263,8 @@ int cell_cas(int argc, char **argv) {
 
 static const char rm_text[] =
     "Ends the keepers of the cell NAME that are yours, and waits until they have gone. If others have\n"
-    "the cell open it stays: they are named, and the exit status is 1.";
+    "the cell open it stays: they are named, and the exit status is 1.\n"
+    "In a space that spans machines (nats://...) it removes the cell, which the server keeps.";
 
 int cell_rm(int argc, char **argv) {
     cell_run_t c = {.size = CELL_NOT_SAID, .count = CELL_NOT_SAID};
@@ -254,5 +279,7 @@ int cell_rm(int argc, char **argv) {
     if (!options_parse(&usage, argc, argv, &c.common, &operands, &status))
         return status;
     status = cell_check(&c, &operands, 1);
+    if (status == 0 && space_is_far(&c.common))
+        return cell_far_remove(&c.common, c.name);
     return status != 0 ? status : keepers_end(&c.common, "cell", c.name);
 }

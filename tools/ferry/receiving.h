@@ -33,7 +33,7 @@ typedef struct receiving {
     bool on_terminal; /* records appear where the passing line does */
     int64_t started, last_message;
     uint64_t taken; /* messages taken from the channel */
-    bool broken; /* a sender broke the rules and was expelled */
+    bool broken;    /* a sender broke the rules and was expelled */
 } receiving_t;
 
 /* How a step of the run ends. */

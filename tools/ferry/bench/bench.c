@@ -5,6 +5,8 @@
 #include "tool.h"
 
 static int measure(bench_part_t part, const bench_settings_t *settings, bench_report_t *report) {
+    if (settings->between == BENCH_MACHINES)
+        return bench_machines(part, settings, report);
     switch (part) {
     case BENCH_LATENCY:
         return bench_latency(settings, report);

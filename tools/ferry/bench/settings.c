@@ -32,16 +32,18 @@ typedef struct part {
     const char *examples;
 } part_t;
 
+#define BESIDE_MACHINES "Between machines: through a nats-server of its own, beside the bare libnats and plain TCP."
+
 static const part_t parts[] = {
     {BENCH_LATENCY, "latency", "bench latency [OPTION...]",
      "Round trips of one message over two queues, beside the round trip of a bare cache line (or of a bare futex\n"
-     "where sides block or share a core), and the processor time of waiting two seconds for nothing.",
+     "where sides block or share a core), and the processor time of waiting two seconds for nothing.\n" BESIDE_MACHINES,
      "ferry bench latency\nferry bench latency --between threads --wait spin\nferry bench latency --same-core --json"},
     {BENCH_THROUGHPUT, "throughput", "bench throughput [OPTION...]",
      "Messages per second from all senders to all receivers, beside a bare ring in shared memory. For a topic also\n"
-     "the publisher's processor time per message, beside that of a topic with one receiver.",
+     "the publisher's processor time per message, beside that of a topic with one receiver.\n" BESIDE_MACHINES,
      "ferry bench throughput --size 1024\nferry bench throughput --senders 8 --api claim\n"
-     "ferry bench throughput --kind topic --receivers 8"},
+     "ferry bench throughput --kind topic --receivers 8\nferry bench throughput --between machines --size 1KiB"},
     {BENCH_LARGE, "large", "bench large [OPTION...]",
      "Messages handed over by pointer: with one line written and read, beside the round trip of a bare cache line;\n"
      "with all bytes written and read, beside the same work on bare shared memory.",
@@ -56,7 +58,7 @@ static const part_t parts[] = {
      "ferry bench fairness"},
     {BENCH_LOCK, "lock", "bench lock [OPTION...]",
      "Sides lock a mutex, add one to a counter that nothing else protects, and unlock, as fast as they can, beside\n"
-     "the same with a robust process-shared pthread_mutex_t (and a plain one).",
+     "the same with a robust process-shared pthread_mutex_t (and a plain one).\n" BESIDE_MACHINES,
      "ferry bench lock --processes 1\nferry bench lock --threads 4 --json"},
     {BENCH_RWLOCK, "rwlock", "bench rwlock [OPTION...]",
      "Readers take a reader-writer lock and compare two words, and writers change both, as fast as they can, beside\n"
@@ -98,7 +100,8 @@ static const part_t parts[] = {
     {BENCH_RPC, "rpc", "bench rpc [OPTION...]",
      "Calls of a procedure on another side, beside two plain messages of the same bytes, there and back. Without\n"
      "options that say which calls: the usual ones, between processes and between threads. One call at a time\n"
-     "between processes stands also beside a UNIX socket, and gRPC and Cap'n Proto where those were built.",
+     "between processes stands also beside a UNIX socket, and gRPC and Cap'n Proto where those were "
+     "built.\n" BESIDE_MACHINES,
      "ferry bench rpc\nferry bench rpc --wait block\nferry bench rpc --outstanding 16 --json\n"
      "ferry bench rpc --method take --size 1MiB --between threads\nferry bench rpc --clients 100 --servers 2"},
     {BENCH_ALL, "all", "bench all [OPTION...]",
@@ -109,6 +112,7 @@ static const part_t parts[] = {
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 static const char *const betweens[] = {"processes", "threads", NULL};
+static const char *const all_betweens[] = {"processes", "threads", "machines", NULL};
 static const char *const waits[] = {"adaptive", "spin", "block", NULL};
 static const char *const kinds[] = {"queue", "topic", NULL};
 static const char *const apis[] = {"send", "claim", NULL};
@@ -123,7 +127,7 @@ static const char *const peer_choices[] = {"installed", "none", NULL};
 static const char *const pins[] = {"apart", "same core", "not pinned", NULL};
 
 const char *bench_between_word(bench_between_t between) {
-    return betweens[between];
+    return all_betweens[between];
 }
 
 const char *bench_wait_word(ferry_wait_t wait) {
@@ -152,6 +156,7 @@ enum {
     FLOWS = BENCH_LATENCY | BENCH_THROUGHPUT,
     OBJECTS = BENCH_LOCK | BENCH_RWLOCK | BENCH_SEMAPHORE | BENCH_EVENT | BENCH_BARRIER,
     MEMORY = BENCH_REGION | BENCH_CELL | BENCH_BUFFER | BENCH_SNAPSHOT,
+    FAR = FLOWS | BENCH_LOCK | BENCH_RPC, /* can be measured between machines */
     MEASURED = FLOWS | BENCH_LARGE | BENCH_SENDERS | BENCH_FAIRNESS | OBJECTS | MEMORY | BENCH_RPC,
     /* parts whose sides are counted, and those of them that measure few sides and then more, when it is not said */
     COUNTED = OBJECTS | BENCH_REGION | BENCH_BUFFER,
@@ -170,8 +175,10 @@ typedef struct known {
 } known_t;
 
 static const known_t known[] = {
-    {MEASURED, "between", "processes|threads", OPTION_CHOICE, offsetof(words_t, between),
+    {MEASURED & ~(unsigned)FAR, "between", "processes|threads", OPTION_CHOICE, offsetof(words_t, between),
      "what the sides are (default: processes)", betweens, 0},
+    {FAR, "between", "processes|threads|machines", OPTION_CHOICE, offsetof(words_t, between),
+     "what the sides are, or are on (default: processes)", all_betweens, 0},
     {MEASURED, "wait", "adaptive|spin|block", OPTION_CHOICE, offsetof(words_t, wait),
      "how they wait (default: adaptive)", waits, 0},
     {OBJECTS & ~(unsigned)BENCH_RWLOCK, "processes", "N", OPTION_COUNT, offsetof(words_t, processes),
@@ -389,6 +396,36 @@ static bool check_calls(const usage_t *usage, bench_part_t part, const words_t *
            (w->servers == UNSAID || in_range(usage, "servers", w->servers, 1, BENCH_MAX_SERVERS));
 }
 
+/* Between machines there are two sides, of which each is as it is. */
+static bool check_machines(const usage_t *usage, const words_t *w) {
+    const struct {
+        bool is_said;
+        const char *option;
+    } others[] = {
+        {w->senders != 1, "senders"},
+        {w->receivers != 1, "receivers"},
+        {w->kind != 0, "kind"},
+        {w->api != 0, "api"},
+        {w->take != 0, "take"},
+        {w->method != 0, "method"},
+        {w->outstanding != UNSAID, "outstanding"},
+        {w->clients != UNSAID, "clients"},
+        {w->servers != UNSAID, "servers"},
+        {w->processes != UNSAID, "processes"},
+        {w->threads != UNSAID, "threads"},
+        {w->peers != 0, "peers"},
+        {w->pin == BENCH_PIN_TOGETHER, "same-core"},
+    };
+
+    for (size_t i = 0; w->between == BENCH_MACHINES && i < sizeof others / sizeof others[0]; i++) {
+        if (others[i].is_said) {
+            usage_error(usage, "--%s has no meaning between machines", others[i].option);
+            return false;
+        }
+    }
+    return w->between != BENCH_MACHINES || w->size == 0 || in_range(usage, "size", w->size, BENCH_MIN_PAYLOAD, 8000000);
+}
+
 static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
     *s = (bench_settings_t){.kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
                             .api = (bench_api_t)w->api,
@@ -403,8 +440,8 @@ static bool check(const usage_t *usage, bench_part_t part, const words_t *w, ben
     bool good = check_size(usage, part, w->size) && in_range(usage, "senders", w->senders, 1, BENCH_MAX_SENDERS) &&
                 in_range(usage, "receivers", w->receivers, 1, BENCH_MAX_RECEIVERS) &&
                 in_range(usage, "count", w->count, 1, BENCH_MAX_COUNT) &&
-                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_calls(usage, part, w, s) &&
-                check_parties(usage, part, w, s) && check_memory(usage, w, part, s) &&
+                (w->depth == 0 || in_range(usage, "depth", w->depth, 1, 1024)) && check_machines(usage, w) &&
+                check_calls(usage, part, w, s) && check_parties(usage, part, w, s) && check_memory(usage, w, part, s) &&
                 read_share(usage, w->dirty, &s->dirty) && read_seconds(usage, w->seconds, &s->measure_ns);
     s->senders = (unsigned)w->senders;
     s->receivers = (unsigned)w->receivers;

@@ -24,7 +24,7 @@ enum {
 /* How long a side waits for the other one before it calls the run a failure, in nanoseconds. */
 #define BENCH_PATIENCE INT64_C(5000000000)
 
-typedef enum bench_between { BENCH_PROCESSES = 0, BENCH_THREADS = 1 } bench_between_t;
+typedef enum bench_between { BENCH_PROCESSES = 0, BENCH_THREADS = 1, BENCH_MACHINES = 2 } bench_between_t;
 typedef enum bench_pin { BENCH_PIN_APART = 0, BENCH_PIN_TOGETHER = 1, BENCH_PIN_NONE = 2 } bench_pin_t;
 typedef enum bench_api { BENCH_SEND = 0, BENCH_CLAIM = 1 } bench_api_t;
 typedef enum bench_take { BENCH_TAKE_ONE = 0, BENCH_TAKE_BATCH = 1, BENCH_TAKE_COPY = 2 } bench_take_t;
@@ -87,6 +87,9 @@ typedef struct bench_settings {
     bool json;
     bool quiet;            /* no word of progress */
     const char *directory; /* where the temporary space is made; NULL: $TMPDIR, else /tmp */
+
+    /* between machines: where they are (not on the command line) */
+    struct bench_place *place;
 } bench_settings_t;
 
 /*

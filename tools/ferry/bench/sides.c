@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/clock.h"
+#include "bench/machines.h"
 #include "say.h"
 
 enum { MAX_SIDES = BENCH_MAX_SENDERS + BENCH_MAX_RECEIVERS + 1, MAX_CPUS = 256 };
@@ -101,7 +103,21 @@ _Noreturn static void child_of_threads(bench_crew_t *crew) {
     _exit(0);
 }
 
+/* Each machine has its own directory, where the others' nodes cannot be seen. */
+static void go_to_machine(bench_side_t *me) {
+    bench_crew_t *crew = me->crew;
+    size_t len = strlen(crew->directory);
+
+    if (!bench_place_enter(me->settings->place, me->index))
+        bench_fail(me, "cannot go to the other machine: %s", strerror(errno));
+    snprintf(crew->directory + len, sizeof crew->directory - len, "/%u", me->index);
+    if (mkdir(crew->directory, 0700) < 0)
+        bench_fail(me, "cannot make a directory for a machine: %s", strerror(errno));
+}
+
 _Noreturn static void child_process(bench_crew_t *crew, unsigned index) {
+    if (crew->job->settings->place != NULL)
+        go_to_machine(&crew->sides[index]);
     side_thread(&crew->sides[index]);
     close_node(crew);
     _exit(0);
@@ -249,6 +265,8 @@ static int run_crew(bench_crew_t *crew) {
     kill_children(crew);
     nftw(crew->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     if (result < 0) {
+        if (crew->job->settings->place != NULL)
+            bench_place_close(crew->job->settings->place);
         signal(-result, SIG_DFL);
         raise(-result); /* it is still blocked, and ends the command below */
     }
@@ -309,9 +327,13 @@ const char *bench_directory(const bench_side_t *me) {
 ferry_t *bench_node(bench_side_t *me) {
     bench_crew_t *crew = me->crew;
     ferry_options_t options = {.directory = crew->directory, .name = "bench"};
+    const bench_place_t *place = me->settings->place;
+    char space[ENGINE_URL + 8] = "bench";
 
+    if (place != NULL)
+        snprintf(space, sizeof space, "%s/bench", place->url);
     pthread_mutex_lock(&crew->lock);
-    if (crew->node == NULL && ferry_open("bench", &options, &crew->node) < 0)
+    if (crew->node == NULL && ferry_open(space, &options, &crew->node) < 0)
         bench_fail(me, "cannot open a node: %s", ferry_last_error());
     pthread_mutex_unlock(&crew->lock);
     return crew->node;

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What clients and services of a node have in common: subscriptions, frames, and the end.
+ */
+#include "net/calls.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "platform/clock.h"
+
+static const fi_far_calls_t table = {
+    .service_begins = fi_far_service_begins,
+    .service_ends = fi_far_service_ends,
+    .reply = fi_far_service_reply,
+    .done = fi_far_service_done,
+    .client_open = fi_far_client_open,
+    .client_close = fi_far_client_close,
+    .start = fi_far_call_start,
+    .watch = fi_far_client_watch,
+    .take_in = fi_far_client_take_in,
+    .take_direct = fi_far_client_take_direct,
+    .tend = fi_far_client_tend,
+    .cancel = fi_far_call_cancel,
+    .consumed = fi_far_call_consumed,
+    .forget = fi_far_call_forget,
+    .expected = fi_far_client_expected,
+    .servers = fi_far_client_servers,
+};
+
+/* ---- how long it lives ---- */
+
+void fi_calls_ref(fi_calls_t *calls) {
+    (void)fi_add32(&calls->refs, 1);
+}
+
+void fi_calls_unref(fi_calls_t *calls) {
+    if (fi_sub32(&calls->refs, 1) == 1) {
+        pthread_cond_destroy(&calls->changed);
+        pthread_mutex_destroy(&calls->lock);
+        free(calls);
+    }
+}
+
+bool fi_calls_enter(fi_calls_t *calls) {
+    __atomic_fetch_add(&calls->users, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&calls->closed, __ATOMIC_SEQ_CST)) {
+        fi_calls_leave(calls);
+        return false;
+    }
+    return true;
+}
+
+void fi_calls_leave(fi_calls_t *calls) {
+    __atomic_fetch_sub(&calls->users, 1, __ATOMIC_SEQ_CST);
+}
+
+static void connection_changed(void *arg, bool up) {
+    fi_calls_t *calls = arg;
+
+    if (up) {
+        __atomic_store_n(&calls->back_at, fi_now_ns(), __ATOMIC_RELEASE);
+    }
+    pthread_mutex_lock(&calls->lock);
+    pthread_cond_broadcast(&calls->changed);
+    pthread_mutex_unlock(&calls->lock);
+}
+
+bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now) {
+    int64_t back_at = __atomic_load_n(&calls->back_at, __ATOMIC_ACQUIRE);
+
+    return !fi_net_is_up(calls->net) || (back_at != 0 && now - back_at < FI_NET_DEAD_NS);
+}
+
+int fi_calls_open(fi_net_t *net) {
+    pthread_condattr_t attributes;
+    fi_calls_t *calls = calloc(1, sizeof *calls);
+
+    if (!calls) {
+        return fi_fail(-ENOMEM, "no memory for calls between machines");
+    }
+    calls->net = net;
+    calls->refs = 1;
+    pthread_mutex_init(&calls->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&calls->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    fi_list_init(&calls->clients);
+    fi_list_init(&calls->services);
+    fi_list_init(&calls->outgoing);
+    for (unsigned i = 0; i < FI_CALLS_BUCKETS; i++) {
+        fi_list_init(&calls->served[i]);
+    }
+    calls->watch = (fi_net_watch_t){.changed = connection_changed, .arg = calls};
+    fi_net_watch(net, &calls->watch);
+    net->calls = calls;
+    fi_far_calls = &table;
+    return 0;
+}
+
+void fi_calls_close(fi_net_t *net) {
+    fi_calls_t *calls = net->calls;
+
+    if (!calls) {
+        return;
+    }
+    while (!fi_list_empty(&calls->services)) {
+        fi_far_service_ends(fi_container(calls->services.next, fi_far_service_t, link)->service);
+    }
+    fi_net_unwatch(net, &calls->watch);
+    __atomic_store_n(&calls->closed, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&calls->lock);
+    pthread_cond_broadcast(&calls->changed);
+    pthread_mutex_unlock(&calls->lock);
+    fi_calls_unsubscribe(calls->replies);
+    fi_calls_unsubscribe(calls->all);
+    fi_calls_unsubscribe(calls->mine);
+    fi_calls_unsubscribe(calls->srv);
+    if (calls->watching) {
+        pthread_join(calls->watcher, NULL);
+    }
+    while (__atomic_load_n(&calls->users, __ATOMIC_SEQ_CST)) {
+        usleep(100);
+    }
+    while (!fi_list_empty(&calls->outgoing)) {
+        fi_outgoing_t *o = fi_container(calls->outgoing.next, fi_outgoing_t, link);
+        fi_list_remove(&o->link);
+        free(o->bytes);
+        free(o);
+    }
+    net->calls = NULL;
+    fi_calls_unref(calls);
+}
+
+int fi_calls_subscribe(fi_calls_t *calls, const char *subject, const char *queue, natsMsgHandler cb, void *arg,
+                       void (*give_back)(void *arg), natsSubscription **sub) {
+    int r = fi_net_subscribe(calls->net, calls->net->control, subject, queue, cb, arg, sub);
+
+    if (r < 0) {
+        give_back(arg);
+        return r;
+    }
+    (void)fi_nats.natsSubscription_SetOnCompleteCB(*sub, give_back, arg);
+    return 0;
+}
+
+void fi_calls_unsubscribe(natsSubscription *sub) {
+    if (sub) {
+        (void)fi_nats.natsSubscription_Unsubscribe(sub);
+        fi_nats.natsSubscription_Destroy(sub);
+    }
+}
+
+/* ---- what is written and read ---- */
+
+const char *fi_calls_header(natsMsg *msg, const char *name) {
+    const char *value = NULL;
+
+    return fi_nats.natsMsgHeader_Get(msg, name, &value) == NATS_OK ? value : NULL;
+}
+
+bool fi_calls_parse(const char *text, const char *word, uint64_t *numbers, unsigned count) {
+    size_t n = strlen(word);
+
+    if (strncmp(text, word, n) != 0) {
+        return false;
+    }
+    text += n;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned digits = 0;
+        if (*text++ != ' ') {
+            return false;
+        }
+        numbers[i] = 0;
+        for (; digits < 16; digits++, text++) {
+            unsigned d = *text >= '0' && *text <= '9'   ? (unsigned)(*text - '0')
+                         : *text >= 'a' && *text <= 'f' ? (unsigned)(*text - 'a' + 10)
+                                                        : 16;
+            if (d == 16) {
+                break;
+            }
+            numbers[i] = numbers[i] << 4 | d;
+        }
+        if (digits == 0) {
+            return false;
+        }
+    }
+    return *text == '\0';
+}
+
+void fi_calls_method(const char *method, char *out, size_t cap) {
+    size_t i = 0;
+
+    for (; method[i] && i + 1 < cap; i++) {
+        out[i] = method[i] == '.' || method[i] == '*' || method[i] == '>' ? '~' : method[i];
+    }
+    out[i] = '\0';
+}
+
+int fi_calls_send_frame(fi_calls_t *calls, natsConnection *c, uint64_t to, fi_call_frame_t *f, const char *reply,
+                        const void *bytes, size_t size) {
+    char subject[FI_SUBJECT_MAX];
+    unsigned char small[sizeof *f + 256];
+    unsigned char *whole = size <= 256 ? small : malloc(sizeof *f + size);
+
+    if (!whole) {
+        return fi_fail(-ENOMEM, "no memory for a piece of a call");
+    }
+    f->version = FI_CALLS_VERSION;
+    memcpy(whole, f, sizeof *f);
+    if (size > 0) {
+        memcpy(whole + sizeof *f, bytes, size);
+    }
+    if (to) {
+        fi_net_node_subject(calls->net, subject, to, "calls");
+    } else {
+        fi_net_subject(calls->net, subject, "calls", NULL);
+    }
+    natsStatus s = reply ? fi_nats.natsConnection_PublishRequest(c, subject, reply, whole, (int)(sizeof *f + size))
+                         : fi_nats.natsConnection_Publish(c, subject, whole, (int)(sizeof *f + size));
+    if (whole != small) {
+        free(whole);
+    }
+    return s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "send to", subject);
+}
+
+/* ---- who serves ---- */
+
+static bool take_card(natsMsg *msg, fi_call_card_t *card) {
+    if (fi_nats.natsMsg_GetDataLength(msg) < (int)sizeof *card) {
+        return false;
+    }
+    memcpy(card, fi_nats.natsMsg_GetData(msg), sizeof *card);
+    card->name[sizeof card->name - 1] = '\0';
+    return card->version == FI_CALLS_VERSION && card->node != 0;
+}
+
+#define MOST_CARDS 100000
+
+int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
+                       void (*each)(const fi_call_card_t *card, void *arg), void *arg) {
+    fi_call_frame_t f = {.type = FI_FRAME_CARD, .node = calls->net->node->id};
+    natsSubscription *sub = NULL;
+    natsInbox *inbox = NULL;
+    natsMsg *msg = NULL;
+    fi_call_card_t card;
+    int count = 0;
+
+    natsStatus s = fi_nats.natsInbox_Create(&inbox);
+    s = s == NATS_OK ? fi_nats.natsConnection_SubscribeSync(&sub, calls->net->control, inbox) : s;
+    int r = s == NATS_OK ? fi_calls_send_frame(calls, calls->net->control, 0, &f, inbox, service ? service : "",
+                                               service ? strlen(service) : 0)
+                         : fi_net_fail(calls->net, s, "ask for the services of", calls->net->address.space);
+    while (r == 0 && count < MOST_CARDS && fi_nats.natsSubscription_NextMsg(&msg, sub, patience / 1000000) == NATS_OK) {
+        bool alone = fi_nats.natsMsg_IsNoResponders(msg);
+        if (!alone && take_card(msg, &card)) {
+            each(&card, arg);
+            count++;
+        }
+        fi_nats.natsMsg_Destroy(msg);
+        if (alone) {
+            break;
+        }
+    }
+    fi_calls_unsubscribe(sub);
+    fi_nats.natsInbox_Destroy(inbox);
+    return r < 0 ? r : count;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Getting values that the engine keeps, and putting them, on conditions. See cell.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "net/ask.h"
+#include "net/cell.h"
+#include "net/last.h"
+#include "platform/clock.h"
+
+/* ---- getting ---- */
+
+int fi_net_cell_removed(const fi_net_cell_t *c) {
+    return fi_fail(-ENOENT, "the cell \"%s\" was removed: open it anew", c->name);
+}
+
+/* The last message of a subject. 0; -ENODATA without words: there is none. */
+static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_last_t *last) {
+    fi_ask_t ask = fi_ask_begin(c->net, timeout, "get the cell", c->name);
+    natsStatus s;
+
+    do {
+        int r = fi_ask_next(&ask);
+        if (r < 0) {
+            return r;
+        }
+        s = fi_last_ask(&ask, c->stream, subject, last);
+    } while (fi_ask_again(&ask, s));
+    return s == NATS_OK                      ? 0
+           : ask.code == JSNoMessageFoundErr ? -ENODATA
+           : ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c)
+                                             : fi_ask_fail(&ask, s);
+}
+
+int fi_net_cell_look(fi_net_cell_t *c, uint32_t index, int64_t timeout, uint64_t *version) {
+    char subject[FI_SUBJECT_MAX];
+    fi_last_t last;
+
+    fi_net_cell_subject(c, subject, "", index);
+    int r = last_of(c, subject, timeout, &last);
+    if (r == 0) {
+        *version = last.number;
+        fi_last_done(&last);
+    } else if (r == -ENODATA) {
+        *version = 0;
+        r = 0;
+    }
+    return r;
+}
+
+int fi_net_cell_version(fi_net_cell_t *c, uint32_t index, uint64_t *version) {
+    int r = fi_net_cell_check(c, index);
+
+    return r == 0 ? fi_net_cell_look(c, index, c->patience, version) : r;
+}
+
+int fi_net_cell_get(fi_net_cell_t *c, uint32_t index, void *buf, size_t cap, size_t *len, uint64_t *version) {
+    char subject[FI_SUBJECT_MAX];
+    fi_last_t last;
+
+    int r = fi_net_cell_check(c, index);
+    if (r == 0 && !buf && cap > 0) {
+        r = fi_fail(-EINVAL, "ferry_cell_get needs a place for %zu bytes, not NULL", cap);
+    }
+    if (r < 0) {
+        return r;
+    }
+    fi_net_cell_subject(c, subject, "", index);
+    r = last_of(c, subject, c->patience, &last);
+    if (r < 0) {
+        return r == -ENODATA ? fi_fail_static(r, "no value was put into this cell yet") : r;
+    }
+    if (len) {
+        *len = last.len;
+    }
+    if (last.len > cap) {
+        r = fi_fail(-EMSGSIZE, "the value in the cell \"%s\" has %zu bytes, the place for it %zu", c->name, last.len,
+                    cap);
+    } else {
+        fi_last_copy(&last, buf);
+        if (version) {
+            *version = last.number;
+        }
+    }
+    fi_last_done(&last);
+    return r;
+}
+
+/* ---- putting ---- */
+
+static int stale(void) {
+    return fi_fail_static(-ESTALE, "the cell has another version: get it again, and try with that");
+}
+
+/* On which condition the server shall store a message. */
+typedef struct condition {
+    enum { ALWAYS, STREAM_ENDS_AT, NO_MESSAGE } kind;
+    uint64_t last;
+} condition_t;
+
+static condition_t ends_at(uint64_t last) {
+    return (condition_t){.kind = last == 0 ? NO_MESSAGE : STREAM_ENDS_AT, .last = last};
+}
+
+/* The server names the number that it has. */
+static uint64_t number_told(void) {
+    const char *words = fi_nats.nats_GetLastError(NULL);
+    const char *colon = words ? strstr(words, "wrong last sequence: ") : NULL;
+
+    return colon ? strtoull(colon + strlen("wrong last sequence: "), NULL, 10) : 0;
+}
+
+static void note_last(fi_net_cell_t *c, uint64_t number) {
+    if (number > fi_load_relaxed64(&c->last)) {
+        fi_store_relaxed64(&c->last, number);
+    }
+}
+
+/* 0: it has `*number`; -ESTALE without words: the condition does not hold. */
+static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t len, condition_t on, int64_t deadline,
+                 uint64_t *number) {
+    static uint64_t puts;
+    fi_ask_t ask = fi_ask_begin(c->net, c->patience, "put into the cell", c->name);
+    jsPubOptions options;
+    jsPubAck *ack = NULL;
+    char id[48];
+    natsStatus s;
+
+    ask.deadline = deadline;
+    snprintf(id, sizeof id, "%016" PRIx64 "%" PRIx64, c->net->node->id, fi_add64(&puts, 1));
+    fi_nats.jsPubOptions_Init(&options);
+    options.MsgId = id;
+    options.ExpectLastSeq = on.kind == STREAM_ENDS_AT ? on.last : 0;
+    options.ExpectNoMessage = on.kind == NO_MESSAGE;
+    do {
+        int r = fi_ask_next(&ask);
+        if (r < 0) {
+            return r;
+        }
+        options.MaxWait = ask.options.Wait;
+        s = fi_nats.js_Publish(&ack, c->net->js, subject, data, (int)len, &options, &ask.code);
+        if (s == NATS_NO_RESPONDERS) { /* nobody stores it: is the stream there? */
+            uint64_t version;
+            r = fi_net_cell_look(c, 0, FI_NET_ASK_MS * INT64_C(1000000), &version);
+            if (r == -ENOENT) {
+                return r;
+            }
+        }
+    } while (fi_ask_again(&ask, s));
+    if (s == NATS_OK) {
+        *number = ack->Sequence;
+        fi_nats.jsPubAck_Destroy(ack);
+        note_last(c, *number);
+        return 0;
+    }
+    if (ask.code == JSStreamWrongLastSequenceErr) {
+        note_last(c, number_told());
+        return -ESTALE;
+    }
+    return fi_ask_fail(&ask, s);
+}
+
+/* Learns the stream's last number from the server. */
+static int ask_last(fi_net_cell_t *c, int64_t deadline) {
+    fi_ask_t ask = fi_ask_begin(c->net, c->patience, "put into the cell", c->name);
+    jsStreamInfo *info;
+    natsStatus s;
+
+    ask.deadline = deadline;
+    do {
+        int r = fi_ask_next(&ask);
+        if (r < 0) {
+            return r;
+        }
+        s = fi_nats.js_GetStreamInfo(&info, c->net->js, c->stream, &ask.options, &ask.code);
+    } while (fi_ask_again(&ask, s));
+    if (s != NATS_OK) {
+        return ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c) : fi_ask_fail(&ask, s);
+    }
+    fi_store_relaxed64(&c->last, info->State.LastSeq);
+    fi_nats.jsStreamInfo_Destroy(info);
+    return 0;
+}
+
+/* The condition on `last` did not hold: is there time to try again with what is known now? */
+static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
+    if (fi_time_left(deadline) == 0) {
+        return fi_fail(-ETIMEDOUT, "others have put into cells of the name \"%s\" without a pause for %.3f ms", c->name,
+                       (double)c->patience / 1e6);
+    }
+    return fi_load_relaxed64(&c->last) == last ? ask_last(c, deadline) : 0;
+}
+
+static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *version) {
+    if (*p->only_if == 0) {
+        int r = store(c, subject, p->data, p->len, ends_at(0), deadline, version);
+        return r == -ESTALE ? stale() : r;
+    }
+    uint64_t last = fi_max(fi_load_relaxed64(&c->last), *p->only_if);
+    for (;;) {
+        uint64_t now = *p->only_if;
+        int r = last == now ? 0 : fi_net_cell_look(c, p->index, c->patience, &now);
+        if (r == 0 && now != *p->only_if) {
+            return stale();
+        }
+        r = r == 0 ? store(c, subject, p->data, p->len, ends_at(last), deadline, version) : r;
+        if (r != -ESTALE) {
+            return r;
+        }
+        r = try_again(c, last, deadline);
+        if (r < 0) {
+            return r;
+        }
+        last = fi_load_relaxed64(&c->last); /* as the server says */
+    }
+}
+
+/* ---- tokens ---- */
+
+static int read_fence(fi_net_cell_t *c, const char *subject, uint64_t *token) {
+    fi_fence_t fence = {.version = 0};
+    fi_last_t last;
+
+    int r = last_of(c, subject, c->patience, &last);
+    *token = 0;
+    if (r < 0) {
+        return r == -ENODATA ? 0 : r;
+    }
+    if (last.len == sizeof fence) {
+        fi_last_copy(&last, &fence);
+    }
+    fi_last_done(&last);
+    if (fence.version != 1) {
+        return fi_fail(-EPROTO, "the cell \"%s\" has a token that this version of Ferry cannot read", c->name);
+    }
+    *token = fence.token;
+    return 0;
+}
+
+/* 0: no larger token was used, and none smaller will be, if the stream still ends at `*last`; 1: look again. */
+static int raise_fence(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *last) {
+    fi_fence_t fence = {.version = 1, .token = p->token};
+    uint64_t raised;
+
+    int r = read_fence(c, subject, &raised);
+    if (r < 0 || raised == p->token) {
+        return r;
+    }
+    if (raised > p->token) {
+        return fi_fail(-ESTALE, "the cell \"%s\" was put into with token %" PRIu64 ", which is newer than %" PRIu64,
+                       c->name, raised, p->token);
+    }
+    r = store(c, subject, &fence, sizeof fence, ends_at(*last), deadline, last);
+    return r == -ESTALE ? 1 : r;
+}
+
+static int put_fenced(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline,
+                      uint64_t *version) {
+    char fence[FI_SUBJECT_MAX];
+
+    fi_net_cell_subject(c, fence, "f", p->index);
+    for (;;) {
+        uint64_t last = fi_load_relaxed64(&c->last);
+        uint64_t known = last;
+        int r = raise_fence(c, p, fence, deadline, &last);
+        if (r == 0 && last == 0) {
+            r = 1; /* the fence is there, so the stream ends elsewhere */
+        } else if (r == 0) {
+            known = last;
+            r = store(c, subject, p->data, p->len, ends_at(last), deadline, version);
+            if (r == 0) {
+                return 0;
+            }
+            r = r == -ESTALE ? 1 : r;
+        }
+        if (r <= 0) {
+            return r;
+        }
+        r = try_again(c, known, deadline);
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
+static int put(fi_net_cell_t *c, const fi_net_put_t *p) {
+    char subject[FI_SUBJECT_MAX];
+    int64_t deadline = fi_deadline(c->patience);
+    uint64_t version;
+    int r;
+
+    if (!p->data && p->len > 0) {
+        return fi_fail(-EINVAL, "ferry_cell_put was given NULL for %zu bytes", p->len);
+    }
+    if (p->len > c->max_bytes) {
+        return fi_fail(-EMSGSIZE, "the cell \"%s\" has room for values of %" PRIu64 " bytes, not of %zu", c->name,
+                       c->max_bytes, p->len);
+    }
+    fi_net_cell_subject(c, subject, "", p->index);
+    r = p->token     ? put_fenced(c, p, subject, deadline, &version)
+        : p->only_if ? put_if(c, p, subject, deadline, &version)
+                     : store(c, subject, p->data, p->len, (condition_t){.kind = ALWAYS}, deadline, &version);
+    if (r == 0 && p->version) {
+        *p->version = version;
+    }
+    return r;
+}
+
+int fi_net_cell_put(fi_net_cell_t *c, const fi_net_put_t *p) {
+    int r = fi_net_cell_enter(c, p->index);
+
+    return r < 0 ? r : fi_net_cell_leave(c, put(c, p));
+}

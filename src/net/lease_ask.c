@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What nodes answer who asks for their leases, and what those who wait make of it.
+ */
+#include "net/lease_ask.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "platform/clock.h"
+
+#define NODES_AT_ONCE 8u /* asked in one turn */
+
+/* ---- answering ---- */
+
+static void fill_wait(const fi_lease_t *l, fi_answer_wait_t *w) {
+    fi_value_t *r = &l->object->record;
+
+    *w = (fi_answer_wait_t){.node = fi_lease_net(l)->node->id,
+                            .number = l->wait_number,
+                            .since = l->wait_since,
+                            .tid = l->wait_tid,
+                            .handle = l->number,
+                            .role = fi_load_relaxed32(&l->wanted),
+                            .detects = l->grace >= 0,
+                            .kind = r->kind};
+    memcpy(w->thread, l->wait_thread, sizeof w->thread);
+    memcpy(w->name, r->name, sizeof w->name);
+    pthread_mutex_lock(&r->lock);
+    memcpy(w->stream, r->stream, sizeof w->stream);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* `busy` first: whoever is inside no call any more has written what he holds before. */
+static uint32_t bits_of(const fi_lease_t *l) {
+    uint32_t bits = fi_load_acquire32(&l->busy) ? FI_ANSWER_BUSY : 0u;
+
+    bits |= fi_load_relaxed32(&l->held) ? FI_ANSWER_HOLDS : 0u;
+    bits |= fi_is_orphan(&l->own) ? FI_ANSWER_ORPHAN : 0u;
+    return bits | (fi_load_relaxed32(&l->lost) ? FI_ANSWER_LOST : 0u);
+}
+
+static void add_handle(fi_answer_t *a, const fi_lease_t *l) {
+    uint32_t bits = bits_of(l);
+
+    if (bits && a->head.handles < FI_ANSWER_HANDLES) {
+        a->handles[a->head.handles++] =
+            (fi_answer_handle_t){.handle = l->number, .tid = fi_owner_tid(&l->own), .bits = bits};
+    }
+    if (l->wait_number && a->head.waits < FI_ANSWER_WAITS) {
+        fill_wait(l, &a->waits[a->head.waits++]);
+    }
+}
+
+static fi_answer_t *new_answer(uint32_t handles, uint32_t waits) {
+    fi_answer_t *a = calloc(1, sizeof *a + handles * sizeof *a->handles + waits * sizeof *a->waits);
+
+    if (a) {
+        a->waits = (fi_answer_wait_t *)(a + 1);
+        a->handles = (fi_answer_handle_t *)(a->waits + waits);
+    }
+    return a;
+}
+
+static fi_answer_t *answer_of(fi_leases_t *leases) {
+    struct fi_list *at, *after, *h, *h_after;
+    fi_answer_t *a = new_answer(FI_ANSWER_HANDLES, FI_ANSWER_WAITS);
+
+    if (!a) {
+        return NULL;
+    }
+    a->head = (fi_answer_head_t){.version = FI_ANSWER_VERSION, .pid = getpid(), .process = fi_process_number()};
+    snprintf(a->head.node, sizeof a->head.node, "%s", leases->net->node->name);
+    (void)gethostname(a->head.host, sizeof a->head.host - 1);
+    pthread_mutex_lock(&leases->lock);
+    fi_list_each(at, after, &leases->objects) {
+        fi_list_each(h, h_after, &fi_container(at, fi_lease_object_t, link)->handles) {
+            add_handle(a, fi_container(h, fi_lease_t, link));
+        }
+    }
+    pthread_mutex_unlock(&leases->lock);
+    return a;
+}
+
+static size_t answer_bytes(const fi_answer_head_t *h) {
+    return sizeof *h + h->handles * sizeof(fi_answer_handle_t) + h->waits * sizeof(fi_answer_wait_t);
+}
+
+static void answer(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
+    fi_leases_t *leases = arg;
+    const char *reply = fi_nats.natsMsg_GetReply(msg);
+    fi_answer_t *a = reply ? answer_of(leases) : NULL;
+
+    (void)c;
+    (void)sub;
+    if (a) {
+        size_t handles = a->head.handles * sizeof *a->handles;
+        size_t len = answer_bytes(&a->head);
+        char *data = malloc(len);
+        if (data) {
+            memcpy(data, &a->head, sizeof a->head);
+            memcpy(data + sizeof a->head, a->handles, handles);
+            memcpy(data + sizeof a->head + handles, a->waits, a->head.waits * sizeof *a->waits);
+            (void)fi_net_send(leases->net, leases->net->control, reply, data, len);
+        }
+        free(data);
+    }
+    free(a);
+    fi_nats.natsMsg_Destroy(msg);
+}
+
+int fi_answers_open(fi_leases_t *leases) {
+    char subject[FI_SUBJECT_MAX];
+
+    fi_net_node_subject(leases->net, subject, leases->net->node->id, "locks");
+    return fi_leases_subscribe(leases, subject, answer, leases, &leases->questions);
+}
+
+void fi_answers_close(fi_leases_t *leases) {
+    fi_leases_unsubscribe(&leases->questions);
+}
+
+/* ---- asking ---- */
+
+/* From the wire, with its strings ended. */
+static int take_answer(const void *data, size_t len, fi_answer_t **out) {
+    fi_answer_head_t head;
+
+    if (len < sizeof head) {
+        return -EPROTO;
+    }
+    memcpy(&head, data, sizeof head);
+    if (head.version != FI_ANSWER_VERSION || head.handles > FI_ANSWER_HANDLES || head.waits > FI_ANSWER_WAITS ||
+        len != answer_bytes(&head)) {
+        return -EPROTO;
+    }
+    fi_answer_t *a = new_answer(head.handles, head.waits);
+    if (!a) {
+        return -ENOMEM;
+    }
+    size_t handles = head.handles * sizeof *a->handles;
+    a->head = head;
+    memcpy(a->handles, (const char *)data + sizeof head, handles);
+    memcpy(a->waits, (const char *)data + sizeof head + handles, head.waits * sizeof *a->waits);
+    a->head.node[sizeof a->head.node - 1] = a->head.host[sizeof a->head.host - 1] = '\0';
+    for (uint32_t i = 0; i < head.waits; i++) {
+        fi_answer_wait_t *w = &a->waits[i];
+        w->thread[sizeof w->thread - 1] = w->name[sizeof w->name - 1] = w->stream[sizeof w->stream - 1] = '\0';
+    }
+    *out = a;
+    return 1;
+}
+
+int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out) {
+    fi_net_t *net = leases->net;
+    char subject[FI_SUBJECT_MAX];
+    natsMsg *msg = NULL;
+
+    if (node == net->node->id) { /* a connection does not hear itself */
+        *out = answer_of(leases);
+        return *out ? 1 : -ENOMEM;
+    }
+    fi_net_node_subject(net, subject, node, "locks");
+    natsStatus s = fi_nats.natsConnection_Request(&msg, net->control, subject, "", 0, FI_LEASE_PATIENCE_NS / 1000000);
+    int r = s == NATS_OK ? 1 : s == NATS_NO_RESPONDERS ? 0 : s == NATS_TIMEOUT ? -ETIMEDOUT : -ENOTCONN;
+    if (r == 1) {
+        r = take_answer(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), out);
+    }
+    fi_nats.natsMsg_Destroy(msg);
+    return r;
+}
+
+uint32_t fi_answer_bits(const fi_answer_t *a, uint32_t handle, int32_t *tid) {
+    for (uint32_t i = 0; i < a->head.handles; i++) {
+        if (a->handles[i].handle == handle) {
+            if (tid) {
+                *tid = a->handles[i].tid;
+            }
+            return a->handles[i].bits;
+        }
+    }
+    return 0;
+}
+
+/* ---- who is dead ---- */
+
+/* The node's place, or, if it has none, that of nobody or of who was asked longest ago. With the lock taken. */
+static fi_suspect_t *find_suspect(fi_leases_t *leases, uint64_t node) {
+    fi_suspect_t *place = &leases->suspects[0];
+
+    for (uint32_t i = 0; i < FI_LEASE_SUSPECTS; i++) {
+        fi_suspect_t *s = &leases->suspects[i];
+        if (s->node == node) {
+            return s;
+        }
+        place = s->last < place->last ? s : place;
+    }
+    *place = (fi_suspect_t){.node = node};
+    return place;
+}
+
+/* It has answered, or not. Has it been silent for long enough, all of the time while we were connected and asked? */
+static bool is_dead(fi_leases_t *leases, uint64_t node, int answered) {
+    uint32_t times_up = fi_load_relaxed32(&leases->net->times_up);
+    int64_t now = fi_now_ns();
+
+    pthread_mutex_lock(&leases->lock);
+    fi_suspect_t *s = find_suspect(leases, node);
+    if (answered != 0 && answered != -ETIMEDOUT) {
+        s->since = 0;
+    } else if (s->since == 0 || s->times_up != times_up || !fi_net_is_up(leases->net) ||
+               now - s->last > 4 * FI_LEASE_ASK_NS) {
+        s->since = now;
+    }
+    s->times_up = times_up;
+    s->last = now;
+    bool dead = s->since != 0 && now - s->since >= FI_NET_DEAD_NS;
+    pthread_mutex_unlock(&leases->lock);
+    return dead;
+}
+
+/* ---- looking after the line ---- */
+
+typedef struct fi_line {
+    uint64_t me;
+    uint32_t handle;
+    uint32_t skip; /* of the nodes there, how many come later */
+    uint32_t seen;
+    uint32_t nodes;
+    uint64_t node[NODES_AT_ONCE];
+    fi_lease_entry_t *entries; /* of all obstacles */
+    uint32_t count, room;
+    bool is_barrier;
+} fi_line_t;
+
+static void add_node(fi_line_t *line, uint64_t node) {
+    for (uint32_t i = 0; i < line->nodes; i++) {
+        if (line->node[i] == node) {
+            return;
+        }
+    }
+    if (line->nodes < NODES_AT_ONCE && line->seen++ >= line->skip) {
+        line->node[line->nodes++] = node;
+    }
+}
+
+static bool add_obstacle(const fi_lease_entry_t *e, void *arg) {
+    fi_line_t *line = arg;
+
+    if (line->count == line->room) {
+        uint32_t room = line->room ? line->room * 2 : 16;
+        fi_lease_entry_t *more = realloc(line->entries, room * sizeof *more);
+        if (!more) {
+            return false;
+        }
+        line->entries = more;
+        line->room = room;
+    }
+    line->entries[line->count++] = *e;
+    add_node(line, e->node);
+    return true;
+}
+
+/* A barrier waits for all who have it open. */
+static void see_line(const fi_lease_state_t *s, void *arg) {
+    fi_line_t *line = arg;
+
+    fi_lease_each_obstacle(s, line->me, line->handle, add_obstacle, line);
+    for (uint32_t i = 0; i < s->head.openers && line->is_barrier; i++) {
+        add_node(line, s->openers[i]);
+    }
+}
+
+typedef struct fi_burial {
+    uint64_t node; /* has died; 0: the entry */
+    fi_lease_entry_t entry;
+    bool died;
+} fi_burial_t;
+
+static int bury(fi_lease_state_t *s, void *arg) {
+    const fi_burial_t *b = arg;
+
+    if (b->node) {
+        fi_lease_evict_node(s, b->node);
+    } else {
+        fi_lease_evict(s, &b->entry, b->died);
+    }
+    return 0;
+}
+
+static void change(fi_lease_object_t *o, fi_burial_t *b) {
+    fi_patience_t p = {.deadline = fi_deadline(FI_LEASE_PATIENCE_NS), .stubborn = true};
+
+    (void)fi_value_change(&o->record, fi_value_number(), bury, b, &p, NULL);
+}
+
+/* The node lives: is each of its entries one that it knows of? */
+static void compare(fi_lease_object_t *o, const fi_line_t *line, uint64_t node, const fi_answer_t *a) {
+    for (uint32_t i = 0; i < line->count; i++) {
+        const fi_lease_entry_t *e = &line->entries[i];
+        if (e->node != node) {
+            continue;
+        }
+        uint32_t bits = fi_answer_bits(a, e->handle, NULL);
+        bool waits = e->role == FI_LEASE_ARRIVED || (e->role & FI_LEASE_WAITS);
+        bool right = (bits & FI_ANSWER_BUSY) || (!waits && (bits & FI_ANSWER_HOLDS));
+        if ((bits & FI_ANSWER_ORPHAN) || !right) {
+            fi_burial_t b = {.entry = *e, .died = (bits & (FI_ANSWER_ORPHAN | FI_ANSWER_LOST)) != 0};
+            change(o, &b);
+        }
+    }
+}
+
+static void look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) {
+    fi_answer_t *a = NULL;
+
+    int r = fi_answer_ask(o->leases, node, &a);
+    if (is_dead(o->leases, node, r)) {
+        fi_burial_t b = {.node = node};
+        change(o, &b);
+    }
+    if (r == 1) {
+        compare(o, line, node, a);
+    }
+    free(a);
+}
+
+/* One of the node's waiting threads at a time does it for all. */
+static bool is_my_turn(fi_lease_object_t *o, int64_t now, uint32_t *skip) {
+    pthread_mutex_lock(&o->leases->lock);
+    bool mine = now - o->asked_at >= FI_LEASE_ASK_NS;
+    if (mine) {
+        o->asked_at = now;
+        *skip = o->asked_next;
+    }
+    pthread_mutex_unlock(&o->leases->lock);
+    return mine;
+}
+
+void fi_lease_look_after(fi_lease_t *l, int64_t now) {
+    fi_lease_object_t *o = l->object;
+    fi_line_t line = {.me = fi_lease_net(l)->node->id, .handle = l->number, .is_barrier = o->record.kind == 'b'};
+
+    if (o->record.kind == 'e' || !fi_net_is_up(o->leases->net) || !is_my_turn(o, now, &line.skip)) {
+        return;
+    }
+    fi_value_look(&o->record, see_line, &line);
+    for (uint32_t i = 0; i < line.nodes; i++) {
+        look_at(o, &line, line.node[i]);
+    }
+    pthread_mutex_lock(&o->leases->lock);
+    o->asked_next = line.nodes == NODES_AT_ONCE ? line.skip + NODES_AT_ONCE : 0;
+    pthread_mutex_unlock(&o->leases->lock);
+    free(line.entries);
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who sends and who receives, elsewhere and here; and opens that wait to be told.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "net/bridge.h"
+#include "platform/clock.h"
+
+fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->owns) {
+        fi_own_t *o = fi_container(at, fi_own_t, link);
+        if (o->id == id) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+/* ---- askings ---- */
+
+static void finish(fi_bridge_t *b, fi_asking_t *a) {
+    fi_list_remove(&a->link);
+    pthread_mutex_lock(&b->lock);
+    a->done = true;
+    pthread_cond_broadcast(&b->answered);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void refuse_asking(fi_asking_t *a, int error, const char *text) {
+    a->error = error;
+    snprintf(a->text, sizeof a->text, "%s", text);
+    a->deadline = 0;
+}
+
+static fi_asking_t *find_asking(fi_bridge_t *b, uint32_t number) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->askings) {
+        fi_asking_t *a = fi_container(at, fi_asking_t, link);
+        if (a->number == number) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+/* A receiver's asking counts, in `expected`, what its senders' nodes have announced; a sender's looks at its arms. */
+static bool is_settled(fi_bridge_t *b, const fi_asking_t *a) {
+    if (a->unanswered > 0) {
+        return false;
+    }
+    return a->is_sender ? fi_out_settled(b, a->end, a->kind, a->channel)
+                        : fi_in_count(b, a->kind, a->channel) >= a->expected;
+}
+
+int64_t fi_meet_settle(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t now = fi_now_ns();
+    int64_t next = -1;
+
+    fi_list_each(at, after, &b->askings) {
+        fi_asking_t *a = fi_container(at, fi_asking_t, link);
+        if (now >= a->deadline || is_settled(b, a) || fi_node_is_shut(b->net->node)) {
+            finish(b, a);
+        } else {
+            next = next < 0 ? a->deadline - now : fi_earlier(next, a->deadline - now);
+        }
+    }
+    return next;
+}
+
+static void ask(fi_bridge_t *b, const fi_own_t *o, uint32_t asker) {
+    fi_far_frame_t f = fi_far_frame(b, o->is_sender ? FI_FAR_SEEK : FI_FAR_HAVE, o->kind, o->channel);
+
+    f.head.tx = o->id;
+    f.head.asker = asker;
+    f.head.flags = o->flags;
+    f.contract = o->contract;
+    fi_far_send(b, 0, &f);
+}
+
+static uint32_t count_nodes(const fi_bridge_t *b) {
+    uint32_t count = 0;
+
+    for (const struct fi_list *at = b->nodes.next; at != &b->nodes; at = at->next) {
+        count += !fi_container(at, fi_far_node_t, link)->silent_since;
+    }
+    return count;
+}
+
+void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
+    fi_own_t *o = malloc(sizeof *o);
+    fi_asking_t *a = item->asking;
+
+    a->number = ++b->askings_ever;
+    a->end = item->own.id;
+    a->is_sender = item->own.is_sender;
+    a->kind = item->own.kind;
+    memcpy(a->channel, item->own.channel, sizeof a->channel);
+    a->deadline = fi_now_ns() + FI_FAR_SETTLE_NS;
+    a->unanswered = fi_net_is_up(b->net) ? count_nodes(b) : 0;
+    fi_list_add_tail(&b->askings, &a->link);
+    if (!o) {
+        refuse_asking(a, -ENOMEM, "no memory to tell other machines of an end");
+        return;
+    }
+    *o = item->own;
+    fi_list_add_tail(&b->owns, &o->link);
+    ask(b, o, a->number);
+}
+
+bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->owns) {
+        const fi_own_t *o = fi_container(at, fi_own_t, link);
+        if (!o->is_sender && o->kind == kind && strcmp(o->channel, channel) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
+    fi_own_t *o = fi_own_find(b, end);
+
+    if (!o) {
+        return;
+    }
+    fi_list_remove(&o->link);
+    if (!o->is_sender && !fi_meet_has_receivers(b, o->kind, o->channel)) {
+        fi_far_frame_t f = fi_far_frame(b, FI_FAR_GONE, o->kind, o->channel);
+        fi_in_close_channel(b, o->kind, o->channel);
+        fi_far_send_each(b, &f);
+    }
+    free(o);
+}
+
+void fi_meet_again(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->owns) {
+        ask(b, fi_container(at, fi_own_t, link), 0);
+    }
+}
+
+void fi_meet_node_gone(fi_bridge_t *b, const fi_far_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    (void)n;
+    fi_list_each(at, after, &b->askings) {
+        fi_asking_t *a = fi_container(at, fi_asking_t, link);
+        a->unanswered -= a->unanswered > 0;
+    }
+}
+
+/* ---- others' ends ---- */
+
+/* May an own end and one elsewhere be linked? -EPROTOTYPE, with a sentence. */
+static int match(const fi_own_t *o, const fi_far_frame_t *f) {
+    fi_contract_t both = o->contract;
+
+    if (o->kind != f->head.kind) {
+        return fi_fail(-EPROTOTYPE, "'%s' is a %s here and a %s on another machine; use another name or the same kind",
+                       o->channel, o->kind == FERRY_QUEUE ? "queue" : "topic",
+                       f->head.kind == FERRY_QUEUE ? "queue" : "topic");
+    }
+    return fi_contract_merge(&both, &f->contract, o->channel, o->is_sender ? "a sender" : "a receiver",
+                             o->is_sender ? "a receiver on another machine" : "a sender on another machine");
+}
+
+static void answer(fi_bridge_t *b, const fi_far_node_t *n, const fi_far_frame_t *to, int error, uint64_t count) {
+    fi_far_frame_t f = fi_far_frame(b, error < 0 ? FI_FAR_REFUSED : FI_FAR_SETTLED, to->head.kind, to->channel);
+
+    f.head.asker = to->head.asker;
+    f.head.a = count;
+    if (error < 0) {
+        snprintf(f.text, sizeof f.text, "%s", fi_error_text());
+    }
+    fi_far_send(b, n->id, &f);
+}
+
+/* A sender elsewhere, or a receiver: what do we have for it? */
+static void met(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
+    bool sender = f->head.type == FI_FAR_SEEK;
+    struct fi_list *at;
+    struct fi_list *after;
+    uint64_t count = 0;
+    int r = 0;
+
+    fi_list_each(at, after, &b->owns) {
+        const fi_own_t *o = fi_container(at, fi_own_t, link);
+        if (strcmp(o->channel, f->channel) != 0 || (o->is_sender == sender && o->kind == f->head.kind)) {
+            continue;
+        }
+        r = match(o, f);
+        if (r < 0) {
+            break;
+        }
+        count++;
+        if (sender && count == 1) {
+            fi_far_frame_t have = fi_far_frame(b, FI_FAR_HAVE, o->kind, o->channel);
+            have.head.flags = o->flags;
+            have.contract = o->contract;
+            fi_far_send(b, n->id, &have);
+        }
+    }
+    if (r == 0 && count > 0 && !sender) {
+        fi_out_serve(b, f, n);
+    }
+    if (f->head.asker) {
+        answer(b, n, f, r, count);
+    }
+}
+
+static void settled(fi_bridge_t *b, const fi_far_frame_t *f) {
+    fi_asking_t *a = find_asking(b, f->head.asker);
+
+    if (!a) {
+        return;
+    }
+    if (f->head.type == FI_FAR_REFUSED) {
+        refuse_asking(a, -EPROTOTYPE, f->text);
+        return;
+    }
+    a->unanswered -= a->unanswered > 0;
+    a->expected += (uint32_t)fi_min(f->head.a, 100000ull);
+}
+
+void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
+    switch (f->head.type) {
+    case FI_FAR_SEEK:
+    case FI_FAR_HAVE:
+        met(b, n, f);
+        break;
+    case FI_FAR_SETTLED:
+        settled(b, f);
+        break;
+    case FI_FAR_REFUSED:
+        if (f->head.asker) {
+            settled(b, f);
+        } else {
+            fi_out_frame(b, n, f);
+        }
+        break;
+    case FI_FAR_GONE:
+        fi_out_unserve(b, f->head.kind, f->channel, n);
+        break;
+    case FI_FAR_OPEN:
+    case FI_FAR_LIVE:
+    case FI_FAR_SHUT:
+    case FI_FAR_PROBE:
+        fi_in_frame(b, n, f);
+        break;
+    case FI_FAR_READY:
+    case FI_FAR_ACK:
+        fi_out_frame(b, n, f);
+        break;
+    case FI_FAR_LOST:
+        if (f->head.flags & FI_FAR_TO_RECEIVER) {
+            fi_in_frame(b, n, f);
+        } else {
+            fi_out_frame(b, n, f);
+        }
+        break;
+    default: /* of a later version: it will do without */
+        break;
+    }
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The nodes on other machines: how they are met, watched while there are links, and given up.
+ *
+ * Nobody sends heartbeats.  A node with which there are links is asked now and then; when its connection is gone, the
+ * server answers for it at once.  That may be a node that is being reconnected, so it is asked again for FI_NET_DEAD_NS.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "net/bridge.h"
+#include "platform/clock.h"
+
+#define ASK_AGAIN_NS 100000000ll /* one whose connection seems gone */
+#define CARDS_NS 10000000ll      /* at least, that a newcomer waits for those who are there */
+#define ROUND_TRIPS 4
+
+fi_far_frame_t fi_far_frame(const fi_bridge_t *b, enum fi_far_type type, uint32_t kind, const char *channel) {
+    fi_far_frame_t f;
+
+    memset(&f, 0, sizeof f);
+    f.head = (fi_far_head_t){.magic = FI_FAR_MAGIC,
+                             .version = FI_NET_VERSION,
+                             .type = (uint8_t)type,
+                             .kind = (uint16_t)kind,
+                             .node = b->net->node->id};
+    snprintf(f.channel, sizeof f.channel, "%s", channel);
+    return f;
+}
+
+/* Without the zeros at its end. */
+static size_t length(const fi_far_frame_t *f) {
+    const unsigned char *bytes = (const unsigned char *)f;
+    size_t len = sizeof *f;
+
+    while (len > FI_FAR_HEAD && bytes[len - 1] == 0) {
+        len--;
+    }
+    return len;
+}
+
+void fi_far_send(fi_bridge_t *b, uint64_t to, fi_far_frame_t *f) {
+    char subject[FI_SUBJECT_MAX];
+
+    if (!fi_net_is_up(b->net)) {
+        return; /* whatever it is, it is said again when there is a connection */
+    }
+    if (to) {
+        fi_net_node_subject(b->net, subject, to, NULL);
+    } else {
+        fi_net_subject(b->net, subject, "all", NULL);
+    }
+    (void)fi_net_send(b->net, b->net->bulk, subject, f, length(f));
+}
+
+void fi_far_send_each(fi_bridge_t *b, fi_far_frame_t *f) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->nodes) {
+        fi_far_send(b, fi_container(at, fi_far_node_t, link)->id, f);
+    }
+}
+
+fi_far_node_t *fi_far_find(fi_bridge_t *b, uint64_t id) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->nodes) {
+        fi_far_node_t *n = fi_container(at, fi_far_node_t, link);
+        if (n->id == id) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static fi_far_node_t *find_or_make(fi_bridge_t *b, uint64_t id) {
+    fi_far_node_t *n = fi_far_find(b, id);
+
+    if (!n && id != 0 && (n = calloc(1, sizeof *n)) != NULL) {
+        n->id = id;
+        fi_list_add_tail(&b->nodes, &n->link);
+    }
+    return n;
+}
+
+/* ---- greetings ---- */
+
+static void send_card(fi_bridge_t *b, uint64_t to, enum fi_far_type type) {
+    fi_far_frame_t f = fi_far_frame(b, type, 0, b->net->node->name);
+
+    (void)gethostname(f.text, sizeof f.text - 1);
+    fi_far_send(b, to, &f);
+}
+
+void fi_far_hello(fi_bridge_t *b) {
+    send_card(b, 0, FI_FAR_HELLO);
+}
+
+static void ignore(const fi_net_card_t *card, void *arg) {
+    (void)card;
+    (void)arg;
+}
+
+int fi_far_wait_for_cards(fi_bridge_t *b) {
+    int64_t round_trip = 0;
+
+    (void)fi_nats.natsConnection_GetRTT(b->net->control, &round_trip);
+    (void)fi_net_each_node(b->net, fi_later(CARDS_NS, ROUND_TRIPS * round_trip), ignore, NULL);
+    return 0;
+}
+
+void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n) {
+    fi_meet_node_gone(b, n);
+    fi_out_node_gone(b, n);
+    fi_in_node_gone(b, n);
+    fi_list_remove(&n->link);
+    free(n);
+}
+
+bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
+    fi_far_node_t *n = f->head.type == FI_FAR_BYE ? fi_far_find(b, f->head.node) : find_or_make(b, f->head.node);
+
+    if (!n) {
+        return true;
+    }
+    n->heard_at = fi_now_ns();
+    n->silent_since = 0;
+    switch (f->head.type) {
+    case FI_FAR_HELLO:
+        send_card(b, n->id, FI_FAR_CARD);
+        break;
+    case FI_FAR_CARD:
+        break;
+    case FI_FAR_BYE:
+        fi_far_forget(b, n);
+        return true;
+    case FI_FAR_PROBE:
+        send_card(b, n->id, FI_FAR_ALIVE);
+        return false; /* and its links are told of */
+    case FI_FAR_ALIVE:
+        return true;
+    default:
+        return false;
+    }
+    memcpy(n->name, f->channel, sizeof n->name);
+    memcpy(n->host, f->text, sizeof n->host - 1);
+    return true;
+}
+
+/* ---- looking after ---- */
+
+void fi_far_silent(fi_bridge_t *b, uint64_t id) {
+    fi_far_node_t *n = fi_far_find(b, id);
+
+    if (n && n->silent_since == 0) {
+        n->silent_since = fi_now_ns();
+    }
+}
+
+/* A question whose answer comes either from the node or, when its connection is gone, from the server. */
+static void probe(fi_bridge_t *b, fi_far_node_t *n) {
+    char subject[FI_SUBJECT_MAX];
+    char reply[FI_SUBJECT_MAX];
+    char word[24];
+    fi_far_frame_t f = fi_far_frame(b, FI_FAR_PROBE, 0, "");
+
+    snprintf(word, sizeof word, "r.%016" PRIx64, n->id);
+    fi_net_node_subject(b->net, subject, n->id, NULL);
+    fi_net_node_subject(b->net, reply, b->net->node->id, word);
+    fi_out_probed(b, n);
+    fi_in_probed(b, n);
+    (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, subject, reply, &f, (int)length(&f));
+}
+
+static int64_t interval(fi_bridge_t *b, const fi_far_node_t *n) {
+    if (n->silent_since) {
+        return ASK_AGAIN_NS;
+    }
+    return fi_out_awaits(b, n) ? FI_FAR_IMPATIENT_NS : FI_FAR_PROBE_NS;
+}
+
+int64_t fi_far_look_after(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t now = fi_now_ns();
+    int64_t next = -1;
+    bool up = fi_net_is_up(b->net);
+
+    fi_list_each(at, after, &b->nodes) {
+        fi_far_node_t *n = fi_container(at, fi_far_node_t, link);
+        if (!up) {
+            n->silent_since = n->silent_since ? now : 0; /* we would not hear it */
+        }
+        if (n->silent_since && now - n->silent_since >= FI_NET_DEAD_NS) {
+            fi_far_forget(b, n);
+            continue;
+        }
+        if (!n->silent_since && !fi_out_serves(b, n) && !fi_in_serves(b, n)) {
+            continue;
+        }
+        int64_t due = fi_later(n->asked_at, n->heard_at) + interval(b, n);
+        if (n->silent_since) {
+            due = n->asked_at + ASK_AGAIN_NS;
+        }
+        if (now >= due && up) {
+            n->asked_at = now;
+            probe(b, n);
+            due = now + interval(b, n);
+        }
+        due = fi_later(due - now, ASK_AGAIN_NS / 10);
+        next = next < 0 ? due : fi_earlier(next, due);
+    }
+    return next;
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Outwards: what own senders send for receivers elsewhere. What is kept of it is in flow.c, how it is sent in send.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "channel/messages.h"
+#include "net/out.h"
+
+#define TURN 4096u /* messages that are taken before they are sent */
+
+/* ---- finding ---- */
+
+static fi_outward_t *find_outward(fi_bridge_t *b, uint32_t kind, const char *channel, const fi_far_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->outwards) {
+        fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        if (o->kind == kind && strcmp(o->channel, channel) == 0 && (kind == FERRY_TOPIC || fi_outward_dest(o, n))) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+fi_dest_t *fi_outward_dest(const fi_outward_t *o, const fi_far_node_t *n) {
+    for (struct fi_list *at = o->dests.next; at != &o->dests; at = at->next) {
+        fi_dest_t *d = fi_container(at, fi_dest_t, link);
+        if (d->node == n) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static fi_arm_t *find_arm(fi_bridge_t *b, uint64_t token, fi_flow_t **flow) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_list_each(in, next_flow, &o->flows) {
+            *flow = fi_container(in, fi_flow_t, link);
+            for (struct fi_list *k = (*flow)->arms.next; k != &(*flow)->arms; k = k->next) {
+                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
+                if (arm->token == token) {
+                    return arm;
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- flows ---- */
+
+static void add_flow(fi_bridge_t *b, fi_outward_t *o, fi_rxlink_t *l) {
+    fi_flow_t *f = calloc(1, sizeof *f);
+    const fi_own_t *own = fi_own_find(b, l->tx);
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (!f) {
+        fi_store_release32(&o->changed, 1); /* the next turn tries again */
+        return;
+    }
+    f->outward = o;
+    f->tx = l->tx;
+    f->retain = own ? own->retain : 0;
+    f->first = f->held = f->next = 1;
+    fi_list_init(&f->arms);
+    fi_list_add_tail(&o->flows, &f->link);
+    l->far = f;
+    fi_list_each(at, after, &o->dests) {
+        (void)fi_arm_add(b, f, fi_container(at, fi_dest_t, link));
+    }
+}
+
+/* Senders have come or gone. */
+static void look_at_links(fi_bridge_t *b, fi_outward_t *o) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &o->flows) {
+        fi_container(at, fi_flow_t, link)->ended = true;
+    }
+    for (uint32_t i = 0; i < o->rx->link_count; i++) {
+        fi_rxlink_t *l = o->rx->links[i];
+        if (!l->far) {
+            add_flow(b, o, l);
+        }
+        if (l->far) {
+            ((fi_flow_t *)l->far)->ended = false;
+        }
+    }
+    b->progress = true;
+}
+
+/* ---- outwards ---- */
+
+static void links_changed(void *whole) {
+    fi_outward_t *o = whole;
+    uint64_t one = 1;
+
+    fi_store_release32(&o->changed, 1);
+    (void)!write(o->bridge->bell, &one, sizeof one);
+}
+
+static int open_receiver(fi_bridge_t *b, fi_outward_t *o) {
+    const ferry_receiver_options_t options = {.senders = UINT32_MAX};
+    const fi_rxpart_t part = {.whole = o,
+                              .gains = links_changed,
+                              .loses = links_changed,
+                              .in_haste = true,
+                              .hidden = true,
+                              .stays = true,
+                              .unchecked = true};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = o};
+
+    int r = fi_receiver_new_part(b->net->node, o->channel, (ferry_kind_t)o->kind, &options, &part, &o->rx);
+    if (r == 0 && (r = fi_end_enter(&o->rx->end, FI_END_RECEIVER)) == 0) {
+        r = fi_receiver_fd(o->rx);
+        fi_end_leave(&o->rx->end);
+        r = r < 0 ? r : epoll_ctl(b->epoll, EPOLL_CTL_ADD, r, &ev);
+    }
+    return r;
+}
+
+static void close_outward(fi_bridge_t *b, fi_outward_t *o) {
+    while (!fi_list_empty(&o->flows)) {
+        fi_flow_free(fi_container(o->flows.next, fi_flow_t, link));
+    }
+    while (!fi_list_empty(&o->dests)) {
+        fi_dest_t *d = fi_container(o->dests.next, fi_dest_t, link);
+        fi_list_remove(&d->link);
+        free(d);
+    }
+    fi_list_remove(&o->link);
+    if (o->rx) {
+        (void)epoll_ctl(b->epoll, EPOLL_CTL_DEL, o->rx->bell.rd, NULL);
+        (void)fi_end_enter(&o->rx->end, FI_END_RECEIVER);
+        (void)fi_receiver_close(o->rx); /* what is held goes back to its senders */
+    }
+    free(o);
+    b->progress = true;
+}
+
+static fi_outward_t *new_outward(fi_bridge_t *b, uint32_t kind, const char *channel) {
+    fi_outward_t *o = calloc(1, sizeof *o);
+
+    if (!o) {
+        return NULL;
+    }
+    o->bridge = b;
+    o->kind = kind;
+    o->readable = true;
+    memcpy(o->channel, channel, sizeof o->channel);
+    fi_list_init(&o->dests);
+    fi_list_init(&o->flows);
+    fi_list_add_tail(&b->outwards, &o->link);
+    return o;
+}
+
+void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) {
+    fi_outward_t *o = find_outward(b, have->head.kind, have->channel, n);
+    fi_dest_t *d = o ? fi_outward_dest(o, n) : calloc(1, sizeof *d);
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (o && !d) {
+        d = calloc(1, sizeof *d);
+    } else if (o) {
+        return; /* it is served already */
+    }
+    bool fresh = !o;
+    o = o ? o : new_outward(b, have->head.kind, have->channel);
+    if (!o || !d) {
+        free(d);
+        return;
+    }
+    d->node = n;
+    d->no_history = (have->head.flags & FI_FAR_NO_HISTORY) != 0;
+    fi_list_add_tail(&o->dests, &d->link);
+    if (fresh && open_receiver(b, o) < 0) {
+        close_outward(b, o);
+        return;
+    }
+    fi_list_each(at, after, &o->flows) {
+        (void)fi_arm_add(b, fi_container(at, fi_flow_t, link), d);
+    }
+}
+
+/* What has been acknowledged until now is not to come again. */
+static void release_all(fi_bridge_t *b, fi_outward_t *o) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (fi_end_enter(&o->rx->end, FI_END_RECEIVER) == 0) {
+        fi_list_each(at, after, &o->flows) {
+            fi_flow_release(b, fi_container(at, fi_flow_t, link));
+        }
+        fi_end_leave(&o->rx->end);
+    }
+}
+
+static void remove_dest(fi_bridge_t *b, fi_outward_t *o, fi_dest_t *d) {
+    struct fi_list *at, *next_flow, *in, *next_arm;
+
+    release_all(b, o);
+    fi_list_each(at, next_flow, &o->flows) {
+        const fi_flow_t *f = fi_container(at, fi_flow_t, link);
+        fi_list_each(in, next_arm, &f->arms) {
+            fi_arm_t *arm = fi_container(in, fi_arm_t, link);
+            if (arm->dest == d) {
+                fi_arm_remove(arm);
+            }
+        }
+    }
+    fi_list_remove(&d->link);
+    free(d);
+    if (fi_list_empty(&o->dests)) {
+        close_outward(b, o);
+    }
+}
+
+void fi_out_unserve(fi_bridge_t *b, uint32_t kind, const char *channel, const fi_far_node_t *n) {
+    fi_outward_t *o = find_outward(b, kind, channel, n);
+    fi_dest_t *d = o ? fi_outward_dest(o, n) : NULL;
+
+    if (d) {
+        remove_dest(b, o, d);
+    }
+}
+
+void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->outwards) {
+        fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_dest_t *d = fi_outward_dest(o, n);
+        if (d) {
+            remove_dest(b, o, d);
+        }
+    }
+}
+
+void fi_out_end(fi_bridge_t *b) {
+    while (!fi_list_empty(&b->outwards)) {
+        close_outward(b, fi_container(b->outwards.next, fi_outward_t, link));
+    }
+}
+
+/* ---- frames ---- */
+
+static void ready(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm) {
+    fi_far_frame_t live = fi_far_frame(b, FI_FAR_LIVE, f->outward->kind, f->outward->channel);
+
+    if (!arm->live) {
+        arm->live = true;
+        arm->again = f->sent > arm->received ? arm->received + 1 : 0;
+    }
+    live.head.tx = f->tx;
+    live.head.token = arm->token;
+    live.head.a = arm->received + 1;
+    fi_far_send(b, arm->dest->node->id, &live);
+}
+
+static void send_again(fi_flow_t *f, fi_arm_t *arm) {
+    if (f->outward->kind == FERRY_TOPIC) {
+        arm->again = arm->received + 1;
+        return;
+    }
+    f->sent = arm->received;
+    f->piece = f->way_bytes = 0;
+}
+
+static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
+    uint64_t last = f->sent + (f->piece > 0); /* what was sent at all */
+
+    if (!arm->live || h->a > last || h->b > h->a || h->a < arm->received || h->b < arm->released) {
+        return; /* nothing of it can be true, or it is old */
+    }
+    arm->got = h->a > arm->received ? 0 : arm->got;
+    arm->received = h->a;
+    arm->released = h->b;
+    arm->got = h->c;
+    bool lacks = arm->received < f->sent || (f->piece > 0 && arm->got < f->piece);
+    if (lacks && (h->flags & FI_FAR_MISSES || (h->flags & FI_FAR_PROBED && arm->received < arm->probed))) {
+        send_again(f, arm);
+    }
+    if (h->flags & FI_FAR_PROBED) {
+        f->shut = false; /* said again, if it is so */
+    }
+}
+
+void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *frame) {
+    fi_flow_t *f;
+    fi_arm_t *arm = find_arm(b, frame->head.token, &f);
+
+    if (!arm || arm->dest->node != n) {
+        if (frame->head.type == FI_FAR_ACK) {
+            fi_far_frame_t lost = fi_far_frame(b, FI_FAR_LOST, frame->head.kind, frame->channel);
+            lost.head.token = frame->head.token;
+            lost.head.flags = FI_FAR_TO_RECEIVER;
+            fi_far_send(b, n->id, &lost);
+        }
+        return;
+    }
+    switch (frame->head.type) {
+    case FI_FAR_READY:
+        ready(b, f, arm);
+        break;
+    case FI_FAR_ACK:
+        acked(f, arm, &frame->head);
+        break;
+    default: /* REFUSED, LOST: it will not have them; others may, and it may ask again */
+        remove_dest(b, f->outward, arm->dest);
+    }
+}
+
+void fi_out_again(fi_bridge_t *b) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_list_each(in, next_flow, &o->flows) {
+            fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
+                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
+                if (arm->live) {
+                    send_again(f, arm);
+                } else {
+                    fi_arm_open(b, f, arm);
+                }
+            }
+        }
+    }
+}
+
+/* ---- questions ---- */
+
+bool fi_out_settled(fi_bridge_t *b, uint64_t tx, uint32_t kind, const char *channel) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        bool met = o->kind != kind || strcmp(o->channel, channel) != 0;
+        fi_list_each(in, next_flow, &o->flows) {
+            const fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            if (f->tx == tx) {
+                met = true;
+                for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
+                    met &= fi_container(k, fi_arm_t, link)->live;
+                }
+            }
+        }
+        if (!met) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is there an arm to this node, or one that lacks something? What was sent until now is noted, for the answer to a probe. */
+static bool any_arm(fi_bridge_t *b, const fi_far_node_t *n, bool lacking) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+    bool found = false;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_list_each(in, next_flow, &o->flows) {
+            const fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
+                const fi_arm_t *arm = fi_container(k, fi_arm_t, link);
+                found |= arm->dest->node == n && (!lacking || !arm->live || arm->released < f->sent || f->piece > 0);
+            }
+        }
+    }
+    return found;
+}
+
+bool fi_out_awaits(fi_bridge_t *b, const fi_far_node_t *n) {
+    return any_arm(b, n, true);
+}
+
+bool fi_out_serves(fi_bridge_t *b, const fi_far_node_t *n) {
+    return any_arm(b, n, false);
+}
+
+void fi_out_probed(fi_bridge_t *b, const fi_far_node_t *n) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_list_each(in, next_flow, &o->flows) {
+            fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
+                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
+                if (arm->dest->node == n) {
+                    arm->probed = f->sent + (f->piece > 0);
+                    if (!arm->live) {
+                        fi_arm_open(b, f, arm); /* it may have been lost */
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* ---- a turn ---- */
+
+/* Is as much kept as may be, or does enough wait to be sent? */
+static bool is_full(const fi_outward_t *o) {
+    for (const struct fi_list *at = o->flows.next; at != &o->flows; at = at->next) {
+        const fi_flow_t *f = fi_container(at, fi_flow_t, link);
+        if (f->held_bytes >= FI_FAR_KEPT || f->next - 1 - f->sent >= TURN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes what is there, as far as it may be kept. The end is held. */
+static void take(fi_bridge_t *b, fi_outward_t *o) {
+    ferry_msg_t *m;
+
+    while (o->readable && !is_full(o)) {
+        int r = fi_receiver_recv(o->rx, FERRY_NOW, &m);
+        if (r < 0) {
+            o->readable = r == -EPROTO;
+            continue;
+        }
+        if (!m->link->far) {
+            look_at_links(b, o);
+        }
+        fi_flow_t *f = m->link->far;
+        if (!f || fi_flow_make_room(f) < 0) {
+            fi_taken_release_held(m); /* no memory at all: it is lost, as it would be with this process */
+            continue;
+        }
+        fi_flow_keep(f, m);
+    }
+}
+
+static bool turn(fi_bridge_t *b, fi_outward_t *o) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (fi_end_enter(&o->rx->end, FI_END_RECEIVER) < 0) {
+        return false;
+    }
+    take(b, o);
+    if (fi_load_acquire32(&o->changed)) {
+        fi_store_release32(&o->changed, 0);
+        look_at_links(b, o);
+    }
+    fi_list_each(at, after, &o->flows) {
+        fi_flow_t *f = fi_container(at, fi_flow_t, link);
+        fi_flow_send(b, f);
+        fi_flow_release(b, f);
+        if (f->ended && f->shut && f->held == f->next) {
+            fi_flow_free(f);
+        }
+    }
+    fi_end_leave(&o->rx->end);
+    return o->readable && !is_full(o);
+}
+
+bool fi_out_turn(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool more = false;
+
+    fi_list_each(at, after, &b->outwards) {
+        more |= turn(b, fi_container(at, fi_outward_t, link));
+    }
+    return more;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/out.h - what out.c, flow.c and send.c share: the flows of an outward.
+ */
+#ifndef FI_NET_OUT_H
+#define FI_NET_OUT_H
+
+#include "net/bridge.h"
+
+static inline fi_kept_t *fi_flow_at(const fi_flow_t *f, uint64_t number) {
+    return &f->kept[number & (f->kept_cap - 1)];
+}
+
+/* flow.c. The outward's end is held. */
+int fi_flow_make_room(fi_flow_t *f); /* for one more; -ENOMEM */
+void fi_flow_keep(fi_flow_t *f, ferry_msg_t *m);
+/* Releases what all arms have. */
+void fi_flow_release(fi_bridge_t *b, fi_flow_t *f);
+void fi_flow_free(fi_flow_t *f);
+/* An arm for `d`, which is asked for it. False: no memory. */
+bool fi_arm_add(fi_bridge_t *b, fi_flow_t *f, fi_dest_t *d);
+void fi_arm_open(fi_bridge_t *b, fi_flow_t *f, const fi_arm_t *arm);
+void fi_arm_remove(fi_arm_t *arm);
+
+fi_dest_t *fi_outward_dest(const fi_outward_t *o, const fi_far_node_t *n);
+
+/* Sends what the window lets, to all arms that are live, and to those that lack something; tells them of the end. */
+void fi_flow_send(fi_bridge_t *b, fi_flow_t *f);
+
+#endif

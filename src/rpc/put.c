@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sending bytes with a head: what is larger than usual, has to wait, or goes by pointer.
+ */
+#include "rpc/put.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+
+int fi_put_claim(fi_sender_t *tx, uint64_t total, int64_t deadline, unsigned char **room) {
+    void *data = NULL;
+    int r = fi_sender_claim(tx, total, fi_patience(deadline), &data);
+
+    *room = data;
+    return r;
+}
+
+int fi_put_message(fi_sender_t *tx, ferry_msg_t *m, const void *head, int64_t deadline) {
+    fi_call_head_t *at;
+    void *found;
+
+    if (m && m->magic == FI_MSG_SENT && m->sender == tx) {
+        return fi_sent_send(m, head, fi_patience(deadline));
+    }
+    if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
+        return fi_fail(-EBADF, "this message handle was released before, or is none");
+    }
+    int r = fi_put_begin(tx, m->data, m->size, deadline, &found);
+    if (r < 0) {
+        return r;
+    }
+    at = found;
+    memcpy(at, head, FI_ANNEX);
+    at->flags |= fi_head_pad(m->size);
+    return fi_put_end(tx);
+}

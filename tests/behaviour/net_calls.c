@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_calls.c - calls between two machines: every size, every way in which a call can end, and what becomes of it when the
+ * server, or the NATS server between them, is lost.
+ */
+#include "calls.h"
+#include "engine.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+/* ---- the other machine ---- */
+
+typedef struct remote {
+    engine_t *engine;
+    const char *machine;
+    atomic_uint serving;
+    atomic_uint stop;
+    atomic_uint begun;     /* calls of "slow" and "once" */
+    atomic_uint cancelled; /* handlers that have seen it */
+    atomic_uint one_ways;
+    atomic_uint sent; /* results of a stream */
+    atomic_uint crash;
+} remote_t;
+
+static int fail_with(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    (void)arg;
+    return ferry_reply_error(rq, -7, "no\nsuch account", data, size);
+}
+
+/* Goes on until nobody waits for it any more. */
+static int slow(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    remote_t *r = arg;
+    (void)data;
+    (void)size;
+    atomic_fetch_add(&r->begun, 1);
+    while (!ferry_request_is_cancelled(rq) && !atomic_load(&r->stop))
+        nap(MILLISECOND);
+    atomic_fetch_add(&r->cancelled, 1);
+    return -ECANCELED;
+}
+
+/* Takes 400 ms; or dies in it, on the machine that is told so. */
+static int once(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    remote_t *r = arg;
+    atomic_fetch_add(&r->begun, 1);
+    if (atomic_exchange(&r->crash, 0))
+        abort();
+    nap(400 * MILLISECOND);
+    return ferry_reply(rq, data, size);
+}
+
+static int count_up(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    remote_t *r = arg;
+    uint64_t n = number_at(data, size);
+    for (uint64_t i = 0; i < n; i++) {
+        int e = ferry_reply_more(rq, &i, sizeof i);
+        if (e < 0)
+            return e;
+        atomic_fetch_add(&r->sent, 1);
+    }
+    return 0;
+}
+
+/* Results larger than a message of the engine's. */
+static int large_ones(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    uint64_t n = number_at(data, size);
+    unsigned char *bytes = malloc(2 * MIB);
+    (void)arg;
+    for (uint64_t i = 0; i < n; i++) {
+        fill(bytes, 2 * MIB, i);
+        check_is(ferry_reply_more(rq, bytes, 2 * MIB), 0);
+    }
+    free(bytes);
+    return 0;
+}
+
+static int note(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    remote_t *r = arg;
+    check_is(info_of_request(rq).one_way, 1);
+    check(filled(data, size, size));
+    atomic_fetch_add(&r->one_ways, 1);
+    return 0;
+}
+
+static int time_left(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    (void)data;
+    (void)size;
+    (void)arg;
+    reply_number(rq, (uint64_t)info_of_request(rq).time_left);
+    return 0;
+}
+
+static void serve_there(void *arg) {
+    remote_t *r = arg;
+    engine_machine(r->engine, r->machine);
+    ferry_t *node = open_node(engine_space(r->engine));
+    ferry_service_t *service = open_service(node, "bank", NULL);
+    const ferry_method_options_t idempotent = {.idempotent = 1};
+    const ferry_method_options_t streams = {.streams = 1};
+    add_method(service, "echo", echo, NULL);
+    add_method(service, "a.dotted*name", echo, NULL);
+    add_method(service, "fail", fail_with, NULL);
+    add_method(service, "slow", slow, r);
+    add_method(service, "once", once, r);
+    check_is(ferry_service_method(service, "again", once, r, &idempotent), 0);
+    check_is(ferry_service_method(service, "count", count_up, r, &streams), 0);
+    check_is(ferry_service_method(service, "large", large_ones, r, &streams), 0);
+    add_method(service, "note", note, r);
+    add_method(service, "time-left", time_left, r);
+    check_is(ferry_service_start(service, 2), 0);
+    atomic_store(&r->serving, 1);
+    while (!atomic_load(&r->stop))
+        nap(2 * MILLISECOND);
+    close_service(service);
+    close_node(node);
+}
+
+static remote_t *new_remote(engine_t *engine, const char *machine, pid_t *pid) {
+    remote_t *r = share(sizeof *r);
+    r->engine = engine;
+    r->machine = machine;
+    *pid = child_start(serve_there, r);
+    await(&r->serving, 1);
+    return r;
+}
+
+/* An engine, one other machine that serves, and this one, which calls. */
+typedef struct scene {
+    engine_t *engine;
+    remote_t *remote;
+    pid_t pid;
+    ferry_t *node;
+    ferry_client_t *client;
+} scene_t;
+
+static scene_t begin(void) {
+    scene_t s = {.engine = engine_start()};
+    s.remote = new_remote(s.engine, "b", &s.pid);
+    engine_machine(s.engine, "a");
+    s.node = open_node(engine_space(s.engine));
+    s.client = open_client(s.node, "bank", 2);
+    return s;
+}
+
+static void end(scene_t *s) {
+    check_is(ferry_client_close(s->client, SECOND, NULL), 0);
+    close_node(s->node);
+    atomic_store(&s->remote->stop, 1);
+    if (s->pid)
+        child_join(s->pid);
+    engine_stop(s->engine);
+}
+
+/* ---- what comes back ---- */
+
+static void results_are_what_was_sent(void) {
+    const size_t sizes[] = {0, 1, 64, 4 * KIB, 64 * KIB, MIB - 1, MIB, MIB + 1, 3 * MIB};
+    scene_t s = begin();
+    unsigned char *bytes = malloc(3 * MIB);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        ferry_msg_t *reply = NULL;
+        fill(bytes, sizes[i], i);
+        check_is(ferry_call(s.client, i % 2 ? "a.dotted*name" : "echo", bytes, sizes[i], PATIENCE, &reply), 0);
+        check_is(ferry_msg_size(reply), sizes[i]);
+        check(filled(ferry_msg_data(reply), sizes[i], i));
+        release(reply);
+    }
+    free(bytes);
+    end(&s);
+}
+
+static void many_calls_are_under_way_at_once(void) {
+    scene_t s = begin();
+    ferry_call_t *calls[200];
+    for (uint64_t i = 0; i < 200; i++)
+        calls[i] = start_call(s.client, "echo", i);
+    check(ferry_client_fd(s.client) >= 0);
+    for (int i = 0; i < 200; i++) {
+        ferry_call_t *call = NULL;
+        ferry_msg_t *reply = NULL;
+        check_is(ferry_client_next(s.client, PATIENCE, &call), 0);
+        check_is(ferry_call_wait(call, FERRY_NOW, &reply), 0);
+        uint64_t n = number_in(reply);
+        check(n < 200 && calls[n] == call);
+        calls[n] = NULL;
+        release(reply);
+        release_call(call);
+    }
+    end(&s);
+}
+
+static void errors_tell_what_was_wrong(void) {
+    scene_t s = begin();
+    ferry_msg_t *reply = NULL;
+    check_is(ferry_call(s.client, "fail", "detail", 6, PATIENCE, &reply), FERRY_CALL_FAILED);
+    ferry_call_error_t e = error_in(reply);
+    check_is(e.code, -7);
+    check(strcmp(e.message, "no\nsuch account") == 0);
+    check(e.detail_size == 6 && memcmp(e.detail, "detail", 6) == 0);
+    release(reply);
+    check_error(ferry_call(s.client, "nothing", NULL, 0, PATIENCE, NULL), -ENOSYS, "has no method");
+    check_error(ferry_call(s.client, "count", NULL, 0, PATIENCE, NULL), -ENOTSUP, "several results");
+    end(&s);
+}
+
+static void nobody_serves_is_known_at_once(void) {
+    scene_t s = begin();
+    ferry_client_t *other = open_client(s.node, "nobody", 0);
+    int64_t before = monotonic();
+    check_error(ferry_call(other, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
+    check_error(ferry_call_one_way(other, "echo", NULL, 0, PATIENCE), -ENOENT, "nobody serves");
+    check(monotonic() - before < 2 * SECOND);
+    close_client(other);
+    end(&s);
+}
+
+static void deadlines_travel(void) {
+    scene_t s = begin();
+    uint64_t left = call_number(s.client, "time-left", 0);
+    check(left > 0 && left <= (uint64_t)PATIENCE);
+    int64_t before = monotonic();
+    check_error(ferry_call(s.client, "slow", NULL, 0, 200 * MILLISECOND, NULL), -ETIMEDOUT, "has passed");
+    check(monotonic() - before < 2 * SECOND);
+    await(&s.remote->cancelled, 1);
+    end(&s);
+}
+
+static void cancelling_reaches_the_handler(void) {
+    scene_t s = begin();
+    ferry_call_t *call = start_call(s.client, "slow", 0);
+    await(&s.remote->begun, 1);
+    check_is(ferry_call_cancel(call), 0);
+    await(&s.remote->cancelled, 1);
+    check_is(end_of_call(call), -ECANCELED);
+    end(&s);
+}
+
+static void one_way_calls_are_run(void) {
+    scene_t s = begin();
+    unsigned char *bytes = malloc(2 * MIB);
+    fill(bytes, 100, 100);
+    check_is(ferry_call_one_way(s.client, "note", bytes, 100, PATIENCE), 0);
+    fill(bytes, 2 * MIB, 2 * MIB);
+    check_is(ferry_call_one_way(s.client, "note", bytes, 2 * MIB, PATIENCE), 0);
+    await(&s.remote->one_ways, 2);
+    free(bytes);
+    end(&s);
+}
+
+/* ---- streams ---- */
+
+static void a_slow_reader_holds_the_server_back(void) {
+    scene_t s = begin();
+    ferry_call_t *call = start_stream(s.client, "count", 1000);
+    nap(200 * MILLISECOND);
+    check(atomic_load(&s.remote->sent) <= 40);
+    for (uint64_t i = 0; i < 1000; i++) {
+        ferry_msg_t *m = NULL;
+        check_is(ferry_call_wait(call, PATIENCE, &m), FERRY_CALL_MORE);
+        check_is(number_in(m), i);
+        release(m);
+    }
+    check_is(ferry_call_wait(call, PATIENCE, NULL), 0);
+    release_call(call);
+    call = start_stream(s.client, "large", 4);
+    for (uint64_t i = 0; i < 4; i++) {
+        ferry_msg_t *m = NULL;
+        check_is(ferry_call_wait(call, PATIENCE, &m), FERRY_CALL_MORE);
+        check(ferry_msg_size(m) == 2 * MIB && filled(ferry_msg_data(m), 2 * MIB, i));
+        release(m);
+    }
+    check_is(ferry_call_wait(call, PATIENCE, NULL), 0);
+    release_call(call);
+    end(&s);
+}
+
+/* ---- losses ---- */
+
+static void the_only_server_dies(void) {
+    scene_t s = begin();
+    ferry_call_t *call = start_call(s.client, "slow", 0);
+    await(&s.remote->begun, 1);
+    child_kill(s.pid);
+    s.pid = 0;
+    int64_t before = monotonic();
+    check_is(end_of_call(call), -ECONNRESET);
+    check(monotonic() - before < 5 * SECOND);
+    end(&s);
+}
+
+/* The program sleeps in poll; the loss makes the descriptor readable. */
+static void the_only_server_dies_and_poll_tells(void) {
+    scene_t s = begin();
+    ferry_call_t *call = start_call(s.client, "slow", 0);
+    struct pollfd p = {.fd = ferry_client_fd(s.client), .events = POLLIN};
+    ferry_call_t *ended = NULL;
+    await(&s.remote->begun, 1);
+    child_kill(s.pid);
+    s.pid = 0;
+    int64_t before = monotonic();
+    while (!ended) {
+        check_is(poll(&p, 1, 5000), 1);
+        int r = ferry_client_next(s.client, FERRY_NOW, &ended);
+        check(r == 0 || r == -EAGAIN);
+    }
+    check(ended == call && monotonic() - before < 5 * SECOND);
+    check_is(end_of_call(call), -ECONNRESET);
+    end(&s);
+}
+
+/* The one that is told to dies in the call; whoever is left runs it again if that does no harm. */
+static void another_server_goes_on(void) {
+    engine_t *engine = engine_start();
+    pid_t pid[2];
+    remote_t *remote[2] = {new_remote(engine, "b", &pid[0]), new_remote(engine, "c", &pid[1])};
+    engine_machine(engine, "a");
+    ferry_t *node = open_node(engine_space(engine));
+    ferry_client_t *client = open_client(node, "bank", 4);
+    ferry_call_t *calls[8];
+    atomic_store(&remote[0]->crash, 1);
+    for (uint64_t i = 0; i < 8; i++)
+        calls[i] = start_call(client, "again", i);
+    for (uint64_t i = 0; i < 8; i++)
+        check_is(finish_call(calls[i]), i);
+    check(atomic_load(&remote[0]->begun) > 0);
+    check(child_wait(pid[0]) != 0);
+    close_client(client);
+    close_node(node);
+    atomic_store(&remote[1]->stop, 1);
+    child_join(pid[1]);
+    engine_stop(engine);
+}
+
+static void the_nats_server_is_restarted_between_calls(void) {
+    scene_t s = begin();
+    check_is(call_number(s.client, "echo", 1), 1);
+    engine_restart(s.engine);
+    check_is(call_number(s.client, "echo", 2), 2);
+    end(&s);
+}
+
+/* The answer comes, or the call ends with "may have run", or it is run again. */
+static void the_nats_server_is_restarted_during_calls(void) {
+    scene_t s = begin();
+    ferry_call_t *once_only = start_call(s.client, "once", 1);
+    ferry_call_t *again = start_call(s.client, "again", 2);
+    await(&s.remote->begun, 2);
+    engine_restart(s.engine);
+    check_is(finish_call(again), 2);
+    ferry_msg_t *reply = NULL;
+    int r = ferry_call_wait(once_only, PATIENCE, &reply);
+    check(r == 0 || r == -ECONNRESET);
+    if (r == 0)
+        release(reply);
+    release_call(once_only);
+    end(&s);
+}
+
+int main(int argc, char **argv) {
+    static const test_t tests[] = {TEST(results_are_what_was_sent),
+                                   TEST(many_calls_are_under_way_at_once),
+                                   TEST(errors_tell_what_was_wrong),
+                                   TEST(nobody_serves_is_known_at_once),
+                                   TEST(deadlines_travel),
+                                   TEST(cancelling_reaches_the_handler),
+                                   TEST(one_way_calls_are_run),
+                                   TEST(a_slow_reader_holds_the_server_back),
+                                   TEST(the_only_server_dies),
+                                   TEST(the_only_server_dies_and_poll_tells),
+                                   TEST(another_server_goes_on),
+                                   TEST(the_nats_server_is_restarted_between_calls),
+                                   TEST(the_nats_server_is_restarted_during_calls)};
+    return run_suite("net_calls", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_cells.c - cells in a space that spans machines: processes that share no directory, and a server that goes and comes back.
+ */
+#include "cells.h"
+#include "engine.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* What the processes of a test share. */
+typedef struct common {
+    engine_t *engine;
+    atomic_uint ready;
+    atomic_uint go;
+    atomic_ullong done;
+} common_t;
+
+static common_t *common_new(void) {
+    common_t *c = share(sizeof *c);
+    c->engine = engine_start();
+    return c;
+}
+
+static ferry_t *node_on(common_t *c, const char *machine) {
+    engine_machine(c->engine, machine);
+    return open_node(engine_space(c->engine));
+}
+
+/* ---- values ---- */
+
+static void answer_on_b(void *arg) {
+    ferry_t *node = node_on(arg, "b");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    uint64_t version;
+    check_is(ferry_cell_wait(cell, 0, PATIENCE), 0);
+    check_is(get_number(cell, 0, &version), 17);
+    uint64_t answer = 18;
+    check_is(ferry_cell_cas(cell, version + 1, &answer, sizeof answer, NULL), -ESTALE);
+    check_is(ferry_cell_cas(cell, version, &answer, sizeof answer, NULL), 0);
+    check_is(ferry_cell_cas(cell, version, &answer, sizeof answer, NULL), -ESTALE);
+    close_cell(cell);
+    close_node(node);
+}
+
+static void a_value_is_had_changed_and_waited_for_on_another_machine(void) {
+    common_t *c = common_new();
+    pid_t b = child_start(answer_on_b, c);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    uint64_t number;
+    check_is(version_of(cell, 0), 0);
+    check_is(ferry_cell_get(cell, &number, sizeof number, NULL, NULL), -ENODATA);
+    check_is(ferry_cell_wait(cell, 0, FERRY_NOW), -EAGAIN);
+    check_is(ferry_cell_wait(cell, 0, 20 * MILLISECOND), -ETIMEDOUT);
+    check_is(put_number(cell, 0, 17), 1);
+    check_is(ferry_cell_wait(cell, 1, PATIENCE), 0);
+    check_is(get_number(cell, 0, NULL), 18);
+    check_is(version_of(cell, 0), 2);
+    close_cell(cell);
+    close_node(node);
+    child_join(b);
+    engine_stop(c->engine);
+}
+
+static void values_of_all_sizes_come_back(void) {
+    enum { MOST = 300000 };
+    static unsigned char in[MOST], out[MOST + 1];
+    common_t *c = common_new();
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_options_t options = {.max_bytes = MOST};
+    ferry_cell_t *cell = open_cell(node, "page.1", &options);
+    static const size_t sizes[] = {0, 1, 2, 3, 4, 5, 63, 64, 65, 4096, 99999, MOST};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t version = 0, seen = 0;
+        size_t len = 77;
+        fill(in, sizes[i], i);
+        memset(out, 0x5a, sizeof out);
+        check_is(ferry_cell_put(cell, in, sizes[i], &version), 0);
+        check_is(ferry_cell_get(cell, out, MOST, &len, &seen), 0);
+        check_is(len, sizes[i]);
+        check_is(seen, version);
+        check(filled(out, sizes[i], i) && out[sizes[i]] == 0x5a);
+    }
+    size_t len;
+    check_error(ferry_cell_get(cell, out, 7, &len, NULL), -EMSGSIZE, "300000 7");
+    check_is(len, MOST);
+    check_error(ferry_cell_put(cell, in, MOST + 1, NULL), -EMSGSIZE, "page.1 300000");
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+/* ---- compare-and-set ---- */
+
+/* Adds 1 so many times; adds up what it added. */
+static void add_on(common_t *c, const char *machine, unsigned times) {
+    ferry_t *node = node_on(c, machine);
+    ferry_cell_options_t options = {.patience = PATIENCE};
+    ferry_cell_t *cell = open_cell(node, "count", &options);
+    atomic_fetch_add(&c->ready, 1);
+    await(&c->go, 1);
+    for (unsigned i = 0; i < times; i++) {
+        int r;
+        do {
+            uint64_t sum = 0, version = 0;
+            r = ferry_cell_get(cell, &sum, sizeof sum, NULL, &version);
+            check(r == 0 || r == -ENODATA);
+            sum++;
+            r = ferry_cell_cas(cell, version, &sum, sizeof sum, NULL);
+        } while (r == -ESTALE);
+        check_is(r, 0);
+        atomic_fetch_add(&c->done, 1);
+    }
+    close_cell(cell);
+    close_node(node);
+}
+
+static void add_500_on_b(void *arg) {
+    add_on(arg, "b", 500);
+}
+
+static void add_500_on_c(void *arg) {
+    add_on(arg, "c", 500);
+}
+
+static void no_increment_is_lost(void) {
+    common_t *c = common_new();
+    pid_t children[] = {child_start(add_500_on_b, c), child_start(add_500_on_b, c), child_start(add_500_on_c, c),
+                        child_start(add_500_on_c, c)};
+    await(&c->ready, 4);
+    atomic_store(&c->go, 1);
+    for (size_t i = 0; i < 4; i++)
+        child_join(children[i]);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "count", NULL);
+    uint64_t version;
+    check_is(get_number(cell, 0, &version), 2000);
+    check_is(version, 2000);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+static void add_200_on_b(void *arg) {
+    add_on(arg, "b", 200);
+}
+
+static bool has_done_100(void *arg) {
+    return atomic_load(&((common_t *)arg)->done) >= 100;
+}
+
+static void no_increment_is_lost_or_doubled_when_the_server_is_killed(void) {
+    common_t *c = common_new();
+    pid_t children[] = {child_start(add_200_on_b, c), child_start(add_200_on_b, c)};
+    await(&c->ready, 2);
+    atomic_store(&c->go, 1);
+    await_that(has_done_100, c, "a hundred increments");
+    engine_kill(c->engine);
+    engine_restart(c->engine);
+    for (size_t i = 0; i < 2; i++)
+        child_join(children[i]);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "count", NULL);
+    check_is(get_number(cell, 0, NULL), 400);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+/* ---- waiting ---- */
+
+static void wait_on_b(void *arg) {
+    common_t *c = arg;
+    ferry_t *node = node_on(c, "b");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    uint64_t version = 1;
+    check_is(ferry_cell_wait(cell, 0, PATIENCE), 0);
+    atomic_store(&c->ready, 1);
+    check_is(ferry_cell_wait(cell, version, PATIENCE), 0);
+    check_is(get_number(cell, 0, NULL), 2);
+    close_cell(cell);
+    close_node(node);
+}
+
+static void a_wait_and_a_value_outlive_the_server(void) {
+    common_t *c = common_new();
+    pid_t b = child_start(wait_on_b, c);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    put_number(cell, 0, 1);
+    await(&c->ready, 1);
+    engine_kill(c->engine);
+    nap(100 * MILLISECOND);
+    engine_restart(c->engine);
+    check_is(get_number(cell, 0, NULL), 1);
+    put_number(cell, 0, 2);
+    child_join(b);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+enum { MANY = 1000 };
+
+static void put_many_on_b(void *arg) {
+    common_t *c = arg;
+    ferry_t *node = node_on(c, "b");
+    ferry_cell_t *cells = open_cells(node, "prices", MANY);
+    await(&c->go, 1);
+    for (uint32_t i = 0; i < MANY; i++)
+        put_number(cells, i * 7 % MANY, i * 7 % MANY);
+    close_cell(cells);
+    close_node(node);
+}
+
+static void all_of_a_thousand_cells_are_watched(void) {
+    static uint64_t seen[MANY], late[MANY];
+    static uint32_t changed[MANY];
+    common_t *c = common_new();
+    pid_t b = child_start(put_many_on_b, c);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cells = open_cells(node, "prices", MANY);
+    check_is(ferry_cell_watch(cells, seen, changed, MANY, FERRY_NOW), -EAGAIN);
+    int fd = ferry_cell_fd(cells);
+    check(fd >= 0);
+    check_is(ferry_cell_rearm(cells), 0);
+    check(!is_readable(fd, 20));
+    atomic_store(&c->go, 1);
+    check(is_readable(fd, 20000));
+    for (unsigned found = 0; found < MANY;) {
+        int n = ferry_cell_watch(cells, seen, changed, 10, PATIENCE);
+        check(n > 0);
+        for (int i = 0; i < n; i++)
+            check_is(get_number(cells, changed[i], NULL), changed[i]);
+        found += (unsigned)n;
+    }
+    child_join(b);
+    ferry_cell_t *later = open_cells(node, "prices", MANY);
+    check_is(ferry_cell_watch(later, late, changed, MANY, FERRY_NOW), MANY);
+    check(memcmp(seen, late, sizeof seen) == 0);
+    check_is(ferry_cell_watch(later, late, changed, MANY, FERRY_NOW), -EAGAIN);
+    close_cell(later);
+    close_cell(cells);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+/* ---- tokens ---- */
+
+static void put_5_and_7_on_a(void *arg) {
+    ferry_t *node = node_on(arg, "a");
+    ferry_cell_t *cell = open_cell(node, "ledger", NULL);
+    uint64_t number = 5;
+    check_is(ferry_cell_put_fenced(cell, 0, 5, &number, sizeof number, NULL), 0);
+    check_is(ferry_cell_put_fenced(cell, 0, 7, &number, sizeof number, NULL), 0);
+    close_cell(cell);
+    close_node(node);
+}
+
+static void put_old_on_b(void *arg) {
+    ferry_t *node = node_on(arg, "b");
+    ferry_cell_t *cell = open_cell(node, "ledger", NULL);
+    uint64_t number = 6;
+    check_error(ferry_cell_put_fenced(cell, 0, 6, &number, sizeof number, NULL), -ESTALE, "ledger 7 6");
+    check_is(ferry_cell_put_fenced(cell, 0, 7, &number, sizeof number, NULL), 0);
+    close_cell(cell);
+    close_node(node);
+}
+
+static void an_older_token_is_refused_on_all_machines(void) {
+    common_t *c = common_new();
+    uint64_t number = 5;
+    child_join(child_start(put_5_and_7_on_a, c));
+    child_join(child_start(put_old_on_b, c));
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "ledger", NULL);
+    check_is(get_number(cell, 0, NULL), 6);
+    check_is(ferry_cell_put_fenced(cell, 0, 6, &number, sizeof number, NULL), -ESTALE);
+    check_is(ferry_cell_put_fenced(cell, 0, 0, &number, sizeof number, NULL), -EINVAL);
+    check_is(ferry_cell_put(cell, &number, sizeof number, NULL), 0);
+    check_is(ferry_cell_put_fenced(cell, 0, 6, &number, sizeof number, NULL), -ESTALE);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+/* ---- opening, removing ---- */
+
+static int count_them(const char *name, const ferry_cell_info_t *info, void *arg) {
+    unsigned *count = arg;
+    ++*count;
+    return strcmp(name, "one.two") == 0 && info->count == 3 && info->max_bytes == 100 &&
+                   strcmp(info->type_name, "pose") == 0
+               ? 0
+               : 7;
+}
+
+static void openers_agree_and_a_cell_stays_until_it_is_removed(void) {
+    common_t *c = common_new();
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_options_t options = {.max_bytes = 100, .count = 3, .type_name = "pose", .must_exist = 1};
+    ferry_cell_t *cell, *other;
+    check_is(ferry_cell_open(node, "one.two", &options, &cell), -ENOENT);
+    options.must_exist = 0;
+    close_cell(open_cell(node, "one.two", &options));
+    cell = open_cell(node, "one.two", NULL); /* it has stayed */
+    put_number(cell, 2, 5);
+    check_is(ferry_cell_put_at(cell, 3, "", 0, NULL), -ERANGE);
+    options.count = 4;
+    check_error(ferry_cell_open(node, "one.two", &options, &other), -EPROTOTYPE, "one.two 3 4");
+    options = (ferry_cell_options_t){.max_bytes = 99};
+    check_error(ferry_cell_open(node, "one.two", &options, &other), -EPROTOTYPE, "100 99");
+    options = (ferry_cell_options_t){.type_name = "size"};
+    check_error(ferry_cell_open(node, "one.two", &options, &other), -EPROTOTYPE, "pose size");
+    options = (ferry_cell_options_t){.max_bytes = 2 << 20};
+    check_error(ferry_cell_open(node, "large", &options, &other), -EMSGSIZE, "max_payload 1048576");
+    unsigned count = 0;
+    check_is(ferry_cell_each(node, count_them, &count), 0);
+    check_is(count, 1);
+    check_is(ferry_cell_remove(node, "one.two"), 0);
+    check_is(ferry_cell_remove(node, "one.two"), -ENOENT);
+    check_error(ferry_cell_put(cell, "x", 1, NULL), -ENOENT, "removed");
+    check_error(ferry_cell_wait(cell, 0, PATIENCE), -ENOENT, "removed");
+    check_is(ferry_cell_each(node, count_them, &count), 0);
+    check_is(count, 1);
+    check_is(ferry_close(node), 1); /* that one */
+    engine_stop(c->engine);
+}
+
+static void *shut_soon(void *node) {
+    nap(50 * MILLISECOND);
+    ferry_shutdown(node);
+    return NULL;
+}
+
+static void a_frozen_server_and_shutdown_end_waits(void) {
+    common_t *c = common_new();
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_options_t options = {.patience = 300 * MILLISECOND};
+    ferry_cell_t *cell = open_cell(node, "pose", &options);
+    put_number(cell, 0, 1);
+    engine_freeze(c->engine);
+    int64_t begin = monotonic();
+    int r;
+    do
+        r = ferry_cell_put(cell, "x", 1, NULL);
+    while (r == 0); /* it stands still a moment later */
+    check_is(r, -ETIMEDOUT);
+    check(monotonic() - begin < 10 * SECOND);
+    engine_thaw(c->engine);
+    pthread_t thread;
+    check_is(pthread_create(&thread, NULL, shut_soon, node), 0);
+    check_is(ferry_cell_wait(cell, 1000, FERRY_FOREVER), -ESHUTDOWN);
+    check_is(pthread_join(thread, NULL), 0);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
+int main(int argc, char **argv) {
+    static const test_t tests[] = {
+        TEST(a_value_is_had_changed_and_waited_for_on_another_machine),
+        TEST(values_of_all_sizes_come_back),
+        TEST(no_increment_is_lost),
+        TEST(no_increment_is_lost_or_doubled_when_the_server_is_killed),
+        TEST(a_wait_and_a_value_outlive_the_server),
+        TEST(all_of_a_thousand_cells_are_watched),
+        TEST(an_older_token_is_refused_on_all_machines),
+        TEST(openers_agree_and_a_cell_stays_until_it_is_removed),
+        TEST(a_frozen_server_and_shutdown_end_waits),
+    };
+    return run_suite("net_cells", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

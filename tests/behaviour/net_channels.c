@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_channels.c - queues and topics between machines: order, sizes, ends, deaths, a server that is killed.
+ *
+ * Each test has a server of its own and two or three processes on "machines" of their own (engine.h).
+ */
+#include <string.h>
+
+#include "engine.h"
+
+#define MESSAGES 3000u
+#define LARGE (20u << 20) /* over what the server takes at once */
+
+/* What the processes of a test share. */
+typedef struct stage {
+    engine_t *engine;
+    atomic_uint ready;
+    atomic_uint go;
+    atomic_uint received;
+    uint64_t from;  /* what a sending process sends: numbers from here */
+    uint64_t count; /* and how many */
+    bool waits;     /* once `go` is set */
+    uint32_t seen[MESSAGES];
+} stage_t;
+
+static stage_t *stage_new(void) {
+    engine_t *engine = engine_start();
+    stage_t *s = share(sizeof *s);
+    s->engine = engine;
+    s->count = MESSAGES;
+    return s;
+}
+
+static ferry_t *on(stage_t *s, const char *machine) {
+    engine_machine(s->engine, machine);
+    return open_node(engine_space(s->engine));
+}
+
+/* ---- queues ---- */
+
+static void send_numbers(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "sender");
+    if (s->waits) {
+        await(&s->go, 1);
+    }
+    ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, NULL);
+    for (uint64_t i = 0; i < s->count; i++) {
+        send_number(tx, s->from + i);
+    }
+    close_sender(tx);
+    close_node(node);
+}
+
+static void a_queue_keeps_its_order_and_ends(void) {
+    stage_t *s = stage_new();
+    pid_t sender = child_start(send_numbers, s);
+    ferry_t *node = on(s, "receiver");
+    ferry_receiver_t *rx = open_receiver(node, "numbers", FERRY_QUEUE, NULL);
+    ferry_msg_t *m;
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        m = receive(rx);
+        ferry_msg_info_t info = info_of(m);
+        check_is(number_in(m), i);
+        check_is(info.sequence, i + 1);
+        check_is(info.attempt, 1);
+        check(info.sender_node != ferry_node_id(node) && info.sender_node != 0);
+        release(m);
+    }
+    check_error(ferry_recv(rx, PATIENCE, &m), -EPIPE, "");
+    child_join(sender);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static const size_t sizes[] = {0, 1, 7, 8, 63, 64, 65, 1000, 4096, 65535, 65536, 1u << 20, (1u << 20) + 1, LARGE};
+#define SIZES (sizeof sizes / sizeof sizes[0])
+
+static void send_sizes(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "sender");
+    ferry_sender_t *tx = open_sender(node, "sizes", FERRY_QUEUE, NULL);
+    for (size_t i = 0; i < SIZES; i++) {
+        void *data;
+        ferry_msg_t *m;
+        check_is(ferry_msg_new(tx, sizes[i], PATIENCE, &data, &m), 0);
+        fill(data, sizes[i], i);
+        check_is(ferry_msg_set_tag(m, 1000 + i), 0);
+        check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+        release(m);
+    }
+    close_sender(tx);
+    close_node(node);
+}
+
+static void messages_of_all_sizes_arrive_whole(void) {
+    stage_t *s = stage_new();
+    pid_t sender = child_start(send_sizes, s);
+    ferry_t *node = on(s, "receiver");
+    ferry_receiver_t *rx = open_receiver(node, "sizes", FERRY_QUEUE, NULL);
+    for (size_t i = 0; i < SIZES; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(ferry_msg_size(m), sizes[i]);
+        check(filled(ferry_msg_data(m), sizes[i], i));
+        check_is(info_of(m).tag, 1000 + i);
+        release(m);
+    }
+    child_join(sender);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void receive_some_and_hold(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "mortal");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    atomic_fetch_add(&s->ready, 1);
+    (void)receive(rx); /* never released */
+    atomic_store(&s->received, 1);
+    nap(60 * SECOND);
+}
+
+static void what_a_killed_receiver_held_goes_to_another_one(void) {
+    stage_t *s = stage_new();
+    pid_t mortal = child_start(receive_some_and_hold, s);
+    await(&s->ready, 1);
+    ferry_t *node = on(s, "here");
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    for (uint64_t i = 0; i < 10; i++) {
+        send_number(tx, i);
+    }
+    await(&s->received, 1);
+    child_kill(mortal);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    bool seen[10] = {false};
+    for (int i = 0; i < 10; i++) {
+        ferry_msg_t *m = receive(rx);
+        check(number_in(m) < 10 && !seen[number_in(m)]);
+        check(number_in(m) != 0 || info_of(m).attempt == 2);
+        seen[number_in(m)] = true;
+        release(m);
+    }
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void send_and_be_killed(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "sender");
+    ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, NULL);
+    send_number(tx, 7);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    atomic_store(&s->ready, 1);
+    nap(60 * SECOND);
+}
+
+static void a_receiver_hears_of_its_senders_death(void) {
+    stage_t *s = stage_new();
+    pid_t sender = child_start(send_and_be_killed, s);
+    ferry_t *node = on(s, "receiver");
+    ferry_receiver_t *rx = open_receiver(node, "numbers", FERRY_QUEUE, NULL);
+    ferry_msg_t *m;
+    check_is(receive_number(rx), 7);
+    await(&s->ready, 1);
+    child_kill(sender);
+    check_error(ferry_recv(rx, PATIENCE, &m), -EPIPE, "");
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void near_and_far_receivers_share_a_queue(void) {
+    stage_t *s = stage_new();
+    s->waits = true;
+    pid_t sender = child_start(send_numbers, s);
+    ferry_t *a = on(s, "a");
+    ferry_receiver_t *one = open_receiver(a, "numbers", FERRY_QUEUE, NULL);
+    ferry_t *b = on(s, "b");
+    ferry_receiver_t *two = open_receiver(b, "numbers", FERRY_QUEUE, NULL);
+    ferry_receiver_t *both[] = {one, two};
+    uint64_t last[2] = {0, 0};
+    atomic_store(&s->go, 1);
+    for (uint64_t got = 0; got < MESSAGES;) {
+        for (int i = 0; i < 2; i++) {
+            ferry_msg_t *m;
+            int r = ferry_recv(both[i], MILLISECOND, &m);
+            if (r == 0) {
+                check(number_in(m) + 1 > last[i]);
+                last[i] = number_in(m) + 1;
+                check_is(++s->seen[number_in(m)], 1);
+                got++;
+                release(m);
+            }
+        }
+    }
+    check(last[0] > 0 && last[1] > 0);
+    child_join(sender);
+    close_receiver(one);
+    close_receiver(two);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+/* ---- topics ---- */
+
+static void subscribe(stage_t *s, const char *machine) {
+    ferry_t *node = on(s, machine);
+    ferry_receiver_t *rx = open_receiver(node, "news", FERRY_TOPIC, NULL);
+    ferry_msg_t *m;
+    atomic_fetch_add(&s->ready, 1);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        m = receive(rx);
+        check_is(number_in(m), i);
+        check_is(info_of(m).lost_before, 0);
+        release(m);
+    }
+    check_error(ferry_recv(rx, PATIENCE, &m), -EPIPE, "");
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void subscribe_a(void *arg) {
+    subscribe(arg, "a");
+}
+
+static void subscribe_b(void *arg) {
+    subscribe(arg, "b");
+}
+
+static void a_topic_reaches_all_machines_whole(void) {
+    stage_t *s = stage_new();
+    pid_t a = child_start(subscribe_a, s);
+    pid_t b = child_start(subscribe_b, s);
+    await(&s->ready, 2);
+    ferry_t *node = on(s, "publisher");
+    ferry_sender_t *tx = open_sender(node, "news", FERRY_TOPIC, NULL);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        send_number(tx, i);
+    }
+    close_sender(tx);
+    child_join(a);
+    child_join(b);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void publish_and_stay(void *arg) {
+    stage_t *s = arg;
+    const ferry_contract_t keeps = {.size = sizeof keeps, .retain = 3};
+    ferry_t *node = on(s, "publisher");
+    ferry_sender_t *tx = open_sender(node, "motd", FERRY_TOPIC, &keeps);
+    for (uint64_t i = 0; i < 5; i++) {
+        send_number(tx, i);
+    }
+    atomic_store(&s->ready, 1);
+    await(&s->go, 1);
+    send_number(tx, 5);
+    close_sender(tx);
+    close_node(node);
+}
+
+static void late_subscribers_elsewhere_get_what_is_retained(void) {
+    stage_t *s = stage_new();
+    pid_t publisher = child_start(publish_and_stay, s);
+    await(&s->ready, 1);
+    ferry_t *a = on(s, "a");
+    ferry_receiver_t *first = open_receiver(a, "motd", FERRY_TOPIC, NULL);
+    for (uint64_t i = 2; i < 5; i++) {
+        check_is(receive_number(first), i);
+    }
+    ferry_t *b = on(s, "b");
+    ferry_receiver_t *second = open_receiver(b, "motd", FERRY_TOPIC, NULL);
+    for (uint64_t i = 2; i < 5; i++) {
+        check_is(receive_number(second), i);
+    }
+    atomic_store(&s->go, 1);
+    check_is(receive_number(first), 5);
+    check_is(receive_number(second), 5);
+    child_join(publisher);
+    close_receiver(first);
+    close_receiver(second);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+/* ---- what goes wrong ---- */
+
+static void receive_through_a_restart(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "receiver");
+    ferry_receiver_t *rx = open_receiver(node, "numbers", FERRY_QUEUE, NULL);
+    atomic_store(&s->ready, 1);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        check_is(receive_number(rx), i);
+        atomic_store(&s->received, (unsigned)i + 1);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void nothing_is_lost_or_doubled_when_the_server_is_killed(void) {
+    stage_t *s = stage_new();
+    pid_t receiver = child_start(receive_through_a_restart, s);
+    await(&s->ready, 1);
+    ferry_t *node = on(s, "sender");
+    ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, NULL);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        if (i == MESSAGES / 3) {
+            engine_kill(s->engine);
+        }
+        if (i == 2 * MESSAGES / 3) {
+            engine_restart(s->engine);
+        }
+        send_number(tx, i);
+    }
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    child_join(receiver);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void contracts_are_compared_across_machines(void) {
+    const ferry_contract_t frames = {.size = sizeof frames, .type_name = "frame", .type_size = 64};
+    const ferry_contract_t poses = {.size = sizeof poses, .type_name = "pose"};
+    ferry_sender_t *tx;
+    ferry_receiver_t *none;
+    stage_t *s = stage_new();
+    ferry_t *a = on(s, "a");
+    const ferry_receiver_options_t wants = {.size = sizeof wants, .contract = &frames};
+    ferry_receiver_t *rx = open_receiver(a, "cam", FERRY_QUEUE, &wants);
+    ferry_t *b = on(s, "b");
+    check_error(ferry_sender_open(b, "cam", FERRY_QUEUE, &poses, &tx), -EPROTOTYPE, "frame");
+    check_error(ferry_receiver_open(b, "cam", FERRY_TOPIC, NULL, &none), -EPROTOTYPE, "queue");
+    close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(a_queue_keeps_its_order_and_ends),
+        TEST(messages_of_all_sizes_arrive_whole),
+        TEST(what_a_killed_receiver_held_goes_to_another_one),
+        TEST(a_receiver_hears_of_its_senders_death),
+        TEST(near_and_far_receivers_share_a_queue),
+        TEST(a_topic_reaches_all_machines_whole),
+        TEST(late_subscribers_elsewhere_get_what_is_retained),
+        TEST(nothing_is_lost_or_doubled_when_the_server_is_killed),
+        TEST(contracts_are_compared_across_machines),
+    };
+    return run_suite("net_channels", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Peers that know nothing of Ferry: npm's `nats` finds and calls Ferry's services, and is called by Ferry's clients.
+# FOREIGN is a directory of the build's, where the pinned packages are put once.
+# shellcheck disable=SC2031
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+# shellcheck source=engine-lib.sh
+. "$here/engine-lib.sh"
+export FERRY
+PATH=$PATH:/usr/sbin
+: "${FOREIGN:=$work/foreign}"
+
+# The packages as package-lock.json names them; once for each version of it. By one at a time.
+foreign_ready() {
+    mkdir -p "$FOREIGN"
+    cp "$here"/foreign/* "$FOREIGN"
+    (
+        flock 9
+        cmp -s "$FOREIGN/package-lock.json" "$FOREIGN/.ready" && exit 0
+        (cd "$FOREIGN" && timeout 60 npm ci --no-audit --no-fund --ignore-scripts --prefer-offline >npm.said 2>&1) || exit 1
+        cp "$FOREIGN/package-lock.json" "$FOREIGN/.ready"
+    ) 9>"$FOREIGN/.lock"
+}
+
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    echo '1..0 # SKIP node and npm are not installed'
+    exit 0
+fi
+if ! foreign_ready; then
+    echo "Bail out! npm's package nats cannot be installed: $(tail -n 3 "$FOREIGN/npm.said" | tr '\n' ' ')"
+    exit 1
+fi
+
+js() { # COMMAND [ARGUMENT...]
+    timeout -k 2 30 node "$FOREIGN/calls.mjs" "$1" "$ENGINE_URL" "${@:2}"
+}
+
+# begin: an engine, and this machine's space there
+begin() {
+    engine_start "$PWD/engine"
+    export FERRY_SPACE=$ENGINE_URL/test
+}
+
+# The far machine: a directory of its own.
+there() {
+    mkdir -p -m 0700 "$PWD/there"
+    FERRY_DIR=$PWD/there "$@"
+}
+
+serve() { # SERVICE METHOD OPTION... -- COMMAND...
+    there "${signalled[@]}" serve "$@" 2>>serving &
+    until_true has "serving \"$2\"" serving
+}
+
+it_finds_ferrys_services() {
+    begin
+    serve text Upper --comment 'all in capitals' -- tr a-z A-Z
+    "${ferry[@]}" call text Upper ferry >out
+    echo -n FERRY | same - out
+    js discover text >found
+    json found 'len(d["ping"]) == 1 and d["ping"][0]["type"] == "io.nats.micro.v1.ping_response"'
+    json found 'd["ping"][0]["name"] == "text" and d["ping"][0]["metadata"]["ferry.space"] == "test"'
+    json found 'd["info"][0]["endpoints"][0]["name"] == "Upper" and d["info"][0]["endpoints"][0]["subject"] == "ferry.test.svc.text.Upper"'
+    json found 'd["info"][0]["endpoints"][0]["metadata"]["comment"] == "all in capitals"'
+    json found 'd["stats"][0]["endpoints"][0]["num_requests"] == 1 and d["stats"][0]["endpoints"][0]["num_errors"] == 0'
+    json found 'd["id"] == d["info"] and d["everybody"] == d["ping"]'
+}
+
+it_calls_ferrys_services() {
+    begin
+    serve text Upper -- tr a-z A-Z
+    js call ferry.test.svc.text.Upper "from afar" >out
+    echo "FROM AFAR" | same - out
+    js call ferry.test.svc.text.Lower x >out
+    echo "error 404 the service has no such method: " | same - out
+    serve text2 Fail -- sh -c 'echo "no such account" >&2; exit 7'
+    js call ferry.test.svc.text2.Fail x >out
+    grep -q '^error 7 .*no such account' out
+}
+
+ferry_calls_its_services() {
+    begin
+    js serve calculator >ready &
+    until_true has ready ready
+    "${ferry[@]}" call --json calculator >methods
+    json methods 'sorted(m["name"] for m in d["methods"]) == ["add", "refuse", "shout"]'
+    "${ferry[@]}" call calculator add 1+2+39 >out
+    echo -n 42 | same - out
+    "${ferry[@]}" call calculator shout hello >out
+    echo -n HELLO | same - out
+    status_of 1 "${ferry[@]}" call calculator refuse x 2>said
+    has 'not today' said
+    status_of 125 "${ferry[@]}" call calculator multiply x 2>said
+    has 'has no method "multiply"' said
+    status_of 75 "${ferry[@]}" call nobody add x 2>said
+}
+
+test_that "it finds Ferry's services" it_finds_ferrys_services
+test_that "it calls Ferry's services" it_calls_ferrys_services
+test_that "Ferry calls its services" ferry_calls_its_services
+all_done
