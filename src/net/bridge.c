@@ -184,7 +184,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         break;
     case FI_BOX_UP:
         fi_far_hello(b);
-        fi_meet_again(b);
+        fi_meet_again(b, 0);
         fi_out_again(b);
         break;
     }

@@ -247,8 +247,8 @@ void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n);
 void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item);
 void fi_meet_closing(fi_bridge_t *b, uint64_t end);
 void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
-/* Tells all anew what is open here, after the connection was lost. */
-void fi_meet_again(fi_bridge_t *b);
+/* Tells a node, or all (0), anew what is open here. */
+void fi_meet_again(fi_bridge_t *b, uint64_t to);
 /* Ends askings that are answered or have waited for too long. Returns ns until the next deadline, or -1. */
 int64_t fi_meet_settle(fi_bridge_t *b);
 void fi_meet_node_gone(fi_bridge_t *b, const fi_far_node_t *n);

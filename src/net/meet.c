@@ -80,14 +80,14 @@ int64_t fi_meet_settle(fi_bridge_t *b) {
     return next;
 }
 
-static void ask(fi_bridge_t *b, const fi_own_t *o, uint32_t asker) {
+static void ask(fi_bridge_t *b, const fi_own_t *o, uint64_t to, uint32_t asker) {
     fi_far_frame_t f = fi_far_frame(b, o->is_sender ? FI_FAR_SEEK : FI_FAR_HAVE, o->kind, o->channel);
 
     f.head.tx = o->id;
     f.head.asker = asker;
     f.head.flags = o->flags;
     f.contract = o->contract;
-    fi_far_send(b, 0, &f);
+    fi_far_send(b, to, &f);
 }
 
 static uint32_t count_nodes(const fi_bridge_t *b) {
@@ -117,7 +117,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     }
     *o = item->own;
     fi_list_add_tail(&b->owns, &o->link);
-    ask(b, o, a->number);
+    ask(b, o, 0, a->number);
 }
 
 bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel) {
@@ -148,12 +148,12 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
     free(o);
 }
 
-void fi_meet_again(fi_bridge_t *b) {
+void fi_meet_again(fi_bridge_t *b, uint64_t to) {
     struct fi_list *at;
     struct fi_list *after;
 
     fi_list_each(at, after, &b->owns) {
-        ask(b, fi_container(at, fi_own_t, link), 0);
+        ask(b, fi_container(at, fi_own_t, link), to, 0);
     }
 }
 

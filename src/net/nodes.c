@@ -124,10 +124,16 @@ void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n) {
 }
 
 bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
-    fi_far_node_t *n = f->head.type == FI_FAR_BYE ? fi_far_find(b, f->head.node) : find_or_make(b, f->head.node);
+    fi_far_node_t *n = fi_far_find(b, f->head.node);
+    bool forgotten = !n && f->head.type >= FI_FAR_SETTLED;
+
+    n = n || f->head.type == FI_FAR_BYE ? n : find_or_make(b, f->head.node);
 
     if (!n) {
         return true;
+    }
+    if (forgotten) {
+        fi_meet_again(b, n->id); /* it was given up, or never heard of, and goes on with what it had with us */
     }
     n->heard_at = fi_now_ns();
     n->silent_since = 0;

@@ -405,8 +405,8 @@ void fi_out_probed(fi_bridge_t *b, const fi_far_node_t *n) {
                 fi_arm_t *arm = fi_container(k, fi_arm_t, link);
                 if (arm->dest->node == n) {
                     arm->probed = f->sent + (f->piece > 0);
-                    if (!arm->live) {
-                        fi_arm_open(b, f, arm); /* it may have been lost */
+                    if (!arm->live || arm->released < f->sent) {
+                        fi_arm_open(b, f, arm); /* the first may have been lost, or the node has given this one up */
                     }
                 }
             }
