@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,8 +310,14 @@ static int judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
 
 int fi_waits_judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
     int cancel = fi_cancel_off();
+    sigset_t all;
+    sigset_t before;
 
+    /* A handler may end the thread, or jump out of it: what the judge has open would stay so. */
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int r = judge(n, b, deadline);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     fi_cancel_restore(cancel);
     return r;
 }

@@ -203,7 +203,7 @@ static const known_t known[] = {
     {BENCH_RPC, "outstanding", "N", OPTION_COUNT, offsetof(words_t, outstanding),
      "calls of each calling side under way at once (default: 1)", NULL, 0},
     {BENCH_RPC, "clients", "N", OPTION_COUNT, offsetof(words_t, clients),
-     "how many clients, on a side for each processor at most (default: 1)", NULL, 0},
+     "how many clients, on a side for each processor (default: 1)", NULL, 0},
     {BENCH_RPC, "servers", "N", OPTION_COUNT, offsetof(words_t, servers), "how many serve (default: 1)", NULL, 0},
     {BENCH_RPC, "peers", "installed|none", OPTION_CHOICE, offsetof(words_t, peers),
      "whether to measure others as well (default: installed)", peer_choices, 0},
