@@ -159,8 +159,11 @@ void fi_receiver_keep_held(fi_receiver_t *rx) {
 }
 
 int fi_receiver_close(fi_receiver_t *rx) {
-    fi_receiver_collect(rx);
-    fi_receiver_publish(rx); /* before others hear that it closes: what it has released is not to come again */
+    if (rx->end.node->far && fi_load_relaxed32(&rx->end.busy) == FI_BUSY_CALL) {
+        fi_receiver_collect(rx);
+        fi_receiver_publish(
+            rx); /* before other machines hear that it closes: what it has released is not to come again */
+    }
     fi_node_part(rx->end.node, &rx->end);
     fi_disown(&rx->end.own);
     (void)fi_end_do_chores(&rx->end); /* an offer that came meanwhile needs its answer */
