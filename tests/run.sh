@@ -129,7 +129,7 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR
     rm -f "$build"/meson-logs/testlog*
     timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" "${suites[@]}" --no-rebuild --timeout-multiplier "$factor" \
         --num-processes $(($(nproc) + 2)) 2>&1 | sed -u '/^ninja: /d;/^$/d'
-    counts=$(python3 tests/count.py "$build" "$name")
+    counts=$(python3 tests/count.py "$build" "$name" "${suites[@]}")
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))
 }
