@@ -173,16 +173,8 @@ static const char *what_is_wanted(const fi_lock_t *l) {
     return l->what == FERRY_FOR_EVENT ? "set" : l->what == FERRY_FOR_BARRIER ? "complete" : "free";
 }
 
-int fi_lock_explain(const fi_lock_t *l, int r, int64_t timeout) {
-    const char *word = l->handle.object->ops->word;
-    const char *name = fi_lock_name(l);
-
+int fi_wait_explain(int r, const char *word, const char *name) {
     switch (r) {
-    case -EAGAIN:
-        return fi_fail(r, "the %s \"%s\" is not %s now", word, name, what_is_wanted(l));
-    case -ETIMEDOUT:
-        return fi_fail(r, "the %s \"%s\" was not %s within %.3f ms; `ferry why %s` shows who waits for whom", word,
-                       name, what_is_wanted(l), (double)timeout / 1e6, name);
     case -EINTR:
         return fi_fail(r, "a signal ended the wait for the %s \"%s\"", word, name);
     case -ESHUTDOWN:
@@ -196,7 +188,22 @@ int fi_lock_explain(const fi_lock_t *l, int r, int64_t timeout) {
         return fi_fail(r, "a participant of the %s \"%s\" died, or it was reset; ferry_barrier_reset begins anew", word,
                        name);
     default:
-        return r; /* -EDEADLK has its sentence */
+        return r; /* has its sentence */
+    }
+}
+
+int fi_lock_explain(const fi_lock_t *l, int r, int64_t timeout) {
+    const char *word = l->handle.object->ops->word;
+    const char *name = fi_lock_name(l);
+
+    switch (r) {
+    case -EAGAIN:
+        return fi_fail(r, "the %s \"%s\" is not %s now", word, name, what_is_wanted(l));
+    case -ETIMEDOUT:
+        return fi_fail(r, "the %s \"%s\" was not %s within %.3f ms; `ferry why %s` shows who waits for whom", word,
+                       name, what_is_wanted(l), (double)timeout / 1e6, name);
+    default:
+        return fi_wait_explain(r, word, name);
     }
 }
 

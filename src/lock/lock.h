@@ -129,6 +129,9 @@ int fi_lock_check(const fi_lock_t *l, uint32_t magic);
 /* How a wait ended, in words. Returns `r`. */
 int fi_lock_explain(const fi_lock_t *l, int r, int64_t timeout);
 
+/* The part that is the same wherever the object is: of the `word` ("mutex") called `name`. Returns `r`. */
+int fi_wait_explain(int r, const char *word, const char *name);
+
 /* -EPERM or -EALREADY: this handle does not hold it. */
 int fi_lock_not_held(const fi_lock_t *l, uint64_t word);
 

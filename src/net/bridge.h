@@ -265,10 +265,10 @@ void fi_out_again(fi_bridge_t *b);
 /* Is every arm of this sender's flows open? */
 bool fi_out_settled(fi_bridge_t *b, uint64_t tx, uint32_t kind, const char *channel);
 /* Does anything wait for this node's word? */
-bool fi_out_awaits(fi_bridge_t *b, const fi_far_node_t *n);
-bool fi_out_serves(fi_bridge_t *b, const fi_far_node_t *n);
+bool fi_out_awaits(fi_bridge_t *b, fi_far_node_t *n);
+bool fi_out_serves(fi_bridge_t *b, fi_far_node_t *n);
 /* It is being asked: its answer will say what of all that was sent until now it lacks. */
-void fi_out_probed(fi_bridge_t *b, const fi_far_node_t *n);
+void fi_out_probed(fi_bridge_t *b, fi_far_node_t *n);
 void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
 void fi_out_end(fi_bridge_t *b);
 

@@ -10,42 +10,29 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "ferry/base.h"
 #include "net/calls.h"
 #include "platform/clock.h"
 
-static void put_text(FILE *f, const char *text) {
-    fputc('"', f);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\') {
-            fprintf(f, "\\%c", *c);
-        } else if (*c < ' ') {
-            fprintf(f, "\\u%04x", *c);
-        } else {
-            fputc(*c, f);
-        }
-    }
-    fputc('"', f);
-}
-
 static void put_head(FILE *f, const fi_far_service_t *fs, const char *type) {
     fprintf(f, "{\"type\":\"io.nats.micro.v1.%s\",\"name\":", type);
-    put_text(f, fs->name);
+    fi_json_text(f, fs->name);
     fprintf(f, ",\"id\":\"%s\",\"version\":\"%d.%d.%d\",\"metadata\":{\"ferry.space\":", fs->id, FERRY_VERSION_MAJOR,
             FERRY_VERSION_MINOR, FERRY_VERSION_PATCH);
-    put_text(f, fs->calls->net->address.space);
+    fi_json_text(f, fs->calls->net->address.space);
     fputs(",\"ferry.service\":", f);
-    put_text(f, fs->service->name);
+    fi_json_text(f, fs->service->name);
     fprintf(f, ",\"ferry.node\":\"%016" PRIx64 "\"}", fs->calls->net->node->id);
 }
 
 static void put_endpoint(FILE *f, const fi_far_service_t *fs, uint32_t i) {
     fputs("{\"name\":", f);
-    put_text(f, fs->endpoints[i].method->name);
+    fi_json_text(f, fs->endpoints[i].method->name);
     fputs(",\"subject\":", f);
     char subject[FI_SUBJECT_MAX + FI_METHOD_NAME_MAX + 2];
     snprintf(subject, sizeof subject, "%s.%s", fs->subject, fs->methods[i]);
-    put_text(f, subject);
+    fi_json_text(f, subject);
     fputs(",\"queue_group\":\"q\"", f);
 }
 
@@ -56,7 +43,7 @@ static void put_info(FILE *f, const fi_far_service_t *fs, uint32_t i) {
             m->streams ? "true" : "false");
     if (m->comment) {
         fputs(",\"comment\":", f);
-        put_text(f, m->comment);
+        fi_json_text(f, m->comment);
     }
     fputs("}}", f);
 }
@@ -104,7 +91,7 @@ static void put_answer(FILE *f, const fi_far_service_t *fs, const char *verb) {
     } else if (strcmp(verb, "INFO") == 0) {
         put_head(f, fs, "info_response");
         fputs(",\"description\":", f);
-        put_text(f, fs->service->comment ? fs->service->comment : "");
+        fi_json_text(f, fs->service->comment ? fs->service->comment : "");
         put_endpoints(f, fs, false);
     } else {
         put_head(f, fs, "stats_response");

@@ -53,7 +53,7 @@ typedef struct fi_net_cell {
     uint64_t last; /* of the stream, as far as we know; relaxed */
 
     /* listening, once it has waited */
-    fi_listener_t news;
+    natsSubscription *news;
     fi_net_watch_t watch;
     uint64_t *versions; /* count; relaxed */
     uint64_t heard;     /* of the stream, the last number that is in the table; relaxed */

@@ -107,7 +107,7 @@ static void changed(void *arg, bool up) {
 static int tune_in(fi_net_cell_t *c) {
     char subject[FI_SUBJECT_MAX];
 
-    if (c->news.sub) {
+    if (c->news) {
         return 0;
     }
     fi_net_subject(c->net, subject, "cellnews", c->name);
@@ -121,7 +121,7 @@ static int tune_in(fi_net_cell_t *c) {
         return fi_fail_errno(errno, "cannot make a descriptor to wait for the cell \"%s\" (see ulimit -n)", c->name);
     }
     fi_add32(&c->gaps, 1);
-    int r = fi_listen(c->net, c->net->control, subject, heard, c, &c->news);
+    int r = fi_net_subscribe(c->net, c->net->control, subject, NULL, heard, c, &c->news);
     if (r == 0) {
         c->watch = (fi_net_watch_t){.changed = changed, .arg = c};
         fi_net_watch(c->net, &c->watch);
@@ -137,9 +137,10 @@ static void close_fd(int *fd) {
 }
 
 void fi_net_cell_listen_no_more(fi_net_cell_t *c) {
-    if (c->news.sub) {
+    if (c->news) {
         fi_net_unwatch(c->net, &c->watch);
-        fi_listen_no_more(&c->news);
+        fi_net_unsubscribe(c->news);
+        c->news = NULL;
     }
     close_fd(&c->bell);
     close_fd(&c->fd);

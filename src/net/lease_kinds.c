@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "lock/lock.h"
 #include "net/lease.h"
 #include "platform/clock.h"
 
@@ -52,20 +53,8 @@ static int explain(const fi_lease_t *l, int r, int64_t timeout, const char *want
                        name, wanted, (double)timeout / 1e6);
     case -ETIMEDOUT:
         return fi_fail(r, "the %s \"%s\" was not %s within %.3f ms", word, name, wanted, (double)timeout / 1e6);
-    case -EINTR:
-        return fi_fail(r, "a signal ended the wait for the %s \"%s\"", word, name);
-    case -ESHUTDOWN:
-        return fi_fail(r, "the node was shut down while the %s \"%s\" was waited for", word, name);
-    case -ENOTRECOVERABLE:
-        return fi_fail(r,
-                       "the %s \"%s\" is unusable: a holder died, and who took it next gave it up without calling it "
-                       "repaired; close it everywhere to begin anew",
-                       word, name);
-    case -EOWNERDEAD:
-        return fi_fail(r, "a participant of the %s \"%s\" died, or it was reset; ferry_barrier_reset begins anew", word,
-                       name);
     default:
-        return r; /* has its sentence */
+        return fi_wait_explain(r, word, name);
     }
 }
 

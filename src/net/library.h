@@ -12,40 +12,28 @@
 
 /* clang-format off */
 #define FI_NATS_FUNCTIONS(X) \
-    X(nats_Open) X(nats_GetLastError) X(nats_ReleaseThreadMemory) X(natsStatus_GetText) \
-    X(natsOptions_Create) X(natsOptions_Destroy) X(natsOptions_SetServers) X(natsOptions_SetName) \
-    X(natsOptions_SetSendAsap) X(natsOptions_SetMaxReconnect) X(natsOptions_SetReconnectWait) \
-    X(natsOptions_SetReconnectJitter) X(natsOptions_SetPingInterval) X(natsOptions_SetMaxPingsOut) \
-    X(natsOptions_SetTimeout) X(natsOptions_SetMaxPendingMsgs) X(natsOptions_SetReconnectBufSize) \
+    X(nats_Open) X(nats_GetLastError) X(natsStatus_GetText) X(natsOptions_Create) X(natsOptions_Destroy) \
+    X(natsOptions_SetServers) X(natsOptions_SetName) X(natsOptions_SetSendAsap) X(natsOptions_SetMaxReconnect) \
+    X(natsOptions_SetReconnectWait) X(natsOptions_SetReconnectJitter) X(natsOptions_SetPingInterval) \
+    X(natsOptions_SetMaxPingsOut) X(natsOptions_SetTimeout) X(natsOptions_SetReconnectBufSize) \
     X(natsOptions_SetErrorHandler) X(natsOptions_SetDisconnectedCB) X(natsOptions_SetReconnectedCB) \
     X(natsOptions_SetClosedCB) X(natsOptions_SetSecure) X(natsOptions_LoadCATrustedCertificates) \
     X(natsOptions_LoadCertificatesChain) X(natsOptions_SetExpectedHostname) X(natsOptions_SetUserInfo) \
-    X(natsOptions_SetToken) X(natsOptions_SetUserCredentialsFromFiles) X(natsOptions_SetNoRandomize) \
-    X(natsOptions_SetFailRequestsOnDisconnect) X(natsOptions_SetNoEcho) X(natsOptions_SetWriteDeadline) \
-    X(natsOptions_SetIOBufSize) \
-    X(natsConnection_Connect) X(natsConnection_Close) X(natsConnection_Destroy) X(natsConnection_Status) \
-    X(natsConnection_GetMaxPayload) X(natsConnection_GetConnectedUrl) X(natsConnection_GetConnectedServerId) \
-    X(natsConnection_GetRTT) X(natsConnection_GetLastError) X(natsConnection_GetStats) X(natsConnection_Buffered) \
-    X(natsConnection_Publish) X(natsConnection_PublishRequest) X(natsConnection_PublishMsg) X(natsConnection_Flush) \
-    X(natsConnection_FlushTimeout) X(natsConnection_Request) X(natsConnection_RequestMsg) \
-    X(natsConnection_Subscribe) X(natsConnection_SubscribeSync) X(natsConnection_QueueSubscribe) \
-    X(natsConnection_QueueSubscribeSync) X(natsConnection_JetStream) X(natsConnection_HasHeaderSupport) \
-    X(natsSubscription_NextMsg) X(natsSubscription_Unsubscribe) X(natsSubscription_Destroy) \
-    X(natsSubscription_SetPendingLimits) X(natsSubscription_GetDropped) X(natsSubscription_Fetch) \
-    X(natsSubscription_AutoUnsubscribe) X(natsSubscription_SetOnCompleteCB) \
-    X(natsInbox_Create) X(natsInbox_Destroy) X(natsStatistics_Create) X(natsStatistics_GetCounts) \
-    X(natsStatistics_Destroy) \
-    X(natsMsg_Create) X(natsMsg_Destroy) X(natsMsg_GetData) X(natsMsg_GetDataLength) X(natsMsg_GetSubject) \
-    X(natsMsg_GetReply) X(natsMsg_IsNoResponders) X(natsMsg_GetMetaData) X(natsMsg_GetSequence) \
-    X(natsMsg_Ack) X(natsMsg_AckSync) X(natsMsg_Nak) X(natsMsg_NakWithDelay) X(natsMsg_InProgress) X(natsMsg_Term) \
-    X(natsMsgHeader_Set) X(natsMsgHeader_Get) X(natsMsgHeader_Values) X(natsMsgList_Destroy) \
-    X(jsCtx_Destroy) X(jsOptions_Init) X(jsPubOptions_Init) X(jsSubOptions_Init) X(jsStreamConfig_Init) \
-    X(jsConsumerConfig_Init) X(js_AddStream) X(js_UpdateStream) X(js_DeleteStream) X(js_PurgeStream) \
-    X(js_GetStreamInfo) X(jsStreamInfo_Destroy) X(js_StreamNames) X(jsStreamNamesList_Destroy) X(js_Publish) X(js_PublishMsg) X(js_PublishMsgAsync) \
-    X(js_PublishAsyncComplete) X(js_PublishAsyncGetPendingList) X(jsPubAck_Destroy) X(js_GetLastMsg) X(js_GetMsg) \
-    X(js_DeleteMsg) X(js_AddConsumer) X(js_DeleteConsumer) X(js_GetConsumerInfo) X(jsConsumerInfo_Destroy) \
-    X(js_Subscribe) X(js_SubscribeSync) X(js_PullSubscribe) X(jsMsgMetaData_Destroy) X(js_GetAccountInfo) \
-    X(jsAccountInfo_Destroy)
+    X(natsOptions_SetToken) X(natsOptions_SetUserCredentialsFromFiles) \
+    X(natsOptions_SetFailRequestsOnDisconnect) X(natsOptions_SetNoEcho) X(natsConnection_Connect) \
+    X(natsConnection_Close) X(natsConnection_Destroy) X(natsConnection_Status) X(natsConnection_GetMaxPayload) \
+    X(natsConnection_GetRTT) X(natsConnection_GetLastError) X(natsConnection_Publish) \
+    X(natsConnection_PublishRequest) X(natsConnection_PublishMsg) X(natsConnection_FlushTimeout) \
+    X(natsConnection_Request) X(natsConnection_Subscribe) X(natsConnection_SubscribeSync) \
+    X(natsConnection_QueueSubscribe) X(natsConnection_JetStream) X(natsSubscription_NextMsg) \
+    X(natsSubscription_Unsubscribe) X(natsSubscription_Destroy) X(natsSubscription_SetPendingLimits) \
+    X(natsSubscription_SetOnCompleteCB) X(natsInbox_Create) X(natsInbox_Destroy) X(natsMsg_Create) \
+    X(natsMsg_Destroy) X(natsMsg_GetData) X(natsMsg_GetDataLength) X(natsMsg_GetSubject) X(natsMsg_GetReply) \
+    X(natsMsg_IsNoResponders) X(natsMsg_GetMetaData) X(natsMsg_GetSequence) X(natsMsgHeader_Set) \
+    X(natsMsgHeader_Get) X(jsCtx_Destroy) X(jsOptions_Init) X(jsPubOptions_Init) X(jsSubOptions_Init) \
+    X(jsStreamConfig_Init) X(js_AddStream) X(js_DeleteStream) X(js_GetStreamInfo) X(jsStreamInfo_Destroy) \
+    X(js_StreamNames) X(jsStreamNamesList_Destroy) X(js_Publish) X(js_PublishMsg) X(jsPubAck_Destroy) \
+    X(js_GetLastMsg) X(js_SubscribeSync) X(jsMsgMetaData_Destroy) X(js_GetAccountInfo) X(jsAccountInfo_Destroy)
 /* clang-format on */
 
 typedef struct fi_nats {

@@ -23,8 +23,8 @@ struct fi_mirror {
     struct fi_list link;
     uint32_t refs; /* readers; guarded by the shares' lock */
     char name[104];
-    fi_listener_t inbox; /* BEGIN, PART */
-    fi_listener_t news;  /* OPENED, CLOSED, YIELD */
+    natsSubscription *inbox; /* BEGIN, PART */
+    natsSubscription *news;  /* OPENED, CLOSED, YIELD */
     fi_net_watch_t watch;
 
     pthread_mutex_t lock; /* of what follows; held while a part is taken in */
@@ -319,8 +319,10 @@ static void stop(fi_mirror_t *m) {
     close_copy(m);
     m->active = false;
     pthread_mutex_unlock(&m->lock);
-    fi_listen_no_more(&m->inbox);
-    fi_listen_no_more(&m->news);
+    fi_net_unsubscribe(m->inbox);
+    m->inbox = NULL;
+    fi_net_unsubscribe(m->news);
+    m->news = NULL;
 }
 
 static void free_mirror(fi_mirror_t *m) {
@@ -337,10 +339,10 @@ static int start(fi_mirror_t *m) {
         return fi_fail(-ENOMEM, "no memory for a reader of the region \"%s\"", m->name);
     }
     fi_net_subject(m->net, subject, "pubnews", m->name);
-    int r = fi_listen(m->net, m->net->control, subject, hear, m, &m->news);
+    int r = fi_net_subscribe(m->net, m->net->control, subject, NULL, hear, m, &m->news);
     if (r == 0) {
         fi_pub_subject_to(m->net, subject, m->name, m->net->node->id);
-        r = fi_listen(m->net, m->net->bulk, subject, receive, m, &m->inbox);
+        r = fi_net_subscribe(m->net, m->net->bulk, subject, NULL, receive, m, &m->inbox);
     }
     if (r == 0) {
         m->watch = (fi_net_watch_t){.changed = changed, .arg = m};
@@ -348,8 +350,10 @@ static int start(fi_mirror_t *m) {
         /* The server knows of our inbox before the writer hears of us. */
         (void)fi_nats.natsConnection_FlushTimeout(m->net->bulk, FI_NET_ASK_MS);
     } else {
-        fi_listen_no_more(&m->inbox);
-        fi_listen_no_more(&m->news);
+        fi_net_unsubscribe(m->inbox);
+        m->inbox = NULL;
+        fi_net_unsubscribe(m->news);
+        m->news = NULL;
     }
     return r;
 }

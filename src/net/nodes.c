@@ -184,7 +184,7 @@ static void probe(fi_bridge_t *b, fi_far_node_t *n) {
     (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, subject, reply, &f, (int)length(&f));
 }
 
-static int64_t interval(fi_bridge_t *b, const fi_far_node_t *n) {
+static int64_t interval(fi_bridge_t *b, fi_far_node_t *n) {
     if (n->silent_since) {
         return ASK_AGAIN_NS;
     }

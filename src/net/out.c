@@ -40,22 +40,39 @@ fi_dest_t *fi_outward_dest(const fi_outward_t *o, const fi_far_node_t *n) {
     return NULL;
 }
 
-static fi_arm_t *find_arm(fi_bridge_t *b, uint64_t token, fi_flow_t **flow) {
+/* Calls `each` for every arm, until it returns true. Returns whether it did. */
+typedef bool each_arm_fn(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg);
+
+static bool each_arm(fi_bridge_t *b, each_arm_fn *each, void *arg) {
     struct fi_list *at, *next_outward, *in, *next_flow;
 
     fi_list_each(at, next_outward, &b->outwards) {
         const fi_outward_t *o = fi_container(at, fi_outward_t, link);
         fi_list_each(in, next_flow, &o->flows) {
-            *flow = fi_container(in, fi_flow_t, link);
-            for (struct fi_list *k = (*flow)->arms.next; k != &(*flow)->arms; k = k->next) {
-                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
-                if (arm->token == token) {
-                    return arm;
+            fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
+                if (each(b, f, fi_container(k, fi_arm_t, link), arg)) {
+                    return true;
                 }
             }
         }
     }
-    return NULL;
+    return false;
+}
+
+struct wanted_arm {
+    uint64_t token;
+    fi_flow_t *flow;
+    fi_arm_t *arm;
+};
+
+static bool has_token(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    struct wanted_arm *w = arg;
+
+    (void)b;
+    w->flow = f;
+    w->arm = arm;
+    return arm->token == w->token;
 }
 
 /* ---- flows ---- */
@@ -301,10 +318,9 @@ static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
 }
 
 void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *frame) {
-    fi_flow_t *f;
-    fi_arm_t *arm = find_arm(b, frame->head.token, &f);
+    struct wanted_arm w = {.token = frame->head.token};
 
-    if (!arm || arm->dest->node != n) {
+    if (!each_arm(b, has_token, &w) || w.arm->dest->node != n) {
         if (frame->head.type == FI_FAR_ACK) {
             fi_far_frame_t lost = fi_far_frame(b, FI_FAR_LOST, frame->head.kind, frame->channel);
             lost.head.token = frame->head.token;
@@ -315,33 +331,28 @@ void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *frame)
     }
     switch (frame->head.type) {
     case FI_FAR_READY:
-        ready(b, f, arm);
+        ready(b, w.flow, w.arm);
         break;
     case FI_FAR_ACK:
-        acked(f, arm, &frame->head);
+        acked(w.flow, w.arm, &frame->head);
         break;
     default: /* REFUSED, LOST: it will not have them; others may, and it may ask again */
-        remove_dest(b, f->outward, arm->dest);
+        remove_dest(b, w.flow->outward, w.arm->dest);
     }
 }
 
-void fi_out_again(fi_bridge_t *b) {
-    struct fi_list *at, *next_outward, *in, *next_flow;
-
-    fi_list_each(at, next_outward, &b->outwards) {
-        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
-        fi_list_each(in, next_flow, &o->flows) {
-            fi_flow_t *f = fi_container(in, fi_flow_t, link);
-            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
-                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
-                if (arm->live) {
-                    send_again(f, arm);
-                } else {
-                    fi_arm_open(b, f, arm);
-                }
-            }
-        }
+static bool begin_again(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    (void)arg;
+    if (arm->live) {
+        send_again(f, arm);
+    } else {
+        fi_arm_open(b, f, arm);
     }
+    return false;
+}
+
+void fi_out_again(fi_bridge_t *b) {
+    (void)each_arm(b, begin_again, NULL);
 }
 
 /* ---- questions ---- */
@@ -368,50 +379,41 @@ bool fi_out_settled(fi_bridge_t *b, uint64_t tx, uint32_t kind, const char *chan
     return true;
 }
 
-/* Is there an arm to this node, or one that lacks something? What was sent until now is noted, for the answer to a probe. */
-static bool any_arm(fi_bridge_t *b, const fi_far_node_t *n, bool lacking) {
-    struct fi_list *at, *next_outward, *in, *next_flow;
-    bool found = false;
+static bool lacks(const fi_flow_t *f, const fi_arm_t *arm) {
+    return !arm->live || arm->released < f->sent;
+}
 
-    fi_list_each(at, next_outward, &b->outwards) {
-        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
-        fi_list_each(in, next_flow, &o->flows) {
-            const fi_flow_t *f = fi_container(in, fi_flow_t, link);
-            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
-                const fi_arm_t *arm = fi_container(k, fi_arm_t, link);
-                found |= arm->dest->node == n && (!lacking || !arm->live || arm->released < f->sent || f->piece > 0);
-            }
+static bool awaits(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    (void)b;
+    return arm->dest->node == arg && (lacks(f, arm) || f->piece > 0);
+}
+
+bool fi_out_awaits(fi_bridge_t *b, fi_far_node_t *n) {
+    return each_arm(b, awaits, n);
+}
+
+static bool serves(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    (void)b;
+    (void)f;
+    return arm->dest->node == arg;
+}
+
+bool fi_out_serves(fi_bridge_t *b, fi_far_node_t *n) {
+    return each_arm(b, serves, n);
+}
+
+static bool note_probe(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    if (arm->dest->node == arg) {
+        arm->probed = f->sent + (f->piece > 0);
+        if (lacks(f, arm)) {
+            fi_arm_open(b, f, arm); /* the first may have been lost, or the node has given this one up */
         }
     }
-    return found;
+    return false;
 }
 
-bool fi_out_awaits(fi_bridge_t *b, const fi_far_node_t *n) {
-    return any_arm(b, n, true);
-}
-
-bool fi_out_serves(fi_bridge_t *b, const fi_far_node_t *n) {
-    return any_arm(b, n, false);
-}
-
-void fi_out_probed(fi_bridge_t *b, const fi_far_node_t *n) {
-    struct fi_list *at, *next_outward, *in, *next_flow;
-
-    fi_list_each(at, next_outward, &b->outwards) {
-        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
-        fi_list_each(in, next_flow, &o->flows) {
-            fi_flow_t *f = fi_container(in, fi_flow_t, link);
-            for (struct fi_list *k = f->arms.next; k != &f->arms; k = k->next) {
-                fi_arm_t *arm = fi_container(k, fi_arm_t, link);
-                if (arm->dest->node == n) {
-                    arm->probed = f->sent + (f->piece > 0);
-                    if (!arm->live || arm->released < f->sent) {
-                        fi_arm_open(b, f, arm); /* the first may have been lost, or the node has given this one up */
-                    }
-                }
-            }
-        }
-    }
+void fi_out_probed(fi_bridge_t *b, fi_far_node_t *n) {
+    (void)each_arm(b, note_probe, n);
 }
 
 /* ---- a turn ---- */

@@ -175,7 +175,8 @@ static void stop(fi_publisher_t *p) {
     if (p->watching) {
         fi_net_unwatch(p->net, &p->watch);
     }
-    fi_listen_no_more(&p->ear);
+    fi_net_unsubscribe(p->ear);
+    p->ear = NULL;
     if (p->sends) {
         pthread_join(p->sender, NULL);
     }
@@ -254,7 +255,7 @@ int fi_publisher_claim(fi_net_t *net, const char *name, fi_publisher_t **out) {
     pthread_mutex_unlock(&net->shares->lock);
     /* First say that we will, then ask: of two who begin at once, one at least hears of the other; the smaller number goes on. */
     fi_net_subject(net, subject, "pub", name);
-    int r = fi_listen(net, net->control, subject, hear, p, &p->ear);
+    int r = fi_net_subscribe(net, net->control, subject, NULL, hear, p, &p->ear);
     r = r == 0 ? fi_pub_ask(net, name, &question, FI_NET_ASK_MS, &info) : r;
     if (r == 1 && (info.flags & FI_PUB_OPENING) && info.node > net->node->id) {
         r = 0;

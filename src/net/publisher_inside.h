@@ -53,7 +53,7 @@ struct fi_publisher {
     char type[64];
     uint64_t bytes;
     uint64_t epoch;
-    fi_listener_t ear;
+    natsSubscription *ear;
     fi_net_watch_t watch;
     bool watching;
 

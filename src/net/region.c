@@ -19,7 +19,7 @@ struct fi_held_region {
     struct fi_list link; /* in the node's list; guarded by the shares' lock */
     uint32_t refs;       /* likewise */
     uint32_t opening;    /* atomic */
-    fi_listener_t ear;
+    natsSubscription *ear;
     char name[104];
 };
 
@@ -63,7 +63,7 @@ static int make(fi_net_t *net, const char *name, fi_held_region_t **out) {
     held->opening = 1;
     snprintf(held->name, sizeof held->name, "%s", name);
     fi_net_subject(net, subject, "region", name);
-    int r = fi_listen(net, net->control, subject, answer, held, &held->ear);
+    int r = fi_net_subscribe(net, net->control, subject, NULL, answer, held, &held->ear);
     if (r < 0) {
         free(held);
         return r;
@@ -103,7 +103,7 @@ void fi_region_let_go(fi_held_region_t *held) {
     }
     pthread_mutex_unlock(lock);
     if (last) {
-        fi_listen_no_more(&held->ear);
+        fi_net_unsubscribe(held->ear);
         free(held);
     }
 }
@@ -112,7 +112,7 @@ void fi_held_regions_free(fi_net_t *net) {
     while (!fi_list_empty(&net->shares->regions)) {
         fi_held_region_t *held = fi_container(net->shares->regions.next, fi_held_region_t, link);
         fi_list_remove(&held->link);
-        fi_listen_no_more(&held->ear);
+        fi_net_unsubscribe(held->ear);
         free(held);
     }
 }

@@ -24,17 +24,4 @@ void fi_shares_stop(fi_net_t *net);
 /* Frees it. Its cells have been closed. */
 void fi_shares_close(fi_net_t *net);
 
-/* A subscription whose end can be waited for. `arg` of the callback is yours. */
-typedef struct fi_listener {
-    natsSubscription *sub;
-    pthread_mutex_t lock;
-    pthread_cond_t over;
-    bool is_over;
-} fi_listener_t;
-
-/* As fi_net_subscribe. */
-int fi_listen(fi_net_t *net, natsConnection *c, const char *subject, natsMsgHandler cb, void *arg, fi_listener_t *l);
-/* Returns when the callback does not run any more, and will not. One that does not listen is allowed. */
-void fi_listen_no_more(fi_listener_t *l);
-
 #endif

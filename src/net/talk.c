@@ -91,7 +91,10 @@ int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, cons
     fi_net_signals_off(&before);
     natsStatus s = queue ? fi_nats.natsConnection_QueueSubscribe(sub, c, subject, queue, cb, arg)
                          : fi_nats.natsConnection_Subscribe(sub, c, subject, cb, arg);
-    s = s == NATS_OK ? fi_nats.natsSubscription_SetPendingLimits(*sub, -1, -1) : s;
+    if (s == NATS_OK && (s = fi_nats.natsSubscription_SetPendingLimits(*sub, -1, -1)) != NATS_OK) {
+        fi_nats.natsSubscription_Destroy(*sub);
+        *sub = NULL;
+    }
     fi_net_signals_restore(&before);
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "subscribe to", subject);
 }

@@ -7,32 +7,19 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "rpc/service.h"
-
-static void put_text(FILE *f, const char *text) {
-    fputc('"', f);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\') {
-            fprintf(f, "\\%c", *c);
-        } else if (*c < ' ') {
-            fprintf(f, "\\u%04x", *c);
-        } else {
-            fputc(*c, f);
-        }
-    }
-    fputc('"', f);
-}
 
 static void put_field(FILE *f, const char *field, const char *text) {
     if (text) {
         fprintf(f, ", \"%s\": ", field);
-        put_text(f, text);
+        fi_json_text(f, text);
     }
 }
 
 static void put_method(FILE *f, const fi_method_t *m) {
     fputs("{\"name\": ", f);
-    put_text(f, m->name);
+    fi_json_text(f, m->name);
     fprintf(f, ", \"idempotent\": %s, \"streams\": %s", m->idempotent ? "true" : "false",
             m->streams ? "true" : "false");
     put_field(f, "input", m->input);
@@ -65,7 +52,7 @@ static int list_methods(const ferry_service_t *s, const fi_method_t ***out) {
 
 static void put_service(FILE *f, const ferry_service_t *s, const fi_method_t **list, int count) {
     fputs("{\"service\": ", f);
-    put_text(f, s->name);
+    fi_json_text(f, s->name);
     put_field(f, "comment", s->comment);
     fprintf(f, ", \"descriptor\": %s, \"methods\": [", s->descriptor_size ? "true" : "false");
     for (int i = 0; i < count; i++) {

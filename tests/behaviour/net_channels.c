@@ -345,6 +345,20 @@ static void contracts_are_compared_across_machines(void) {
     engine_stop(s->engine);
 }
 
+static void open_in_a_child(void *arg) {
+    ferry_t *node;
+    check_error(ferry_open(engine_space(((stage_t *)arg)->engine), NULL, &node), -ECHILD, "forked");
+    close_node(open_node("local"));
+}
+
+static void a_child_of_a_networked_process_is_told_that_it_cannot_be_one(void) {
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    child_join(child_start(open_in_a_child, s));
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_queue_keeps_its_order_and_ends),
@@ -356,6 +370,7 @@ int main(int argc, char **argv) {
         TEST(late_subscribers_elsewhere_get_what_is_retained),
         TEST(nothing_is_lost_or_doubled_when_the_server_is_killed),
         TEST(contracts_are_compared_across_machines),
+        TEST(a_child_of_a_networked_process_is_told_that_it_cannot_be_one),
     };
     return run_suite("net_channels", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

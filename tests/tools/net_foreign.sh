@@ -33,8 +33,13 @@ if ! foreign_ready; then
     exit 1
 fi
 
-js() { # COMMAND [ARGUMENT...]
-    timeout -k 2 30 node "$FOREIGN/calls.mjs" "$1" "$ENGINE_URL" "${@:2}"
+# What is left running must be the job itself, not a shell that waits for it: so its signals reach it.
+exec_js() { # COMMAND [ARGUMENT...]
+    exec timeout -k 2 30 node "$FOREIGN/calls.mjs" "$1" "$ENGINE_URL" "${@:2}"
+}
+
+js() {
+    (exec_js "$@")
 }
 
 # begin: an engine, and this machine's space there
@@ -43,14 +48,13 @@ begin() {
     export FERRY_SPACE=$ENGINE_URL/test
 }
 
-# The far machine: a directory of its own.
-there() {
-    mkdir -p -m 0700 "$PWD/there"
-    FERRY_DIR=$PWD/there "$@"
-}
-
+# On the far machine, which is a directory of its own.
 serve() { # SERVICE METHOD OPTION... -- COMMAND...
-    there "${signalled[@]}" serve "$@" 2>>serving &
+    mkdir -p -m 0700 "$PWD/there"
+    (
+        export FERRY_DIR=$PWD/there
+        exec "${signalled[@]}" serve "$@" 2>>serving
+    ) &
     until_true has "serving \"$2\"" serving
 }
 
@@ -82,7 +86,7 @@ it_calls_ferrys_services() {
 
 ferry_calls_its_services() {
     begin
-    js serve calculator >ready &
+    exec_js serve calculator >ready &
     until_true has ready ready
     "${ferry[@]}" call --json calculator >methods
     json methods 'sorted(m["name"] for m in d["methods"]) == ["add", "refuse", "shout"]'
