@@ -119,6 +119,7 @@ typedef struct fi_flow {
     uint64_t held;       /* number of the oldest that is not released */
     uint64_t next;       /* number that the next one taken gets */
     uint64_t sent;       /* number of the last that was sent */
+    uint64_t most;       /* the largest that `sent` ever was: it goes back when something is to be sent again */
     uint64_t piece;      /* bytes sent of the one after it */
     uint64_t acked;      /* number of the last that all live arms have received */
     uint64_t held_bytes; /* of what is not released */

@@ -299,12 +299,13 @@ static void send_again(fi_flow_t *f, fi_arm_t *arm) {
 }
 
 static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
-    uint64_t last = f->sent + (f->piece > 0); /* what was sent at all */
-
-    if (!arm->live || h->a > last || h->b > h->a || h->a < arm->received || h->b < arm->released) {
+    if (!arm->live || h->a > f->most || h->b > h->a || h->a < arm->received || h->b < arm->released) {
         return; /* nothing of it can be true, or it is old */
     }
-    arm->got = h->a > arm->received ? 0 : arm->got;
+    while (f->sent < h->a) { /* it was to be sent again, and has arrived already */
+        f->way_bytes += fi_flow_at(f, ++f->sent)->size - f->piece;
+        f->piece = 0;
+    }
     arm->received = h->a;
     arm->released = h->b;
     arm->got = h->c;

@@ -211,6 +211,7 @@ void fi_flow_send(fi_bridge_t *b, fi_flow_t *f) {
     if (live) {
         send_new(b, f, subject, token);
     }
+    f->most = fi_max(f->most, f->sent);
     if (f->ended && !f->shut && f->sent + 1 == f->next) {
         tell_end(b, f);
     }
