@@ -371,7 +371,7 @@ static void killed_in_a_put(void) {
         check_is(helper_do(&r.helpers[i], open_it), 0);
     for (unsigned i = 0; i < HELPERS; i++) {
         await_that(has_met_all, &r.helpers[i], "the helpers do not meet");
-        before[i] = holdings_of(r.helpers[i].pid);
+        before[i] = holdings_at_rest(r.helpers[i].pid);
     }
     find_the_turn(&r);
     for (unsigned i = 0; i < sizeof trials / sizeof trials[0]; i++)

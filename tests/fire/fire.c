@@ -95,11 +95,44 @@ void each_ferry_map(pid_t pid, void (*each)(uint64_t inode, bool own, const char
     fclose(maps);
 }
 
+#define LOOKS_AT_REST 3 /* in a row: nothing has changed, and no thread runs or waits for a processor */
+
+static bool is_running(pid_t pid) {
+    char path[300], state = 'S';
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    check(tasks != NULL);
+    for (struct dirent *t; state != 'R' && (t = readdir(tasks)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", (int)pid, t->d_name);
+        FILE *stat = t->d_name[0] == '.' ? NULL : fopen(path, "re");
+        if (stat && fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+            state = 'S'; /* it has just ended */
+        if (stat)
+            fclose(stat);
+    }
+    closedir(tasks);
+    return state == 'R';
+}
+
 holdings_t holdings_of(pid_t pid) {
     holdings_t h = {0};
     count_descriptors(pid, &h);
     each_ferry_map(pid, count_map, &h);
     h.threads = (unsigned)status_of(pid, "Threads:");
+    return h;
+}
+
+/* A descriptor that was passed is closed a moment after its memory is mapped: that must not be what is compared with. */
+holdings_t holdings_at_rest(pid_t pid) {
+    int64_t end = clock_ns() + PATIENCE;
+    holdings_t h = holdings_of(pid);
+    for (unsigned same = 0; same < LOOKS_AT_REST;) {
+        nap(MILLISECOND);
+        holdings_t now = holdings_of(pid);
+        same = memcmp(&now, &h, sizeof h) == 0 && !is_running(pid) ? same + 1 : 0;
+        h = now;
+        check(clock_ns() < end);
+    }
     return h;
 }
 

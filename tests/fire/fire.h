@@ -45,6 +45,8 @@ typedef struct holdings {
     unsigned threads;
 } holdings_t;
 holdings_t holdings_of(pid_t pid);
+/** The same once it does nothing and that stays so: what is to be compared with later. */
+holdings_t holdings_at_rest(pid_t pid);
 void holdings_print(const char *who, const holdings_t *h);
 /** Waits until the process holds what it held before; fails after PATIENCE. */
 void expect_holdings(pid_t pid, const char *who, const holdings_t *before);

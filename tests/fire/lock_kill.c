@@ -98,7 +98,7 @@ static void begin(run_t *r) {
     }
     for (unsigned i = 0; i < SURVIVORS; i++) {
         await_that(has_met_all, &r->survivors[i], "the survivors do not meet");
-        r->before[i] = holdings_of(r->survivors[i]);
+        r->before[i] = holdings_at_rest(r->survivors[i]);
     }
     expect_progress(r);
 }

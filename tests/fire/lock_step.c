@@ -214,7 +214,7 @@ static bool has_met_all(void *arg) {
 static void remember_holdings(run_t *r, holdings_t before[HELPERS]) {
     for (unsigned i = 0; i < HELPERS; i++) {
         await_that(has_met_all, &r->helpers[i], "the helpers do not meet");
-        before[i] = holdings_of(r->helpers[i].pid);
+        before[i] = holdings_at_rest(r->helpers[i].pid);
     }
     r->before = before;
 }
