@@ -19,6 +19,7 @@
 #define SHORT_NAP_NS 1000000ll /* between looks at what own receivers have released, */
 #define LONG_NAP_NS 64000000ll /* when they take their time */
 #define FAREWELL_MS 500
+#define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
 /* ---- the box ---- */
 
@@ -353,6 +354,17 @@ int fi_bridge_open(fi_net_t *net) {
     return fi_far_wait_for_cards(b);
 }
 
+/* What was said last must leave this process: others would go on with what they have not heard of. */
+static void say_farewell(fi_bridge_t *b) {
+    int64_t end = fi_now_ns() + FI_NET_DEAD_NS;
+
+    while (!fi_list_empty(&b->nodes) && fi_now_ns() < end &&
+           fi_nats.natsConnection_Status(b->net->bulk) != NATS_CONN_STATUS_CONNECTED) {
+        fi_sleep_until(fi_now_ns() + FAREWELL_LOOK_NS);
+    }
+    (void)fi_nats.natsConnection_FlushTimeout(b->net->bulk, FAREWELL_MS);
+}
+
 void fi_bridge_close(fi_net_t *net) {
     fi_bridge_t *b = net->bridge;
     fi_far_frame_t bye;
@@ -372,9 +384,7 @@ void fi_bridge_close(fi_net_t *net) {
     (void)fi_in_turn(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
-    if (fi_net_is_up(net)) {
-        (void)fi_nats.natsConnection_FlushTimeout(net->bulk, FAREWELL_MS);
-    }
+    say_farewell(b);
     fi_out_end(b);
     fi_in_end(b);
     while (!fi_list_empty(&b->nodes)) {

@@ -459,7 +459,7 @@ static void acknowledge(fi_bridge_t *b, fi_inward_t *in) {
     bool news = in->received != in->told_received || in->released != in->told_released || in->got != in->told_got;
 
     in->keeps_silent = false;
-    if (in->node && in->live && (news || in->must_ack) && fi_net_is_up(b->net)) {
+    if (in->node && in->live && (news || in->must_ack)) {
         int64_t now = fi_now_ns();
         if (!in->must_ack && now - in->told_at < ACK_INTERVAL_NS && in->received - in->told_received < ACK_MESSAGES &&
             in->untold < ACK_BYTES) {

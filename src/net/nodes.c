@@ -43,12 +43,10 @@ static size_t length(const fi_far_frame_t *f) {
     return len;
 }
 
+/* Without a connection it is kept by the library, in order, until there is one: what is said last must not be lost. */
 void fi_far_send(fi_bridge_t *b, uint64_t to, fi_far_frame_t *f) {
     char subject[FI_SUBJECT_MAX];
 
-    if (!fi_net_is_up(b->net)) {
-        return; /* whatever it is, it is said again when there is a connection */
-    }
     if (to) {
         fi_net_node_subject(b->net, subject, to, NULL);
     } else {
