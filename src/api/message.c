@@ -239,3 +239,38 @@ int ferry_msg_release(ferry_msg_t *m) {
     }
     return fi_end_leave(&rx->end);
 }
+
+static int not_to_be_rejected(const ferry_msg_t *m) {
+    if (is_sent(m)) {
+        return fi_fail(-EINVAL, "ferry_msg_reject is for received messages; this one was made by this process");
+    }
+    if (!is_taken(m)) {
+        return stale();
+    }
+    if (is_gone(m)) {
+        return inherited();
+    }
+    if (!m->link) {
+        return fi_fail(-EINVAL, "only a queue's message can be rejected; this one is the result of a call");
+    }
+    if (m->link->rx->end.kind != FERRY_QUEUE) {
+        return fi_fail(
+            -EINVAL, "'%s' is a topic: its messages go to every receiver anyway, and cannot be rejected; release them",
+            m->link->rx->end.channel);
+    }
+    if (fi_load_acquire32(&m->refs) > 1) {
+        return fi_fail(-EBUSY, "this message has more than one reference: whoever holds the others must release them "
+                               "before it is rejected");
+    }
+    return 0;
+}
+
+int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns) {
+    int r = not_to_be_rejected(m);
+
+    if (r == 0 && delay_ns < 0) {
+        r = fi_fail(-EINVAL, "a rejected message cannot be tried again after %lld ns: use 0 for at once",
+                    (long long)delay_ns);
+    }
+    return r < 0 ? r : fi_taken_reject(m, delay_ns, 0);
+}

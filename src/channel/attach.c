@@ -135,6 +135,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
         free(l);
         return NULL;
     }
+    l->log->place = l->serial % FI_RX_LOGS;
     l->peer = fi_peer_ref(m->peer);
     l->logs[l->serial % FI_RX_LOGS] = l->log;
     rx->links[rx->link_count] = l;
@@ -218,6 +219,7 @@ static void new_ring(fi_receiver_t *rx, fi_rxlink_t *l, fi_mail_t *m) {
     }
     l->logs[i] = log_new(m->memory, 0, &error);
     if (l->logs[i]) {
+        l->logs[i]->place = i;
         tell(rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
     }
 }
@@ -274,7 +276,7 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
     if (!l->live) {
         fi_node_count_link(&rx->end);
     }
-    l->ended = true; /* what is in the ring will still be read */
+    __atomic_store_n(&l->ended, true, __ATOMIC_RELAXED); /* what is in the ring will still be read */
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         if (l->logs[i]) {
             const fi_ringr_t *r = &l->logs[i]->r;

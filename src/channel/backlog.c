@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "channel/sender.h"
 
@@ -122,6 +123,11 @@ void fi_backlog_drop(fi_sender_t *tx) {
     while (!fi_list_empty(&tx->backlog)) {
         waiting_free(tx, fi_container(tx->backlog.next, fi_waiting_t, link));
     }
+    while (!fi_list_empty(&tx->delayed)) {
+        tx->delayed_count--;
+        tx->backlog_count++;
+        waiting_free(tx, fi_container(tx->delayed.next, fi_waiting_t, link));
+    }
 }
 
 /* One record of our own ring as an item for somebody else. */
@@ -157,26 +163,32 @@ static bool resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
     return item->block != NULL;
 }
 
-static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word,
-                             bool taken, void *arg) {
-    struct fi_list *after = arg;
+fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
+                                     uint32_t attempts, struct fi_list *after) {
+    fi_waiting_t *w = NULL;
     fi_item_t item;
 
-    (void)l;
     item_of(log, pos, word, &item);
     if (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item)) {
-        return;
+        return NULL;
     }
-    item.attempt = (uint16_t)(item.attempt + taken);
-    /* What was accepted must not be lost for want of quota: the ring that it comes from is freed right after. */
+    item.attempt = (uint16_t)(item.attempt + attempts);
+    /* What was accepted must not be lost for want of quota: the ring that it comes from may be freed right after. */
     tx->pool.overdraft = true;
     if (fi_backlog_add(tx, &item) == 0) {
-        fi_waiting_t *w = fi_container(tx->backlog.prev, fi_waiting_t, link);
+        w = fi_container(tx->backlog.prev, fi_waiting_t, link);
         fi_list_remove(&w->link);
         fi_list_add_between(after->prev, &w->link, after);
         tx->stats.redelivered++;
     }
     tx->pool.overdraft = false;
+    return w;
+}
+
+static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word,
+                             bool taken, void *arg) {
+    (void)l;
+    (void)fi_backlog_take_record(tx, log, pos, word, taken, arg);
 }
 
 typedef void fi_record_fn(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
@@ -193,8 +205,7 @@ static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *
         while (pos < log->w.pos) {
             uint64_t at = pos;
             uint64_t word = fi_ringw_walk(&log->w, &pos);
-            unsigned kind = fi_word_kind(word);
-            if ((kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at)) {
+            if (fi_outlet_owes(o, log, at, word)) {
                 each(tx, l, log, at, word, at < taken, arg);
             }
         }
@@ -260,6 +271,21 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
     }
 }
 
+struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq) {
+    struct fi_list *at = tx->backlog.next;
+
+    while (at != &tx->backlog && fi_container(at, fi_waiting_t, link)->seq < seq) {
+        at = at->next;
+    }
+    return at;
+}
+
 uint64_t fi_backlog_oldest(const fi_sender_t *tx) {
-    return fi_list_empty(&tx->backlog) ? UINT64_MAX : fi_container(tx->backlog.next, fi_waiting_t, link)->seq;
+    uint64_t oldest =
+        fi_list_empty(&tx->backlog) ? UINT64_MAX : fi_container(tx->backlog.next, fi_waiting_t, link)->seq;
+
+    for (const struct fi_list *at = tx->delayed.next; at != &tx->delayed; at = at->next) {
+        oldest = fi_min(oldest, fi_container(at, fi_waiting_t, link)->seq);
+    }
+    return oldest;
 }

@@ -353,7 +353,11 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
         fi_backlog_watch(tx);
         return;
     }
-    drop_link(tx, l, true);
+    if (m->frame.type == FI_REJECT) {
+        fi_returned_rejected(tx, l, &m->frame);
+    } else {
+        drop_link(tx, l, true);
+    }
     fi_backlog_watch(tx);
 }
 
@@ -384,7 +388,11 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         case FI_ABANDON:
             abandoned(tx);
             break;
-        default: /* REFUSE, CLOSE, EXPEL, RING_OK */
+        case FI_DUE:
+            fi_returned_due(tx);
+            fi_backlog_watch(tx);
+            break;
+        default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT */
             on_link(tx, m);
         }
     }

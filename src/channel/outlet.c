@@ -330,7 +330,7 @@ static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
 }
 
 /* Our own walks through the ring begin at cursors: they must never begin inside a record. */
-static bool is_boundary(const fi_log_t *log, uint64_t pos) {
+bool fi_log_is_boundary(const fi_log_t *log, uint64_t pos) {
     return pos == log->w.pos || (pos < log->w.pos && log->starts[pos % log->w.lines] == (uint32_t)pos);
 }
 
@@ -342,7 +342,7 @@ uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log) {
         return l->seen[i];
     }
     uint64_t cursor = fi_load_acquire64(&l->ctl[i].head->cursor); /* A2 */
-    if (cursor > l->seen[i] && is_boundary(log, cursor)) {
+    if (cursor > l->seen[i] && fi_log_is_boundary(log, cursor)) {
         l->seen[i] = cursor;
     }
     return l->seen[i];
@@ -479,8 +479,8 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly) {
         uint64_t pos = fi_max(log->freed, log->oldest);
         while (pos < log->w.pos) {
             uint64_t at = pos;
-            unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
-            count += (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && (!exactly || fi_outlet_holds(o, log, at));
+            uint64_t word = fi_ringw_walk(&log->w, &pos);
+            count += exactly ? fi_outlet_owes(o, log, at, word) : fi_word_is_owed(word);
         }
     }
     return count;
@@ -492,8 +492,7 @@ uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
         uint64_t pos = fi_max(log->freed, log->oldest);
         while (pos < log->w.pos) {
             uint64_t at = pos;
-            unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
-            if ((kind == FI_REC_INLINE || kind == FI_REC_POINTER) && fi_outlet_holds(o, log, at)) {
+            if (fi_outlet_owes(o, log, at, fi_ringw_walk(&log->w, &pos))) {
                 return fi_load_relaxed64(&fi_ringw_at(&log->w, (uint32_t)(at % log->w.lines))->seq);
             }
         }

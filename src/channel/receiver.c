@@ -177,11 +177,17 @@ int fi_receiver_close(fi_receiver_t *rx) {
     if (rx->too_large) {
         fi_taken_give_back(rx->too_large);
     }
+    fi_receiver_forget_parked(rx);
     fi_node_keep_held(rx->end.node, &rx->end);
     pthread_mutex_lock(&rx->returned_lock);
     rx->end.magic = FI_END_CLOSED;
     rx->closed = true;
-    while (rx->returned) { /* what came back in between */
+    while (rx->parked) { /* what came back in between */
+        ferry_msg_t *m = rx->parked;
+        rx->parked = m->next;
+        fi_taken_give_back(m);
+    }
+    while (rx->returned) {
         ferry_msg_t *m = rx->returned;
         rx->returned = m->next;
         fi_taken_give_back(m);
@@ -217,7 +223,7 @@ void fi_receiver_discard(fi_receiver_t *rx) {
 
 void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {
     fi_receiver_collect(rx);
-    rx->stats.held = fi_receiver_held(rx);
+    rx->stats.held = fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count);
     rx->stats.senders = rx->link_count;
     *stats = rx->stats;
     stats->copies_avoided = stats->messages - fi_min(stats->copies_made, stats->messages);

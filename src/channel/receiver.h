@@ -31,8 +31,9 @@ typedef struct fi_rxlog {
     uint64_t published; /* cursor */
     uint64_t batch;     /* lines after which it is published */
     struct fi_list held;
-    uint64_t end; /* once the sender has ended: it cannot have written beyond; 0 before */
-    bool done;    /* the sender goes on in the next ring */
+    uint64_t end;   /* once the sender has ended: it cannot have written beyond; 0 before */
+    bool done;      /* the sender goes on in the next ring */
+    uint32_t place; /* of the ring among its outlet's */
 } fi_rxlog_t;
 
 #define FI_SEGMENT_BUCKETS 64u
@@ -117,8 +118,10 @@ struct ferry_receiver {
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 
-    pthread_mutex_t returned_lock; /* guards returned, and closing */
+    pthread_mutex_t returned_lock; /* guards returned, parked, and closing */
     struct ferry_msg *returned;
+    struct ferry_msg *parked; /* rejected, and not known to be with their senders yet */
+    uint32_t parked_count;
     bool closed;
     struct fi_list detached; /* links kept for their held messages */
     uint64_t links_ever;
@@ -201,6 +204,18 @@ void fi_receiver_collect(fi_receiver_t *rx);
 /* Publishes the cursor; in a stream, gives up the lines that it passes. */
 void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log);
 void fi_receiver_publish(fi_receiver_t *rx);
+
+/* Takes a message of a closed receiver out of the books, which takes the receiver along if it was the last. Called with
+ * returned_lock taken, which it gives back. */
+void fi_taken_settle_closed(fi_receiver_t *rx, ferry_msg_t *m);
+
+/* reject.c. Any thread that may use the handle, of which there is one; `flags`: enum fi_reject_flags. -EPIPE, -ENOMEM. */
+int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags);
+void fi_taken_park(fi_receiver_t *rx, ferry_msg_t *m);
+/* Frees the lines of rejected messages that their senders have. The end is held. */
+void fi_receiver_unpark(fi_receiver_t *rx);
+/* Likewise all of them, when the links are gone. */
+void fi_receiver_forget_parked(fi_receiver_t *rx);
 
 /* attach.c */
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);

@@ -47,6 +47,7 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
 static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
         fi_receiver_collect(rx);
+        fi_receiver_unpark(rx);
     }
     if (fi_unlikely(rx->starved)) {
         rx->starved = false;
@@ -55,7 +56,7 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
                        "still served",
                        rx->end.channel);
     }
-    if (fi_unlikely(rx->max_held && fi_receiver_held(rx) >= rx->max_held)) {
+    if (fi_unlikely(rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held)) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
                        rx->end.channel, (unsigned long long)fi_receiver_held(rx));
     }

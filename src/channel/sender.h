@@ -10,7 +10,7 @@
  * readers have released everything in it.
  *
  * A message is in exactly one state:
- *   waiting   in the backlog: no receiver yet, or it came back from one
+ *   waiting   in the backlog: no receiver yet, or it came back from one; or for the moment from which it may be tried again
  *   sent      a record in a ring; its block, if it has one, counts a reference
  *   released  by every reader of the outlet; the record's lines may be written again
  *
@@ -96,6 +96,7 @@ typedef struct fi_waiting {
     uint64_t time_ns;
     uint16_t attempt;
     bool annexed;
+    int64_t due; /* delayed: when it may be tried again */
     _Alignas(8) unsigned char annex[FI_ANNEX];
 } fi_waiting_t;
 
@@ -173,6 +174,7 @@ struct ferry_sender {
     uint64_t stream_from; /* sequence number above which it counts as one */
     uint32_t inline_max;
     uint32_t backlog_count;
+    uint32_t delayed_count;
     uint32_t room;    /* futex: grows whenever something may have changed */
     bool stalled;     /* the receivers did not make room while we spun: messages may go to the backlog */
     uint32_t waiting; /* 1: a release shall ring the node's bell */
@@ -185,6 +187,7 @@ struct ferry_sender {
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
     struct fi_list backlog; /* fi_waiting_t, in order */
+    struct fi_list delayed; /* likewise, rejected ones that are not to be tried yet: by `due` */
     fi_pool_t pool;
     fi_claim_t claim;
     struct fi_list handles; /* ferry_msg_t of the program */
@@ -307,6 +310,17 @@ void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, voi
 void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
+/* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
+fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
+                                     uint32_t attempts, struct fi_list *after);
+/* The first that waits and was sent after `seq`; the list's head: none was. */
+struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq);
+
+/* returned.c: messages that a receiver has handed back. */
+/* A queue's reader wants somebody to try one again, says the frame. */
+void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
+/* The moment has come that was named: what may be tried again waits in the backlog. */
+void fi_returned_due(fi_sender_t *tx);
 
 /* outlet.c */
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);
@@ -326,6 +340,18 @@ bool fi_outlet_refresh(fi_outlet_t *o);
 bool fi_outlet_refresh_exactly(fi_outlet_t *o);
 /* Does anybody still hold the record at `pos` of ring `serial`? */
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* Is it a message, and was it not taken back? */
+static inline bool fi_word_is_owed(uint64_t word) {
+    unsigned kind = fi_word_kind(word);
+
+    return (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && !(fi_word_flags(word) & FI_REC_RETURNED);
+}
+/* Is the record at `pos`, whose header is `word`, a message that its readers are still to release, and nobody else is? */
+static inline bool fi_outlet_owes(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos, uint64_t word) {
+    return fi_word_is_owed(word) && fi_outlet_holds(o, log, pos);
+}
+/* Does a record begin at this position of the ring? */
+bool fi_log_is_boundary(const fi_log_t *log, uint64_t pos);
 /* Announces to readers that may be overtaken that lines below `end` will be written. */
 void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 /* Where nobody may hold the sender back: takes its oldest message in the pool from the readers that lag behind, to make

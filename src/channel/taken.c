@@ -229,8 +229,7 @@ void fi_receiver_collect(fi_receiver_t *rx) {
     }
 }
 
-/* The last message of a closed receiver takes it along. Called with returned_lock taken, which it gives back. */
-static void settle_closed(fi_receiver_t *rx, ferry_msg_t *m) {
+void fi_taken_settle_closed(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_taken_give_back(m);
     bool last = fi_receiver_held(rx) == 0;
     pthread_mutex_unlock(&rx->returned_lock);
@@ -246,7 +245,8 @@ static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
     pthread_mutex_lock(&rx->returned_lock);
     m->magic = FI_MSG_FREE;
     if (rx->closed) {
-        settle_closed(rx, m); /* not a release: the message went back to its sender when the receiver was closed */
+        fi_taken_settle_closed(rx,
+                               m); /* not a release: the message went back to its sender when the receiver was closed */
         fi_cancel_restore(cancel);
         return;
     }

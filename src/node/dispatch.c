@@ -202,6 +202,7 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_REFUSE:
     case FI_RING_OK:
     case FI_EXPEL:
+    case FI_REJECT:
         return to_end(n, m, true);
     case FI_CLOSE:
         return closed(n, m);

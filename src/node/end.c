@@ -14,6 +14,7 @@ void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_o
     fi_owned_init(&e->own, node);
     e->ops = ops;
     e->opened_ns = fi_now_ns();
+    e->due = (uint64_t)FI_NEVER;
     fi_list_init(&e->inbox);
     fi_list_init(&e->link);
     pthread_mutex_init(&e->chores, NULL);

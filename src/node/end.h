@@ -71,6 +71,7 @@ typedef struct fi_end {
     struct fi_list link;  /* in the node's list of ends */
     uint64_t id;
     int64_t opened_ns;
+    uint64_t due; /* ns: when it is to be called with FI_DUE; FI_NEVER: not. Written as due.c says */
     uint32_t kind;
     fi_contract_t contract; /* grows more definite as peers are met; whoever holds the end */
     fi_contract_t stated;   /* as published; constant once open */
@@ -144,6 +145,9 @@ static inline bool fi_end_check(fi_end_t *e) {
 /* Around a sleep inside a call: others may act on the end meanwhile. Wake-ups between the two are never lost. */
 void fi_end_begin_sleep(fi_end_t *e);
 void fi_end_end_sleep(fi_end_t *e);
+
+/* Calls the end with FI_DUE at `due`, once (FI_NEVER: not at all). The end is held. */
+void fi_end_set_due(fi_end_t *e, int64_t due);
 
 /* Hands mail to the end (NULL: only lets it look after itself). Any thread that holds no end. Takes the mail over. */
 void fi_end_deliver(fi_end_t *e, fi_mail_t *m);

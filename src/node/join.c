@@ -103,6 +103,7 @@ void fi_node_part(fi_node_t *n, fi_end_t *e) {
         e->published = false;
     }
     fi_list_remove(&e->link);
+    fi_end_set_due(e, FI_NEVER);
     pthread_mutex_unlock(&n->lock);
     fi_cancel_restore(cancel);
 }

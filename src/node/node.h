@@ -88,6 +88,8 @@ struct ferry {
 
     pthread_t steward;
     uint32_t stopping;
+    uint32_t timed; /* ends that have named a time */
+    uint64_t due;   /* ns: when the steward looks at them, unless it is called before */
     int epoll;
     int listener;
     bool listener_paused;     /* no descriptors left to accept with */
@@ -150,6 +152,9 @@ void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
 void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
+
+/* Calls the ends whose time has come (due.c). Steward, the node's lock is taken. Returns when the next one's comes. */
+int64_t fi_node_look_due(fi_node_t *n);
 
 /* The steward's thread (steward.c). */
 void *fi_steward_main(void *node);

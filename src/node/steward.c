@@ -9,6 +9,7 @@
  *   a socket ends                  the peer has left: likewise
  *   the bell rings                 mail between ends of this node; room for a sender; an ended thread; shutdown; stop
  *   the watch has something        somebody swept the directory: publishes the node anew
+ *   an end's time has come         calls it (due.c)
  */
 #include <errno.h>
 #include <string.h>
@@ -235,6 +236,17 @@ static int handshake_timeout(fi_node_t *n) {
     return next == INT64_MAX ? -1 : (int)((next - now) / 1000000) + 1;
 }
 
+/* Ends may have named a time at which they are to be called. */
+static int due_timeout(fi_node_t *n, int timeout) {
+    int64_t due = fi_node_look_due(n);
+
+    if (due == FI_NEVER) {
+        return timeout;
+    }
+    int64_t ms = (fi_time_left(due) + 999999) / 1000000;
+    return timeout < 0 || ms < timeout ? (int)fi_earlier(ms, INT32_MAX) : timeout;
+}
+
 void fi_steward_catch_up(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
@@ -287,7 +299,7 @@ void *fi_steward_main(void *arg) {
     (void)fi_cancel_off();
     for (;;) {
         pthread_mutex_lock(&n->lock);
-        int timeout = retry_timeout(n, handshake_timeout(n));
+        int timeout = due_timeout(n, retry_timeout(n, handshake_timeout(n)));
         forget_lost(n);
         pthread_mutex_unlock(&n->lock);
         if (fi_load_acquire32(&n->stopping)) {

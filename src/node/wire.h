@@ -14,7 +14,8 @@
  *                                     <-  OFFER tx rx (ring)               one for each sender on the channel
  *                                     <-  SETTLED rx, count
  *   then, sender -> receiver: OFFER (ring), receiver -> sender: ACCEPT (control area) or REFUSE, sender -> receiver: LIVE
- *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area), END (sender), CLOSE (receiver), EXPEL
+ *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area), REJECT (receiver), END (sender), CLOSE
+ *   (receiver), EXPEL
  */
 #ifndef FI_WIRE_H
 #define FI_WIRE_H
@@ -41,6 +42,7 @@ enum fi_frame_type {
     FI_END,
     FI_CLOSE,
     FI_EXPEL,
+    FI_REJECT,
     FI_OBJECT_ASK, /* object.h */
     FI_OBJECT,
     FI_OBJECT_NONE,
@@ -60,11 +62,13 @@ enum fi_frame_type {
     FI_ROOM,    /* a receiver may have made room */
     FI_COUNT,   /* bring the figures up to date */
     FI_ABANDON, /* the owning thread has ended */
+    FI_DUE,     /* the moment has come that the end has named */
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
 enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2, FI_MEET_HIDDEN = 4 };
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
+enum fi_reject_flags { FI_REJECT_UNCOUNTED = 1 /* this was no attempt */ };
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
 
@@ -82,7 +86,7 @@ typedef struct fi_frame {
     int32_t error; /* REFUSE: negative errno */
     fi_contract_t contract;
     char text[104];       /* HELLO: node name; MEET: channel; REFUSE, EXPEL: reason; zero-terminated */
-    uint64_t figures[12]; /* LOOK_* only */
+    uint64_t figures[12]; /* mostly of LOOK_* */
 } fi_frame_t;
 
 /* a, b by type
@@ -92,6 +96,7 @@ typedef struct fi_frame {
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   ACCEPT         -                            RING_OK    serial
  *   SEGMENT        id                           UNSEGMENT  id
+ *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags
  */
 
 _Static_assert(sizeof(fi_frame_t) <= 512, "a frame stays small");

@@ -30,6 +30,7 @@
  *   R4 an overtaking writer raises `reserve` before it overwrites (fence)     -> A4 the reader loads it after copying
  *   R5 an overtaken reader stores held[k], full fence, looks at `reserve`     -> A5 the writer raises `reserve`, full
  *      fence, looks at held[]: at least one of the two sees the other (Dekker; M. Michael's hazard pointers, 2004)
+ *   R7 the writer marks a record as returned after it has kept a copy        -> A7 the reader sees the mark
  */
 #ifndef FI_RING_LAYOUT_H
 #define FI_RING_LAYOUT_H
@@ -57,7 +58,13 @@ enum fi_record_kind {
     FI_REC_SWITCH = 4   /* the sender goes on in its next ring */
 };
 
-enum fi_record_flags { FI_REC_NEXT_LINE = 1, FI_REC_EXT = 2 };
+enum fi_record_flags {
+    FI_REC_NEXT_LINE = 1,
+    FI_REC_EXT = 2,
+    /* Set after the record was published, by its writer, in a queue's ring: its message was taken back, and goes to
+     * somebody else. To release it only frees its lines. */
+    FI_REC_RETURNED = 4
+};
 
 struct fi_ident {
     uint64_t magic;

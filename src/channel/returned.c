@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages that a receiver has handed back: somebody must try them again, now or later.
+ *
+ *   sent ── REJECT ──> delayed ── its time has come ──> waiting (backlog) ──> sent, with the next attempt
+ *
+ * A copy waits here before the record is marked as returned; until then its receiver keeps it from being overwritten, and
+ * when that dies the message is taken back like all that it has not released.  So it is lost at no moment, and never waits
+ * twice: what is marked is neither taken back nor counted any more.
+ */
+#include "base/bits.h"
+#include "channel/sender.h"
+#include "platform/clock.h"
+
+/* From here on its receiver may only let its lines go. */
+static void mark(const fi_log_t *log, uint64_t pos, uint64_t word) {
+    struct fi_record *rec = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines));
+
+    fi_store_release64(&rec->word, word | (uint64_t)FI_REC_RETURNED << 40); /* R7 */
+}
+
+static void set_due(fi_sender_t *tx) {
+    fi_end_set_due(&tx->end,
+                   fi_list_empty(&tx->delayed) ? FI_NEVER : fi_container(tx->delayed.next, fi_waiting_t, link)->due);
+}
+
+/* Keeps it among the others by the moment from which it may be tried; of equals, in the order in which they came. */
+static void delay(fi_sender_t *tx, fi_waiting_t *w, int64_t due) {
+    struct fi_list *at = tx->delayed.prev;
+
+    while (at != &tx->delayed && fi_container(at, fi_waiting_t, link)->due > due) {
+        at = at->prev;
+    }
+    w->due = due;
+    fi_list_remove(&w->link);
+    tx->backlog_count--;
+    fi_list_add_head(at, &w->link);
+    tx->delayed_count++;
+    set_due(tx);
+}
+
+void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) {
+    const fi_outlet_t *o = l->outlet;
+    const fi_log_t *log = o->logs[f->figures[0] % FI_LOGS];
+    uint64_t pos = f->a;
+
+    /* A frame says what it likes: it must name a message of ours that this receiver has and did not release. */
+    if (tx->topic || !l->live || !log || pos < log->freed || pos >= log->w.pos || !fi_log_is_boundary(log, pos)) {
+        return;
+    }
+    uint64_t after = pos;
+    uint64_t word = fi_ringw_walk(&log->w, &after);
+    if (!fi_outlet_owes(o, log, pos, word)) {
+        return;
+    }
+    uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
+    uint32_t attempts = f->flags & FI_REJECT_UNCOUNTED ? 0 : 1;
+    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, attempts, fi_backlog_after(tx, seq));
+    if (!w) {
+        return; /* no memory: it stays where it is, and comes back with its receiver's end */
+    }
+    mark(log, pos, word);
+    if (f->b > 0) {
+        delay(tx, w, fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)));
+    }
+}
+
+void fi_returned_due(fi_sender_t *tx) {
+    int64_t now = fi_now_ns();
+
+    while (!fi_list_empty(&tx->delayed)) {
+        fi_waiting_t *w = fi_container(tx->delayed.next, fi_waiting_t, link);
+        if (w->due > now) {
+            break;
+        }
+        struct fi_list *after = fi_backlog_after(tx, w->seq);
+        fi_list_remove(&w->link);
+        tx->delayed_count--;
+        fi_list_add_between(after->prev, &w->link, after);
+        tx->backlog_count++;
+    }
+    set_due(tx);
+}
