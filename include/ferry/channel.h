@@ -68,6 +68,9 @@ typedef struct ferry_receiver_options {
     uint32_t no_history; /**< topics: 1: do not ask for retained messages */
     uint32_t senders;    /**< the end (-EPIPE) comes once so many senders were linked, and all have ended; 0: 1;
                               UINT32_MAX: never, it waits for the next sender */
+    uint32_t
+        tap; /**< 1: it only looks: it gets a copy of what senders send from now on, takes no part in who gets what,
+                       holds nobody back and may lose (counted); the channel's kind does not matter */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */

@@ -43,7 +43,7 @@ typedef struct ferry_look_end {
     uint64_t quota;
     uint64_t age_ns; /**< since it was opened */
     uint32_t links;
-    uint32_t reserved;
+    uint32_t is_tap; /**< 1: a receiver that only looks, at a queue or a topic; `kind` says nothing then */
 } ferry_look_end_t;
 
 /** A thread that serves, or a client, of a service (rpc.h). Ends of its channels are not listed among the ends. */

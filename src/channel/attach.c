@@ -21,7 +21,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
 
     f.kind = (uint16_t)e->kind;
     f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u) |
-              (e->hidden ? FI_MEET_HIDDEN : 0u);
+              (e->hidden ? FI_MEET_HIDDEN : 0u) | (rx->tap ? FI_MEET_TAP : 0u);
     f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
@@ -124,7 +124,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     l->tx = m->frame.tx;
     l->number = ++rx->links_ever;
     l->serial = (uint32_t)m->frame.b;
-    l->lossy = (m->frame.flags & FI_OFFER_LOSSY) != 0;
+    l->lossy = rx->tap || (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->fence = !m->peer->asymmetric;
     l->next_seq = m->frame.figures[0];
     bool own = m->peer == rx->end.node->self && m->frame.figures[1] != 0;
@@ -143,6 +143,11 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     return l;
 }
 
+/* Who only looks has no opinion of what the channel carries: it may be one thing today and another one tomorrow. */
+static bool agrees(fi_receiver_t *rx, const fi_contract_t *theirs) {
+    return rx->tap || fi_contract_merge(&rx->end.contract, theirs, rx->end.channel, "this receiver", "a sender") == 0;
+}
+
 static void offered(fi_receiver_t *rx, fi_mail_t *m) {
     fi_rxlink_t *l = NULL;
     int r = 0;
@@ -151,7 +156,7 @@ static void offered(fi_receiver_t *rx, fi_mail_t *m) {
         return;
     }
     if (__atomic_add_fetch(&m->peer->links, 1, __ATOMIC_RELAXED) <= rx->end.node->max_links &&
-        fi_contract_merge(&rx->end.contract, &m->frame.contract, rx->end.channel, "this receiver", "a sender") == 0) {
+        agrees(rx, &m->frame.contract)) {
         l = link_new(rx, m, &r);
     }
     if (!l) {

@@ -21,16 +21,22 @@ static bool same_node(const fi_peer_t *a, const fi_peer_t *b) {
     return a == b || (a->id == b->id && a->pid == b->pid && a->uid == b->uid);
 }
 
-static fi_txlink_t *find_link(const fi_sender_t *tx, const fi_peer_t *p, uint64_t rx) {
-    for (uint32_t i = 0; i < tx->outlet_count; i++) {
-        const fi_outlet_t *o = tx->outlets[i];
-        for (uint32_t k = 0; k < o->link_count; k++) {
-            if (o->links[k]->remote->end == rx && same_node(o->links[k]->remote->peer, p)) {
-                return o->links[k];
-            }
+static fi_txlink_t *find_in(const fi_outlet_t *o, const fi_peer_t *p, uint64_t rx) {
+    for (uint32_t k = 0; k < o->link_count; k++) {
+        if (o->links[k]->remote->end == rx && same_node(o->links[k]->remote->peer, p)) {
+            return o->links[k];
         }
     }
     return NULL;
+}
+
+static fi_txlink_t *find_link(const fi_sender_t *tx, const fi_peer_t *p, uint64_t rx) {
+    fi_txlink_t *l = tx->taps ? find_in(tx->taps, p, rx) : NULL;
+
+    for (uint32_t i = 0; i < tx->outlet_count && !l; i++) {
+        l = find_in(tx->outlets[i], p, rx);
+    }
+    return l;
 }
 
 static int remember_outlet(fi_sender_t *tx, fi_outlet_t *o) {
@@ -118,20 +124,26 @@ int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
     return wait ? -EAGAIN : 0;
 }
 
-void fi_sender_retire(void *owner, fi_segment_t *s) {
-    fi_sender_t *tx = owner;
-
-    for (uint32_t i = 0; i < tx->outlet_count; i++) {
-        const fi_outlet_t *o = tx->outlets[i];
-        for (uint32_t k = 0; k < o->link_count; k++) {
-            if (fi_txlink_knows(o->links[k], s->id)) {
-                tell_segment(tx, o->links[k], FI_UNSEGMENT, s);
-            }
+static void retire_from(const fi_outlet_t *o, const fi_segment_t *s) {
+    for (uint32_t k = 0; k < o->link_count; k++) {
+        if (fi_txlink_knows(o->links[k], s->id)) {
+            tell_segment(o->tx, o->links[k], FI_UNSEGMENT, s);
         }
     }
 }
 
-static void tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type type) {
+void fi_sender_retire(void *owner, fi_segment_t *s) {
+    fi_sender_t *tx = owner;
+
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        retire_from(tx->outlets[i], s);
+    }
+    if (tx->taps) {
+        retire_from(tx->taps, s);
+    }
+}
+
+void fi_txlink_tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type type) {
     fi_frame_t f = fi_frame(type, tx->end.id, r->end);
     (void)fi_peer_send(r->peer, &f, NULL);
 }
@@ -154,7 +166,7 @@ static void announce_history(fi_outlet_t *o, const fi_log_t *log, uint64_t start
     }
 }
 
-static void offer(fi_sender_t *tx, fi_txlink_t *l) {
+void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     fi_log_t *log = fi_outlet_log(l->outlet);
     fi_frame_t f = fi_frame(FI_OFFER, tx->end.id, l->remote->end);
     fi_cargo_t cargo = {log->memory, {-1, -1}};
@@ -218,6 +230,13 @@ static void met_receiver(fi_sender_t *tx, fi_mail_t *m) {
     if (find_link(tx, m->peer, m->frame.rx)) {
         return; /* both sides saw each other first */
     }
+    if (m->frame.flags & FI_MEET_TAP) {
+        if (fi_taps_met(tx, m) < 0) {
+            fi_txlink_tell(tx, m->remote, FI_END);
+            fi_node_count_tap(&tx->end);
+        }
+        return;
+    }
     int r = fi_contract_merge(&tx->end.contract, &m->frame.contract, tx->end.channel, "this sender", "a receiver");
     if (r == 0) {
         r = new_link(tx, m, &l);
@@ -225,16 +244,16 @@ static void met_receiver(fi_sender_t *tx, fi_mail_t *m) {
     if (r < 0) {
         fi_end_note_error(&tx->end, r);
         if (m->remote) {
-            tell(tx, m->remote, FI_END);
+            fi_txlink_tell(tx, m->remote, FI_END);
         }
         fi_node_count_link(&tx->end);
         return;
     }
     fi_sender_set_limits(tx);
-    offer(tx, l);
+    fi_txlink_offer(tx, l);
 }
 
-static void free_link(fi_txlink_t *l) {
+void fi_txlink_free(fi_txlink_t *l) {
     for (unsigned i = 0; i < FI_LOGS; i++) {
         fi_shared_unref(l->ctl_memory[i]);
     }
@@ -246,6 +265,10 @@ static void free_link(fi_txlink_t *l) {
 static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     fi_outlet_t *o = l->outlet;
 
+    if (l->tap) {
+        fi_taps_drop(tx, l);
+        return;
+    }
     if (!l->live) {
         fi_node_count_link(&tx->end);
     }
@@ -262,7 +285,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
         o->awaiting--;
     }
     fi_outlet_remove_link(o, l);
-    free_link(l);
+    fi_txlink_free(l);
     if (o == tx->topic) {
         fi_outlet_refresh(o);
         fi_outlet_reclaim(o, true);
@@ -283,17 +306,21 @@ static void accepted(fi_sender_t *tx, fi_mail_t *m) {
     unsigned i = l->first % FI_LOGS;
     const fi_log_t *log = l->outlet->logs[i];
     if (!log || fi_ctl_view(&l->ctl[i], m->memory->map, m->memory->bytes, log->w.lines) < 0) {
-        tell(tx, l->remote, FI_END);
+        fi_txlink_tell(tx, l->remote, FI_END);
         drop_link(tx, l, false);
         return;
     }
     l->ctl_memory[i] = m->memory;
     m->memory = NULL;
     l->live = true;
+    fi_txlink_tell(tx, l->remote, FI_LIVE);
+    if (l->tap) {
+        fi_node_count_tap(&tx->end);
+        return;
+    }
     if (!tx->topic) {
         tx->links[tx->link_count++] = l;
     }
-    tell(tx, l->remote, FI_LIVE);
     fi_node_count_link(&tx->end);
     fi_backlog_watch(tx);
 }
@@ -311,15 +338,23 @@ static void peer_gone(fi_sender_t *tx, const fi_peer_t *p) {
             }
         }
     }
+    if (tx->taps) {
+        fi_taps_peer_gone(tx, p);
+    }
     fi_backlog_watch(tx);
 }
 
 void fi_sender_unlink_all(fi_sender_t *tx) {
+    while (tx->taps) {
+        fi_txlink_t *l = tx->taps->links[tx->taps->link_count - 1];
+        fi_txlink_tell(tx, l->remote, FI_END);
+        fi_taps_drop(tx, l);
+    }
     while (tx->outlet_count > 0) {
         fi_outlet_t *o = tx->outlets[tx->outlet_count - 1];
         while (o->link_count > 0) {
             bool last = o->link_count == 1 && o != tx->topic;
-            tell(tx, o->links[o->link_count - 1]->remote, FI_END);
+            fi_txlink_tell(tx, o->links[o->link_count - 1]->remote, FI_END);
             drop_link(tx, o->links[o->link_count - 1], false);
             if (last) {
                 o = NULL;
@@ -365,7 +400,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_sender_t *tx = fi_sender_of(e);
 
     if (tx->abandoned && m->remote) {
-        tell(tx, m->remote, FI_END);
+        fi_txlink_tell(tx, m->remote, FI_END);
     }
     fi_sender_forget_quick(tx); /* whatever the mail says, look closer next time */
     if (!tx->abandoned) {

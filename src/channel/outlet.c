@@ -119,8 +119,10 @@ void fi_outlet_ring(fi_outlet_t *o) {
     }
 }
 
-static bool is_retained(const fi_sender_t *tx, const fi_log_t *log, uint64_t pos) {
-    if (tx->retain == 0 || tx->retained_count == 0) {
+static bool is_retained(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+    const fi_sender_t *tx = o->tx;
+
+    if (tx->retain == 0 || tx->retained_count == 0 || o->is_for_taps) {
         return false;
     }
     uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
@@ -164,14 +166,14 @@ bool fi_outlet_lose_oldest(fi_outlet_t *o) {
     }
     for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
         const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
-        if (!lent->block || lent->pos < log->oldest || is_retained(o->tx, log, lent->pos)) {
+        if (!lent->block || lent->pos < log->oldest || is_retained(o, log, lent->pos)) {
             continue;
         }
         while (log->oldest <= lent->pos) {
             (void)fi_ringw_walk(&log->w, &log->oldest);
         }
         lose_before_oldest(log);
-        fi_outlet_reclaim(o, true);
+        fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */
         return true;
     }
     return false;
@@ -223,8 +225,10 @@ static void put_ext(struct fi_record *rec, const fi_item_t *item) {
     fi_store_relaxed64(&ext->time_ns, item->time_ns);
 }
 
-static void remember_position(fi_sender_t *tx, uint64_t pos) {
-    if (tx->retain) {
+static void remember_position(const fi_outlet_t *o, uint64_t pos) {
+    fi_sender_t *tx = o->tx;
+
+    if (tx->retain && !o->is_for_taps) {
         tx->retained[tx->retained_count++ % tx->retain] = pos;
     }
 }
@@ -259,7 +263,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     }
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
     item->block->refs++;
-    remember_position(o->tx, log->w.pos);
+    remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word(len, FI_REC_POINTER, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
     return 0;
@@ -281,7 +285,7 @@ static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     } else if (item->size > 0) {
         memcpy((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
     }
-    remember_position(o->tx, log->w.pos);
+    remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
     return 0;
@@ -319,7 +323,7 @@ void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
     if (flags & FI_REC_EXT) {
         put_ext(fi_ringw_at(&log->w, log->w.idx), item);
     }
-    remember_position(o->tx, log->w.pos);
+    remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
 }
@@ -423,7 +427,7 @@ static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) 
         fi_load_acquire64(&l->ctl[i].head->cursor) > pos) {
         return false;
     }
-    return !overtaken || in_held_slots(&l->ctl[i], pos);
+    return !overtaken || (!l->tap && in_held_slots(&l->ctl[i], pos));
 }
 
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
@@ -436,7 +440,7 @@ bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
 }
 
 static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
-    if (is_retained(o->tx, log, pos)) {
+    if (is_retained(o, log, pos)) {
         return false;
     }
     if (o->lossy_count == 0 && pos < log->freed) {

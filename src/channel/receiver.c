@@ -43,6 +43,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
     rx->may_lose = o->may_lose != 0;
     rx->no_history = o->no_history != 0;
+    rx->tap = rx->end.tap = o->tap != 0;
     rx->check = check && strcmp(check, "1") == 0 && !rx->part.unchecked;
     fi_list_init(&rx->detached);
     rx->spinner.policy = (uint32_t)o->wait;

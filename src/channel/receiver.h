@@ -113,6 +113,7 @@ struct ferry_receiver {
     bool bell_full; /* fd_mode: the bell holds a byte */
     bool may_lose;
     bool no_history;
+    bool tap;     /* it only looks: what it is shown it copies, and holds nothing of */
     bool dead;    /* its thread has ended */
     bool starved; /* there was no memory to note what a sender announced: to be told */
     uint32_t fence_bit;

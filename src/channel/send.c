@@ -151,6 +151,14 @@ static int quota_error(fi_sender_t *tx) {
                    tx->end.channel, tx->pool.quota);
 }
 
+/* Counts a message that was accepted, and lets others look at it. */
+static void accepted(fi_sender_t *tx, const fi_item_t *item) {
+    fi_sender_count(tx, item->size);
+    if (fi_unlikely(tx->taps != NULL)) {
+        fi_taps_show(tx, item);
+    }
+}
+
 static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
     item->seq = tx->seq + 1;
     item->attempt = 1;
@@ -166,7 +174,7 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
         }
     }
     if (fi_likely(r == 0)) {
-        fi_sender_count(tx, item->size);
+        accepted(tx, item);
         fi_sender_find_quick(tx);
     }
     return r;
@@ -175,7 +183,7 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     bool usual = o && o->link_count > 0 && o->lossy_count == 0 && !o->growing && o->first == o->current &&
-                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned;
+                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned && !tx->taps;
 
     fi_sender_forget_quick(tx);
     if (usual) {
@@ -286,7 +294,7 @@ int fi_sender_forward(fi_sender_t *tx, fi_item_t *item) {
         tx->stalled = !tx->topic; /* what finds no room in a ring waits in the pool */
         r = accept_item(tx, item);
         if (r == 0) {
-            fi_sender_count(tx, item->size);
+            accepted(tx, item);
         } else {
             tx->seq = before;
         }
@@ -373,17 +381,12 @@ static int no_claim(const fi_sender_t *tx) {
 }
 
 /* Sends the claim that stands in a block, or in the ring of a receiver that has gone meanwhile. */
-static int commit_elsewhere(fi_sender_t *tx, const fi_claim_t *c, uint64_t size) {
-    fi_item_t item = {.data = c->block ? NULL : c->data, .block = c->block, .size = size};
-
+static int commit_elsewhere(fi_sender_t *tx, const fi_claim_t *c, const fi_item_t *item) {
     /* Claimed is accepted: what has room already cannot fail now, and must not wait. */
     tx->pool.overdraft = true;
-    item.seq = tx->seq + 1;
-    item.attempt = 1;
-    item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
-    int r = tx->backlog_count == 0 && c->block ? fi_sender_put(tx, &item) : -EAGAIN;
+    int r = tx->backlog_count == 0 && c->block ? fi_sender_put(tx, item) : -EAGAIN;
     if (r == -EAGAIN) {
-        r = fi_backlog_add(tx, &item);
+        r = fi_backlog_add(tx, item);
         if (r == 0) {
             fi_backlog_watch(tx);
         }
@@ -418,21 +421,25 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
     if (!fi_sender_size_fits(tx, size)) {
         return bad_size(tx, size);
     }
-    if (fi_likely(c.outlet && (c.outlet == tx->topic || c.outlet->link_count > 0))) {
-        fi_item_t item = {.size = size, .seq = tx->seq + 1, .attempt = 1};
-        item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
+    fi_item_t item = {
+        .data = c.block ? NULL : c.data, .block = c.block, .size = size, .seq = tx->seq + 1, .attempt = 1};
+    item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
+    bool in_place = c.outlet && (c.outlet == tx->topic || c.outlet->link_count > 0);
+    if (fi_likely(in_place)) {
         fi_outlet_commit(c.outlet, &item, c.flags);
         tx->claim.open = false;
     } else {
-        r = commit_elsewhere(tx, &c, size);
-        end_claim(tx);
+        r = commit_elsewhere(tx, &c, &item);
     }
     if (r == 0) {
-        fi_sender_count(tx, size);
+        accepted(tx, &item);
         fi_sender_count_no_copy(tx, size);
         if (fi_unlikely(!tx->quick)) {
             fi_sender_find_quick(tx);
         }
+    }
+    if (!in_place) {
+        end_claim(tx);
     }
     return r;
 }
@@ -462,5 +469,10 @@ bool fi_sender_has_room(fi_sender_t *tx) {
             return true;
         }
     }
-    return fi_pool_has_room(&tx->pool, tx->inline_max);
+    while (!fi_pool_has_room(&tx->pool, tx->inline_max)) {
+        if (!fi_taps_yield(tx)) {
+            return false;
+        }
+    }
+    return true;
 }

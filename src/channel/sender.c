@@ -67,7 +67,7 @@ static int check_own(const ferry_contract_t *c, ferry_kind_t kind) {
 }
 
 static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
-    fi_pool_events_t events = {fi_sender_retire, tx};
+    fi_pool_events_t events = {.removed = fi_sender_retire, .yield = fi_taps_yield, .owner = tx};
     uint64_t quota = c->quota ? c->quota : DEFAULT_QUOTA;
     const char *check = getenv("FERRY_CHECK");
 

@@ -63,6 +63,7 @@ typedef struct fi_txlink {
     const uint32_t *sleep; /* the word in its page: looked at after every message */
     bool live;             /* the receiver has accepted */
     bool lossy;            /* it may be overtaken */
+    bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
@@ -84,6 +85,7 @@ typedef struct fi_outlet {
     fi_txlink_t **links;
     uint32_t link_count;
     uint32_t lossy_count;
+    bool is_for_taps; /* it repeats what went out by others */
 } fi_outlet_t;
 
 /* A message without a ring. */
@@ -186,6 +188,7 @@ struct ferry_sender {
 
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
+    fi_outlet_t *taps;      /* not among them; NULL: nobody looks at what is sent */
     struct fi_list backlog; /* fi_waiting_t, in order */
     struct fi_list delayed; /* likewise, rejected ones that are not to be tried yet: by `due` */
     fi_pool_t pool;
@@ -322,6 +325,17 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
 /* The moment has come that was named: what may be tried again waits in the backlog. */
 void fi_returned_due(fi_sender_t *tx);
 
+/* taps.c: those who look at what is sent. The end is held. */
+int fi_taps_met(fi_sender_t *tx, fi_mail_t *m);
+/* Shows them a message that was accepted. Only where there are any. */
+void fi_taps_show(fi_sender_t *tx, const fi_item_t *item);
+void fi_taps_drop(fi_sender_t *tx, fi_txlink_t *l);
+void fi_taps_peer_gone(fi_sender_t *tx, const fi_peer_t *p);
+/* Takes back the oldest memory that they have not looked at yet. False: there is none. */
+bool fi_taps_yield(void *tx);
+/* Takes this block back, and what they were shown before it. */
+void fi_taps_let_go(fi_sender_t *tx, const fi_block_t *b);
+
 /* outlet.c */
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);
 void fi_log_free(fi_outlet_t *o, fi_log_t *log);
@@ -381,6 +395,9 @@ void fi_outlet_offer_next(fi_outlet_t *o, fi_txlink_t *l);
 
 /* links.c: what the mail says about links. */
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m);
+void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l);
+void fi_txlink_tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type type);
+void fi_txlink_free(fi_txlink_t *l);
 void fi_sender_unlink_all(fi_sender_t *tx);
 int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out);
 void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o);

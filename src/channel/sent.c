@@ -124,6 +124,9 @@ static bool is_shared(fi_sender_t *tx, const fi_block_t *b) {
     if (b->refs > 1) {
         fi_sender_reclaim(tx);
     }
+    if (b->refs > 1 && tx->taps) {
+        fi_taps_let_go(tx, b);
+    }
     return b->refs > 1;
 }
 

@@ -97,12 +97,34 @@ static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_receiver_hand_over(rx, l, m, s->lines);
 }
 
+static int copy_out(ferry_msg_t *m, const unsigned char *from, uint64_t size) {
+    int r = fi_taken_reserve_copy(m, size);
+
+    if (r == 0) {
+        fi_copy_racing(m->copy, from, size);
+        m->data = m->copy;
+        m->size = size;
+    }
+    return r < 0 ? r : 1;
+}
+
+/* Of what it is shown by pointer, who only looks announces nothing: it copies, and looks whether it was overtaken. */
+static int copy_from_pool(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    int r = resolve(l, s, m);
+
+    m->segment = NULL;
+    m->annex = NULL;
+    return r == 1 ? copy_out(m, m->data, m->size) : r;
+}
+
 /* 1: taken into m; 0: its memory is still on its way; OVERTAKEN; negative: error. */
 static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_rxlog_t *log = l->log;
     int r = 1;
 
-    if (s->kind == FI_REC_POINTER) {
+    if (s->kind == FI_REC_POINTER && l->rx->tap) {
+        r = copy_from_pool(l, s, m);
+    } else if (s->kind == FI_REC_POINTER) {
         int slot = fi_rxlog_hold(log, s->pos);
         if (slot < 0) {
             return fi_fail(slot,
@@ -115,14 +137,10 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         m->log = log;
         r = resolve(l, s, m);
     } else {
-        r = fi_taken_reserve_copy(m, s->len);
+        r = copy_out(m, s->payload, s->len);
         if (r < 0) {
             return r;
         }
-        fi_copy_racing(m->copy, s->payload, s->len);
-        m->data = m->copy;
-        m->size = s->len;
-        r = 1;
     }
     describe_now(l, s, m);
     bool overtaken = fi_ringr_overtaken(&log->r, s->pos);

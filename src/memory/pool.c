@@ -193,7 +193,7 @@ static int large_new(fi_pool_t *p, uint64_t size) {
     return r;
 }
 
-int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+static int alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     uint64_t bytes;
 
     *out = fi_pool_take(p, size);
@@ -204,6 +204,15 @@ int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     int r = cls < 0 ? large_new(p, size) : small_refill(p, cls, bytes);
     if (r == 0) {
         *out = fi_pool_take(p, size);
+    }
+    return r;
+}
+
+int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    int r = alloc(p, size, out);
+
+    while (r == -EDQUOT && p->events.yield && p->events.yield(p->events.owner)) {
+        r = alloc(p, size, out);
     }
     return r;
 }

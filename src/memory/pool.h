@@ -46,6 +46,7 @@ typedef struct fi_segment {
 /* What the owner is told, to pass it on to those who map the pool. */
 typedef struct fi_pool_events {
     void (*removed)(void *owner, fi_segment_t *s);
+    bool (*yield)(void *owner); /* the quota is used up: gives a block back that is not needed. False: there is none */
     void *owner;
 } fi_pool_events_t;
 

@@ -33,7 +33,8 @@ static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) 
     if (e->hidden && (m->peer != e->node->self || (f->flags & FI_MEET_HIDDEN))) {
         return false;
     }
-    return e->published && e->magic == magic && e->kind == f->kind && strcmp(e->channel, f->text) == 0;
+    bool same_kind = e->kind == f->kind || e->tap || (f->flags & FI_MEET_TAP);
+    return e->published && e->magic == magic && same_kind && strcmp(e->channel, f->text) == 0;
 }
 
 /* The node's name in the directory belongs to the user who speaks: the kernel's word on both. */
@@ -69,25 +70,38 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     return r == -EPIPE || r == -ECONNRESET ? 0 : r; /* it has left already; what it said before counts */
 }
 
-static void settled_reply(fi_peer_t *p, uint64_t tx, uint64_t rx, uint64_t count) {
+static void settled_reply(fi_peer_t *p, uint64_t tx, uint64_t rx, uint64_t count, uint32_t flags) {
     fi_frame_t f = fi_frame(FI_SETTLED, tx, rx);
 
     f.a = count;
+    f.flags = flags;
     (void)fi_peer_send(p, &f, NULL);
 }
 
-static int meet_sender(fi_node_t *n, fi_mail_t *m) {
+static uint64_t introduce(fi_node_t *n, const fi_mail_t *m, bool taps) {
     struct fi_list *at;
     struct fi_list *after;
     uint64_t count = 0;
 
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (same_channel(e, FI_END_RECEIVER, m)) {
+        if (e->tap == taps && same_channel(e, FI_END_RECEIVER, m)) {
             count += e->ops->introduce(e, m->peer) >= 0;
         }
     }
-    settled_reply(m->peer, m->frame.tx, 0, count);
+    return count;
+}
+
+/* A sender asks other nodes for receivers or for taps, and its own one for both. */
+static int meet_sender(fi_node_t *n, fi_mail_t *m) {
+    bool for_taps = (m->frame.flags & FI_MEET_TAP) != 0;
+
+    if (for_taps || m->peer == n->self) {
+        settled_reply(m->peer, m->frame.tx, 0, introduce(n, m, true), FI_MEET_TAP);
+    }
+    if (!for_taps) {
+        settled_reply(m->peer, m->frame.tx, 0, introduce(n, m, false), 0);
+    }
     return 0;
 }
 
@@ -121,7 +135,7 @@ static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
             count++;
         }
     }
-    settled_reply(m->peer, 0, m->frame.rx, count);
+    settled_reply(m->peer, 0, m->frame.rx, count, 0);
     fi_remote_unref(remote);
     return 0;
 }
@@ -132,6 +146,14 @@ static int settled(fi_node_t *n, fi_mail_t *m) {
     uint64_t id = sender ? m->frame.tx : m->frame.rx;
     fi_end_t *e = find_end(n, id, sender ? FI_END_SENDER : FI_END_RECEIVER);
 
+    if (m->frame.flags & FI_MEET_TAP) {
+        if (e) {
+            e->taps_settled += p != n->self; /* it was not asked in so many words */
+            e->taps_expected += m->frame.a;
+            pthread_cond_broadcast(&n->changed);
+        }
+        return 0;
+    }
     for (size_t i = 0; i < p->unsettled_count; i++) {
         if (p->unsettled[i] == id) {
             p->unsettled[i] = p->unsettled[--p->unsettled_count];

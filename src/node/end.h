@@ -80,6 +80,7 @@ typedef struct fi_end {
     bool published;
     bool in_haste; /* when it is opened, it does not wait until those it meets are linked */
     bool hidden;   /* of this node's own ends' concern only: it has no name, and hidden ends do not meet each other */
+    bool tap;      /* receivers: it takes no part, it only looks */
     bool alone;    /* receivers: what is taken is released by the thread that has taken it */
     char channel[104];
 
@@ -88,6 +89,11 @@ typedef struct fi_end {
     uint32_t settled;  /* of these, that have said how many links will come */
     uint64_t expected; /* links they announced */
     uint64_t linked;   /* links that came, or were refused or lost */
+    /* Senders: the same for taps, which are not waited for as long. */
+    uint32_t taps_asked;
+    uint32_t taps_settled;
+    uint64_t taps_expected;
+    uint64_t taps_linked;
 } fi_end_t;
 
 /* A sender's or receiver's handle as an end: it stands first in both. NULL stays NULL. */

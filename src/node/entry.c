@@ -24,7 +24,10 @@
 
 void fi_entry_name(const fi_entry_t *e, char name[FI_ENTRY_NAME_MAX]) {
     snprintf(name, FI_ENTRY_NAME_MAX, "e-%s:%c%c:%016" PRIx64 ":%" PRIu64 ":%08" PRIx32, e->channel,
-             e->is_sender ? 's' : 'r', e->kind == FERRY_TOPIC ? 't' : 'q', e->node, e->end, e->digest);
+             e->is_sender ? 's'
+             : e->is_tap  ? 't'
+                          : 'r',
+             e->kind == FERRY_TOPIC ? 't' : 'q', e->node, e->end, e->digest);
 }
 
 static bool is_channel(const char *name) {
@@ -43,6 +46,7 @@ static bool parse_name(const char *name, fi_entry_t *e) {
         return false;
     memcpy(read.channel, channel, sizeof read.channel);
     read.is_sender = role == 's';
+    read.is_tap = role == 't';
     read.kind = kind == 't' ? FERRY_TOPIC : FERRY_QUEUE;
     fi_entry_name(&read, again);
     if (strcmp(name, again) != 0 || read.node == 0 || !is_channel(read.channel))
@@ -269,7 +273,7 @@ static bool excludes(const fi_entry_t *a, const fi_entry_t *b) {
 static int compare_entry(const fi_entry_t *e, void *arg) {
     publishing_t *p = arg;
     fi_channel_words_t words = fi_channel_words(e->channel);
-    if (e->node == p->mine->node && e->end == p->mine->end)
+    if ((e->node == p->mine->node && e->end == p->mine->end) || e->is_tap || p->mine->is_tap)
         return 0;
     if (excludes(e, p->mine) && counts(p, e))
         return fi_fail(-EEXIST,

@@ -4,7 +4,7 @@
  *
  *     e-CHANNEL:KIND:NODE:END:DIGEST         e-lines:sq:00c0ffee00c0ffee:3:1f2e3d4c
  *
- * KIND is s or r for sender or receiver, then q or t for queue or topic; NODE is 16 hex digits; END decimal; DIGEST
+ * KIND is s or r for sender or receiver, then q or t for queue or topic, or tq for a tap of either; NODE is 16 hex digits; END decimal; DIGEST
  * that of the contract inside.  So reading the directory alone tells which ends there are, and whether an entry says
  * anything about the contract that was not read already: with a thousand ends on a channel, one file is read.
  *
@@ -25,6 +25,7 @@ typedef struct fi_entry {
     uint64_t node;
     uint64_t end;
     bool is_sender;
+    bool is_tap;     /**< a receiver that only looks; it has no opinion, not even of the kind */
     uint32_t kind;   /**< a ferry_kind_t */
     uint32_t digest; /**< of the contract; set by fi_entry_write, fi_entry_publish and fi_entry_each */
     char channel[104];

@@ -17,6 +17,7 @@ static void tell_end(const fi_node_t *n, fi_peer_t *p, fi_end_t *e) {
         f.rx = e->id;
     }
     f.kind = (uint16_t)e->kind;
+    f.flags = e->tap ? FI_LOOK_END_TAP : 0;
     f.contract = e->stated;
     f.a = (uint64_t)(fi_now_ns() - e->opened_ns);
     memcpy(f.text, e->channel, sizeof f.text);

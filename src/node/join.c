@@ -15,6 +15,11 @@ void fi_node_count_link(fi_end_t *e) {
     pthread_cond_broadcast(&e->node->changed);
 }
 
+void fi_node_count_tap(fi_end_t *e) {
+    fi_add64(&e->taps_linked, 1);
+    pthread_cond_broadcast(&e->node->changed);
+}
+
 void fi_end_note_error(fi_end_t *e, int r) {
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EFBIG) {
         __atomic_store_n(&e->open_error, r, __ATOMIC_RELAXED);
@@ -26,6 +31,18 @@ static bool is_settled(const fi_end_t *e) {
 }
 
 #define AFTER_LOSS_NS 500000000
+
+static void settle_taps(fi_node_t *n, const fi_end_t *e) {
+    int64_t deadline = fi_now_ns() + FI_SETTLE_TAPS_NS;
+    struct timespec ts = fi_timespec(deadline);
+
+    while ((e->taps_settled < e->taps_asked || fi_load_acquire64(&e->taps_linked) < e->taps_expected) &&
+           !fi_node_is_shut(n)) {
+        if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
+            return;
+        }
+    }
+}
 
 /* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that was
  * lost meanwhile has announced may not come. */
@@ -46,6 +63,7 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
         }
         losses = n->losses;
     }
+    settle_taps(n, e);
     int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
     return error ? fi_fail_errno(-error, "cannot link '%s' with those who are there", e->channel) : 0;
 }
@@ -82,7 +100,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         fi_list_remove(&e->link);
     }
     pthread_mutex_unlock(&n->lock);
-    if (r == 0 && n->far && !e->hidden) {
+    if (r == 0 && n->far && !e->hidden && !e->tap) {
         r = n->far->opened(n->net, e);
     }
     fi_cancel_restore(cancel);
@@ -91,7 +109,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
 
 void fi_node_part(fi_node_t *n, fi_end_t *e) {
     int cancel = fi_cancel_off();
-    if (n->far && !e->hidden && e->published) {
+    if (n->far && !e->hidden && !e->tap && e->published) {
         n->far->closing(n->net, e);
     }
     pthread_mutex_lock(&n->lock);

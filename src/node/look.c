@@ -41,6 +41,7 @@ static void add_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
                                                  .memory = f->figures[6],
                                                  .quota = f->figures[7],
                                                  .links = (uint32_t)f->figures[8],
+                                                 .is_tap = (f->flags & FI_LOOK_END_TAP) != 0,
                                                  .age_ns = f->a};
 }
 

@@ -29,6 +29,8 @@
 #define FI_NODE_MAGIC 0x65646f4eu /* "Node" */
 #define FI_NODE_CLOSED 0x6465736cu
 #define FI_SETTLE_NS 1000000000ll /* how long an open waits for those it meets */
+#define FI_SETTLE_TAPS_NS                                                                                              \
+    50000000ll /* and for those who only look: they shall see the first message, if they are awake */
 #define FI_MEET_TRIES 100u
 #define FI_REPUBLISH_TRIES 100u
 #define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
@@ -137,6 +139,7 @@ void fi_node_keep_held(fi_node_t *n, fi_end_t *e);
 void fi_node_forget_held(fi_node_t *n, fi_end_t *e);
 /* Counts links that came or fell through, for the thread that opens `e`. The steward holds the node's lock. */
 void fi_node_count_link(fi_end_t *e);
+void fi_node_count_tap(fi_end_t *e);
 /* Descriptors or memory ran out while a link was made: an open that waits for it fails with this. Any thread. */
 void fi_end_note_error(fi_end_t *e, int r);
 

@@ -58,8 +58,12 @@ int fi_node_listen(fi_node_t *n) {
 }
 
 static void end_entry(const fi_node_t *n, const fi_end_t *e, fi_entry_t *entry) {
-    *entry = (fi_entry_t){
-        .node = n->id, .end = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .digest = e->digest};
+    *entry = (fi_entry_t){.node = n->id,
+                          .end = e->id,
+                          .is_sender = e->magic == FI_END_SENDER,
+                          .is_tap = e->tap,
+                          .kind = e->kind,
+                          .digest = e->digest};
     memcpy(entry->channel, e->channel, sizeof entry->channel);
 }
 
@@ -110,6 +114,17 @@ void fi_node_unpublish(fi_node_t *n, fi_end_t *e) {
     fi_entry_remove(&n->space, &entry);
 }
 
+/* Asks a peer for receivers of a sender's channel, or for taps of it. */
+static int ask_for(const fi_end_t *e, fi_peer_t *p, bool taps) {
+    fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
+
+    f.kind = (uint16_t)e->kind;
+    f.contract = e->stated;
+    f.flags = (e->hidden ? FI_MEET_HIDDEN : 0u) | (taps ? FI_MEET_TAP : 0u);
+    memcpy(f.text, e->channel, sizeof f.text);
+    return fi_peer_send(p, &f, NULL);
+}
+
 /* Tells one peer of an end, and remembers that it owes an answer. */
 static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
     (void)n;
@@ -124,12 +139,7 @@ static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
     if (e->magic == FI_END_RECEIVER) {
         r = e->ops->introduce(e, p);
     } else {
-        fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
-        f.kind = (uint16_t)e->kind;
-        f.contract = e->stated;
-        f.flags = e->hidden ? FI_MEET_HIDDEN : 0;
-        memcpy(f.text, e->channel, sizeof f.text);
-        r = fi_peer_send(p, &f, NULL);
+        r = ask_for(e, p, false);
     }
     if (r < 0) {
         p->unsettled_count--; /* it will not answer what it was not told */
@@ -142,6 +152,7 @@ struct meeting {
     fi_node_t *node;
     fi_end_t *end;
     uint64_t last; /* entries of one node tend to stand together */
+    uint64_t last_tapping;
     int error;
 };
 
@@ -154,17 +165,25 @@ static bool already_asked(const fi_peer_t *p, uint64_t end) {
     return false;
 }
 
+/* Are the two to be linked? A tap looks at senders of either kind. */
+static bool fits(const fi_entry_t *entry, const fi_end_t *e) {
+    return entry->is_sender != (e->magic == FI_END_SENDER) && (entry->kind == e->kind || entry->is_tap || e->tap);
+}
+
 static int meet_entry(const fi_entry_t *entry, void *arg) {
     struct meeting *m = arg;
+    uint64_t *last = entry->is_tap ? &m->last_tapping : &m->last;
     fi_peer_t *p;
 
-    if (entry->node == m->node->id || entry->node == m->last || entry->kind != m->end->kind ||
-        entry->is_sender == (m->end->magic == FI_END_SENDER)) {
+    if (entry->node == m->node->id || entry->node == *last || !fits(entry, m->end)) {
         return 0;
     }
-    m->last = entry->node;
+    *last = entry->node;
     int r = fi_node_dial(m->node, entry->node, &p);
-    if (r == 0 && !already_asked(p, m->end->id)) {
+    if (r == 0 && entry->is_tap) {
+        r = ask_for(m->end, p, true);
+        m->end->taps_asked += r == 0;
+    } else if (r == 0 && !already_asked(p, m->end->id)) {
         r = meet_peer(m->node, m->end, p);
     }
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {

@@ -9,6 +9,9 @@
  *     MEET_SENDER tx                  ->                                   "I have this sender; who receives?"
  *                                     <-  MEET_RECEIVER rx (page, bell)    one for each receiver on the channel
  *                                     <-  SETTLED tx, count
+ *     MEET_SENDER tx (for taps)       ->                                   "who looks at what I send?"
+ *                                     <-  MEET_RECEIVER rx (page, bell)    one for each tap
+ *                                     <-  SETTLED tx, count
  *   or
  *     MEET_RECEIVER rx (page, bell)   ->                                   "I have this receiver; who sends?"
  *                                     <-  OFFER tx rx (ring)               one for each sender on the channel
@@ -66,10 +69,11 @@ enum fi_frame_type {
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
-enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2, FI_MEET_HIDDEN = 4 };
+enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2, FI_MEET_HIDDEN = 4, FI_MEET_TAP = 8 };
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
 enum fi_reject_flags { FI_REJECT_UNCOUNTED = 1 /* this was no attempt */ };
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
+enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
 
 #define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */

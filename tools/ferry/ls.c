@@ -28,11 +28,13 @@ static const char examples[] = "ferry ls\n"
                                "ferry ls --no-rate 'cam*'    one look, no waiting";
 
 static const char *kind_word(const ferry_look_end_t *end) {
+    if (end->is_tap)
+        return "any";
     return end->kind == FERRY_QUEUE ? "queue" : "topic";
 }
 
 static const char *role_word(const ferry_look_end_t *end) {
-    return end->is_sender ? "sender" : "receiver";
+    return end->is_sender ? "sender" : end->is_tap ? "tap" : "receiver";
 }
 
 static const char *published_role(const ferry_look_end_t *end) {

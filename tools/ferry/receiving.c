@@ -21,6 +21,7 @@ int receiving_open(receiving_t *r) {
                                               .max_held = (uint32_t)r->max_held,
                                               .may_lose = r->may_lose,
                                               .no_history = r->no_history,
+                                              .tap = r->tap,
                                               .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
     return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);

@@ -56,6 +56,7 @@ int command_send(int argc, char **argv);
 int command_pub(int argc, char **argv);
 int command_recv(int argc, char **argv);
 int command_sub(int argc, char **argv);
+int command_tap(int argc, char **argv);
 int command_lock(int argc, char **argv);
 int command_sem(int argc, char **argv);
 int command_barrier(int argc, char **argv);

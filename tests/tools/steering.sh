@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Looking at what flows, and steering it.
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+
+# --- ferry tap ------------------------------------------------------------------------------------------------------
+
+a_tap_writes_what_goes_through_a_queue_and_takes_nothing() {
+    seq 1 500 >in
+    "${ferry[@]}" tap x >seen 2>said &
+    local tap=$!
+    open_ends tap x 1
+    "${ferry[@]}" recv x >out &
+    local receiver=$!
+    "${ferry[@]}" send x <in
+    ended 0 "$receiver"
+    ended 0 "$tap"
+    same in out
+    same in seen
+    [ ! -s said ]
+}
+
+a_tap_sees_what_waits_for_a_receiver_when_it_is_sent() {
+    "${ferry[@]}" tap --count 2 --json x >seen &
+    local tap=$!
+    open_ends tap x 1
+    "${signalled[@]}" send x one $'two\xff' 2>said &
+    local sender=$!
+    ended 0 "$tap"
+    python3 - seen <<'END'
+import json, sys
+one, two = [json.loads(line) for line in open(sys.argv[1])]
+assert one["value"] == "one" and one["sequence"] == 1 and one["bytes"] == 3 and one["channel"] == "x", one
+assert two["base64"] == "dHdv/w==" and two["lost_before"] == 0, two
+END
+    [ "$("${ferry[@]}" recv --count 2 x | wc -l)" = 2 ]
+    ended 0 "$sender"
+}
+
+a_tap_of_a_topic_is_no_subscriber() {
+    "${ferry[@]}" tap -0 x >seen &
+    local tap=$!
+    open_ends tap x 1
+    status_of 124 "${ferry[@]}" pub --wait-for 1 --timeout 200ms x a 2>said
+    ended 0 "$tap"
+    [ ! -s seen ]
+    "${ferry[@]}" tap -0 x >seen &
+    tap=$!
+    open_ends tap x 1
+    "${ferry[@]}" pub x a b 2>said
+    has 'nobody listens' said
+    ended 0 "$tap"
+    [ "$(tr '\0' , <seen)" = a,b, ]
+}
+
+rate_and_bandwidth_are_shown() {
+    "${ferry[@]}" recv x >/dev/null &
+    local receiver=$!
+    "${ferry[@]}" tap --hz --bw x >seen 2>said &
+    local tap=$!
+    "${ferry[@]}" tap --hz --bw --json x >seen.json 2>said.json &
+    local other=$!
+    open_ends tap x 2
+    (for i in 1 2 3 4 5 6 7 8; do seq 1 100; sleep 0.2; done) | "${ferry[@]}" send x
+    ended 0 "$receiver"
+    ended 0 "$tap"
+    ended 0 "$other"
+    grep -Eq '^[0-9,]+ records/s  [0-9.,]+ (B|KiB)/s$' seen
+    python3 - seen.json <<'END'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert lines and all(l["records_per_s"] >= 0 and l["bytes_per_s"] >= 0 and l["lost"] == 0 for l in lines), lines
+assert any(l["records_per_s"] > 0 for l in lines), lines
+END
+}
+
+a_tap_whose_output_nobody_reads_holds_nobody_back() {
+    mkfifo pipe
+    exec 7<>pipe
+    "${ferry[@]}" tap x >pipe 2>said &
+    local tap=$!
+    open_ends tap x 1
+    seq -w 1 100000 >in
+    "${ferry[@]}" recv x >out &
+    local receiver=$!
+    "${ferry[@]}" send --quota 1MiB x <in
+    ended 0 "$receiver"
+    same in out
+    cat <&7 >seen &
+    local reader=$!
+    ended 0 "$tap"
+    exec 7>&-
+    kill "$reader"
+    has 'faster than they could be looked at' said
+}
+
+a_stopped_tap_keeps_no_sender_from_its_end() {
+    mkfifo pipe
+    exec 7<>pipe
+    "$FERRY" tap x >seen 7>&- &
+    local tap=$!
+    open_ends tap x 1
+    "${ferry[@]}" recv x >out 7>&- &
+    local receiver=$!
+    "${ferry[@]}" send x <pipe 7>&- &
+    local sender=$!
+    echo first >&7
+    until_true test -s seen
+    stop "$tap"
+    seq 1 100 >&7
+    exec 7>&-
+    ended 0 "$sender"
+    ended 0 "$receiver"
+    kill -CONT "$tap"
+    ended 0 "$tap"
+    same out seen
+}
+
+test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
+test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
+test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
+test_that "rate and bandwidth are shown" rate_and_bandwidth_are_shown
+test_that "a tap whose output nobody reads holds nobody back" a_tap_whose_output_nobody_reads_holds_nobody_back
+test_that "a stopped tap does not keep a sender" a_stopped_tap_keeps_no_sender_from_its_end
+all_done
