@@ -34,6 +34,13 @@ typedef enum ferry_overflow {
     FERRY_OVERFLOW_FAIL = 1   /**< answer -EAGAIN (no room) or -EDQUOT (no quota) at once */
 } ferry_overflow_t;
 
+/** Which of a topic's messages a receiver wants that does not keep up. */
+typedef enum ferry_newest {
+    FERRY_NEWEST_ALL = 0,    /**< all of them, or the newest `depth` */
+    FERRY_NEWEST_ONLY = 1,   /**< the newest of each sender: like a depth of 1 */
+    FERRY_NEWEST_PER_TAG = 2 /**< the newest of each sender with each tag, in the order in which the tags' turns came */
+} ferry_newest_t;
+
 /**
  * What all ends of a channel must agree on, and what a sender asks for itself. Zero means no opinion; the first open
  * end to state a field fixes it for as long as it is open.
@@ -71,6 +78,10 @@ typedef struct ferry_receiver_options {
     uint32_t
         tap; /**< 1: it only looks: it gets a copy of what senders send from now on, takes no part in who gets what,
                        holds nobody back and may lose (counted); the channel's kind does not matter */
+    uint32_t depth;      /**< topics: of what was not taken yet, at most so many of each sender's newest messages are
+                              kept, and older ones are lost; 0: all that fit. Implies may_lose */
+    ferry_newest_t
+        newest; /**< topics: only the newest, or the newest of each tag. Implies may_lose; not with `depth` */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */

@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/pick.h"
 #include "channel/receiver.h"
 #include "platform/bell.h"
 
@@ -22,6 +23,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     f.kind = (uint16_t)e->kind;
     f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u) |
               (e->hidden ? FI_MEET_HIDDEN : 0u) | (rx->tap ? FI_MEET_TAP : 0u);
+    f.a = rx->depth;
     f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
@@ -101,6 +103,7 @@ void fi_rxlink_free(fi_rxlink_t *l) {
         }
     }
     free(l->segments);
+    fi_pick_free(l);
     fi_list_remove(&l->link);
     __atomic_sub_fetch(&l->peer->links, 1, __ATOMIC_RELAXED);
     fi_peer_unref(l->peer);
@@ -136,8 +139,13 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
         return NULL;
     }
     l->log->place = l->serial % FI_RX_LOGS;
-    l->peer = fi_peer_ref(m->peer);
     l->logs[l->serial % FI_RX_LOGS] = l->log;
+    if (l->lossy && rx->depth && (*error = fi_pick_new(l)) < 0) {
+        fi_rxlog_free(l, l->serial % FI_RX_LOGS);
+        free(l);
+        return NULL;
+    }
+    l->peer = fi_peer_ref(m->peer);
     rx->links[rx->link_count] = l;
     fi_store_relaxed32(&rx->link_count, rx->link_count + 1);
     return l;

@@ -46,11 +46,27 @@ static bool is_held(const fi_outlet_t *o, const fi_log_t *log) {
     return false;
 }
 
+/* With readers that may be overtaken: so much that they find what they asked for, and seldom need to be told. 0: there are none. */
+static uint32_t lossy_lines(const fi_outlet_t *o) {
+    uint64_t share = fi_max(o->tx->pool.quota / 4 / FI_LINE, FI_SMALL_RING_LINES);
+    uint64_t most = 0;
+
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (o->links[i]->lossy) {
+            most = fi_max(most, fi_max(FI_LINES_PER_MESSAGE * o->links[i]->depth + 14, FI_LARGE_RING_LINES));
+        }
+    }
+    return (uint32_t)fi_min(fi_min(most, share), FI_MAX_RING_LINES);
+}
+
 /* How large the next ring should be; 0: this one will do. */
 static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_room) {
     uint32_t lines = log->w.lines;
     uint32_t large = large_lines(o);
 
+    if (o->lossy_count > 0 && lines < lossy_lines(o)) {
+        return lossy_lines(o);
+    }
     if (soon_had_room) {
         return lines < large && ++o->quick_fulls >= QUICK_FULLS ? large : 0;
     }
@@ -67,7 +83,7 @@ static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_ro
 
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     /* A sender with a history keeps its ring: late receivers begin in the middle of it. */
-    if (o->growing || o->tx->retain || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
+    if (o->growing || o->tx->retain || o->is_for_taps || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
         return;
     }
     uint32_t lines = next_lines(o, fi_outlet_log(o), soon_had_room);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "channel/sender.h"
 #include "platform/futex.h"
@@ -202,6 +203,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     }
     fi_log_t *log = fi_outlet_log(o);
     l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || tx->end.contract.hold == FERRY_HOLD_NEVER);
+    l->depth = fi_min(m->frame.a, (uint64_t)FI_MAX_RING_LINES);
     l->first = o->current;
     l->start = first_position(tx, log, !(m->frame.flags & FI_MEET_NO_HISTORY));
     l->seen[l->first % FI_LOGS] = l->start;
@@ -215,7 +217,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     }
     if (!l->lossy && l->start < log->freed) {
         log->freed = l->start; /* its history must stay until it was read */
-        log->w.limit = log->freed + log->w.lines;
+        fi_log_set_limit(o, log);
     }
     l->remote = m->remote;
     l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;

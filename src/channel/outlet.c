@@ -119,80 +119,6 @@ void fi_outlet_ring(fi_outlet_t *o) {
     }
 }
 
-static bool is_retained(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
-    const fi_sender_t *tx = o->tx;
-
-    if (tx->retain == 0 || tx->retained_count == 0 || o->is_for_taps) {
-        return false;
-    }
-    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
-    return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
-}
-
-/* Announces that lines will be overwritten although somebody may still read them. */
-static void overtake(fi_log_t *log, uint64_t end) {
-    struct fi_ring_shared *shared = &log->w.head->shared;
-    uint64_t reserve = end + log->w.lines / 8; /* in strides, so that readers seldom miss this line */
-    uint64_t floor = reserve - log->w.lines;
-
-    while (log->oldest < floor && log->oldest < log->w.pos) {
-        (void)fi_ringw_walk(&log->w, &log->oldest);
-    }
-    fi_store_release64(&shared->oldest, log->oldest);
-    fi_store_release64(&shared->reserve, reserve);
-    fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
-}
-
-void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
-    if (o->lossy_count > 0 && end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
-        overtake(log, end);
-    }
-}
-
-/* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
-static void lose_before_oldest(fi_log_t *log) {
-    struct fi_ring_shared *shared = &log->w.head->shared;
-
-    fi_store_release64(&shared->oldest, log->oldest);
-    fi_store_release64(&shared->reserve, fi_max(shared->reserve, log->oldest + log->w.lines));
-    fi_fence_seq_cst(); /* R4, A5 */
-}
-
-bool fi_outlet_lose_oldest(fi_outlet_t *o) {
-    fi_log_t *log = fi_outlet_log(o);
-
-    if (o->lossy_count == 0 || o->lossy_count != o->link_count) {
-        return false;
-    }
-    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
-        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
-        if (!lent->block || lent->pos < log->oldest || is_retained(o, log, lent->pos)) {
-            continue;
-        }
-        while (log->oldest <= lent->pos) {
-            (void)fi_ringw_walk(&log->w, &log->oldest);
-        }
-        lose_before_oldest(log);
-        fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */
-        return true;
-    }
-    return false;
-}
-
-void fi_outlet_lose_unretained(fi_outlet_t *o) {
-    const fi_sender_t *tx = o->tx;
-    fi_log_t *log = fi_outlet_log(o);
-
-    if (o->lossy_count == 0 || o->lossy_count != o->link_count || tx->retain == 0 || tx->retained_count < tx->retain) {
-        return;
-    }
-    uint64_t first = tx->retained[tx->retained_count % tx->retain];
-    if (log->oldest < first) {
-        log->oldest = first;
-        lose_before_oldest(log);
-    }
-}
-
 /* True when `lines` fit; where nobody may hold the sender back, they always do. */
 static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
     if (o->link_count == o->lossy_count) {
@@ -203,6 +129,7 @@ static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
     }
     if (fi_unlikely(o->lossy_count > 0)) {
         fi_outlet_make_way(o, log, log->w.pos + fi_ringw_need(&log->w, lines));
+        fi_log_set_silent(o, log);
     }
     return true;
 }
@@ -366,7 +293,7 @@ static bool log_refresh(fi_outlet_t *o, fi_log_t *log) {
     }
     bool more = freed > log->freed;
     log->freed = fi_max(freed, log->freed);
-    log->w.limit = log->freed + log->w.lines;
+    fi_log_set_limit(o, log);
     return more;
 }
 
@@ -393,13 +320,13 @@ bool fi_outlet_refresh_exactly(fi_outlet_t *o) {
             if (kind == FI_REC_PAD || kind == FI_REC_SWITCH) {
                 continue;
             }
-            if (fi_outlet_holds(o, log, at)) {
+            if (fi_outlet_waits_for(o, log, at)) {
                 break;
             }
             log->freed = pos;
             more = true;
         }
-        log->w.limit = log->freed + log->w.lines;
+        fi_log_set_limit(o, log);
     }
     return more;
 }
@@ -439,8 +366,17 @@ bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
     return false;
 }
 
+bool fi_outlet_waits_for(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (!o->links[i]->lossy && link_holds(o->links[i], log, pos)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
-    if (is_retained(o, log, pos)) {
+    if (fi_log_retains(o, log, pos)) {
         return false;
     }
     if (o->lossy_count == 0 && pos < log->freed) {
@@ -480,7 +416,7 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly) {
 
     for (uint32_t s = o->first; s <= o->current; s++) {
         const fi_log_t *log = o->logs[s % FI_LOGS];
-        uint64_t pos = fi_max(log->freed, log->oldest);
+        uint64_t pos = log->freed;
         while (pos < log->w.pos) {
             uint64_t at = pos;
             uint64_t word = fi_ringw_walk(&log->w, &pos);
@@ -493,7 +429,7 @@ uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly) {
 uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
     for (uint32_t s = o->first; s <= o->current; s++) {
         const fi_log_t *log = o->logs[s % FI_LOGS];
-        uint64_t pos = fi_max(log->freed, log->oldest);
+        uint64_t pos = log->freed;
         while (pos < log->w.pos) {
             uint64_t at = pos;
             if (fi_outlet_owes(o, log, at, fi_ringw_walk(&log->w, &pos))) {
@@ -504,15 +440,6 @@ uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
     return UINT64_MAX;
 }
 
-/* While nobody could be overtaken, `oldest` was not kept up to date. */
-static void may_be_overtaken_from(fi_log_t *log, uint64_t start) {
-    struct fi_ring_shared *shared = &log->w.head->shared;
-
-    log->oldest = start;
-    fi_store_release64(&shared->oldest, start);
-    fi_store_release64(&shared->reserve, start + log->w.lines);
-}
-
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     fi_txlink_t **more = realloc(o->links, (o->link_count + 1) * sizeof *more);
     if (!more) {
@@ -520,7 +447,7 @@ int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     }
     o->links = more;
     if (l->lossy && o->lossy_count == 0) {
-        may_be_overtaken_from(fi_outlet_log(o), l->start);
+        fi_log_may_be_overtaken_from(fi_outlet_log(o), l->start);
     }
     o->links[o->link_count++] = l;
     o->lossy_count += l->lossy;

@@ -41,7 +41,7 @@ static inline bool fi_sender_size_fits(const fi_sender_t *tx, uint64_t size) {
 
 /* Fits without padding, growth or anybody to overtake? */
 static inline bool fi_log_fits_quick(const fi_log_t *log, uint64_t lines) {
-    return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.limit;
+    return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.silent;
 }
 
 /* May a small message of this size go the quick way now? Then `form` tells how. */

@@ -41,7 +41,9 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->quantum_left = rx->quantum;
     rx->max_held = o->max_held;
     rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
-    rx->may_lose = o->may_lose != 0;
+    rx->depth = o->newest == FERRY_NEWEST_ONLY ? 1 : o->depth;
+    rx->per_tag = o->newest == FERRY_NEWEST_PER_TAG;
+    rx->may_lose = o->may_lose || rx->depth > 0 || rx->per_tag;
     rx->no_history = o->no_history != 0;
     rx->tap = rx->end.tap = o->tap != 0;
     rx->check = check && strcmp(check, "1") == 0 && !rx->part.unchecked;
@@ -88,8 +90,17 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
     if ((unsigned)o->wait > FERRY_WAIT_BLOCK) {
         return fi_fail(-EINVAL, "the receiver's wait (%d) is not one of the values in ferry/base.h", (int)o->wait);
     }
-    if (kind == FERRY_QUEUE && (o->may_lose || o->no_history)) {
-        return fi_fail(-EINVAL, "`may_lose` and `no_history` are for topics: a queue's messages are never lost");
+    if (kind == FERRY_QUEUE && (o->may_lose || o->no_history || o->depth || o->newest)) {
+        return fi_fail(-EINVAL, "`may_lose`, `no_history`, `depth` and `newest` are for topics: a queue's messages are "
+                                "never lost");
+    }
+    if ((unsigned)o->newest > FERRY_NEWEST_PER_TAG) {
+        return fi_fail(-EINVAL, "the receiver's newest (%d) is not one of the values in ferry/channel.h",
+                       (int)o->newest);
+    }
+    if (o->depth && o->newest) {
+        return fi_fail(-EINVAL, "`newest` says how many messages are kept, and so does `depth` (%u): give one of them",
+                       o->depth);
     }
     return 0;
 }

@@ -46,6 +46,8 @@ typedef struct fi_rxsegment {
     bool gone; /* the sender has given it up */
 } fi_rxsegment_t;
 
+typedef struct fi_pick fi_pick_t; /* pick.h */
+
 typedef struct fi_rxlink {
     struct fi_list link; /* when detached */
     struct ferry_receiver *rx;
@@ -57,8 +59,9 @@ typedef struct fi_rxlink {
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
-    void *far;          /* a hidden receiver's: what the network knows of it */
-    uint64_t from_node; /* who sends, as the receiver's program is told */
+    struct fi_pick *pick; /* which of its messages are wanted; NULL: all */
+    void *far;            /* a hidden receiver's: what the network knows of it */
+    uint64_t from_node;   /* who sends, as the receiver's program is told */
     uint64_t from_end;
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
@@ -102,6 +105,8 @@ struct ferry_receiver {
     struct fi_receiver_page *page;
     uint64_t settled; /* messages released, of stats.messages taken */
     uint32_t max_held;
+    uint32_t depth;   /* of each sender's messages that were not taken yet, so many are wanted, the newest; 0: all */
+    bool per_tag;     /* the newest with each tag */
     uint64_t awaited; /* senders to be seen before there can be an end */
     uint32_t epoch;   /* of sleeps */
     fi_spinner_t spinner;

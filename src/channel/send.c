@@ -182,13 +182,14 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
 
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
-    bool usual = o && o->link_count > 0 && o->lossy_count == 0 && !o->growing && o->first == o->current &&
+    bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&
                  tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned && !tx->taps;
 
     fi_sender_forget_quick(tx);
     if (usual) {
         tx->quick = o;
         tx->quick_log = fi_outlet_log(o);
+        fi_log_set_silent(o, tx->quick_log);
     }
 }
 

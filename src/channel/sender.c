@@ -89,7 +89,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
         tx->first_lines = FI_LARGE_RING_LINES; /* what a slow receiver can lag behind before it loses */
     }
     if (tx->retain) {
-        tx->first_lines = (uint32_t)fi_max(4ull * tx->retain + 14, tx->first_lines);
+        tx->first_lines = (uint32_t)fi_max(FI_LINES_PER_MESSAGE * tx->retain + 14, tx->first_lines);
         tx->retained = calloc(tx->retain, sizeof *tx->retained);
         if (!tx->retained) {
             return fi_fail(-ENOMEM, "no memory to remember %u retained messages", tx->retain);

@@ -32,6 +32,7 @@
 #define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
 #define FI_LARGE_RING_LINES 4094u
 #define FI_MAX_RING_LINES 65534u   /* for receivers that hold very many messages */
+#define FI_LINES_PER_MESSAGE 4ull  /* of a ring that shall keep so many messages */
 #define FI_BACKLOG_INLINE_MAX 240u /* what waited goes out by pointer, unless it is this small */
 #define FI_INLINE_MAX 2048u        /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
 
@@ -64,6 +65,7 @@ typedef struct fi_txlink {
     bool live;             /* the receiver has accepted */
     bool lossy;            /* it may be overtaken */
     bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
+    uint64_t depth;        /* messages that it asks to be kept for it, then */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
@@ -352,8 +354,10 @@ uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log);
 bool fi_outlet_refresh(fi_outlet_t *o);
 /* The same by every single release, not only by cursors, which come in batches. */
 bool fi_outlet_refresh_exactly(fi_outlet_t *o);
-/* Does anybody still hold the record at `pos` of ring `serial`? */
+/* Does anybody still hold the record at `pos` of the ring? */
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* Does a reader that the sender waits for: one that may not be overtaken? */
+bool fi_outlet_waits_for(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
 /* Is it a message, and was it not taken back? */
 static inline bool fi_word_is_owed(uint64_t word) {
     unsigned kind = fi_word_kind(word);
@@ -362,26 +366,31 @@ static inline bool fi_word_is_owed(uint64_t word) {
 }
 /* Is the record at `pos`, whose header is `word`, a message that its readers are still to release, and nobody else is? */
 static inline bool fi_outlet_owes(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos, uint64_t word) {
-    return fi_word_is_owed(word) && fi_outlet_holds(o, log, pos);
+    return fi_word_is_owed(word) && fi_outlet_waits_for(o, log, pos);
 }
 /* Does a record begin at this position of the ring? */
 bool fi_log_is_boundary(const fi_log_t *log, uint64_t pos);
-/* Announces to readers that may be overtaken that lines below `end` will be written. */
-void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
-/* Where nobody may hold the sender back: takes its oldest message in the pool from the readers that lag behind, to make
- * room under the quota. False: there is none. */
-bool fi_outlet_lose_oldest(fi_outlet_t *o);
-/* Likewise: takes everything older than the retained history from them. */
-void fi_outlet_lose_unretained(fi_outlet_t *o);
 /* Gives blocks back whose records are released; `all`: also those released out of order. */
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
-/* Messages not released. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
+/* Messages not released by readers that the sender waits for. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
 uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly);
 /* Sequence number of the oldest message not released; UINT64_MAX: there is none. */
 uint64_t fi_outlet_oldest(const fi_outlet_t *o);
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l);
 void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
+
+/* overtake.c: readers that may be overtaken. */
+/* Is the record at `pos` of the history that is kept for late comers? */
+bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* The first such reader begins at `start`. */
+void fi_log_may_be_overtaken_from(fi_log_t *log, uint64_t start);
+/* Announces to them that lines below `end` will be written. */
+void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
+/* Takes from them the oldest message in the pool that nobody else has, to make room under the quota. False: there is none. */
+bool fi_outlet_lose_oldest(fi_outlet_t *o);
+/* Where nobody may hold the sender back: takes everything older than the retained history from them. */
+void fi_outlet_lose_unretained(fi_outlet_t *o);
 
 /* grow.c */
 /* The ring was full: asks the readers to accept another one, when that would help. */
@@ -431,6 +440,19 @@ static inline void fi_log_note_start(fi_log_t *log) {
 
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
     return o->logs[o->current % FI_LOGS];
+}
+
+/* What may be written without a word to readers that may be overtaken. */
+static inline void fi_log_set_silent(const fi_outlet_t *o, fi_log_t *log) {
+    uint64_t reserve = fi_load_relaxed64(&log->w.head->shared.reserve);
+
+    log->w.silent = o->lossy_count > 0 && reserve < log->w.limit ? reserve : log->w.limit;
+}
+
+/* After `freed` has changed. */
+static inline void fi_log_set_limit(const fi_outlet_t *o, fi_log_t *log) {
+    log->w.limit = log->freed + log->w.lines;
+    fi_log_set_silent(o, log);
 }
 
 void fi_remote_ring(fi_remote_t *r, uint32_t sleep);

@@ -11,6 +11,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
+#include "channel/pick.h"
 #include "channel/quick.h"
 #include "ring/ring_copy.h"
 
@@ -151,10 +152,7 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     return overtaken ? OVERTAKEN : r;
 }
 
-/* Looks at the next record of a link that may be overtaken; 1: `*s` is sound for now. */
-static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
-    fi_ringr_t *r = &l->log->r;
-
+int fi_ringr_peek_whole(fi_ringr_t *r, fi_seen_t *s) {
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
         fi_ringr_t before = *r;
         int got = fi_ringr_peek(r, s);
@@ -167,6 +165,13 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
         }
     }
     return 0;
+}
+
+/* The next record of a link that may be overtaken, of those that its receiver wants. */
+static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
+    int r = l->pick ? fi_pick_seek(l) : 0;
+
+    return r < 0 ? r : fi_ringr_peek_whole(&l->log->r, s);
 }
 
 static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {

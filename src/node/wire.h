@@ -101,6 +101,7 @@ typedef struct fi_frame {
  *   ACCEPT         -                            RING_OK    serial
  *   SEGMENT        id                           UNSEGMENT  id
  *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags
+ *   MEET_RECEIVER  messages it asks to be kept
  */
 
 _Static_assert(sizeof(fi_frame_t) <= 512, "a frame stays small");

@@ -7,7 +7,7 @@ void fi_ringw_init(fi_ringw_t *w, void *bytes, uint32_t lines) {
     w->lines = lines;
     w->idx = 0;
     w->pos = lines;
-    w->limit = 2 * (uint64_t)lines;
+    w->limit = w->silent = 2 * (uint64_t)lines;
     w->ahead = 0;
     w->head->ident.version = FI_LAYOUT_VERSION;
     w->head->ident.fingerprint = FI_LAYOUT_FINGERPRINT;

@@ -25,8 +25,9 @@ typedef struct fi_ringw {
     unsigned char *data; /* line 0 */
     uint64_t pos;        /* next record */
     uint64_t limit;      /* no line at or above this position may be touched */
-    uint64_t ahead;      /* position whose header was cleared ahead of need and is still 0; one that was passed: none */
-    uint32_t idx;        /* pos % lines */
+    uint64_t silent; /* at most `limit`: nor, at or above this one, before readers that may be overtaken were told */
+    uint64_t ahead;  /* position whose header was cleared ahead of need and is still 0; one that was passed: none */
+    uint32_t idx;    /* pos % lines */
     uint32_t lines;
 } fi_ringw_t;
 
@@ -85,10 +86,10 @@ static inline void fi_ringw_publish_at(fi_ringw_t *w, fi_place_t p, uint64_t wor
 /*
  * The next record will probably have as many lines: clears what it would have to clear before it could be published,
  * and touches the line behind.  Both are owned by the time they are needed; asking for them with a prefetch is not as
- * good.  Not where readers may be overtaken: these lines may hold what one of them still reads.
+ * good.  Not beyond what readers that may be overtaken were told: these lines may hold what one of them still reads.
  */
 static inline void fi_ringw_clear_ahead(fi_ringw_t *w, uint32_t lines) {
-    if (fi_likely(w->pos + lines + 2 <= w->limit)) {
+    if (fi_likely(w->pos + lines + 2 <= w->silent)) {
         uint32_t idx = fi_ringw_step(w, w->idx, lines);
         w->ahead = w->pos + lines;
         fi_store_relaxed64(&fi_ringw_at(w, idx)->word, 0);

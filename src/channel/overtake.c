@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Readers that may be overtaken, as their sender sees them: it tells them before it writes over what they may still read,
+ * and never waits for them.
+ */
+#include "base/bits.h"
+#include "channel/sender.h"
+
+bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+    const fi_sender_t *tx = o->tx;
+
+    if (tx->retain == 0 || tx->retained_count == 0 || o->is_for_taps) {
+        return false;
+    }
+    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
+    return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
+}
+
+/* Announces that lines will be overwritten although somebody may still read them. */
+static void overtake(fi_log_t *log, uint64_t end) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+    uint64_t reserve = end + log->w.lines / 8; /* in strides, so that readers seldom miss this line */
+    uint64_t floor = reserve - log->w.lines;
+
+    while (log->oldest < floor && log->oldest < log->w.pos) {
+        (void)fi_ringw_walk(&log->w, &log->oldest);
+    }
+    fi_store_release64(&shared->oldest, log->oldest);
+    fi_store_release64(&shared->reserve, reserve);
+    fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
+}
+
+void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
+    if (o->lossy_count > 0 && end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
+        overtake(log, end);
+        fi_outlet_consider_growth(o, false);
+    }
+}
+
+/* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
+static void lose_before_oldest(fi_log_t *log) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+
+    fi_store_release64(&shared->oldest, log->oldest);
+    fi_store_release64(&shared->reserve, fi_max(shared->reserve, log->oldest + log->w.lines));
+    fi_fence_seq_cst(); /* R4, A5 */
+}
+
+static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
+    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
+        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (!lent->block || lent->pos < log->oldest || fi_log_retains(o, log, lent->pos) ||
+            fi_outlet_waits_for(o, log, lent->pos)) {
+            continue;
+        }
+        while (log->oldest <= lent->pos) {
+            (void)fi_ringw_walk(&log->w, &log->oldest);
+        }
+        lose_before_oldest(log);
+        fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */
+        return true;
+    }
+    return false;
+}
+
+bool fi_outlet_lose_oldest(fi_outlet_t *o) {
+    bool lost = false;
+
+    for (uint32_t s = o->first; s <= o->current && o->lossy_count > 0 && !lost; s++) {
+        lost = log_lose_oldest(o, o->logs[s % FI_LOGS]);
+    }
+    return lost;
+}
+
+void fi_outlet_lose_unretained(fi_outlet_t *o) {
+    const fi_sender_t *tx = o->tx;
+    fi_log_t *log = fi_outlet_log(o);
+
+    if (o->lossy_count == 0 || o->lossy_count != o->link_count || tx->retain == 0 || tx->retained_count < tx->retain) {
+        return;
+    }
+    uint64_t first = tx->retained[tx->retained_count % tx->retain];
+    if (log->oldest < first) {
+        log->oldest = first;
+        lose_before_oldest(log);
+    }
+}
+
+/* While nobody could be overtaken, `oldest` was not kept up to date. */
+void fi_log_may_be_overtaken_from(fi_log_t *log, uint64_t start) {
+    struct fi_ring_shared *shared = &log->w.head->shared;
+
+    log->oldest = start;
+    fi_store_release64(&shared->oldest, start);
+    fi_store_release64(&shared->reserve, start + log->w.lines);
+}
