@@ -78,7 +78,7 @@ typedef struct ferry_receiver_options {
     uint32_t
         tap; /**< 1: it only looks: it gets a copy of what senders send from now on, takes no part in who gets what,
                        holds nobody back and may lose (counted); the channel's kind does not matter */
-    uint32_t depth;      /**< topics: of what was not taken yet, at most so many of each sender's newest messages are
+    uint32_t depth; /**< topics: of what was not taken yet, at most so many of each sender's newest messages are
                               kept, and older ones are lost; 0: all that fit. Implies may_lose */
     ferry_newest_t
         newest; /**< topics: only the newest, or the newest of each tag. Implies may_lose; not with `depth` */

@@ -143,6 +143,17 @@ int ferry_abort(ferry_sender_t *tx) {
     return r;
 }
 
+/* A received one's may stand in its record. */
+static uint64_t tag_of(const ferry_msg_t *m) {
+    ferry_msg_info_t info;
+
+    if (m->magic == FI_MSG_SENT) {
+        return m->tag;
+    }
+    fi_taken_describe(m, &info);
+    return info.tag;
+}
+
 /* A message of this sender goes by pointer, any other one as a copy. */
 static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     if (m && m->magic == FI_MSG_SENT && m->sender == tx) {
@@ -151,7 +162,7 @@ static int send_message(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {
     if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
         return fi_fail(-EBADF, "this message handle was released before, or is none");
     }
-    return fi_sender_send_copy(tx, m->data, m->size, m->tag, timeout);
+    return fi_sender_send_copy(tx, m->data, m->size, tag_of(m), timeout);
 }
 
 __attribute__((noinline)) static int send_msg_begun(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout) {

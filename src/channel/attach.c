@@ -22,7 +22,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
 
     f.kind = (uint16_t)e->kind;
     f.flags = (rx->may_lose ? FI_MEET_MAY_LOSE : 0u) | (rx->no_history ? FI_MEET_NO_HISTORY : 0u) |
-              (e->hidden ? FI_MEET_HIDDEN : 0u) | (rx->tap ? FI_MEET_TAP : 0u);
+              (e->hidden ? FI_MEET_HIDDEN : 0u) | (rx->tap ? FI_MEET_TAP : 0u) | (rx->per_tag ? FI_MEET_PER_TAG : 0u);
     f.a = rx->depth;
     f.contract = e->stated;
     memcpy(f.text, e->channel, sizeof f.text);
@@ -140,7 +140,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     }
     l->log->place = l->serial % FI_RX_LOGS;
     l->logs[l->serial % FI_RX_LOGS] = l->log;
-    if (l->lossy && rx->depth && (*error = fi_pick_new(l)) < 0) {
+    if (l->lossy && (rx->depth || rx->per_tag) && (*error = fi_pick_new(l)) < 0) {
         fi_rxlog_free(l, l->serial % FI_RX_LOGS);
         free(l);
         return NULL;
@@ -344,6 +344,9 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         new_ring(rx, l, m);
         break;
     case FI_SEGMENT:
+        if (l->pick) {
+            l->pick->awaits = false;
+        }
         if (!new_segment(l, m)) {
             rx->starved = true; /* without it the link's messages would never come */
             fi_receiver_expel(rx, l, "the receiver has no memory left");

@@ -130,8 +130,7 @@ void fi_backlog_drop(fi_sender_t *tx) {
     }
 }
 
-/* One record of our own ring as an item for somebody else. */
-static void item_of(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item) {
+void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item) {
     const struct fi_record *rec = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines));
     unsigned flags = fi_word_flags(word);
 
@@ -144,18 +143,24 @@ static void item_of(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t 
     item->data = (const unsigned char *)rec + fi_payload_offset(flags);
 }
 
+/* They are in the order of their positions. */
 static fi_block_t *lent_block(const fi_log_t *log, uint64_t pos) {
-    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
-        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+    uint64_t low = log->lent_head;
+    uint64_t high = log->lent_tail;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const fi_lent_t *lent = &log->lent[middle & (log->lent_cap - 1)];
         if (lent->pos == pos) {
             return lent->block;
         }
+        low = lent->pos < pos ? middle + 1 : low;
+        high = lent->pos < pos ? high : middle;
     }
     return NULL;
 }
 
-/* A record that is a pointer as the message that it points at. False: there is none any more. */
-static bool resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
+bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
     item->block = lent_block(log, pos);
     item->annex = fi_pointer_annex(item->data, (uint32_t)item->size);
     item->size = fi_pointer_load(item->data).size;
@@ -168,8 +173,8 @@ fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint6
     fi_waiting_t *w = NULL;
     fi_item_t item;
 
-    item_of(log, pos, word, &item);
-    if (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item)) {
+    fi_log_item(log, pos, word, &item);
+    if (fi_word_kind(word) == FI_REC_POINTER && !fi_log_resolve(log, pos, &item)) {
         return NULL;
     }
     item.attempt = (uint16_t)(item.attempt + attempts);
@@ -228,8 +233,8 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
     fi_item_t item;
 
     (void)tx;
-    item_of(log, pos, word, &item);
-    if (v->found || (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item))) {
+    fi_log_item(log, pos, word, &item);
+    if (v->found || (fi_word_kind(word) == FI_REC_POINTER && !fi_log_resolve(log, pos, &item))) {
         return;
     }
     unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;

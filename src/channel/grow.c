@@ -160,6 +160,7 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;
             o->growing = false;
+            fi_outlet_tell_saved(o);
         }
     }
     /* Looking at old readers' cursors costs cache misses: seldom while messages flow. */

@@ -91,6 +91,7 @@ static void tell_segment(fi_sender_t *tx, const fi_txlink_t *l, enum fi_frame_ty
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
 }
 
+/* 1, or -ENOMEM. */
 static int note_announced(fi_txlink_t *l, uint32_t id) {
     if (id >= l->announced_bits) {
         uint32_t bits = (id / 64 + 1) * 2 * 64;
@@ -103,7 +104,17 @@ static int note_announced(fi_txlink_t *l, uint32_t id) {
         l->announced_bits = bits;
     }
     l->announced[id / 64] |= 1ull << id % 64;
-    return 0;
+    return 1;
+}
+
+int fi_link_announce(fi_sender_t *tx, fi_txlink_t *l, const fi_segment_t *s) {
+    int r = fi_txlink_knows(l, s->id) ? 0 : note_announced(l, s->id);
+
+    if (r == 1) {
+        tell_segment(tx, l, FI_SEGMENT, s);
+        l->behind = true;
+    }
+    return r < 0 ? r : 0;
 }
 
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
@@ -111,13 +122,9 @@ int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s) {
 
     for (uint32_t k = 0; k < o->link_count; k++) {
         fi_txlink_t *l = o->links[k];
-        if (!fi_txlink_knows(l, s->id)) {
-            int r = note_announced(l, s->id);
-            if (r < 0) {
-                return r;
-            }
-            tell_segment(o->tx, l, FI_SEGMENT, s);
-            l->behind = true;
+        int r = fi_link_announce(o->tx, l, s);
+        if (r < 0) {
+            return r;
         }
         l->behind = l->behind && fi_peer_is_behind(l->remote->peer);
         wait |= l->behind && !l->lossy;
@@ -183,6 +190,9 @@ void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     memcpy(f.text, tx->end.channel, sizeof f.text);
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
     announce_history(l->outlet, log, l->start);
+    if (l->per_tag) {
+        fi_outlet_tell_saved(l->outlet);
+    }
     fi_outlet_offer_next(l->outlet, l);
 }
 
@@ -203,6 +213,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     }
     fi_log_t *log = fi_outlet_log(o);
     l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || tx->end.contract.hold == FERRY_HOLD_NEVER);
+    l->per_tag = l->lossy && (m->frame.flags & FI_MEET_PER_TAG) != 0;
     l->depth = fi_min(m->frame.a, (uint64_t)FI_MAX_RING_LINES);
     l->first = o->current;
     l->start = first_position(tx, log, !(m->frame.flags & FI_MEET_NO_HISTORY));
@@ -288,6 +299,9 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     }
     fi_outlet_remove_link(o, l);
     fi_txlink_free(l);
+    if (take_back && o->per_tag_count == 0) {
+        fi_outlet_free_saved(o);
+    }
     if (o == tx->topic) {
         fi_outlet_refresh(o);
         fi_outlet_reclaim(o, true);

@@ -71,6 +71,7 @@ void fi_outlet_free(fi_outlet_t *o) {
             fi_log_free(o, o->logs[i]);
         }
     }
+    fi_outlet_leave_saved(o);
     free(o->links);
     free(o);
 }
@@ -255,8 +256,7 @@ void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
     fi_outlet_ring(o);
 }
 
-/* Where a link begins in a ring. */
-static uint64_t link_start(const fi_txlink_t *l, const fi_log_t *log) {
+uint64_t fi_link_start(const fi_txlink_t *l, const fi_log_t *log) {
     return log->serial == l->first ? l->start : log->w.lines;
 }
 
@@ -343,7 +343,7 @@ static bool in_held_slots(const fi_ctl_t *ctl, uint64_t pos) {
 static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
     unsigned i = log->serial % FI_LOGS;
 
-    if (log->serial < l->first || pos < link_start(l, log)) {
+    if (log->serial < l->first || pos < fi_link_start(l, log)) {
         return false;
     }
     bool overtaken = l->lossy && pos < log->oldest;
@@ -451,6 +451,7 @@ int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     }
     o->links[o->link_count++] = l;
     o->lossy_count += l->lossy;
+    o->per_tag_count += l->per_tag;
     l->outlet = o;
     return 0;
 }
@@ -460,6 +461,7 @@ void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l) {
         if (o->links[i] == l) {
             o->links[i] = o->links[--o->link_count];
             o->lossy_count -= l->lossy;
+            o->per_tag_count -= l->per_tag;
             break;
         }
     }

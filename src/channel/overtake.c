@@ -17,14 +17,16 @@ bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
 }
 
 /* Announces that lines will be overwritten although somebody may still read them. */
-static void overtake(fi_log_t *log, uint64_t end) {
+static void overtake(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     struct fi_ring_shared *shared = &log->w.head->shared;
     uint64_t reserve = end + log->w.lines / 8; /* in strides, so that readers seldom miss this line */
     uint64_t floor = reserve - log->w.lines;
+    uint64_t from = log->oldest;
 
     while (log->oldest < floor && log->oldest < log->w.pos) {
         (void)fi_ringw_walk(&log->w, &log->oldest);
     }
+    fi_outlet_save(o, log, from, log->oldest);
     fi_store_release64(&shared->oldest, log->oldest);
     fi_store_release64(&shared->reserve, reserve);
     fi_fence_seq_cst(); /* R4, A5: before the lines are written, and before held slots are looked at */
@@ -32,7 +34,7 @@ static void overtake(fi_log_t *log, uint64_t end) {
 
 void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     if (o->lossy_count > 0 && end > fi_load_relaxed64(&log->w.head->shared.reserve)) {
-        overtake(log, end);
+        overtake(o, log, end);
         fi_outlet_consider_growth(o, false);
     }
 }
@@ -53,9 +55,11 @@ static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
             fi_outlet_waits_for(o, log, lent->pos)) {
             continue;
         }
+        uint64_t from = log->oldest;
         while (log->oldest <= lent->pos) {
             (void)fi_ringw_walk(&log->w, &log->oldest);
         }
+        fi_outlet_save(o, log, from, log->oldest);
         lose_before_oldest(log);
         fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */
         return true;
@@ -69,7 +73,7 @@ bool fi_outlet_lose_oldest(fi_outlet_t *o) {
     for (uint32_t s = o->first; s <= o->current && o->lossy_count > 0 && !lost; s++) {
         lost = log_lose_oldest(o, o->logs[s % FI_LOGS]);
     }
-    return lost;
+    return lost || fi_outlet_forsake_saved(o);
 }
 
 void fi_outlet_lose_unretained(fi_outlet_t *o) {

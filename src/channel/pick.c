@@ -19,21 +19,34 @@ int fi_pick_new(fi_rxlink_t *l) {
     }
     l->pick->scout = l->log->r;
     l->pick->serial = l->serial;
+    if (l->rx->per_tag && fi_tags_new(l) < 0) {
+        fi_pick_free(l);
+        return -ENOMEM;
+    }
     return 0;
 }
 
 void fi_pick_free(fi_rxlink_t *l) {
+    if (l->pick && l->pick->tags) {
+        fi_tags_free(l->pick->tags);
+    }
     free(l->pick);
     l->pick = NULL;
 }
 
-/* Goes on in the next ring, once it is here. */
-static bool scout_next_log(const fi_rxlink_t *l) {
+const fi_rxlog_t *fi_pick_next_log(const fi_rxlink_t *l) {
     const fi_rxlog_t *next = l->logs[(l->pick->serial + 1) % FI_RX_LOGS];
 
-    if (!next || next->done || next == l->logs[l->pick->serial % FI_RX_LOGS]) {
+    return next && !next->done && next != l->logs[l->pick->serial % FI_RX_LOGS] ? next : NULL;
+}
+
+bool fi_pick_go_on(const fi_rxlink_t *l) {
+    const fi_rxlog_t *next = fi_pick_next_log(l);
+
+    if (!next) {
         return false;
     }
+    l->pick->left[l->pick->serial % FI_RX_LOGS] = l->pick->scout;
     l->pick->scout = next->r;
     l->pick->serial++;
     return true;
@@ -56,7 +69,7 @@ static int look_ahead(const fi_rxlink_t *l) {
         if (s.kind != FI_REC_SWITCH) {
             p->newest = s.seq;
             fi_ringr_advance(&p->scout, s.lines);
-        } else if (!scout_next_log(l)) {
+        } else if (!fi_pick_go_on(l)) {
             return 0;
         }
     }

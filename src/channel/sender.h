@@ -66,6 +66,7 @@ typedef struct fi_txlink {
     bool lossy;            /* it may be overtaken */
     bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
     uint64_t depth;        /* messages that it asks to be kept for it, then */
+    bool per_tag;          /* then: it wants the newest message with each tag */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
@@ -75,6 +76,8 @@ typedef struct fi_txlink {
     uint32_t announced_bits;
     bool behind; /* some of that has not left this process yet, or had not when last looked at */
 } fi_txlink_t;
+
+typedef struct fi_saved fi_saved_t;
 
 typedef struct fi_outlet {
     struct ferry_sender *tx;
@@ -88,6 +91,8 @@ typedef struct fi_outlet {
     uint32_t link_count;
     uint32_t lossy_count;
     bool is_for_taps; /* it repeats what went out by others */
+    uint32_t per_tag_count;
+    fi_saved_t *saved; /* latest.c; NULL: nothing was pushed out that a reader wants */
 } fi_outlet_t;
 
 /* A message without a ring. */
@@ -313,6 +318,9 @@ typedef struct fi_unreleased {
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg);
 /* Drops what waits, where `is_stale` says so. The end is held. */
 void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg);
+/* One record of an own ring as an item; and one that is a pointer as what it points at: false, there is nothing any more. */
+void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item);
+bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 /* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
@@ -348,6 +356,8 @@ int fi_outlet_put(fi_outlet_t *o, const fi_item_t *item);
 /* Room for `size` inline bytes in the ring, where they will be read; NULL: none. */
 unsigned char *fi_outlet_claim(fi_outlet_t *o, uint64_t size, bool ext, unsigned *flags);
 void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags);
+/* Where a link begins in a ring. */
+uint64_t fi_link_start(const fi_txlink_t *l, const fi_log_t *log);
 /* A reader's cursor in a ring, checked. */
 uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log);
 /* Looks at the readers' cursors; true when there is more room than before. */
@@ -387,10 +397,22 @@ bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
 void fi_log_may_be_overtaken_from(fi_log_t *log, uint64_t start);
 /* Announces to them that lines below `end` will be written. */
 void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
-/* Takes from them the oldest message in the pool that nobody else has, to make room under the quota. False: there is none. */
+/* Takes from them the oldest message in the pool that nobody else has, or what was saved, to make room under the quota.
+ * False: there is none. */
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
 /* Where nobody may hold the sender back: takes everything older than the retained history from them. */
 void fi_outlet_lose_unretained(fi_outlet_t *o);
+
+/* latest.c: keeps what the ring is about to lose between two positions, for readers that want the newest with each tag. */
+void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to);
+/* Tells readers where it is: a ring or a reader has come. */
+void fi_outlet_tell_saved(fi_outlet_t *o);
+/* Gives the oldest of what was saved up. False: there is nothing. */
+bool fi_outlet_forsake_saved(fi_outlet_t *o);
+/* Nobody wants it any more. */
+void fi_outlet_free_saved(fi_outlet_t *o);
+/* The sender ends: readers go on reading it, for as long as they have its memory. */
+void fi_outlet_leave_saved(fi_outlet_t *o);
 
 /* grow.c */
 /* The ring was full: asks the readers to accept another one, when that would help. */
@@ -419,6 +441,8 @@ void fi_sender_retire(void *tx, fi_segment_t *s);
  * and what it has sent must be there nevertheless.  Readers that may lose messages are not waited for.
  */
 int fi_outlet_announce(fi_outlet_t *o, const fi_segment_t *s);
+/* The same for one reader, which is not waited for. */
+int fi_link_announce(fi_sender_t *tx, fi_txlink_t *l, const fi_segment_t *s);
 
 /* Was this reader told of the segment? */
 static inline bool fi_txlink_knows(const fi_txlink_t *l, uint32_t id) {

@@ -18,10 +18,8 @@
 #define FRUITLESS_TURNS 10000u
 #define FETCH_AHEAD 1u     /* lines, which are messages where all are large */
 #define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
-#define OVERTAKEN 2        /* what was looked at is not whole any more: look again */
 
-/* Goes on in the sender's next ring, once it is here. */
-static bool next_log(fi_rxlink_t *l, const fi_seen_t *s) {
+bool fi_link_next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
     fi_rxlog_t *old = l->log;
 
@@ -64,11 +62,11 @@ static int resolve(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
 }
 
 /* What can be overtaken is read now. */
-static void describe_now(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+static void describe_now(const fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m) {
     struct fi_record_ext ext = {0, 0};
 
     if (s->flags & FI_REC_EXT) {
-        ext = fi_seen_ext(&l->log->r, s->idx);
+        ext = fi_seen_ext(&log->r, s->idx);
     }
     m->record = NULL;
     m->seq = s->seq;
@@ -77,14 +75,9 @@ static void describe_now(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *
     m->time_ns = ext.time_ns;
 }
 
-static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+void fi_link_account(const fi_rxlink_t *l, ferry_msg_t *m) {
     fi_receiver_t *rx = l->rx;
 
-    if (l->lossy) {
-        m->lost = s->seq > l->next_seq ? s->seq - l->next_seq : 0;
-        fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + m->lost);
-        l->next_seq = s->seq + 1;
-    }
     if (m->segment) {
         m->segment->held++;
     }
@@ -95,6 +88,17 @@ static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         fi_add_relaxed64(&rx->stats.copies_made, 1);
         fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
     }
+}
+
+static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    fi_receiver_t *rx = l->rx;
+
+    if (l->lossy) {
+        m->lost = s->seq > l->next_seq ? s->seq - l->next_seq : 0;
+        fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + m->lost);
+        l->next_seq = s->seq + 1;
+    }
+    fi_link_account(l, m);
     fi_receiver_hand_over(rx, l, m, s->lines);
 }
 
@@ -118,9 +122,7 @@ static int copy_from_pool(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t 
     return r == 1 ? copy_out(m, m->data, m->size) : r;
 }
 
-/* 1: taken into m; 0: its memory is still on its way; OVERTAKEN; negative: error. */
-static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
-    fi_rxlog_t *log = l->log;
+int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m) {
     int r = 1;
 
     if (s->kind == FI_REC_POINTER && l->rx->tap) {
@@ -143,13 +145,13 @@ static int take_lossy(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
             return r;
         }
     }
-    describe_now(l, s, m);
+    describe_now(log, s, m);
     bool overtaken = fi_ringr_overtaken(&log->r, s->pos);
     if ((overtaken || r < 1) && m->slot >= 0) {
         fi_taken_rest(m);
         m->segment = NULL;
     }
-    return overtaken ? OVERTAKEN : r;
+    return overtaken ? FI_OVERTAKEN : r;
 }
 
 int fi_ringr_peek_whole(fi_ringr_t *r, fi_seen_t *s) {
@@ -177,7 +179,7 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
 static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->plain = false;
     if (fi_unlikely(l->lossy)) {
-        return take_lossy(l, s, m);
+        return fi_link_take_whole(l, l->log, s, m);
     }
     m->record = fi_ringr_at(&l->log->r);
     if (s->kind == FI_REC_POINTER) {
@@ -232,10 +234,17 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
     return true;
 }
 
+static bool wants_by_tag(const fi_rxlink_t *l) {
+    return l->pick && l->pick->tags;
+}
+
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_receiver_t *rx = l->rx;
     fi_seen_t s = {0};
 
+    if (fi_unlikely(wants_by_tag(l))) {
+        return fi_tags_take(l, out);
+    }
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
         if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
             return -EPROTO; /* a ring that leads in a circle: an honest one keeps a line free */
@@ -245,7 +254,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
             return r;
         }
         if (fi_unlikely(s.kind == FI_REC_SWITCH)) {
-            if (!next_log(l, &s)) {
+            if (!fi_link_next_log(l, &s)) {
                 return l->ended ? -EPROTO : 0;
             }
             continue;
@@ -262,7 +271,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
             return 1;
         }
         fi_taken_recycle(rx, m);
-        if (r != OVERTAKEN) {
+        if (r != FI_OVERTAKEN) {
             return r;
         }
     }
@@ -291,6 +300,9 @@ bool fi_link_ready(fi_rxlink_t *l) {
     fi_ringr_t r = l->log->r; /* looking must not move the reader */
     fi_seen_t s = {0};
 
+    if (wants_by_tag(l)) {
+        return fi_tags_ready(l);
+    }
     if (!fi_ringr_ready(&r)) {
         return l->lossy && fi_ringr_overtaken(&r, r.pos);
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
@@ -83,9 +84,9 @@ void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
     uint64_t cursor = log->r.pos;
 
     if (!fi_list_empty(&log->held)) {
-        cursor = fi_container(log->held.next, ferry_msg_t, held)->pos;
+        cursor = fi_min(cursor, fi_container(log->held.next, ferry_msg_t, held)->pos);
     }
-    if (cursor != log->published) {
+    if (cursor > log->published) {
         if (fi_receiver_streams(rx)) {
             fi_ringr_flush(&log->r, log->published, cursor);
         }

@@ -69,7 +69,13 @@ enum fi_frame_type {
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
-enum fi_meet_flags { FI_MEET_MAY_LOSE = 1, FI_MEET_NO_HISTORY = 2, FI_MEET_HIDDEN = 4, FI_MEET_TAP = 8 };
+enum fi_meet_flags {
+    FI_MEET_MAY_LOSE = 1,
+    FI_MEET_NO_HISTORY = 2,
+    FI_MEET_HIDDEN = 4,
+    FI_MEET_TAP = 8,
+    FI_MEET_PER_TAG = 16
+};
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
 enum fi_reject_flags { FI_REJECT_UNCOUNTED = 1 /* this was no attempt */ };
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };

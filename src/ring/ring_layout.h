@@ -78,7 +78,8 @@ struct fi_ring_shared {
     uint64_t want;    /* number of the sender's sleep that the next release shall end; 0: it does not sleep */
     uint64_t reserve; /* with readers that may be overtaken: positions below reserve - lines may be overwritten */
     uint64_t oldest;  /* likewise: a record boundary at or above reserve - lines */
-    uint64_t reserved[5];
+    uint64_t latest;  /* latest_layout.h: 1 + the id of the pool's segment that has the table; 0: there is none */
+    uint64_t reserved[4];
 };
 
 struct fi_ring_head {

@@ -202,6 +202,241 @@ static void a_viewer_that_does_nothing_takes_no_capacity_from_a_recorder(void) {
     beside_a_recorder(&contract, 5000, 300, &(ferry_receiver_options_t){.depth = 2});
 }
 
+/* ---- the newest with each tag ---- */
+
+static const ferry_receiver_options_t per_tag = {.newest = FERRY_NEWEST_PER_TAG};
+
+/* A message says which of its tag's messages it is, and whatever else fits. */
+static void publish(ferry_sender_t *tx, uint64_t tag, uint64_t value, size_t size) {
+    void *data;
+    ferry_msg_t *m;
+    check_is(ferry_msg_new(tx, size, PATIENCE, &data, &m), 0);
+    fill(data, size, tag + value);
+    memcpy(data, &value, sizeof value);
+    check_is(ferry_msg_set_tag(m, tag), 0);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    release(m);
+}
+
+static uint64_t value_of(const ferry_msg_t *m, size_t size) {
+    static __thread unsigned char whole[5000];
+    uint64_t value;
+    check_is(ferry_msg_size(m), size);
+    memcpy(&value, ferry_msg_data(m), sizeof value);
+    fill(whole, size, info_of(m).tag + value);
+    check(memcmp(whole + sizeof value, (const char *)ferry_msg_data(m) + sizeof value, size - sizeof value) == 0);
+    return value;
+}
+
+static void every_tag_keeps_its_turn_and_comes_with_its_newest(void) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    const uint64_t tags[] = {7, 8, 7, 9, 7, 8};
+    const uint64_t in_turn[][3] = {
+        {7, 4, 2}, {8, 5, 0}, {9, 3, 0}}; /* tag, value, lost_before; 8 was superseded once */
+    uint64_t lost = 0;
+    for (uint64_t i = 0; i < 6; i++)
+        publish(tx, tags[i], i, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(info_of(m).tag, in_turn[i][0]);
+        check_is(value_of(m, 100), in_turn[i][1]);
+        lost += info_of(m).lost_before;
+        release(m);
+    }
+    check_is(lost, 3);
+    expect_nothing(rx);
+    publish(tx, 8, 6, 100);
+    ferry_msg_t *m = receive(rx);
+    check_is(value_of(m, 100), 6);
+    check_is(info_of(m).lost_before, 0);
+    release(m);
+    close_receiver(rx);
+    close_sender(tx);
+    close_node(node);
+}
+
+#define SYMBOLS 5000
+
+/* Takes all there is; each tag may come once, and its value must be the newest. */
+static void take_book(ferry_receiver_t *rx, const uint64_t *newest, unsigned symbols, size_t size, bool to_the_end) {
+    static unsigned char seen[SYMBOLS];
+    ferry_msg_t *m = NULL;
+    unsigned count = 0;
+    memset(seen, 0, sizeof seen);
+    while (count < symbols && ferry_recv(rx, PATIENCE, &m) == 0) {
+        uint64_t tag = info_of(m).tag;
+        check(tag < symbols && !seen[tag]);
+        seen[tag] = 1;
+        check_is(value_of(m, size), newest[tag]);
+        release(m);
+        count++;
+    }
+    check_is(count, symbols);
+    check_is(ferry_recv(rx, to_the_end ? PATIENCE : FERRY_NOW, &m), to_the_end ? -EPIPE : -EAGAIN);
+}
+
+/* All symbols at first, then a few busy ones again and again: the quiet ones leave the ring long before they are read. */
+static void trade(ferry_sender_t *tx, uint64_t *newest, unsigned symbols, size_t size) {
+    for (unsigned i = 0; i < symbols; i++)
+        publish(tx, i, ++newest[i], size);
+    for (unsigned i = 0; i < 30000; i++)
+        publish(tx, i % 7, ++newest[i % 7], size);
+}
+
+static void book(const ferry_contract_t *contract, size_t size, bool sender_goes) {
+    static uint64_t newest[SYMBOLS];
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, contract);
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    memset(newest, 0, sizeof newest);
+    trade(tx, newest, SYMBOLS, size);
+    if (!sender_goes) {
+        take_book(rx, newest, SYMBOLS, size, false);
+        check_is(receiver_stats(rx).lost, sender_stats(tx).messages - receiver_stats(rx).messages);
+        trade(tx, newest, SYMBOLS, size);
+    }
+    close_sender(tx);
+    take_book(rx, newest, SYMBOLS, size, true);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_reader_that_sleeps_finds_the_newest_of_each_of_5000_symbols(void) {
+    book(NULL, 64, false);
+}
+
+static void it_does_so_when_the_sender_has_gone(void) {
+    book(&(ferry_contract_t){.hold = FERRY_HOLD_NEVER, .timestamps = 1}, 200, true);
+}
+
+static void what_is_kept_for_it_counts_against_the_quota_and_goes_first(void) {
+    const ferry_contract_t contract = {.quota = 256 << 10};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    ferry_msg_t *m = NULL;
+    uint64_t last = 0;
+    for (uint64_t i = 0; i < 4000; i++)
+        publish(tx, i, i, 400);
+    check(sender_stats(tx).memory <= contract.quota);
+    while (ferry_recv(rx, FERRY_NOW, &m) == 0) {
+        last = value_of(m, 400);
+        check_is(last, info_of(m).tag);
+        release(m);
+    }
+    check_is(last, 3999);
+    ferry_receiver_stats_t stats = receiver_stats(rx);
+    check(stats.lost > 0 && stats.messages > 10);
+    check_is(stats.lost + stats.messages, 4000);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_second_reader_by_tag_gets_what_came_after_it(void) {
+    static uint64_t newest[SYMBOLS];
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
+    ferry_receiver_t *first = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    memset(newest, 0, sizeof newest);
+    trade(tx, newest, 1000, 64);
+    ferry_receiver_t *second = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    expect_nothing(second);
+    trade(tx, newest, 500, 64);
+    take_book(second, newest, 500, 64, false);
+    take_book(first, newest, 1000, 64, false);
+    close_receiver(first);
+    close_receiver(second);
+    close_sender(tx);
+    close_node(node);
+}
+
+/* A received message is sent on as a copy, which stands in the ring if it is small. */
+static void small_tagged_messages_are_kept_too(void) {
+    static uint64_t newest[300];
+    ferry_t *node = open_node("test");
+    ferry_sender_t *first = open_sender(node, "first", FERRY_TOPIC, NULL);
+    ferry_receiver_t *between = open_receiver(node, "first", FERRY_TOPIC, NULL);
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &per_tag);
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t tag = i < 300 ? i : i % 5;
+        publish(first, tag, ++newest[tag], 80);
+        ferry_msg_t *m = receive(between);
+        check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+        release(m);
+    }
+    take_book(rx, newest, 300, 80, false);
+    close_receiver(rx);
+    close_receiver(between);
+    close_sender(tx);
+    close_sender(first);
+    close_node(node);
+}
+
+#define TICKS (UNDER_SANITIZER ? 20000 : 100000)
+#define STOCKS 600u
+
+typedef struct exchange {
+    atomic_uint joined;
+    uint64_t newest[STOCKS];
+} exchange_t;
+
+static size_t tick_size(uint64_t tag) {
+    return tag % 50 == 7 ? 5000 : 40 + tag % 100;
+}
+
+static void tick(ferry_t *node, void *arg) {
+    exchange_t *x = arg;
+    ferry_contract_t contract = {.quota = 8 << 20};
+    ferry_sender_t *tx = open_sender(node, "ticks", FERRY_TOPIC, &contract);
+    await(&x->joined, 2);
+    check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
+    for (uint64_t i = 0, dice = 1; i < TICKS; i++) {
+        dice = dice * 6364136223846793005u + 1442695040888963407u;
+        uint64_t tag = (dice >> 33) % (dice >> 60 ? 20 : STOCKS); /* most of it is about a few */
+        publish(tx, tag, ++x->newest[tag], tick_size(tag));
+    }
+    close_sender(tx);
+}
+
+static void follow_ticks(ferry_t *node, void *arg) {
+    exchange_t *x = arg;
+    bool slow = atomic_load(&x->joined) == 0;
+    static __thread uint64_t last[STOCKS];
+    ferry_msg_t *m = NULL;
+    ferry_receiver_t *rx = open_receiver(node, "ticks", FERRY_TOPIC, &per_tag);
+    atomic_fetch_add(&x->joined, 1);
+    int answer;
+    for (unsigned i = 0; (answer = ferry_recv(rx, PATIENCE, &m)) == 0; i++) {
+        uint64_t tag = info_of(m).tag;
+        check(tag < STOCKS);
+        uint64_t value = value_of(m, tick_size(tag));
+        check(value > last[tag]); /* in order for each tag */
+        last[tag] = value;
+        release(m);
+        if (slow && i % 64 == 0)
+            nap(MILLISECOND);
+    }
+    check_is(answer, -EPIPE);
+    for (unsigned i = 0; i < STOCKS; i++)
+        check_is(last[i], x->newest[i]);
+    ferry_receiver_stats_t stats = receiver_stats(rx);
+    check_is(stats.messages + stats.lost, TICKS);
+    close_receiver(rx);
+}
+
+static void readers_by_tag_of_a_writer_at_full_speed_end_with_the_newest_of_all(where_t where) {
+    exchange_t *x = share(sizeof *x);
+    crew_t *crew = crew_begin(where);
+    crew_add(crew, follow_ticks, x);
+    crew_add(crew, follow_ticks, x);
+    crew_add(crew, tick, x);
+    crew_end(crew);
+}
+
 /* ---- at full speed ---- */
 
 #define RUSH (UNDER_SANITIZER ? 20000 : 60000)
@@ -283,6 +518,13 @@ int main(int argc, char **argv) {
         TEST(wishes_that_make_no_sense_are_refused),
         TEST(a_viewer_that_does_nothing_takes_no_quota_from_a_recorder),
         TEST(a_viewer_that_does_nothing_takes_no_capacity_from_a_recorder),
+        TEST(every_tag_keeps_its_turn_and_comes_with_its_newest),
+        TEST(a_reader_that_sleeps_finds_the_newest_of_each_of_5000_symbols),
+        TEST(it_does_so_when_the_sender_has_gone),
+        TEST(what_is_kept_for_it_counts_against_the_quota_and_goes_first),
+        TEST(a_second_reader_by_tag_gets_what_came_after_it),
+        TEST(small_tagged_messages_are_kept_too),
+        TEST_BOTH(readers_by_tag_of_a_writer_at_full_speed_end_with_the_newest_of_all),
         TEST_BOTH(no_reader_sees_torn_bytes_of_a_writer_at_full_speed),
     };
     return run_suite("readers", tests, sizeof tests / sizeof *tests, argc, argv);

@@ -55,6 +55,23 @@ a_late_subscriber_gets_what_is_retained() {
     ended 130 "$publisher"
 }
 
+a_subscriber_may_want_the_newest_only() {
+    seq 1 10 | "${signalled[@]}" pub --retain 8 --stay 20s x 2>said &
+    local publisher=$!
+    until_true shows messages 10 x
+    "${ferry[@]}" sub --newest --count 1 x >newest 2>lost
+    [ "$(cat newest)" = 10 ]
+    has 'lost' lost
+    "${ferry[@]}" sub --newest-per-tag --count 1 x >newest 2>lost
+    [ "$(cat newest)" = 10 ]
+    "${ferry[@]}" sub --depth 2 --count 2 x >newest 2>lost
+    [ "$(paste -sd' ' newest)" = '9 10' ]
+    status_of 2 "${ferry[@]}" sub --depth 2 --newest x 2>said
+    has 'give one of them' said
+    kill -INT "$publisher"
+    ended 130 "$publisher"
+}
+
 staying_ends_in_time() {
     "${ferry[@]}" pub --retain 1 --stay 300ms x hello
 }

@@ -22,6 +22,8 @@ int receiving_open(receiving_t *r) {
                                               .may_lose = r->may_lose,
                                               .no_history = r->no_history,
                                               .tap = r->tap,
+                                              .depth = (uint32_t)r->depth,
+                                              .newest = (ferry_newest_t)r->newest,
                                               .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
     return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);
@@ -111,8 +113,13 @@ static step_t wait_for_message(receiving_t *r, int *status) {
 
 /* --- the run --------------------------------------------------------------------------------------------------------- */
 
+/* What comes next is decided when it is taken: each record is written before that. */
+static bool picks(const receiving_t *r) {
+    return r->newest != FERRY_NEWEST_ALL || r->depth > 0;
+}
+
 static size_t batch_size(const receiving_t *r) {
-    size_t most = BATCH;
+    size_t most = picks(r) ? 1 : BATCH;
 
     if (r->count > 0 && r->count - r->taken < most)
         most = (size_t)(r->count - r->taken);
@@ -128,7 +135,7 @@ static step_t took(receiving_t *r, ferry_msg_t **messages, size_t n, int *status
     if (step != STEP_ON)
         return step;
     bool enough = r->count > 0 && r->taken >= r->count;
-    if (enough || records_out_room(&r->out) < BATCH)
+    if (enough || picks(r) || records_out_room(&r->out) < BATCH)
         step = flush(r, status);
     progress_show(&r->progress, r->out.records, r->out.bytes, NULL);
     if (step == STEP_ON && enough)

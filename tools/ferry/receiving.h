@@ -22,7 +22,8 @@ typedef struct receiving {
     ferry_kind_t kind;
     bool nul, whole, framed, follow, may_lose, no_history, tap;
     const char *type;
-    uint64_t count, senders, max_held;
+    uint64_t count, senders, max_held, depth;
+    int newest; /* ferry_newest_t */
     int64_t idle, timeout;
 
     /* the run */

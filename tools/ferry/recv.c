@@ -28,9 +28,10 @@ static const char sub_text[] = "Subscribes to a topic and writes every record to
 
 static const char sub_examples[] = "ferry sub news\n"
                                    "ferry sub --follow --may-lose log | grep --line-buffered error\n"
+                                   "ferry sub --newest camera > /dev/shm/last    shows what is, not what was\n"
                                    "ferry sub --count 1 motd";
 
-enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 2 };
+enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 5 };
 
 /* The options of `recv`, which `sub` has too. */
 static void shared_options(receiving_t *r, option_t *options) {
@@ -100,6 +101,21 @@ static void sub_options(receiving_t *r, option_t *options) {
          .kind = OPTION_FLAG,
          .target = &r->no_history,
          .help = "do not ask for records that publishers retain"},
+        {.name = "newest",
+         .kind = OPTION_SET,
+         .target = &r->newest,
+         .constant = FERRY_NEWEST_ONLY,
+         .help = "of what waits, only each publisher's newest record"},
+        {.name = "newest-per-tag",
+         .kind = OPTION_SET,
+         .target = &r->newest,
+         .constant = FERRY_NEWEST_PER_TAG,
+         .help = "of what waits, only the newest record with each tag"},
+        {.name = "depth",
+         .value = "N",
+         .kind = OPTION_COUNT,
+         .target = &r->depth,
+         .help = "of what waits, only each publisher's newest N records"},
     };
 
     for (size_t i = 0; i < SUB_OPTIONS; i++)
@@ -116,7 +132,10 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
         return usage_error(r->usage, "only one of --null, --whole and --framed can hold");
     if (r->follow && r->senders > 0)
         return usage_error(r->usage, "--follow never ends for want of senders, --senders does; give one of them");
-    if (r->max_held > UINT32_MAX || r->senders >= UINT32_MAX)
+    if (r->newest != FERRY_NEWEST_ALL && r->depth > 0)
+        return usage_error(r->usage, "--depth and --%s both say how much is kept; give one of them",
+                           r->newest == FERRY_NEWEST_ONLY ? "newest" : "newest-per-tag");
+    if (r->max_held > UINT32_MAX || r->depth > UINT32_MAX || r->senders >= UINT32_MAX)
         return usage_error(r->usage, "a count is larger than anything Ferry can hold");
     if (count_given && r->count == 0)
         return usage_error(r->usage, "--count 0 would receive nothing");
