@@ -242,6 +242,7 @@ static void *bridge_main(void *arg) {
     fi_bridge_t *b = arg;
     int64_t nap = SHORT_NAP_NS;
 
+    (void)pthread_setname_np(pthread_self(), "ferry-bridge");
     while (!is_stopping(b)) {
         b->progress = false;
         empty_box(b);
@@ -331,7 +332,6 @@ static int start(fi_bridge_t *b) {
     if (err) {
         return fi_fail_errno(err, "cannot start a networked space's thread");
     }
-    (void)pthread_setname_np(b->thread, "ferry-bridge");
     return 0;
 }
 

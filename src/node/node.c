@@ -41,7 +41,6 @@ static int start_steward(fi_node_t *n) {
     if (err) {
         return fi_fail_errno(err, "cannot start the node's background thread");
     }
-    (void)pthread_setname_np(n->steward, "ferry-steward");
     return 0;
 }
 

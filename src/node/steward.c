@@ -297,6 +297,8 @@ void *fi_steward_main(void *arg) {
     struct epoll_event events[EVENTS];
 
     (void)fi_cancel_off();
+    /* By itself: of another thread it would be done through /proc, whose traces make it dear to reap a process. */
+    (void)pthread_setname_np(pthread_self(), "ferry-steward");
     for (;;) {
         pthread_mutex_lock(&n->lock);
         int timeout = due_timeout(n, retry_timeout(n, handshake_timeout(n)));
