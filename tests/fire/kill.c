@@ -114,7 +114,7 @@ static void killed_at_any_moment_the_others_go_on_and_nothing_is_left(void) {
     unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 1000, 120);
     check(kills > 0 && kills < SENDERS_MAX - SLOTS - 2);
     r.dice = dice_new("the moments and the roles");
-    conductor_begin(&r.c, MILLISECOND / 2);
+    conductor_begin(&r.c, 2 * MILLISECOND);
     for (unsigned i = 0; i < SLOTS; i++)
         start_victim(&r, i);
     int64_t end = clock_ns() + LIMIT;

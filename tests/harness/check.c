@@ -134,20 +134,34 @@ static uint64_t mix(uint64_t x) {
     return x;
 }
 
+/* The pattern's eight bytes at `at`. */
+static uint64_t pattern(uint64_t seed, size_t at) {
+    return mix(seed * 0x9e3779b97f4a7c15u + at);
+}
+
 void fill(void *data, size_t len, uint64_t seed) {
     unsigned char *p = data;
-    for (size_t i = 0; i < len; i += 8) {
-        uint64_t word = mix(seed * 0x9e3779b97f4a7c15u + i);
-        memcpy(p + i, &word, len - i < 8 ? len - i : 8);
+    size_t i = 0;
+    for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t word = pattern(seed, i);
+        memcpy(p + i, &word, sizeof word);
+    }
+    if (i < len) {
+        uint64_t last = pattern(seed, i);
+        memcpy(p + i, &last, len - i);
     }
 }
 
+/* Whole words are compared without a call: tests look at much memory. */
 bool filled(const void *data, size_t len, uint64_t seed) {
     const unsigned char *p = data;
-    for (size_t i = 0; i < len; i += 8) {
-        uint64_t word = mix(seed * 0x9e3779b97f4a7c15u + i);
-        if (memcmp(p + i, &word, len - i < 8 ? len - i : 8) != 0)
+    size_t i = 0;
+    for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, p + i, sizeof word);
+        if (word != pattern(seed, i))
             return false;
     }
-    return true;
+    uint64_t last = pattern(seed, i);
+    return i == len || memcmp(p + i, &last, len - i) == 0;
 }
