@@ -81,7 +81,11 @@ typedef struct ferry_receiver_options {
     uint32_t depth; /**< topics: of what was not taken yet, at most so many of each sender's newest messages are
                               kept, and older ones are lost; 0: all that fit. Implies may_lose */
     ferry_newest_t
-        newest; /**< topics: only the newest, or the newest of each tag. Implies may_lose; not with `depth` */
+        newest;        /**< topics: only the newest, or the newest of each tag. Implies may_lose; not with `depth` */
+    uint32_t prefetch; /**< queues: messages of one sender that may lie ready for it or be held, before others get the
+                              next; 0: no limit. 1 for slow work: none waits behind another one while somebody is idle */
+    uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`; 0: no limit */
+    const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */
@@ -224,6 +228,7 @@ typedef struct ferry_receiver_stats {
     uint64_t senders_seen; /**< linked since it was opened */
     uint32_t senders;      /**< linked now */
     uint32_t sleeps;       /**< times the receiver slept */
+    uint64_t dead_letters; /**< messages that it sent to its dead-letter queue */
 } ferry_receiver_stats_t;
 /** Fills `*stats`. Errors: -EBADF, -EBUSY. */
 FERRY_API int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t *stats);

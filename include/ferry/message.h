@@ -108,6 +108,28 @@ FERRY_API int ferry_msg_release(ferry_msg_t *m);
  */
 FERRY_API int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns);
 
+/** Where a dead letter comes from. */
+typedef struct ferry_msg_origin {
+    size_t size;          /**< in: sizeof(ferry_msg_origin_t), or 0 for the same */
+    char queue[104];      /**< in which it was tried */
+    uint64_t sender_node; /**< as ferry_msg_info had it there, and the next two */
+    uint64_t sender;
+    uint64_t sequence;
+    uint32_t attempts; /**< how often it was tried */
+    uint32_t reserved;
+} ferry_msg_origin_t;
+
+/**
+ * Fills `*origin` for a message of a dead-letter queue: one that a receiver with the options `max_attempts` and `dead_letter`
+ * was given after it had been tried so often. Its bytes and its tag are those of the message that was tried.
+ *
+ * That message stays in its sender's memory, where nobody tries it, until the dead letter has been released; if the receiver
+ * that sent it dies before, another one sends it again. So it gets there at least once, and is lost with its sender only.
+ *
+ * Errors: -ENOENT the message is no dead letter; -EINVAL not a received message; -EBADF a stale handle; -ECHILD.
+ */
+FERRY_API int ferry_msg_origin(const ferry_msg_t *m, ferry_msg_origin_t *origin);
+
 #ifdef __cplusplus
 }
 #endif

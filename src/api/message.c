@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ferry/message.h"
 
+#include <string.h>
+
 #include "api/check.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
@@ -258,6 +260,10 @@ static int not_to_be_rejected(const ferry_msg_t *m) {
             -EINVAL, "'%s' is a topic: its messages go to every receiver anyway, and cannot be rejected; release them",
             m->link->rx->end.channel);
     }
+    if (m->link->rx->tap) {
+        return fi_fail(-EINVAL, "this receiver of '%s' only looks: its messages are others' to release or to reject",
+                       m->link->rx->end.channel);
+    }
     if (fi_load_acquire32(&m->refs) > 1) {
         return fi_fail(-EBUSY, "this message has more than one reference: whoever holds the others must release them "
                                "before it is rejected");
@@ -272,5 +278,35 @@ int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns) {
         r = fi_fail(-EINVAL, "a rejected message cannot be tried again after %lld ns: use 0 for at once",
                     (long long)delay_ns);
     }
-    return r < 0 ? r : fi_taken_reject(m, delay_ns, 0);
+    return r < 0 ? r : fi_taken_reject(m, fi_dead_soon(m) ? 0 : delay_ns, 0);
+}
+
+int ferry_msg_origin(const ferry_msg_t *m, ferry_msg_origin_t *origin) {
+    struct fi_origin o;
+
+    int r = fi_check_output(origin, "ferry_msg_origin");
+    if (r == 0) {
+        r = fi_check_size(origin->size, sizeof *origin, "ferry_msg_origin_t");
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (is_sent(m)) {
+        return fi_fail(-EINVAL, "ferry_msg_origin is for received messages; this one was made by this process");
+    }
+    if (!is_taken(m)) {
+        return stale();
+    }
+    if (is_gone(m)) {
+        return inherited();
+    }
+    if (!m->origin) {
+        return fi_fail(-ENOENT, "this message is no dead letter: it comes from its sender");
+    }
+    memcpy(&o, m->origin, sizeof o); /* a peer's word: read once */
+    *origin = (ferry_msg_origin_t){
+        .size = sizeof *origin, .sender_node = o.node, .sender = o.end, .sequence = o.seq, .attempts = o.attempts};
+    memcpy(origin->queue, o.queue, sizeof origin->queue);
+    origin->queue[sizeof origin->queue - 1] = '\0';
+    return 0;
 }

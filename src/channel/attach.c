@@ -25,6 +25,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
               (e->hidden ? FI_MEET_HIDDEN : 0u) | (rx->tap ? FI_MEET_TAP : 0u) | (rx->per_tag ? FI_MEET_PER_TAG : 0u);
     f.a = rx->depth;
     f.contract = e->stated;
+    f.figures[0] = rx->prefetch;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
 }

@@ -20,7 +20,8 @@ static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
                             .tag = item->tag,
                             .time_ns = item->time_ns,
                             .attempt = item->attempt,
-                            .annexed = item->annex != NULL};
+                            .annexed = item->annex != NULL,
+                            .origin = item->origin};
         if (item->annex) {
             memcpy(w->annex, item->annex, sizeof w->annex);
         }
@@ -71,7 +72,8 @@ int fi_backlog_pump(fi_sender_t *tx) {
                           .seq = w->seq,
                           .tag = w->tag,
                           .time_ns = w->time_ns,
-                          .attempt = w->attempt};
+                          .attempt = w->attempt,
+                          .origin = w->origin};
         if (!w->annexed && w->size <= FI_BACKLOG_INLINE_MAX && w->size <= tx->inline_max) {
             item.data = fi_block_data(w->block); /* costs the receiver less than a pointer, and the pool a block less */
             item.block = NULL;
@@ -123,18 +125,41 @@ void fi_backlog_drop(fi_sender_t *tx) {
     while (!fi_list_empty(&tx->backlog)) {
         waiting_free(tx, fi_container(tx->backlog.next, fi_waiting_t, link));
     }
-    while (!fi_list_empty(&tx->delayed)) {
-        tx->delayed_count--;
-        tx->backlog_count++;
-        waiting_free(tx, fi_container(tx->delayed.next, fi_waiting_t, link));
+    struct fi_list *aside[] = {&tx->delayed, &tx->buried};
+    for (unsigned i = 0; i < 2; i++) {
+        while (!fi_list_empty(aside[i])) {
+            fi_backlog_free(tx, fi_container(aside[i]->next, fi_waiting_t, link));
+        }
     }
+}
+
+void fi_backlog_move(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *after) {
+    fi_list_remove(&w->link);
+    tx->aside_count--;
+    fi_list_add_between(after->prev, &w->link, after);
+    tx->backlog_count++;
+}
+
+void fi_backlog_free(fi_sender_t *tx, fi_waiting_t *w) {
+    fi_backlog_move(tx, w, &tx->backlog);
+    waiting_free(tx, w);
+}
+
+void fi_backlog_put_aside(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *before) {
+    fi_list_remove(&w->link);
+    tx->backlog_count--;
+    fi_list_add_head(before, &w->link);
+    tx->aside_count++;
 }
 
 void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item) {
     const struct fi_record *rec = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines));
     unsigned flags = fi_word_flags(word);
 
-    *item = (fi_item_t){.size = fi_word_len(word), .seq = rec->seq, .attempt = fi_word_attempt(word)};
+    *item = (fi_item_t){.size = fi_word_len(word),
+                        .seq = rec->seq,
+                        .attempt = fi_word_attempt(word),
+                        .origin = (flags & FI_REC_ORIGIN) != 0};
     if (flags & FI_REC_EXT) {
         const struct fi_record_ext *ext = (const struct fi_record_ext *)(const void *)(rec + 1);
         item->tag = ext->tag;
@@ -238,15 +263,18 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
         return;
     }
     unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;
-    fi_unreleased_t u = {l, data, item.size, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1};
+    fi_unreleased_t u = {
+        l, data, item.size, item.seq, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1};
     v->found = v->each(&u, v->arg);
 }
 
 static fi_unreleased_t as_unreleased(fi_waiting_t *w) {
-    return (fi_unreleased_t){NULL, fi_block_data(w->block), w->size, w->annexed ? w->annex : NULL, w->attempt > 1};
+    return (fi_unreleased_t){NULL,   fi_block_data(w->block),      w->size,
+                             w->seq, w->annexed ? w->annex : NULL, w->attempt > 1};
 }
 
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg) {
+    struct fi_list *waiting[] = {&tx->backlog, &tx->delayed, &tx->buried};
     struct visit v = {each, arg, false};
     struct fi_list *at;
     struct fi_list *after;
@@ -254,12 +282,14 @@ void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, voi
     for (uint32_t i = 0; i < tx->link_count && !v.found; i++) {
         each_unreleased(tx, tx->links[i]->outlet, tx->links[i], visit_record, &v);
     }
-    fi_list_each(at, after, &tx->backlog) {
-        const fi_unreleased_t u = as_unreleased(fi_container(at, fi_waiting_t, link));
-        if (v.found) {
-            return;
+    for (unsigned i = 0; i < 3; i++) {
+        fi_list_each(at, after, waiting[i]) {
+            const fi_unreleased_t u = as_unreleased(fi_container(at, fi_waiting_t, link));
+            if (v.found) {
+                return;
+            }
+            v.found = each(&u, arg);
         }
-        v.found = each(&u, arg);
     }
 }
 
@@ -290,6 +320,9 @@ uint64_t fi_backlog_oldest(const fi_sender_t *tx) {
         fi_list_empty(&tx->backlog) ? UINT64_MAX : fi_container(tx->backlog.next, fi_waiting_t, link)->seq;
 
     for (const struct fi_list *at = tx->delayed.next; at != &tx->delayed; at = at->next) {
+        oldest = fi_min(oldest, fi_container(at, fi_waiting_t, link)->seq);
+    }
+    for (const struct fi_list *at = tx->buried.next; at != &tx->buried; at = at->next) {
         oldest = fi_min(oldest, fi_container(at, fi_waiting_t, link)->seq);
     }
     return oldest;

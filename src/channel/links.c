@@ -231,6 +231,8 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         fi_log_set_limit(o, log);
     }
     l->remote = m->remote;
+    l->prefetch = tx->topic ? 0 : (uint32_t)fi_min(m->frame.figures[0], (uint64_t)UINT32_MAX);
+    tx->rationed += l->prefetch != 0;
     l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     *out = l;
@@ -293,11 +295,13 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     }
     if (take_back && !tx->topic && l->live) {
         fi_backlog_take_back(tx, o, l);
+        fi_returned_exhume(tx, l);
     }
     if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
         o->awaiting--;
     }
     fi_outlet_remove_link(o, l);
+    tx->rationed -= l->prefetch != 0;
     fi_txlink_free(l);
     if (take_back && o->per_tag_count == 0) {
         fi_outlet_free_saved(o);
@@ -445,6 +449,9 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT */
             on_link(tx, m);
+        }
+        if (tx->part.released) {
+            tx->part.released(tx->part.whole);
         }
     }
     fi_mail_free(m);

@@ -40,6 +40,7 @@ struct ferry_msg {
     struct fi_rxlog *log;
     struct fi_rxsegment *segment; /* NULL: the bytes are in the ring, or copied */
     const unsigned char *annex;   /* of a message by pointer, FI_ANNEX bytes in the ring; NULL: it has none */
+    const unsigned char *origin;  /* of a dead letter, a struct fi_origin, not aligned; NULL: it is none */
     uint64_t pos;
     uint32_t idx;
     uint32_t lap;

@@ -147,6 +147,10 @@ static bool has_ext(const fi_item_t *item) {
     return item->tag != 0 || item->time_ns != 0;
 }
 
+static unsigned origin_flag(const fi_item_t *item) {
+    return item->origin ? FI_REC_ORIGIN : 0;
+}
+
 static void put_ext(struct fi_record *rec, const fi_item_t *item) {
     struct fi_record_ext *ext = (struct fi_record_ext *)(void *)(rec + 1);
     fi_store_relaxed64(&ext->tag, item->tag);
@@ -163,7 +167,7 @@ static void remember_position(const fi_outlet_t *o, uint64_t pos) {
 
 static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     uint32_t len = (uint32_t)sizeof(struct fi_pointer) + (item->annex ? FI_ANNEX : 0);
-    unsigned flags = fi_record_place(len, has_ext(item));
+    unsigned flags = fi_record_place(len, has_ext(item)) | origin_flag(item);
     uint64_t lines = fi_record_lines(len, flags);
     struct fi_pointer p = {item->block->offset, item->size, item->block->segment->id, 0};
 
@@ -198,7 +202,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
 }
 
 static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
-    unsigned flags = fi_record_place(item->size, has_ext(item));
+    unsigned flags = fi_record_place(item->size, has_ext(item)) | origin_flag(item);
     uint64_t lines = fi_record_lines(item->size, flags);
 
     if (!make_fit(o, log, lines)) {

@@ -40,6 +40,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->quantum = o->quantum ? o->quantum : DEFAULT_QUANTUM;
     rx->quantum_left = rx->quantum;
     rx->max_held = o->max_held;
+    rx->prefetch = o->prefetch;
     rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
     rx->depth = o->newest == FERRY_NEWEST_ONLY ? 1 : o->depth;
     rx->per_tag = o->newest == FERRY_NEWEST_PER_TAG;
@@ -102,7 +103,26 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
         return fi_fail(-EINVAL, "`newest` says how many messages are kept, and so does `depth` (%u): give one of them",
                        o->depth);
     }
+    if (kind == FERRY_TOPIC && (o->prefetch || o->max_attempts || o->dead_letter)) {
+        return fi_fail(-EINVAL,
+                       "`prefetch`, `max_attempts` and `dead_letter` are for queues: a topic's messages go to every "
+                       "receiver, once");
+    }
+    if ((o->max_attempts != 0) != (o->dead_letter != NULL)) {
+        return fi_fail(-EINVAL,
+                       "`max_attempts` and `dead_letter` belong together: how often a message is tried, and the "
+                       "queue that it goes to then");
+    }
     return 0;
+}
+
+static int open_dead_letters(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
+    int r = fi_channel_check(o->dead_letter);
+
+    if (r == 0 && strcmp(o->dead_letter, rx->end.channel) == 0) {
+        r = fi_fail(-EINVAL, "the dead letters of '%s' cannot go to the same queue: name another one", rx->end.channel);
+    }
+    return r < 0 ? r : fi_dead_open(rx, o->dead_letter, o->max_attempts);
 }
 
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
@@ -140,6 +160,9 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     rx->end.contract = contract;
     memcpy(rx->end.channel, channel, strlen(channel) + 1);
     r = set_up(rx, o);
+    if (r == 0 && o->dead_letter) {
+        r = open_dead_letters(rx, o);
+    }
     if (r == 0) {
         fi_own(&rx->end.own);
         r = fi_node_join(n, &rx->end);
@@ -182,6 +205,7 @@ int fi_receiver_close(fi_receiver_t *rx) {
     if (rx->part.ends) {
         rx->part.ends(rx->part.whole);
     }
+    fi_dead_close(rx);
     fi_receiver_collect(rx);
     fi_receiver_publish(rx);
     fi_receiver_keep_held(rx);

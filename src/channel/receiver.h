@@ -23,6 +23,8 @@
 #define FI_MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
 #define FI_RX_LOGS 4u          /* as many as a sender's outlet has in use */
 
+typedef struct fi_dead fi_dead_t;
+
 typedef struct fi_rxlog {
     fi_ringr_t r;
     fi_ctl_t ctl;
@@ -105,10 +107,12 @@ struct ferry_receiver {
     struct fi_receiver_page *page;
     uint64_t settled; /* messages released, of stats.messages taken */
     uint32_t max_held;
-    uint32_t depth;   /* of each sender's messages that were not taken yet, so many are wanted, the newest; 0: all */
-    bool per_tag;     /* the newest with each tag */
-    uint64_t awaited; /* senders to be seen before there can be an end */
-    uint32_t epoch;   /* of sleeps */
+    uint32_t depth; /* of each sender's messages that were not taken yet, so many are wanted, the newest; 0: all */
+    bool per_tag;   /* the newest with each tag */
+    uint32_t prefetch;
+    fi_dead_t *dead_letters; /* NULL: it tries for ever */
+    uint64_t awaited;        /* senders to be seen before there can be an end */
+    uint32_t epoch;          /* of sleeps */
     fi_spinner_t spinner;
     ferry_receiver_stats_t stats;
 
@@ -222,6 +226,14 @@ void fi_taken_park(fi_receiver_t *rx, ferry_msg_t *m);
 void fi_receiver_unpark(fi_receiver_t *rx);
 /* Likewise all of them, when the links are gone. */
 void fi_receiver_forget_parked(fi_receiver_t *rx);
+
+/* dead.c: sending to the queue `queue` what was tried so often. The end is held. */
+int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts);
+void fi_dead_close(fi_receiver_t *rx);
+/* Is this attempt the last one? */
+bool fi_dead_soon(const ferry_msg_t *m);
+/* Was this message, just taken, tried so often? Then it is the program's not to have. */
+bool fi_dead_takes(fi_receiver_t *rx, ferry_msg_t *m);
 
 /* attach.c */
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);

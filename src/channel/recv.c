@@ -83,7 +83,8 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
 
 void fi_receiver_find_quick(fi_receiver_t *rx) {
     fi_rxlink_t *l = rx->links[rx->turn];
-    bool usual = !l->lossy && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large;
+    bool usual = !l->lossy && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large &&
+                 !rx->dead_letters;
 
     rx->quick = usual ? l : NULL;
 }
@@ -191,6 +192,9 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     }
     int r = try_next(rx, out);
 
+    while (fi_unlikely(rx->dead_letters) && r == 1 && fi_dead_takes(rx, *out)) {
+        r = try_next(rx, out);
+    }
     if (fi_likely(r == 1)) {
         return 0;
     }

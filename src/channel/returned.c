@@ -32,20 +32,47 @@ static void delay(fi_sender_t *tx, fi_waiting_t *w, int64_t due) {
         at = at->prev;
     }
     w->due = due;
-    fi_list_remove(&w->link);
-    tx->backlog_count--;
-    fi_list_add_head(at, &w->link);
-    tx->delayed_count++;
+    fi_backlog_put_aside(tx, w, at);
     set_due(tx);
 }
 
+/* Somebody has released the copy in the dead-letter queue. */
+static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &tx->buried) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        if (w->buried_by == l && w->seq == seq) {
+            fi_backlog_free(tx, w);
+        }
+    }
+}
+
+void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &tx->buried) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        if (w->buried_by == l) {
+            fi_backlog_move(tx, w, fi_backlog_after(tx, w->seq));
+        }
+    }
+}
+
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) {
+    if (f->flags & FI_REJECT_DONE) {
+        let_rest(tx, l, f->a);
+        return;
+    }
     const fi_outlet_t *o = l->outlet;
     const fi_log_t *log = o->logs[f->figures[0] % FI_LOGS];
     uint64_t pos = f->a;
 
     /* A frame says what it likes: it must name a message of ours that this receiver has and did not release. */
-    if (tx->topic || !l->live || !log || pos < log->freed || pos >= log->w.pos || !fi_log_is_boundary(log, pos)) {
+    if (tx->topic || l->tap || !l->live || !log || pos < log->freed || pos >= log->w.pos ||
+        !fi_log_is_boundary(log, pos)) {
         return;
     }
     uint64_t after = pos;
@@ -54,13 +81,16 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
         return;
     }
     uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
-    uint32_t attempts = f->flags & FI_REJECT_UNCOUNTED ? 0 : 1;
+    uint32_t attempts = f->flags & (FI_REJECT_UNCOUNTED | FI_REJECT_BURIED) ? 0 : 1;
     fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, attempts, fi_backlog_after(tx, seq));
     if (!w) {
         return; /* no memory: it stays where it is, and comes back with its receiver's end */
     }
     mark(log, pos, word);
-    if (f->b > 0) {
+    if (f->flags & FI_REJECT_BURIED) {
+        w->buried_by = l;
+        fi_backlog_put_aside(tx, w, tx->buried.prev);
+    } else if (f->b > 0) {
         delay(tx, w, fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)));
     }
 }
@@ -73,11 +103,7 @@ void fi_returned_due(fi_sender_t *tx) {
         if (w->due > now) {
             break;
         }
-        struct fi_list *after = fi_backlog_after(tx, w->seq);
-        fi_list_remove(&w->link);
-        tx->delayed_count--;
-        fi_list_add_between(after->prev, &w->link, after);
-        tx->backlog_count++;
+        fi_backlog_move(tx, w, fi_backlog_after(tx, w->seq));
     }
     set_due(tx);
 }

@@ -18,6 +18,15 @@ static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
     return tx->claim.open && tx->claim.outlet == o;
 }
 
+/* Has the link's receiver as many messages as it may? */
+static bool is_sated(const fi_txlink_t *l) {
+    if (fi_likely(l->prefetch == 0)) {
+        return false;
+    }
+    (void)fi_outlet_refresh_exactly(l->outlet);
+    return fi_outlet_unreleased(l->outlet, true) >= l->prefetch;
+}
+
 /* The link of a queue with the least before it, as far as is known; in turn among equals. */
 static fi_outlet_t *choose(fi_sender_t *tx) {
     fi_outlet_t *best = NULL;
@@ -26,18 +35,19 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
 
     if (fi_likely(n == 1)) {
         best = tx->links[0]->outlet;
-        return is_claimed(tx, best) ? NULL : best;
+        return is_claimed(tx, best) || is_sated(tx->links[0]) ? NULL : best;
     }
     if (tx->part.choose) {
         return tx->part.choose(tx);
     }
-    for (uint32_t i = 0; i < n && i < CHOICES; i++) {
-        fi_outlet_t *o = tx->links[(tx->turn + i) % n]->outlet;
+    for (uint32_t i = 0; i < n && (i < CHOICES || (!best && tx->rationed)); i++) {
+        const fi_txlink_t *l = tx->links[(tx->turn + i) % n];
+        fi_outlet_t *o = l->outlet;
         fi_log_t *log = fi_outlet_log(o);
         if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
             fi_outlet_refresh(o);
         }
-        if (log->w.pos - log->freed < least && !is_claimed(tx, o)) {
+        if (log->w.pos - log->freed < least && !is_claimed(tx, o) && !is_sated(l)) {
             least = log->w.pos - log->freed;
             best = o;
         }
@@ -49,8 +59,9 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
 /* Any link that takes it, after the chosen one did not. */
 static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
     for (uint32_t i = 0; i < tx->link_count; i++) {
-        fi_outlet_t *o = tx->links[(tx->turn + i) % tx->link_count]->outlet;
-        if (!is_claimed(tx, o)) {
+        const fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
+        fi_outlet_t *o = l->outlet;
+        if (!is_claimed(tx, o) && !is_sated(l)) {
             fi_outlet_refresh(o);
             int r = fi_outlet_put(o, item);
             if (r != -EAGAIN) {
@@ -109,6 +120,11 @@ static bool has_no_reader(const fi_sender_t *tx) {
     return !tx->topic && tx->link_count == 0;
 }
 
+/* Whoever shall have it may not have it now: it waits in the pool, as far as the quota goes. */
+static bool goes_to_backlog(const fi_sender_t *tx) {
+    return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed;
+}
+
 /* One attempt to accept an item. */
 static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
     if (fi_unlikely(over_capacity(tx))) {
@@ -121,8 +137,7 @@ static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
         }
     }
     int r = tx->backlog_count == 0 ? fi_sender_put(tx, item) : -EAGAIN;
-    if (r == -EAGAIN && (tx->stalled || has_no_reader(tx) || tx->part.choose)) {
-        /* Nobody to give it to, nobody who takes, or not now: it waits in the pool, as far as the quota goes. */
+    if (r == -EAGAIN && goes_to_backlog(tx)) {
         r = fi_backlog_add(tx, item);
         if (r == 0 && !has_no_reader(tx) && !tx->waiting) {
             fi_backlog_watch(tx);
@@ -183,7 +198,8 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&
-                 tx->backlog_count == 0 && tx->retain == 0 && !tx->timestamps && !tx->abandoned && !tx->taps;
+                 tx->backlog_count == 0 && tx->retain == 0 && tx->rationed == 0 && !tx->timestamps && !tx->abandoned &&
+                 !tx->taps;
 
     fi_sender_forget_quick(tx);
     if (usual) {
@@ -281,7 +297,8 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
 int fi_sender_forward(fi_sender_t *tx, fi_item_t *item) {
     fi_block_t *block = NULL;
 
-    int r = check_send(tx, item->size);
+    item->origin = item->origin && item->size >= sizeof(struct fi_origin);
+    int r = check_send(tx, item->size - (item->origin ? sizeof(struct fi_origin) : 0));
     if (r == 0 && !item->block && item->size > tx->inline_max) {
         r = fi_sender_alloc_now(tx, item->size, &block);
         if (r == 0) {
@@ -347,7 +364,7 @@ static int try_claim(fi_sender_t *tx, void *arg) {
         c->outlet = o;
         behind = !c->data;
     }
-    if (c->data || (behind && !tx->stalled && !has_no_reader(tx) && !tx->part.choose)) {
+    if (c->data || (behind && !goes_to_backlog(tx))) {
         return c->data ? 0 : -EAGAIN;
     }
     int r = claim_block(tx, want->size);
@@ -462,11 +479,13 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
-        if (!o) {
+        if (!o && !tx->rationed) {
             return false; /* a claim is open */
         }
-        fi_outlet_refresh_exactly(o);
-        if (fi_ringw_fits(&fi_outlet_log(o)->w, 2)) {
+        if (o) {
+            fi_outlet_refresh_exactly(o);
+        }
+        if (o && fi_ringw_fits(&fi_outlet_log(o)->w, 2)) {
             return true;
         }
     }

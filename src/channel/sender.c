@@ -74,6 +74,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_pool_init(&tx->pool, fi_align_up(fi_min(quota, MAX_QUOTA), fi_page_size()), &events);
     fi_list_init(&tx->backlog);
     fi_list_init(&tx->delayed);
+    fi_list_init(&tx->buried);
     fi_list_init(&tx->handles);
     tx->room_fd = -1;
     fi_sender_forget_quick(tx);
@@ -164,7 +165,7 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
 }
 
 uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly) {
-    uint64_t count = tx->backlog_count + tx->delayed_count;
+    uint64_t count = tx->backlog_count + tx->aside_count;
 
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         fi_outlet_refresh(tx->outlets[i]);

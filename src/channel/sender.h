@@ -67,6 +67,7 @@ typedef struct fi_txlink {
     bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
     uint64_t depth;        /* messages that it asks to be kept for it, then */
     bool per_tag;          /* then: it wants the newest message with each tag */
+    uint32_t prefetch;     /* messages that it may have at once; 0: no limit */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
@@ -105,7 +106,9 @@ typedef struct fi_waiting {
     uint64_t time_ns;
     uint16_t attempt;
     bool annexed;
-    int64_t due; /* delayed: when it may be tried again */
+    bool origin;
+    const fi_txlink_t *buried_by; /* buried: whose receiver has a copy in its dead-letter queue */
+    int64_t due;                  /* delayed: when it may be tried again */
     _Alignas(8) unsigned char annex[FI_ANNEX];
 } fi_waiting_t;
 
@@ -119,6 +122,7 @@ typedef struct fi_item {
     uint64_t tag;
     uint64_t time_ns;
     uint16_t attempt;
+    bool origin; /* its last bytes are a struct fi_origin */
 } fi_item_t;
 
 /* How a small message of one size is put into a ring. */
@@ -155,6 +159,8 @@ typedef struct fi_part {
     void (*ends)(void *whole); /* the sender is closed */
     /* A receiver has gone or refused the link. What it had not released waits for another one, if there was memory. */
     void (*loses)(void *whole);
+    /* Something may have been released; what this sender was armed for is over. */
+    void (*released)(void *whole);
     /* Nothing waits in the backlog any more. */
     void (*drained)(void *whole);
     /* Which of several links takes the next message; it returns NULL if none shall now, and it waits in the backlog. */
@@ -170,6 +176,7 @@ struct ferry_sender {
 
     fi_txlink_t **links; /* a queue's live links */
     uint32_t link_count;
+    uint32_t rationed; /* links, offered ones too, that may have so many messages at once */
     uint32_t turn;
     fi_outlet_t *topic; /* a topic's only outlet */
     fi_outlet_t *quick; /* the only outlet, if nothing about it or the sender needs a closer look */
@@ -183,12 +190,12 @@ struct ferry_sender {
     uint64_t stream_from; /* sequence number above which it counts as one */
     uint32_t inline_max;
     uint32_t backlog_count;
-    uint32_t delayed_count;
-    uint32_t room;    /* futex: grows whenever something may have changed */
-    bool stalled;     /* the receivers did not make room while we spun: messages may go to the backlog */
-    uint32_t waiting; /* 1: a release shall ring the node's bell */
-    uint64_t sleeps;  /* number of the current sleep, as the rings' `want` has it */
-    fi_stall_t stall; /* why the wait that goes on takes so long */
+    uint32_t aside_count; /* delayed and buried */
+    uint32_t room;        /* futex: grows whenever something may have changed */
+    bool stalled;         /* the receivers did not make room while we spun: messages may go to the backlog */
+    uint32_t waiting;     /* 1: a release shall ring the node's bell */
+    uint64_t sleeps;      /* number of the current sleep, as the rings' `want` has it */
+    fi_stall_t stall;     /* why the wait that goes on takes so long */
     fi_spinner_t spinner;
     ferry_sender_stats_t
         stats; /* as filled in by fi_sender_stats; `messages` is seq, copies_made what was copied again */
@@ -198,6 +205,7 @@ struct ferry_sender {
     fi_outlet_t *taps;      /* not among them; NULL: nobody looks at what is sent */
     struct fi_list backlog; /* fi_waiting_t, in order */
     struct fi_list delayed; /* likewise, rejected ones that are not to be tried yet: by `due` */
+    struct fi_list buried;  /* likewise, those whose copies are in a dead-letter queue */
     fi_pool_t pool;
     fi_claim_t claim;
     struct fi_list handles; /* ferry_msg_t of the program */
@@ -310,6 +318,7 @@ typedef struct fi_unreleased {
     const fi_txlink_t *link; /* NULL: it waits for one */
     unsigned char *data;
     uint64_t size;
+    uint64_t seq;
     unsigned char *annex; /* NULL: it has none */
     bool begun;           /* a receiver has taken it, this one or an earlier one */
 } fi_unreleased_t;
@@ -326,12 +335,18 @@ void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 /* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
 fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
                                      uint32_t attempts, struct fi_list *after);
+/* From the backlog to others that are not to be tried now, behind `before`; back, before `after`; and for good. */
+void fi_backlog_put_aside(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *before);
+void fi_backlog_move(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *after);
+void fi_backlog_free(fi_sender_t *tx, fi_waiting_t *w);
 /* The first that waits and was sent after `seq`; the list's head: none was. */
 struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq);
 
 /* returned.c: messages that a receiver has handed back. */
 /* A queue's reader wants somebody to try one again, says the frame. */
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
+/* A receiver has gone: what it has buried is to be tried again. */
+void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l);
 /* The moment has come that was named: what may be tried again waits in the backlog. */
 void fi_returned_due(fi_sender_t *tx);
 

@@ -176,19 +176,32 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
     return r < 0 ? r : fi_ringr_peek_whole(&l->log->r, s);
 }
 
-static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+/* The end of a dead letter says where it comes from. */
+static int split_origin(ferry_msg_t *m) {
+    if (m->size < sizeof(struct fi_origin)) {
+        return -EPROTO;
+    }
+    m->size -= sizeof(struct fi_origin);
+    m->origin = m->data + m->size;
     m->plain = false;
-    if (fi_unlikely(l->lossy)) {
-        return fi_link_take_whole(l, l->log, s, m);
-    }
-    m->record = fi_ringr_at(&l->log->r);
-    if (s->kind == FI_REC_POINTER) {
-        return resolve(l, s, m);
-    }
-    m->data = s->payload;
-    m->size = s->len;
-    m->plain = !l->rx->check;
     return 1;
+}
+
+static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    int r = 1;
+
+    m->plain = false;
+    m->record = fi_ringr_at(&l->log->r);
+    if (fi_unlikely(l->lossy)) {
+        r = fi_link_take_whole(l, l->log, s, m);
+    } else if (s->kind == FI_REC_POINTER) {
+        r = resolve(l, s, m);
+    } else {
+        m->data = s->payload;
+        m->size = s->len;
+        m->plain = !l->rx->check;
+    }
+    return fi_unlikely(s->flags & FI_REC_ORIGIN) && r == 1 ? split_origin(m) : r;
 }
 
 /* Asks for the first lines of the next two large messages, as far as they are there: between cores each takes as long as

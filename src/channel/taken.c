@@ -40,6 +40,7 @@ void fi_taken_recycle(fi_receiver_t *rx, ferry_msg_t *m) {
     if (!m->plain) {
         m->plain = true;
         m->segment = NULL;
+        m->origin = NULL;
         m->slot = -1;
         m->lost = 0;
     }
@@ -68,12 +69,14 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
         return 0;
     }
     fi_receiver_t *rx = m->link->rx;
-    int r = fi_taken_reserve_copy(m, m->size);
+    uint64_t whole = m->size + (m->origin ? sizeof(struct fi_origin) : 0);
+    int r = fi_taken_reserve_copy(m, whole);
     if (r < 0) {
         return r;
     }
-    memcpy(m->copy, m->data, m->size);
+    memcpy(m->copy, m->data, whole);
     m->data = m->copy;
+    m->origin = m->origin ? m->copy + m->size : NULL;
     fi_add_relaxed64(&rx->stats.copies_made, 1);
     fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
     *data = m->copy;

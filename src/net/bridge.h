@@ -103,6 +103,7 @@ typedef struct fi_kept {
     uint64_t tag;
     uint64_t time_ns;
     uint32_t attempt;
+    bool origin; /* its last bytes say where it comes from */
 } fi_kept_t;
 
 typedef struct fi_flow {

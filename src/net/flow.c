@@ -36,12 +36,13 @@ void fi_flow_keep(fi_flow_t *f, ferry_msg_t *m) {
 
     fi_taken_describe(m, &info);
     *fi_flow_at(f, f->next++) = (fi_kept_t){.msg = m,
-                                            .size = m->size,
+                                            .size = m->size + (m->origin ? sizeof(struct fi_origin) : 0),
                                             .seq = info.sequence,
                                             .tag = info.tag,
                                             .time_ns = info.time_ns,
-                                            .attempt = info.attempt};
-    f->held_bytes += m->size;
+                                            .attempt = info.attempt,
+                                            .origin = m->origin != NULL};
+    f->held_bytes += fi_flow_at(f, f->next - 1)->size;
 }
 
 /* Numbers up to which every arm has what `of` says. */

@@ -90,11 +90,16 @@ typedef struct fi_far_frame {
     char text[256]; /* REFUSED: why */
 } fi_far_frame_t;
 
+enum fi_far_described_bits {
+    FI_FAR_DESCRIBED = 1, /* a fi_far_described_t follows */
+    FI_FAR_ORIGIN = 2     /* a dead letter: its last bytes are a struct fi_origin */
+};
+
 /* DATA: before each record's bytes, which are padded to 8. In a message in pieces there is one, whose size is the piece's. */
 typedef struct fi_far_record {
     uint32_t size;
     uint16_t attempt;
-    uint16_t described; /* 1: a fi_far_described_t follows */
+    uint16_t described; /* enum fi_far_described_bits */
     uint64_t seq;
 } fi_far_record_t;
 

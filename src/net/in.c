@@ -248,8 +248,8 @@ static uint32_t count_records(const unsigned char *data, size_t len) {
             return 0;
         }
         memcpy(&rec, data + at, sizeof rec);
-        uint64_t size =
-            sizeof rec + (rec.described ? sizeof(fi_far_described_t) : 0) + fi_align_up((uint64_t)rec.size, 8);
+        uint64_t size = sizeof rec + (rec.described & FI_FAR_DESCRIBED ? sizeof(fi_far_described_t) : 0) +
+                        fi_align_up((uint64_t)rec.size, 8);
         if (size > len - at) {
             return 0;
         }
@@ -265,7 +265,7 @@ static size_t take_record(const unsigned char *data, size_t at, fi_item_t *item)
 
     memcpy(&rec, data + at, sizeof rec);
     at += sizeof rec;
-    if (rec.described) {
+    if (rec.described & FI_FAR_DESCRIBED) {
         memcpy(&described, data + at, sizeof described);
         at += sizeof described;
     }
@@ -274,7 +274,8 @@ static size_t take_record(const unsigned char *data, size_t at, fi_item_t *item)
                         .seq = rec.seq,
                         .tag = described.tag,
                         .time_ns = described.time_ns,
-                        .attempt = rec.attempt ? rec.attempt : 1};
+                        .attempt = rec.attempt ? rec.attempt : 1,
+                        .origin = (rec.described & FI_FAR_ORIGIN) != 0};
     return at + fi_align_up(rec.size, 8);
 }
 

@@ -33,10 +33,11 @@ static unsigned char *put_record(unsigned char *to, const fi_kept_t *k, uint64_t
     fi_far_record_t rec = {.size = (uint32_t)size, .attempt = (uint16_t)k->attempt, .seq = k->seq};
     fi_far_described_t described = {k->tag, k->time_ns};
 
-    rec.described = k->tag != 0 || k->time_ns != 0;
+    bool described_too = k->tag != 0 || k->time_ns != 0;
+    rec.described = (uint16_t)((described_too ? FI_FAR_DESCRIBED : 0) | (k->origin ? FI_FAR_ORIGIN : 0));
     memcpy(to, &rec, sizeof rec);
     to += sizeof rec;
-    if (rec.described) {
+    if (described_too) {
         memcpy(to, &described, sizeof described);
         to += sizeof described;
     }

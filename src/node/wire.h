@@ -77,7 +77,11 @@ enum fi_meet_flags {
     FI_MEET_PER_TAG = 16
 };
 enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
-enum fi_reject_flags { FI_REJECT_UNCOUNTED = 1 /* this was no attempt */ };
+enum fi_reject_flags {
+    FI_REJECT_UNCOUNTED = 1, /* this was no attempt */
+    FI_REJECT_BURIED = 2,    /* it is kept aside: a copy is in the dead-letter queue */
+    FI_REJECT_DONE = 4       /* that has been released: `a` is the sequence number of one that was buried */
+};
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
@@ -104,6 +108,7 @@ typedef struct fi_frame {
  *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
+ *   MEET_RECEIVER  - (figures: prefetch)
  *   ACCEPT         -                            RING_OK    serial
  *   SEGMENT        id                           UNSEGMENT  id
  *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags

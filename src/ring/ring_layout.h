@@ -63,7 +63,8 @@ enum fi_record_flags {
     FI_REC_EXT = 2,
     /* Set after the record was published, by its writer, in a queue's ring: its message was taken back, and goes to
      * somebody else. To release it only frees its lines. */
-    FI_REC_RETURNED = 4
+    FI_REC_RETURNED = 4,
+    FI_REC_ORIGIN = 8 /* the message ends with a struct fi_origin, which does not count as its bytes */
 };
 
 struct fi_ident {
@@ -104,6 +105,16 @@ struct fi_pointer {
     uint32_t reserved;
 };
 
+/* Where a dead letter comes from. */
+struct fi_origin {
+    uint64_t node;
+    uint64_t end;
+    uint64_t seq;
+    uint32_t attempts;
+    uint32_t reserved;
+    char queue[104];
+};
+
 /* What may stand behind a pointer: a few words that the sender can go on changing while the message is held. */
 #define FI_ANNEX 32u
 
@@ -123,6 +134,7 @@ _Static_assert(sizeof(struct fi_ring_head) == 2 * FI_LINE, "two lines before the
 _Static_assert(sizeof(struct fi_record) == 16, "header");
 _Static_assert(sizeof(struct fi_record_ext) == 16, "extension");
 _Static_assert(sizeof(struct fi_pointer) == 24, "pointer");
+_Static_assert(sizeof(struct fi_origin) == 136, "layout");
 _Static_assert(offsetof(struct fi_ctl_head, cursor) == 64, "cursor on a line of its own");
 _Static_assert(offsetof(struct fi_ctl_head, taken) == 128, "taken on a line of its own");
 _Static_assert(offsetof(struct fi_ctl_head, held) == 192, "layout");

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Dead letters: a receiver sends what was tried too often to another queue, by a sender of its own.
+ *
+ *   receiver                                        sender's holder
+ *   puts a copy into the dead-letter queue
+ *   REJECT (buried)                                 keeps the message aside: nobody is to try it
+ *   the copy has been released by its reader
+ *   REJECT (done)                                   lets the message go
+ *
+ * Until its reader has released the copy, the message is with its first sender: when this process dies, and the copy with
+ * it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least once.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "channel/messages.h"
+
+#define TRY_AGAIN_NS 1000000000ll /* when the dead-letter queue has no room */
+
+/* A copy that was sent, and whose original waits. */
+typedef struct fi_buried {
+    uint64_t number; /* of the copy */
+    fi_peer_t *peer; /* the original's sender; counted */
+    uint64_t tx;
+    uint64_t seq;
+    bool waits; /* found among those that are not released */
+} fi_buried_t;
+
+struct fi_dead {
+    fi_receiver_t *rx;
+    fi_sender_t *tx; /* NULL: it was closed with the node */
+    uint32_t max_attempts;
+    /* Whoever holds `tx`. In the order of the copies' numbers. */
+    fi_buried_t *buried;
+    size_t count, cap;
+};
+
+/* --- what has become of the copies ------------------------------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b) {
+    uint64_t left = ((const fi_buried_t *)a)->number;
+    uint64_t right = ((const fi_buried_t *)b)->number;
+
+    return left < right ? -1 : left > right;
+}
+
+static bool note_waiting(const fi_unreleased_t *u, void *arg) {
+    fi_dead_t *d = arg;
+    fi_buried_t key = {.number = u->seq};
+    fi_buried_t *found = bsearch(&key, d->buried, d->count, sizeof key, by_number);
+
+    if (found) {
+        found->waits = true;
+    }
+    return false;
+}
+
+static void tell_done(const fi_dead_t *d, const fi_buried_t *b) {
+    fi_frame_t f = fi_frame(FI_REJECT, b->tx, d->rx->end.id);
+
+    f.flags = FI_REJECT_DONE;
+    f.a = b->seq;
+    (void)fi_peer_send(b->peer, &f, NULL);
+    fi_peer_unref(b->peer);
+}
+
+static void settle(fi_dead_t *d) {
+    size_t left = 0;
+
+    if (d->count > 0) {
+        fi_backlog_each(d->tx, note_waiting, d);
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->buried[i].waits) {
+            d->buried[left] = d->buried[i];
+            d->buried[left++].waits = false;
+        } else {
+            tell_done(d, &d->buried[i]);
+        }
+    }
+    d->count = left;
+}
+
+/* Something may have been released. While copies wait, the next release shall call the steward. `tx` is held. */
+static void look(void *whole) {
+    fi_dead_t *d = whole;
+
+    if (d->count > 0) {
+        fi_sender_arm(d->tx);
+        settle(d);
+        if (d->count == 0 && d->tx->backlog_count == 0) {
+            fi_sender_disarm(d->tx);
+        }
+    }
+}
+
+/* --- burying ----------------------------------------------------------------------------------------------------- */
+
+static bool make_room(fi_dead_t *d) {
+    size_t cap = d->cap ? 2 * d->cap : 16;
+    fi_buried_t *more = d->count < d->cap ? d->buried : realloc(d->buried, cap * sizeof *more);
+
+    if (more && d->count == d->cap) {
+        d->cap = cap;
+    }
+    d->buried = more ? more : d->buried;
+    return more != NULL;
+}
+
+static void describe(const ferry_msg_t *m, const ferry_msg_info_t *info, struct fi_origin *o) {
+    memset(o, 0, sizeof *o);
+    o->node = m->link->from_node;
+    o->end = m->link->from_end;
+    o->seq = info->sequence;
+    o->attempts = info->attempt - 1;
+    memcpy(o->queue, m->link->rx->end.channel, sizeof o->queue);
+}
+
+/* The message, and behind it where it comes from. */
+static int put_copy(fi_sender_t *tx, const ferry_msg_t *m, const ferry_msg_info_t *info) {
+    fi_item_t item = {.size = m->size + sizeof(struct fi_origin),
+                      .seq = tx->seq + 1,
+                      .tag = info->tag,
+                      .time_ns = info->time_ns,
+                      .attempt = 1,
+                      .origin = true};
+    struct fi_origin origin;
+
+    int r = fi_sender_alloc_now(tx, item.size, &item.block);
+    if (r < 0) {
+        return r;
+    }
+    fi_block_t *block = item.block;
+    describe(m, info, &origin);
+    memcpy(fi_block_data(block), m->data, m->size);
+    memcpy((unsigned char *)fi_block_data(block) + m->size, &origin, sizeof origin);
+    r = fi_sender_forward(tx, &item);
+    fi_pool_unref(&tx->pool, block);
+    return r;
+}
+
+static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
+    ferry_msg_info_t info = {0};
+
+    if (!make_room(d)) {
+        return -ENOMEM;
+    }
+    fi_taken_describe(m, &info);
+    int r = put_copy(d->tx, m, &info);
+    if (r == 0) {
+        d->buried[d->count++] =
+            (fi_buried_t){d->tx->seq, fi_peer_ref(m->link->peer), m->link->tx, info.sequence, false};
+    }
+    return r;
+}
+
+/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. */
+static void hand_back(ferry_msg_t *m, bool buried) {
+    if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED) < 0) {
+        fi_taken_release_held(m); /* its sender has ended: the copy is all that there is */
+    }
+}
+
+/* The sender hears of the burial before it can hear that the copy was released. */
+static void bury(fi_dead_t *d, ferry_msg_t *m) {
+    if (!d->tx || fi_end_enter(&d->tx->end, FI_END_SENDER) < 0) {
+        hand_back(m, false);
+        return;
+    }
+    bool buried = put_and_note(d, m) == 0;
+    d->rx->stats.dead_letters += buried;
+    hand_back(m, buried);
+    look(d);
+    fi_disown(&d->tx->end.own); /* it goes with the receiver, whichever thread uses that next */
+    fi_end_leave(&d->tx->end);
+}
+
+bool fi_dead_soon(const ferry_msg_t *m) {
+    const fi_dead_t *d = m->link->rx->dead_letters;
+
+    return d && fi_taken_attempt(m) >= d->max_attempts;
+}
+
+bool fi_dead_takes(fi_receiver_t *rx, ferry_msg_t *m) {
+    if (fi_taken_attempt(m) <= rx->dead_letters->max_attempts) {
+        return false;
+    }
+    bury(rx->dead_letters, m);
+    return true;
+}
+
+/* --- beginning and end ------------------------------------------------------------------------------------------- */
+
+static void sender_ends(void *whole) {
+    ((fi_dead_t *)whole)->tx = NULL;
+}
+
+int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts) {
+    fi_dead_t *d = calloc(1, sizeof *d);
+
+    if (!d) {
+        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", rx->end.channel);
+    }
+    const fi_part_t part = {.whole = d, .ends = sender_ends, .released = look, .in_haste = true};
+    int r = fi_sender_new_part(rx->end.node, queue, FERRY_QUEUE, NULL, &part, &d->tx);
+    if (r < 0) {
+        free(d);
+        return r;
+    }
+    fi_disown(&d->tx->end.own);
+    d->rx = rx;
+    d->max_attempts = max_attempts;
+    rx->dead_letters = d;
+    return 0;
+}
+
+void fi_dead_close(fi_receiver_t *rx) {
+    fi_dead_t *d = rx->dead_letters;
+
+    rx->dead_letters = NULL;
+    if (!d) {
+        return;
+    }
+    if (d->tx) {
+        fi_sender_drop(d->tx);
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        fi_peer_unref(d->buried[i].peer);
+    }
+    free(d->buried);
+    free(d);
+}

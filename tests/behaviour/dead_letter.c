@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dead_letter.c - messages that were tried too often: they go to another queue, say where they come from, and are lost at no
+ * moment. And receivers that get no more at once than they can do.
+ */
+#include "harness.h"
+
+#include <string.h>
+
+#define LARGE 50000u
+
+typedef struct scene {
+    atomic_uint step;
+    atomic_uint done;
+    atomic_uint tries[16];
+    uint64_t node, sender;
+} scene_t;
+
+static const ferry_receiver_options_t thrice = {.prefetch = 2, .max_attempts = 3, .dead_letter = "work.dead"};
+
+static ferry_msg_origin_t origin_of(const ferry_msg_t *m) {
+    ferry_msg_origin_t origin = {.size = sizeof origin};
+    check_is(ferry_msg_origin(m, &origin), 0);
+    return origin;
+}
+
+/* Everything odd fails, until the end is wanted. */
+static void work(ferry_t *node, void *arg) {
+    scene_t *scene = arg;
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &thrice);
+    ferry_msg_t *m;
+    atomic_fetch_add(&scene->step, 1);
+    while (atomic_load(&scene->done) == 0) {
+        if (ferry_recv(rx, 10 * MILLISECOND, &m) != 0)
+            continue;
+        uint64_t number;
+        memcpy(&number, ferry_msg_data(m), sizeof number);
+        check(number < 16);
+        check_is(atomic_fetch_add(&scene->tries[number], 1) + 1, info_of(m).attempt);
+        if (number % 2)
+            check_is(ferry_msg_reject(m, 0), 0);
+        else
+            release(m);
+    }
+    close_receiver(rx);
+}
+
+static void what_was_tried_so_often_goes_to_the_dead_letter_queue(where_t where) {
+    scene_t *scene = share(sizeof *scene);
+    crew_t *crew = crew_begin(where);
+    crew_add(crew, work, scene);
+    crew_add(crew, work, scene);
+    ferry_t *node = crew_node(crew);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    await(&scene->step, 2);
+    for (uint64_t i = 0; i < 10; i++)
+        send_number(tx, i);
+    ferry_receiver_t *dead = open_receiver(node, "work.dead", FERRY_QUEUE, NULL);
+    bool seen[16] = {false};
+    for (unsigned i = 0; i < 5; i++) {
+        ferry_msg_t *m = receive(dead);
+        check_is(ferry_msg_size(m), 8);
+        uint64_t number = number_in(m);
+        check(number < 10 && number % 2 == 1 && !seen[number]);
+        seen[number] = true;
+        ferry_msg_origin_t origin = origin_of(m);
+        check(strcmp(origin.queue, "work") == 0);
+        check_is(origin.attempts, 3);
+        check_is(origin.sequence, number + 1);
+        check_is(origin.sender_node, ferry_node_id(node));
+        check_is(scene->tries[number], 3);
+        check_is(ferry_sender_flush(tx, FERRY_NOW), -EAGAIN); /* until it is released, its sender has it */
+        release(m);
+    }
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    ferry_msg_t *none;
+    check(ferry_recv(dead, 20 * MILLISECOND, &none) < 0);
+    atomic_store(&scene->done, 1);
+    close_sender(tx);
+    close_receiver(dead);
+    crew_end(crew);
+}
+
+static void bury_and_die(ferry_t *node, void *arg) {
+    scene_t *scene = arg;
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "work.dead"};
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_msg_t *m;
+    atomic_fetch_add(&scene->step, 1);
+    check_is(ferry_msg_reject(receive(rx), 0), 0);
+    while (receiver_stats(rx).dead_letters == 0)
+        check(ferry_recv(rx, 10 * MILLISECOND, &m) < 0);
+    atomic_fetch_add(&scene->step, 1);
+    await(&scene->done, 1);
+    crew_die();
+}
+
+/* With nobody to read them, dead letters die with the worker; what they are copies of does not. */
+static void a_worker_that_dies_takes_no_dead_letter_along(where_t where) {
+    scene_t *scene = share(sizeof *scene);
+    crew_t *crew = crew_begin(where);
+    unsigned doomed = crew_add(crew, bury_and_die, scene);
+    ferry_t *node = crew_node(crew);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    await(&scene->step, 1);
+    send_number(tx, 7);
+    await(&scene->step, 2);
+    check_is(sender_stats(tx).unreleased, 1);
+    atomic_fetch_add(&scene->done, 1);
+    crew_bury(crew, doomed);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = receive(rx);
+    check_is(number_in(m), 7);
+    check(info_of(m).attempt >= 2);
+    release(m);
+    close_sender(tx);
+    close_receiver(rx);
+    crew_end(crew);
+}
+
+static void a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *m, *none;
+    void *data;
+    check_is(ferry_msg_new(tx, LARGE, PATIENCE, &data, &m), 0);
+    fill(data, LARGE, 3);
+    check_is(ferry_msg_set_tag(m, 99), 0);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    release(m);
+    m = receive(rx);
+    ferry_msg_origin_t origin = {0};
+    check_error(ferry_msg_origin(m, &origin), -ENOENT, "dead letter");
+    check_is(ferry_msg_reject(m, 3600 * SECOND), 0); /* there is no next attempt to wait for */
+    while (receiver_stats(rx).dead_letters == 0)
+        check(ferry_recv(rx, 10 * MILLISECOND, &none) < 0);
+    m = receive(dead);
+    check_is(ferry_receiver_close(dead), 1); /* it goes back to the queue of the dead; the handle keeps what it has */
+    check_is(ferry_msg_size(m), LARGE);
+    check(filled(ferry_msg_data(m), LARGE, 3));
+    check_is(info_of(m).tag, 99);
+    check(strcmp(origin_of(m).queue, "work") == 0 && origin_of(m).attempts == 1);
+    release(m);
+    dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+    m = receive(dead);
+    check_is(info_of(m).attempt, 2);
+    check(filled(ferry_msg_data(m), LARGE, 3));
+    check_is(origin_of(m).sequence, 1);
+    release(m);
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
+static void a_receiver_gets_no_more_than_its_prefetch(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_options_t two = {.prefetch = 2};
+    ferry_receiver_t *slow = open_receiver(node, "work", FERRY_QUEUE, &two);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    for (uint64_t i = 0; i < 1000; i++)
+        send_number(tx, i);
+    ferry_msg_t *m[2], *none;
+    m[0] = receive(slow);
+    m[1] = receive(slow);
+    check_is(ferry_recv(slow, 20 * MILLISECOND, &none), -ETIMEDOUT);
+    ferry_receiver_t *quick = open_receiver(node, "work", FERRY_QUEUE, NULL); /* the others are all its */
+    for (uint64_t i = 2; i < 1000; i++)
+        check_is(receive_number(quick), i);
+    release(m[0]);
+    send_number(tx, 1000);
+    check_is(ferry_msg_reject(m[1], 0), 0);
+    while (sender_stats(tx).unreleased > 0) {
+        ferry_receiver_t *either[] = {slow, quick};
+        for (unsigned i = 0; i < 2; i++) {
+            if (ferry_recv(either[i], MILLISECOND, &none) == 0)
+                release(none);
+        }
+    }
+    close_sender(tx);
+    close_receiver(slow);
+    close_receiver(quick);
+    close_node(node);
+}
+
+static void options_that_make_no_sense_are_refused(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = NULL;
+    ferry_receiver_options_t options = {.max_attempts = 3};
+    check_error(ferry_receiver_open(node, "work", FERRY_QUEUE, &options, &rx), -EINVAL, "max_attempts dead_letter");
+    options = (ferry_receiver_options_t){.dead_letter = "dead"};
+    check_error(ferry_receiver_open(node, "work", FERRY_QUEUE, &options, &rx), -EINVAL, "max_attempts dead_letter");
+    options.max_attempts = 1;
+    options.dead_letter = "work";
+    check_error(ferry_receiver_open(node, "work", FERRY_QUEUE, &options, &rx), -EINVAL, "work same");
+    options.dead_letter = "no name";
+    check(ferry_receiver_open(node, "work", FERRY_QUEUE, &options, &rx) == -EINVAL);
+    options = (ferry_receiver_options_t){.prefetch = 1};
+    check_error(ferry_receiver_open(node, "news", FERRY_TOPIC, &options, &rx), -EINVAL, "prefetch queues");
+    check(rx == NULL);
+    close_node(node);
+}
+
+int main(int argc, char **argv) {
+    static const test_t tests[] = {
+        TEST_ALL(what_was_tried_so_often_goes_to_the_dead_letter_queue),
+        TEST_BOTH(a_worker_that_dies_takes_no_dead_letter_along),
+        TEST(a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes),
+        TEST(a_receiver_gets_no_more_than_its_prefetch),
+        TEST(options_that_make_no_sense_are_refused),
+    };
+    return run_suite("dead_letter", tests, sizeof tests / sizeof *tests, argc, argv);
+}
