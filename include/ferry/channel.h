@@ -28,6 +28,13 @@ typedef enum ferry_hold {
     FERRY_HOLD_NEVER = 2 /**< senders never wait: a slow receiver loses its oldest and is told how many */
 } ferry_hold_t;
 
+/** Do a queue's messages outlive the programs that have sent them? */
+typedef enum ferry_durable {
+    FERRY_DURABLE_ANY = 0, /**< no opinion: as the queue is already, else not */
+    FERRY_DURABLE = 1,     /**< the engine keeps them on disk until they are released; needs a space that has one */
+    FERRY_DURABLE_NOT = 2  /**< they wait in their sender's memory */
+} ferry_durable_t;
+
 /** What a sender does when its quota or capacity is used up. */
 typedef enum ferry_overflow {
     FERRY_OVERFLOW_BLOCK = 0, /**< wait, up to the call's timeout */
@@ -61,7 +68,28 @@ typedef struct ferry_contract {
     uint32_t retain;           /**< topics: the last messages kept for receivers that come late; 0: none */
     ferry_overflow_t overflow; /**< what to do when either is used up */
     ferry_wait_t wait;         /**< how this sender waits for room */
+
+    /* shared by all ends */
+    ferry_durable_t durable; /**< queues in a space that spans machines (`nats://...`): see "Durable queues" below */
 } ferry_contract_t;
+
+/*
+ * Durable queues.  In a space that spans machines a queue may be durable: the engine (a NATS server with JetStream) keeps
+ * each message in a stream, on disk, until a receiver has released it.  So messages outlive all programs and a restart of
+ * the server.  What is different:
+ *
+ *   - A message counts as released by its receiver, for ferry_sender_flush, ferry_sender_close and the sender's quota,
+ *     once the engine has stored it.  What is stored and not yet released by a receiver is bounded too: by `capacity`
+ *     messages (0: a million) and `quota` bytes (0: 1 GiB) of each sender; a sender that has used that up fills its own
+ *     memory next, then waits or fails.
+ *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with its
+ *     next attempt.  `attempt` counts deliveries to machines, and to receivers on them.
+ *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come again.
+ *   - ferry_msg_info: `sequence` is the stream's count, `sender_node` UINT64_MAX and `sender` 0; `time_ns` is 0.
+ *   - A message is at most as large as one of the engine's: its max_payload (1 MiB by default) less 1 KiB.
+ *   - ferry_recv never says that the queue has ended (-EPIPE): another sender may come in a year.
+ *   - All ends go through the engine, also those of one process.
+ */
 
 /** A receiver's own wishes; all zero is a good default. */
 typedef struct ferry_receiver_options {
@@ -98,7 +126,8 @@ typedef struct ferry_receiver ferry_receiver_t;
  * returns, it is linked with every receiver that was open before, except those that did not answer within a second.
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
- * -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open.
+ * -ENOTSUP a durable queue in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
+ * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open.
  */
 FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                                 ferry_sender_t **tx);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "channel/receiver.h"
 #include "api/check.h"
+#include "api/durable.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
 #include "platform/cancel.h"
@@ -20,7 +21,14 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
     if (r == 0 && options && options->contract) {
         r = fi_check_size(options->contract->size, sizeof *options->contract, "ferry_contract_t");
     }
-    return r < 0 ? r : fi_receiver_new(node, channel, kind, options, rx);
+    if (r < 0) {
+        return r;
+    }
+    ferry_receiver_options_t o = options ? *options : (ferry_receiver_options_t){.size = 0};
+    ferry_contract_t c = o.contract ? *o.contract : (ferry_contract_t){.size = 0};
+    r = fi_settle_durable(node, channel, kind, &c);
+    o.contract = &c;
+    return r < 0 ? r : fi_receiver_new(node, channel, kind, &o, rx);
 }
 
 int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,

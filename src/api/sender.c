@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "channel/sender.h"
 #include "api/check.h"
+#include "api/durable.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
+#include "net/durable.h"
 #include "platform/cancel.h"
 
 static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
@@ -17,7 +19,17 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
     if (r == 0 && contract) {
         r = fi_check_size(contract->size, sizeof *contract, "ferry_contract_t");
     }
-    return r < 0 ? r : fi_sender_new(node, channel, kind, contract, tx);
+    if (r < 0) {
+        return r;
+    }
+    ferry_contract_t c = contract ? *contract : (ferry_contract_t){.size = 0};
+    fi_part_t part = {.whole = NULL};
+    r = fi_settle_durable(node, channel, kind, &c);
+    if (r == 0 && c.durable == FERRY_DURABLE) {
+        part.most = node->net->max_payload - FI_DURABLE_HEAD;
+        c.quota = c.quota ? c.quota : FI_DURABLE_QUOTA;
+    }
+    return r < 0 ? r : fi_sender_new_part(node, channel, kind, &c, &part, tx);
 }
 
 int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,

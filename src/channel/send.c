@@ -230,6 +230,12 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
         return fi_fail(-EMSGSIZE, "'%s' carries messages of at most %" PRIu64 " bytes, this one has %" PRIu64,
                        tx->end.channel, c->max_size, size);
     }
+    if (tx->part.most && size > tx->part.most) {
+        return fi_fail(-EMSGSIZE,
+                       "'%s' is durable, and its server takes messages of at most %" PRIu64
+                       " bytes, this one has %" PRIu64 ": raise the server's max_payload, or split it",
+                       tx->end.channel, tx->part.most, size);
+    }
     return fi_fail(-EMSGSIZE,
                    "a message of %" PRIu64 " bytes can never fit the quota of '%s' (%" PRIu64 " bytes): raise `quota`",
                    size, tx->end.channel, tx->pool.quota);

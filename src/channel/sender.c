@@ -45,6 +45,7 @@ void fi_sender_set_limits(fi_sender_t *tx) {
     uint64_t max = tx->end.contract.max_size;
 
     tx->largest = max ? fi_min(max, tx->pool.quota) : tx->pool.quota;
+    tx->largest = tx->part.most ? fi_min(tx->largest, tx->part.most) : tx->largest;
     tx->timestamps = tx->end.contract.timestamps != 0;
 }
 

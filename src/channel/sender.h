@@ -169,6 +169,7 @@ typedef struct fi_part {
     bool hidden;
     uint64_t from_node; /* a hidden one: whose messages it sends on; 0: its own */
     uint64_t from_end;
+    uint64_t most; /* bytes of a message, since the engine takes no more; 0: it does not matter */
 } fi_part_t;
 
 struct ferry_sender {
@@ -183,7 +184,7 @@ struct ferry_sender {
     fi_log_t *quick_log;
     fi_form_t form; /* of the last small message that went this way */
     uint64_t seq;
-    uint64_t largest;     /* message: what contract and quota leave */
+    uint64_t largest;     /* message: what contract, quota and the part leave */
     uint64_t capacity;    /* messages unreleased at most; UINT64_MAX: no limit */
     uint64_t free_to;     /* sequence number up to which messages need not be counted: `capacity` allows so many */
     uint32_t waits;       /* of the thread, when the stream began that may be under way */

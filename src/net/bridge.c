@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "net/durable.h"
 #include "platform/clock.h"
 
 #define EVENTS 64
@@ -35,18 +36,23 @@ void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item) {
     }
 }
 
-static void arrived(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
+void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t number, natsMsg *msg) {
     fi_box_item_t *item = calloc(1, sizeof *item);
 
-    (void)c;
-    (void)sub;
     if (!item) {
         fi_nats.natsMsg_Destroy(msg); /* it will be missed, and sent again */
         return;
     }
-    item->kind = FI_BOX_MSG;
+    item->kind = kind;
+    item->number = number;
     item->msg = msg;
-    fi_bridge_post(arg, item);
+    fi_bridge_post(b, item);
+}
+
+static void arrived(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
+    (void)c;
+    (void)sub;
+    fi_bridge_post_message(arg, FI_BOX_MSG, 0, msg);
 }
 
 int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub) {
@@ -70,6 +76,7 @@ static void describe(fi_own_t *own, fi_end_t *e) {
     if (own->is_sender) {
         own->retain = fi_sender_of(e)->retain;
         own->quota = fi_sender_of(e)->pool.quota;
+        own->capacity = fi_sender_of(e)->capacity;
     } else {
         const fi_receiver_t *rx = fi_receiver_of(e);
         own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
@@ -187,6 +194,15 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         fi_far_hello(b);
         fi_meet_again(b, 0);
         fi_out_again(b);
+        fi_deposit_again(b);
+        fi_pickup_again(b);
+        break;
+    case FI_BOX_STORED:
+        fi_deposit_answer(b, item->msg);
+        fi_nats.natsMsg_Destroy(item->msg);
+        break;
+    case FI_BOX_PICKED:
+        fi_pickup_arrived(b, item->number, item->msg);
         break;
     }
     free(item);
@@ -226,7 +242,7 @@ static void sleep_until_something(fi_bridge_t *b, int64_t ns) {
                 /* somebody else's wake-up was counted already */
             }
         } else {
-            ((fi_outward_t *)events[i].data.ptr)->readable = true;
+            *(bool *)events[i].data.ptr = true;
         }
     }
 }
@@ -249,6 +265,8 @@ static void *bridge_main(void *arg) {
         int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
         bool more = fi_out_turn(b);
         bool waits = fi_in_turn(b);
+        more |= fi_deposit_turn(b, &ns);
+        waits |= fi_pickup_turn(b, &ns);
         ns = sooner(ns, fi_meet_settle(b));
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
         sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? sooner(ns, nap) : ns);
@@ -278,6 +296,7 @@ static void free_bridge(fi_bridge_t *b) {
     fi_net_unsubscribe(b->direct);
     fi_net_unsubscribe(b->replies);
     fi_net_unsubscribe(b->all);
+    fi_net_unsubscribe(b->answers);
     while (!fi_list_empty(&b->box)) {
         fi_box_item_t *item = fi_container(b->box.next, fi_box_item_t, link);
         fi_list_remove(&item->link);
@@ -307,6 +326,8 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->outwards);
     fi_list_init(&b->inwards);
     fi_list_init(&b->hearings);
+    fi_list_init(&b->deposits);
+    fi_list_init(&b->pickups);
     b->watch = (fi_net_watch_t){.changed = connection_changed, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
     b->buffer = malloc(b->piece);
@@ -382,6 +403,8 @@ void fi_bridge_close(fi_net_t *net) {
     pthread_join(b->thread, NULL);
     (void)fi_out_turn(b); /* what has ended meanwhile is told */
     (void)fi_in_turn(b);
+    fi_deposit_end(b);
+    fi_pickup_end(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
     say_farewell(b);

@@ -52,6 +52,7 @@ typedef struct fi_own {
     uint32_t flags; /* enum fi_far_flags */
     uint32_t retain;
     uint64_t quota;
+    uint64_t capacity; /* UINT64_MAX: no limit */
     fi_contract_t contract;
     char channel[104];
 } fi_own_t;
@@ -184,12 +185,13 @@ typedef struct fi_inward {
     bool complained;   /* that something is missing, since the last that was not */
 } fi_inward_t;
 
-enum fi_box_kind { FI_BOX_MSG, FI_BOX_OPENED, FI_BOX_CLOSING, FI_BOX_UP };
+enum fi_box_kind { FI_BOX_MSG, FI_BOX_OPENED, FI_BOX_CLOSING, FI_BOX_UP, FI_BOX_STORED, FI_BOX_PICKED };
 
 typedef struct fi_box_item {
     struct fi_list link;
     enum fi_box_kind kind;
     natsMsg *msg;
+    uint32_t number; /* PICKED: whose */
     fi_own_t own;
     fi_asking_t *asking;
 } fi_box_item_t;
@@ -213,6 +215,9 @@ typedef struct fi_bridge {
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
+    struct fi_list deposits, pickups; /* durable.h */
+    natsSubscription *answers;        /* for deposits; NULL: there was none yet */
+    uint32_t depositors_ever, pickups_ever;
     uint32_t askings_ever;
     unsigned char *buffer; /* for one batch */
     size_t piece;          /* bytes of it that are used at most */
@@ -224,6 +229,8 @@ void fi_bridge_close(fi_net_t *net);
 
 /* bridge.c */
 void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item);
+/* Puts an arrived message into the box. Any thread. */
+void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t number, natsMsg *msg);
 /* A subscription whose messages come into the box. */
 int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub);
 
@@ -273,6 +280,14 @@ bool fi_out_serves(fi_bridge_t *b, fi_far_node_t *n);
 void fi_out_probed(fi_bridge_t *b, fi_far_node_t *n);
 void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
 void fi_out_end(fi_bridge_t *b);
+
+/*
+ * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and go, by
+ * any thread; its bell sets `*readable`, which is true to begin with.
+ */
+int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, void *whole, void (*changed)(void *),
+                            bool *readable, fi_receiver_t **rx);
+void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx); /* NULL is allowed */
 
 /* send.c */
 void fi_far_topic_subject(const fi_bridge_t *b, char out[FI_SUBJECT_MAX], const char *channel, uint64_t node);

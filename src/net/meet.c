@@ -9,7 +9,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "net/bridge.h"
+#include "net/durable.h"
 #include "platform/clock.h"
 
 fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id) {
@@ -99,6 +99,10 @@ static uint32_t count_nodes(const fi_bridge_t *b) {
     return count;
 }
 
+static bool is_durable(const fi_own_t *o) {
+    return o->contract.durable == FERRY_DURABLE;
+}
+
 void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     fi_own_t *o = malloc(sizeof *o);
     fi_asking_t *a = item->asking;
@@ -117,6 +121,9 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     }
     *o = item->own;
     fi_list_add_tail(&b->owns, &o->link);
+    if (is_durable(o)) {
+        (o->is_sender ? fi_deposit_opened : fi_pickup_opened)(b, o);
+    }
     ask(b, o, 0, a->number);
 }
 
@@ -140,7 +147,9 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
         return;
     }
     fi_list_remove(&o->link);
-    if (!o->is_sender && !fi_meet_has_receivers(b, o->kind, o->channel)) {
+    if (is_durable(o)) {
+        (o->is_sender ? fi_deposit_closing : fi_pickup_closing)(b, o);
+    } else if (!o->is_sender && !fi_meet_has_receivers(b, o->kind, o->channel)) {
         fi_far_frame_t f = fi_far_frame(b, FI_FAR_GONE, o->kind, o->channel);
         fi_in_close_channel(b, o->kind, o->channel);
         fi_far_send_each(b, &f);
@@ -210,6 +219,9 @@ static void met(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         r = match(o, f);
         if (r < 0) {
             break;
+        }
+        if (is_durable(o)) {
+            continue; /* they meet in the stream */
         }
         count++;
         if (sender && count == 1) {

@@ -77,7 +77,7 @@ typedef struct fi_net_card {
     char host[64];
 } fi_net_card_t;
 
-#define FI_NET_VERSION 1u
+#define FI_NET_VERSION 2u
 
 /* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
  * wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be read; -ENOMEM. */

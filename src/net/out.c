@@ -129,24 +129,33 @@ static void links_changed(void *whole) {
     (void)!write(o->bridge->bell, &one, sizeof one);
 }
 
-static int open_receiver(fi_bridge_t *b, fi_outward_t *o) {
+int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, void *whole, void (*changed)(void *),
+                            bool *readable, fi_receiver_t **rx) {
     const ferry_receiver_options_t options = {.senders = UINT32_MAX};
-    const fi_rxpart_t part = {.whole = o,
-                              .gains = links_changed,
-                              .loses = links_changed,
+    const fi_rxpart_t part = {.whole = whole,
+                              .gains = changed,
+                              .loses = changed,
                               .in_haste = true,
                               .hidden = true,
                               .stays = true,
                               .unchecked = true};
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = o};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = readable};
 
-    int r = fi_receiver_new_part(b->net->node, o->channel, (ferry_kind_t)o->kind, &options, &part, &o->rx);
-    if (r == 0 && (r = fi_end_enter(&o->rx->end, FI_END_RECEIVER)) == 0) {
-        r = fi_receiver_fd(o->rx);
-        fi_end_leave(&o->rx->end);
+    int r = fi_receiver_new_part(b->net->node, channel, (ferry_kind_t)kind, &options, &part, rx);
+    if (r == 0 && (r = fi_end_enter(&(*rx)->end, FI_END_RECEIVER)) == 0) {
+        r = fi_receiver_fd(*rx);
+        fi_end_leave(&(*rx)->end);
         r = r < 0 ? r : epoll_ctl(b->epoll, EPOLL_CTL_ADD, r, &ev);
     }
     return r;
+}
+
+void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx) {
+    if (rx) {
+        (void)epoll_ctl(b->epoll, EPOLL_CTL_DEL, rx->bell.rd, NULL);
+        (void)fi_end_enter(&rx->end, FI_END_RECEIVER);
+        (void)fi_receiver_close(rx); /* what is held goes back to its senders */
+    }
 }
 
 static void close_outward(fi_bridge_t *b, fi_outward_t *o) {
@@ -159,11 +168,7 @@ static void close_outward(fi_bridge_t *b, fi_outward_t *o) {
         free(d);
     }
     fi_list_remove(&o->link);
-    if (o->rx) {
-        (void)epoll_ctl(b->epoll, EPOLL_CTL_DEL, o->rx->bell.rd, NULL);
-        (void)fi_end_enter(&o->rx->end, FI_END_RECEIVER);
-        (void)fi_receiver_close(o->rx); /* what is held goes back to its senders */
-    }
+    fi_hidden_receiver_close(b, o->rx);
     free(o);
     b->progress = true;
 }
@@ -204,7 +209,7 @@ void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) 
     d->node = n;
     d->no_history = (have->head.flags & FI_FAR_NO_HISTORY) != 0;
     fi_list_add_tail(&o->dests, &d->link);
-    if (fresh && open_receiver(b, o) < 0) {
+    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, o, links_changed, &o->readable, &o->rx) < 0) {
         close_outward(b, o);
         return;
     }

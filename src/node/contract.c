@@ -68,6 +68,8 @@ static int check_enums(const ferry_contract_t *c) {
         return fi_fail(-EINVAL, "the contract's overflow is %d; use a FERRY_OVERFLOW_ constant", (int)c->overflow);
     if ((unsigned)c->wait > FERRY_WAIT_BLOCK)
         return fi_fail(-EINVAL, "the contract's wait is %d; use a FERRY_WAIT_ constant", (int)c->wait);
+    if ((unsigned)c->durable > FERRY_DURABLE_NOT)
+        return fi_fail(-EINVAL, "the contract's durable is %d; use a FERRY_DURABLE_ constant", (int)c->durable);
     if (c->timestamps > 1)
         return fi_fail(-EINVAL, "the contract's timestamps is %" PRIu32 "; use 0 or 1", c->timestamps);
     return 0;
@@ -93,6 +95,7 @@ int fi_contract_from_public(const ferry_contract_t *from, fi_contract_t *to) {
         mine.max_size = c.max_size;
         mine.hold = (uint32_t)c.hold;
         mine.timestamps = c.timestamps;
+        mine.durable = (uint32_t)c.durable;
     }
     *to = mine;
     return 0;
@@ -120,13 +123,17 @@ static int merge_number(uint64_t *into, uint64_t other, const char *field, const
     return 0;
 }
 
-static int merge_hold(uint32_t *into, uint32_t other, const sides_t *s) {
-    if (*into != FERRY_HOLD_ANY && other != FERRY_HOLD_ANY && *into != other)
-        return fi_fail(-EPROTOTYPE,
-                       "%s \"%s\": %s says \"%s\", but %s says \"%s\"; make them equal or leave one "
-                       "at FERRY_HOLD_ANY",
-                       s->words.kind, s->words.name, s->mine, hold_word(*into), s->theirs, hold_word(other));
-    if (*into == FERRY_HOLD_ANY)
+static const char *durable_word(uint64_t durable) {
+    return durable == FERRY_DURABLE ? "durable" : "not durable";
+}
+
+/* Fields of which 0 is no opinion, and each other value has a word. */
+static int merge_choice(uint32_t *into, uint32_t other, const char *(*word)(uint64_t), const char *none,
+                        const sides_t *s) {
+    if (*into != 0 && other != 0 && *into != other)
+        return fi_fail(-EPROTOTYPE, "%s \"%s\": %s says \"%s\", but %s says \"%s\"; make them equal or leave one at %s",
+                       s->words.kind, s->words.name, s->mine, word(*into), s->theirs, word(other), none);
+    if (*into == 0)
         *into = other;
     return 0;
 }
@@ -163,7 +170,9 @@ int fi_contract_merge(fi_contract_t *into, const fi_contract_t *other, const cha
     if (rc == 0)
         rc = merge_number(&merged.max_size, other->max_size, "max_size", &sides);
     if (rc == 0)
-        rc = merge_hold(&merged.hold, other->hold, &sides);
+        rc = merge_choice(&merged.hold, other->hold, hold_word, "FERRY_HOLD_ANY", &sides);
+    if (rc == 0)
+        rc = merge_choice(&merged.durable, other->durable, durable_word, "FERRY_DURABLE_ANY", &sides);
     if (rc == 0)
         rc = check_sizes(&merged, into, &sides);
     if (rc != 0)
@@ -175,7 +184,7 @@ int fi_contract_merge(fi_contract_t *into, const fi_contract_t *other, const cha
 
 bool fi_contract_equal(const fi_contract_t *a, const fi_contract_t *b) {
     return strcmp(a->type_name, b->type_name) == 0 && a->type_size == b->type_size && a->max_size == b->max_size &&
-           a->hold == b->hold && a->timestamps == b->timestamps;
+           a->hold == b->hold && a->timestamps == b->timestamps && a->durable == b->durable;
 }
 
 /* FNV-1a over the fields, not the struct: bytes behind a string's end do not count. */
@@ -196,5 +205,7 @@ uint32_t fi_contract_digest(const fi_contract_t *c) {
     hash = hash_bytes(hash, &c->max_size, sizeof c->max_size);
     hash = hash_bytes(hash, &c->hold, sizeof c->hold);
     hash = hash_bytes(hash, &c->timestamps, sizeof c->timestamps);
+    if (c->durable != FERRY_DURABLE_ANY)
+        hash = hash_bytes(hash, &c->durable, sizeof c->durable);
     return hash == 0 ? 1 : hash;
 }

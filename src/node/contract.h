@@ -19,6 +19,8 @@ typedef struct fi_contract {
     uint64_t max_size;
     uint32_t hold; /**< a ferry_hold_t */
     uint32_t timestamps;
+    uint32_t durable; /**< a ferry_durable_t */
+    uint32_t reserved;
 } fi_contract_t;
 
 /**

@@ -26,11 +26,15 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
     return NULL;
 }
 
-/* Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node. */
+/*
+ * Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node; the
+ * ends of a durable queue meet only hidden ones.
+ */
 static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) {
     const fi_frame_t *f = &m->frame;
+    bool other_hidden = (f->flags & FI_MEET_HIDDEN) != 0;
 
-    if (e->hidden && (m->peer != e->node->self || (f->flags & FI_MEET_HIDDEN))) {
+    if (e->hidden ? m->peer != e->node->self || other_hidden : e->contract.durable == FERRY_DURABLE && !other_hidden) {
         return false;
     }
     bool same_kind = e->kind == f->kind || e->tap || (f->flags & FI_MEET_TAP);

@@ -112,9 +112,10 @@ static int write_entry(fi_space_t *s, fi_entry_t *e, const fi_contract_t *contra
     size_t used = (size_t)n;
     if (contract->type_name[0] != '\0')
         used += (size_t)snprintf(text + used, sizeof text - used, "type_name %s\n", contract->type_name);
-    used += (size_t)snprintf(text + used, sizeof text - used,
-                             "type_size %" PRIu64 "\nmax_size %" PRIu64 "\nhold %" PRIu32 "\ntimestamps %" PRIu32 "\n",
-                             contract->type_size, contract->max_size, contract->hold, contract->timestamps);
+    used += (size_t)snprintf(
+        text + used, sizeof text - used,
+        "type_size %" PRIu64 "\nmax_size %" PRIu64 "\nhold %" PRIu32 "\ntimestamps %" PRIu32 "\ndurable %" PRIu32 "\n",
+        contract->type_size, contract->max_size, contract->hold, contract->timestamps, contract->durable);
     fi_entry_t written = *e;
     written.digest = fi_contract_digest(contract);
     fi_entry_name(&written, name);
@@ -167,6 +168,8 @@ static void parse_line(char *line, fi_contract_t *c, uint64_t *opened_ns) {
         c->hold = (uint32_t)parse_number(value, FERRY_HOLD_NEVER);
     else if (strcmp(line, "timestamps") == 0)
         c->timestamps = (uint32_t)parse_number(value, 1);
+    else if (strcmp(line, "durable") == 0)
+        c->durable = (uint32_t)parse_number(value, FERRY_DURABLE_NOT);
     else if (strcmp(line, "opened_ns") == 0)
         *opened_ns = parse_number(value, INT64_MAX);
 }

@@ -27,7 +27,7 @@
 
 #include "node/contract.h"
 
-#define FI_WIRE_MAGIC 0x31656972u /* "rie1" */
+#define FI_WIRE_MAGIC 0x32656972u /* "rie2" */
 
 enum fi_frame_type {
     FI_HELLO = 1,

@@ -33,7 +33,7 @@ static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "tail -f log | ferry pub --hold never log   a slow subscriber loses lines\n"
                                    "ferry pub --retain 1 --stay forever motd hello";
 
-enum { SHARED_OPTIONS = 9, PUB_OPTIONS = 4 };
+enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 1, PUB_OPTIONS = 4 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -83,6 +83,13 @@ static void shared_options(sending_t *s, option_t *options) {
 
     for (size_t i = 0; i < SHARED_OPTIONS; i++)
         options[i] = shared[i];
+}
+
+static void send_options(sending_t *s, option_t *options) {
+    options[0] = (option_t){.name = "durable",
+                            .kind = OPTION_FLAG,
+                            .target = &s->durable,
+                            .help = "the server keeps the records until they are received (with nats://... spaces)"};
 }
 
 static void pub_options(sending_t *s, option_t *options) {
@@ -139,7 +146,8 @@ static int open_sender(sending_t *s) {
                                        .quota = s->quota,
                                        .capacity = (uint32_t)s->capacity,
                                        .retain = (uint32_t)s->retain,
-                                       .hold = (ferry_hold_t)s->hold};
+                                       .hold = (ferry_hold_t)s->hold,
+                                       .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY};
     int status;
 
     if (!common_open(&s->common, s->kind == FERRY_QUEUE ? "ferry-send" : "ferry-pub", &s->node, &status))
@@ -236,15 +244,16 @@ static int command(sending_t *s, usage_t *usage, int argc, char **argv) {
 
 int command_send(int argc, char **argv) {
     sending_t s = {.kind = FERRY_QUEUE};
-    option_t options[SHARED_OPTIONS];
+    option_t options[SHARED_OPTIONS + SEND_OPTIONS];
     usage_t usage = {.command = "send",
                      .synopsis = "send [OPTION...] QUEUE [RECORD...]\nsend [OPTION...] QUEUE -f FILE...",
                      .text = send_text,
                      .examples = send_examples,
                      .options = options,
-                     .n_options = SHARED_OPTIONS};
+                     .n_options = SHARED_OPTIONS + SEND_OPTIONS};
 
     shared_options(&s, options);
+    send_options(&s, options + SHARED_OPTIONS);
     return command(&s, &usage, argc, argv);
 }
 

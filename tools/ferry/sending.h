@@ -21,6 +21,7 @@ typedef struct sending {
     const char *channel;
     ferry_kind_t kind;
     bool nul, whole, framed;
+    bool durable;
     list_t files;
     char **arguments; /* records from the command line */
     size_t n_arguments;

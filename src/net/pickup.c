@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Durable queues, the receivers' side: messages come out of the stream, and are acknowledged when own receivers release them.
+ *
+ * As much is asked for as own receivers seem to do soon: twice as much after each round that was released at once, half
+ * as much when they take their time, so that a slow machine does not sit on what others could do.
+ *
+ * What a machine has taken comes again after FI_DURABLE_ACK_NS, unless the engine hears of it: for what takes longer it is told in
+ * time that somebody works on it.  What comes again although it is here, or was released here, is not delivered twice.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "net/durable.h"
+#include "platform/clock.h"
+
+#define MOST_AHEAD 1024u         /* messages asked for and not released */
+#define MOST_BYTES (16ull << 20) /* the same in bytes, as far as known */
+#define QUICK_NS 50000000ll      /* released sooner: more can be asked for */
+#define SLOW_NS 500000000ll      /* held for longer: less */
+#define PULL_NS 10000000000ll    /* a question holds for so long, */
+#define LOST_NS 12000000000ll    /* and is taken for lost after this */
+#define QUOTA (64ull << 20)
+#define BUCKETS 1024u
+#define KNOWN 16384u /* that have been here, and are recognised */
+#define PULLS 2u
+
+/* Which message it is, whatever number it has in the stream: a sender may have had to send it again. */
+typedef struct identity {
+    uint64_t origin; /* the sender; of a client that is not Ferry's, when the stream got it */
+    uint64_t number; /* the sender's; of another client's, the stream's */
+} identity_t;
+
+/* What the subject for acknowledgements says. */
+typedef struct delivery {
+    uint32_t attempt;
+    uint64_t seq;  /* the message's number in the stream */
+    uint64_t time; /* when the stream got it: numbers may be used again by a server that was killed */
+} delivery_t;
+
+/* A message that is with own receivers, or waits for room with them. */
+typedef struct picked {
+    struct fi_list link;   /* of all, oldest first */
+    struct fi_list bucket; /* of those with the like number */
+    natsMsg *msg;          /* until it is put into a ring */
+    uint64_t seq, time;    /* of its delivery_t */
+    uint32_t attempt;
+    uint32_t round; /* the last in which it was seen with a receiver */
+    uint64_t size;
+    bool begun;    /* a receiver has taken it */
+    int64_t since; /* ns */
+    int64_t told;  /* when the engine last heard that it is being worked on */
+    char ack[];    /* the subject for saying so */
+} picked_t;
+
+typedef struct fi_pickup {
+    struct fi_list link;
+    fi_bridge_t *bridge;
+    uint32_t number;
+    uint32_t receivers; /* own ones that are open */
+    char channel[104];
+    char next[FI_DURABLE_API_MAX]; /* where to ask, */
+    char reply[FI_SUBJECT_MAX];    /* and where answers come */
+    fi_sender_t *tx;
+    natsSubscription *sub;
+    struct fi_list held;    /* picked_t in own receivers' hands */
+    struct fi_list waiting; /* picked_t without room there yet */
+    struct fi_list buckets[BUCKETS];
+    identity_t known[KNOWN];
+    uint32_t count; /* held and waiting, */
+    uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
+    uint64_t bytes;
+    uint32_t ahead; /* how much may be asked for and not released */
+    uint32_t round;
+    struct {
+        uint32_t left; /* messages asked for that have not come */
+        int64_t until; /* ns: then the question was lost */
+    } pulls[PULLS];
+    int64_t paused_until;
+} fi_pickup_t;
+
+/* ---- finding ---- */
+
+static fi_pickup_t *find(fi_bridge_t *b, const char *channel, uint32_t number) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->pickups) {
+        fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
+        if (channel ? strcmp(p->channel, channel) == 0 : p->number == number) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
+    struct fi_list *bucket = &p->buckets[seq % BUCKETS];
+
+    for (struct fi_list *at = bucket->next; at != bucket; at = at->next) {
+        picked_t *k = fi_container(at, picked_t, bucket);
+        if (k->seq == seq) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+/* Was it here before? From now on it was. */
+static bool is_known(fi_pickup_t *p, identity_t id) {
+    identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
+    bool known = slot->origin == id.origin && slot->number == id.number;
+
+    *slot = id;
+    return known;
+}
+
+/* ---- what the engine is told ---- */
+
+static void say(fi_bridge_t *b, const char *subject, const char *what) {
+    (void)fi_nats.natsConnection_Publish(b->net->bulk, subject, what, (int)strlen(what));
+}
+
+static void forget(fi_pickup_t *p, picked_t *k) {
+    fi_list_remove(&k->link);
+    fi_list_remove(&k->bucket);
+    p->count--;
+    p->bytes -= k->size;
+    fi_nats.natsMsg_Destroy(k->msg);
+    free(k);
+}
+
+static uint32_t at_least(uint32_t n, uint32_t least) {
+    return n < least ? least : n;
+}
+
+static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, int64_t now) {
+    say(b, k->ack, "+ACK");
+    if (now - k->since < QUICK_NS) {
+        p->ahead += p->ahead < MOST_AHEAD;
+    } else if (now - k->since > SLOW_NS) {
+        p->ahead = at_least(p->ahead / 2, p->receivers);
+    }
+    forget(p, k);
+    b->progress = true;
+}
+
+/* Others shall have them. */
+static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
+    while (!fi_list_empty(all)) {
+        picked_t *k = fi_container(all->next, picked_t, link);
+        say(b, k->ack, "-NAK");
+        forget(p, k);
+    }
+}
+
+/* ---- asking ---- */
+
+static uint32_t asked_for(const fi_pickup_t *p) {
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < PULLS; i++) {
+        sum += p->pulls[i].left;
+    }
+    return sum;
+}
+
+/* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or -1. */
+static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
+    uint32_t busy = asked_for(p) + p->count - p->slow;
+    uint32_t free_place = PULLS;
+    int64_t next = -1;
+
+    for (uint32_t i = 0; i < PULLS; i++) {
+        if (p->pulls[i].left > 0 && now >= p->pulls[i].until) {
+            p->pulls[i].left = 0;
+        }
+        if (p->pulls[i].left == 0) {
+            free_place = i;
+        } else {
+            next = next < 0 ? p->pulls[i].until - now : fi_earlier(next, p->pulls[i].until - now);
+        }
+    }
+    if (p->receivers == 0 || !fi_net_is_up(b->net) || busy >= p->ahead || p->count >= 2 * MOST_AHEAD ||
+        p->bytes >= MOST_BYTES || free_place == PULLS || (asked_for(p) > 0 && p->ahead - busy < p->ahead / 2)) {
+        return next;
+    }
+    if (now < p->paused_until) {
+        return p->paused_until - now;
+    }
+    char text[96];
+    int len = snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", p->ahead - busy, (long long)PULL_NS);
+    p->pulls[free_place].left = p->ahead - busy;
+    p->pulls[free_place].until = now + LOST_NS;
+    (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, p->next, p->reply, text, len);
+    b->progress = true;
+    return LOST_NS;
+}
+
+/* ---- arriving ---- */
+
+/* $JS.ACK.[DOMAIN.ACCOUNT.]STREAM.CONSUMER.DELIVERED.SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING[.RANDOM] */
+static bool read_ack(const char *ack, delivery_t *d) {
+    const char *words[13];
+    uint32_t count = 0;
+
+    if (!ack || strncmp(ack, "$JS.ACK.", 8) != 0) {
+        return false;
+    }
+    for (const char *at = ack; at && count < 13; at = strchr(at, '.')) {
+        at += *at == '.';
+        words[count++] = at;
+    }
+    uint32_t base = count == 9 ? 4 : 6;
+    if (count < 9 || count == 10) {
+        return false;
+    }
+    d->attempt = (uint32_t)fi_min(strtoull(words[base], NULL, 10), 65535ull);
+    d->seq = strtoull(words[base + 1], NULL, 10);
+    d->time = strtoull(words[base + 3], NULL, 10);
+    return d->attempt > 0 && d->seq > 0;
+}
+
+static identity_t identify(natsMsg *msg, const delivery_t *d) {
+    const char *text = NULL;
+    uint64_t node, end, number;
+
+    if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text &&
+        sscanf(text, "%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &node, &end, &number) == 3) {
+        return (identity_t){node ^ (end << 32 | end >> 32), number};
+    }
+    return (identity_t){d->time, d->seq};
+}
+
+static uint32_t *oldest_pull(fi_pickup_t *p) {
+    uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].until < p->pulls[0].until);
+
+    return &p->pulls[first].left;
+}
+
+/* The engine says something about a question: it has expired, or there is no consumer. */
+static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
+    const char *status = NULL;
+
+    *oldest_pull(p) = 0;
+    (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
+    if (!status ||
+        strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
+        p->paused_until = now + SLOW_NS;
+        fi_durable_mend(b->net, p->channel);
+    }
+}
+
+static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, const char *ack, int64_t now) {
+    size_t len = strlen(ack) + 1;
+    picked_t *k = calloc(1, sizeof *k + len);
+    const char *again = NULL;
+
+    if (!k) {
+        return false;
+    }
+    (void)fi_nats.natsMsgHeader_Get(msg, "Ferry-Again", &again);
+    memcpy(k->ack, ack, len);
+    k->msg = msg;
+    k->seq = d->seq;
+    k->time = d->time;
+    k->attempt = d->attempt + (again != NULL);
+    k->size = (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
+    k->since = k->told = now;
+    fi_list_add_tail(&p->waiting, &k->link);
+    fi_list_add_tail(&p->buckets[d->seq % BUCKETS], &k->bucket);
+    p->count++;
+    p->bytes += k->size;
+    return true;
+}
+
+static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
+    const char *ack = fi_nats.natsMsg_GetReply(msg);
+    delivery_t d;
+
+    if (!read_ack(ack, &d)) {
+        word_arrived(b, p, msg, now);
+        fi_nats.natsMsg_Destroy(msg);
+        return;
+    }
+    uint32_t *left = oldest_pull(p);
+    *left -= *left > 0;
+    picked_t *k = find_picked(p, d.seq);
+    if (k && k->time != d.time) {
+        forget(p, k); /* the server that gave it this number has lost it */
+        k = NULL;
+    }
+    bool known = is_known(p, identify(msg, &d));
+    if (known && !k) {
+        say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
+    }
+    if (known || k || !keep(p, msg, &d, ack, now)) {
+        fi_nats.natsMsg_Destroy(msg);
+    }
+}
+
+void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
+    fi_pickup_t *p = find(b, NULL, number);
+
+    if (p) {
+        message_arrived(b, p, msg, fi_now_ns());
+    } else {
+        fi_nats.natsMsg_Destroy(msg); /* it comes again, to somebody else */
+    }
+}
+
+/* ---- passing on ---- */
+
+static uint64_t tag_of(natsMsg *msg) {
+    const char *text = NULL;
+
+    return fi_nats.natsMsgHeader_Get(msg, "Ferry-Tag", &text) == NATS_OK && text ? strtoull(text, NULL, 16) : 0;
+}
+
+/* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
+static void pass_on(fi_bridge_t *b, fi_pickup_t *p) {
+    while (!fi_list_empty(&p->waiting)) {
+        picked_t *k = fi_container(p->waiting.next, picked_t, link);
+        fi_item_t item = {.data = fi_nats.natsMsg_GetData(k->msg),
+                          .size = k->size,
+                          .seq = k->seq,
+                          .tag = tag_of(k->msg),
+                          .attempt = (uint16_t)k->attempt};
+        if (fi_sender_forward(p->tx, &item) < 0) {
+            return;
+        }
+        fi_nats.natsMsg_Destroy(k->msg);
+        k->msg = NULL;
+        fi_list_remove(&k->link);
+        fi_list_add_tail(&p->held, &k->link);
+        b->progress = true;
+    }
+}
+
+static bool note_held(const fi_unreleased_t *u, void *arg) {
+    fi_pickup_t *p = arg;
+    picked_t *k = find_picked(p, u->seq);
+
+    if (k) {
+        k->round = p->round;
+        k->begun = u->begun;
+    }
+    return false;
+}
+
+/* Acknowledges what no receiver has any more. The end is held. */
+static void find_released(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    p->slow = 0;
+    if (fi_list_empty(&p->held)) {
+        return;
+    }
+    p->round++;
+    fi_backlog_each(p->tx, note_held, p);
+    fi_list_each(at, after, &p->held) {
+        picked_t *k = fi_container(at, picked_t, link);
+        if (k->round != p->round) {
+            acknowledge(b, p, k, now);
+        } else {
+            p->slow += k->begun && now - k->since > SLOW_NS;
+        }
+    }
+}
+
+/* Tells the engine of what takes long. Returns ns until the next is to be told, or -1. */
+static int64_t tell_progress(fi_bridge_t *b, const struct fi_list *all, int64_t now) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t next = -1;
+
+    fi_list_each(at, after, all) {
+        picked_t *k = fi_container(at, picked_t, link);
+        if (now - k->told >= FI_DURABLE_ACK_NS / 3) {
+            say(b, k->ack, "+WPI");
+            k->told = now;
+        }
+        int64_t left = k->told + FI_DURABLE_ACK_NS / 3 - now;
+        next = next < 0 ? left : fi_earlier(next, left);
+    }
+    return next;
+}
+
+static int64_t sooner(int64_t a, int64_t b) {
+    return a < 0 ? b : b < 0 ? a : fi_earlier(a, b);
+}
+
+bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t now = fi_list_empty(&b->pickups) ? 0 : fi_now_ns();
+    bool waits = false;
+
+    fi_list_each(at, after, &b->pickups) {
+        fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
+        if (fi_end_enter(&p->tx->end, FI_END_SENDER) < 0) {
+            continue;
+        }
+        pass_on(b, p);
+        find_released(b, p, now);
+        fi_end_leave(&p->tx->end);
+        *next = sooner(*next, tell_progress(b, &p->held, now));
+        *next = sooner(*next, tell_progress(b, &p->waiting, now));
+        *next = sooner(*next, pull(b, p, now));
+        waits |= p->count > 0;
+    }
+    return waits;
+}
+
+void fi_pickup_again(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->pickups) {
+        fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
+        memset(p->pulls, 0, sizeof p->pulls);
+        p->paused_until = 0;
+    }
+}
+
+/* ---- opening and closing ---- */
+
+static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
+    fi_pickup_t *p = arg;
+
+    (void)c;
+    (void)sub;
+    fi_bridge_post_message(p->bridge, FI_BOX_PICKED, p->number, msg);
+}
+
+static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
+    const ferry_contract_t c = {.quota = QUOTA};
+    const fi_part_t part = {.whole = p, .in_haste = true, .hidden = true, .from_node = UINT64_MAX};
+
+    return fi_sender_new_part(b->net->node, p->channel, FERRY_QUEUE, &c, &part, &p->tx);
+}
+
+static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
+    fi_net_unsubscribe(p->sub);
+    if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
+        find_released(b, p, fi_now_ns());
+        give_back(b, p, &p->held);
+        give_back(b, p, &p->waiting);
+        (void)fi_sender_close(p->tx, FERRY_NOW, NULL);
+    }
+    fi_list_remove(&p->link);
+    free(p);
+}
+
+static fi_pickup_t *open_pickup(fi_bridge_t *b, const char *channel) {
+    char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], word[32];
+    fi_pickup_t *p = calloc(1, sizeof *p);
+
+    if (!p) {
+        return NULL;
+    }
+    p->bridge = b;
+    p->number = ++b->pickups_ever;
+    snprintf(p->channel, sizeof p->channel, "%s", channel);
+    fi_list_init(&p->held);
+    fi_list_init(&p->waiting);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        fi_list_init(&p->buckets[i]);
+    }
+    fi_durable_names(b->net, channel, subject, stream);
+    snprintf(p->next, sizeof p->next, "$JS.API.CONSUMER.MSG.NEXT.%s.ferry", stream);
+    snprintf(word, sizeof word, "p.%" PRIx32, p->number);
+    fi_net_node_subject(b->net, p->reply, b->net->node->id, word);
+    fi_list_add_tail(&b->pickups, &p->link);
+    if (open_sender(b, p) < 0 || fi_net_subscribe(b->net, b->net->bulk, p->reply, NULL, came, p, &p->sub) < 0) {
+        close_pickup(b, p);
+        return NULL;
+    }
+    return p;
+}
+
+void fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own) {
+    fi_pickup_t *p = find(b, own->channel, 0);
+
+    p = p ? p : open_pickup(b, own->channel);
+    if (p) {
+        p->receivers++;
+        p->ahead = at_least(p->ahead, 2 * p->receivers);
+    }
+}
+
+void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own) {
+    fi_pickup_t *p = find(b, own->channel, 0);
+
+    if (p && --p->receivers == 0) {
+        close_pickup(b, p);
+    }
+}
+
+void fi_pickup_end(fi_bridge_t *b) {
+    while (!fi_list_empty(&b->pickups)) {
+        close_pickup(b, fi_container(b->pickups.next, fi_pickup_t, link));
+    }
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_durable.c - durable queues: what is sent outlives its sender and the server, is delivered at least once, and is
+ * acknowledged exactly when it is released.
+ *
+ * Each test has a server of its own; a "machine" is a directory of its own (engine.h).
+ */
+#include <string.h>
+
+#include "engine.h"
+
+#define MESSAGES 3000u
+
+static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+static const ferry_receiver_options_t takes_durable = {.size = sizeof takes_durable, .contract = &durable};
+
+/* What the processes of a test share. */
+typedef struct stage {
+    engine_t *engine;
+    atomic_uint ready;
+    atomic_uint received;
+} stage_t;
+
+static stage_t *stage_new(void) {
+    engine_t *engine = engine_start();
+    stage_t *s = share(sizeof *s);
+    s->engine = engine;
+    return s;
+}
+
+static ferry_t *on(stage_t *s, const char *machine) {
+    engine_machine(s->engine, machine);
+    return open_node(engine_space(s->engine));
+}
+
+static void send_from(stage_t *s, const char *machine, uint64_t from, uint64_t count) {
+    ferry_t *node = on(s, machine);
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    for (uint64_t i = from; i < from + count; i++) {
+        send_number(tx, i);
+    }
+    close_sender(tx);
+    close_node(node);
+}
+
+/* Nothing more comes: what was released is gone. */
+static void check_empty(stage_t *s) {
+    ferry_t *node = on(s, "last");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m;
+    check_error(ferry_recv(rx, 100 * MILLISECOND, &m), -ETIMEDOUT, "");
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void messages_outlive_their_sender_and_the_server(void) {
+    stage_t *s = stage_new();
+    send_from(s, "a", 0, 100);
+    engine_restart(s->engine);
+    send_from(s, "a", 100, 100);
+    ferry_t *node = on(s, "b");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL); /* has no opinion: it is as it is */
+    uint64_t last = 0;
+    for (uint64_t i = 0; i < 200; i++) {
+        ferry_msg_t *m = receive(rx);
+        ferry_msg_info_t info = info_of(m);
+        check_is(number_in(m), i);
+        check_is(info.attempt, 1);
+        check_is(info.sender_node, UINT64_MAX);
+        check(info.sequence > last);
+        last = info.sequence;
+        release(m);
+    }
+    close_receiver(rx);
+    check_empty(s);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void tags_and_sizes_stay(void) {
+    static const size_t sizes[] = {0, 1, 64, 5000, 1000000};
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *data;
+        ferry_msg_t *m;
+        check_is(ferry_msg_new(tx, sizes[i], PATIENCE, &data, &m), 0);
+        fill(data, sizes[i], i);
+        check_is(ferry_msg_set_tag(m, 7000 + i), 0);
+        check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+        release(m);
+        m = receive(rx);
+        check_is(ferry_msg_size(m), sizes[i]);
+        check(filled(ferry_msg_data(m), sizes[i], i));
+        check_is(info_of(m).tag, 7000 + i);
+        release(m);
+    }
+    static char large[2u << 20];
+    check_error(ferry_send(tx, large, sizeof large, PATIENCE), -EMSGSIZE, "max_payload");
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void receivers_everywhere_share_it(void) {
+    stage_t *s = stage_new();
+    static unsigned seen[MESSAGES];
+    ferry_t *nodes[] = {on(s, "a"), on(s, "b")};
+    ferry_receiver_t *rx[3];
+    for (int i = 0; i < 3; i++) {
+        rx[i] = open_receiver(nodes[i % 2], "jobs", FERRY_QUEUE, &takes_durable);
+    }
+    ferry_sender_t *tx = open_sender(nodes[0], "jobs", FERRY_QUEUE, &durable);
+    unsigned of[3] = {0};
+    uint64_t sent = 0;
+    for (unsigned got = 0; got < MESSAGES;) {
+        for (int i = 0; i < 50 && sent < MESSAGES; i++) {
+            send_number(tx, sent++);
+        }
+        for (int i = 0; i < 3; i++) {
+            ferry_msg_t *m;
+            while (ferry_recv(rx[i], MILLISECOND, &m) == 0) {
+                check_is(++seen[number_in(m)], 1);
+                of[i]++;
+                got++;
+                release(m);
+            }
+        }
+    }
+    check(of[0] > 0 && of[1] > 0 && of[2] > 0);
+    close_sender(tx);
+    for (int i = 0; i < 3; i++) {
+        close_receiver(rx[i]);
+    }
+    check_empty(s);
+    close_node(nodes[0]);
+    close_node(nodes[1]);
+    engine_stop(s->engine);
+}
+
+/* Takes ten, releases all but the third, and dies. */
+static void hold_one_and_die(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "mortal");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m[10];
+    for (int i = 0; i < 10; i++) {
+        m[i] = receive(rx);
+    }
+    for (int i = 0; i < 10; i++) {
+        if (i != 3) {
+            release(m[i]);
+        }
+    }
+    nap(300 * MILLISECOND); /* the acknowledgements leave */
+    atomic_store(&s->received, 1);
+    nap(60 * SECOND);
+}
+
+static void only_what_a_dead_receiver_held_comes_again(void) {
+    stage_t *s = stage_new();
+    pid_t mortal = child_start(hold_one_and_die, s);
+    send_from(s, "a", 0, 10);
+    await(&s->received, 1);
+    child_kill(mortal);
+    ferry_t *node = on(s, "b");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m = receive(rx);
+    check_is(number_in(m), 3);
+    check(info_of(m).attempt >= 2);
+    release(m);
+    close_receiver(rx);
+    check_empty(s);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void a_closing_receiver_gives_back_what_it_held(void) {
+    stage_t *s = stage_new();
+    send_from(s, "a", 0, 3);
+    ferry_t *a = on(s, "a");
+    ferry_receiver_t *rx = open_receiver(a, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m = receive(rx);
+    check_is(number_in(m), 0);
+    check_is(ferry_receiver_close(rx), 1);
+    release(m);
+    ferry_t *b = on(s, "b");
+    rx = open_receiver(b, "jobs", FERRY_QUEUE, &takes_durable);
+    bool seen[3] = {false};
+    for (int i = 0; i < 3; i++) {
+        m = receive(rx);
+        check(number_in(m) < 3 && !seen[number_in(m)]);
+        seen[number_in(m)] = true;
+        release(m);
+    }
+    close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+static void a_sender_has_its_share_and_no_more(void) {
+    const ferry_contract_t small = {.size = sizeof small, .durable = FERRY_DURABLE, .capacity = 8};
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &small);
+    uint64_t sent = 0;
+    while (ferry_send(tx, &sent, sizeof sent, SECOND) == 0) {
+        check(++sent <= 16);
+    }
+    check_is(sent, 16); /* eight are stored, eight wait here */
+    ferry_sender_t *other = open_sender(node, "jobs", FERRY_QUEUE, &small);
+    send_number(other, 1000);
+    check_is(ferry_sender_flush(other, PATIENCE), 0); /* it has its own */
+    close_sender(other);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    uint64_t next = 0;
+    for (uint64_t got = 0; got < 33; got++) {
+        uint64_t number = receive_number(rx);
+        check(number == 1000 || number == next++);
+        if (number != 1000 && sent < 32) {
+            send_number(tx, sent++);
+        }
+    }
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+static void what_cannot_be_durable_says_so(void) {
+    const ferry_contract_t plain = {.size = sizeof plain, .durable = FERRY_DURABLE_NOT};
+    ferry_sender_t *tx;
+    ferry_receiver_t *none;
+    stage_t *s = stage_new();
+    ferry_t *local = open_node("local");
+    check_error(ferry_sender_open(local, "jobs", FERRY_QUEUE, &durable, &tx), -ENOTSUP, "nats://");
+    close_node(local);
+    ferry_t *a = on(s, "a");
+    check_error(ferry_sender_open(a, "news", FERRY_TOPIC, &durable, &tx), -ENOTSUP, "retain");
+    tx = open_sender(a, "jobs", FERRY_QUEUE, &durable);
+    ferry_t *b = on(s, "b");
+    const ferry_receiver_options_t wants = {.size = sizeof wants, .contract = &plain};
+    check_error(ferry_receiver_open(a, "jobs", FERRY_QUEUE, &wants, &none), -EPROTOTYPE, "durable");
+    check_error(ferry_receiver_open(b, "jobs", FERRY_QUEUE, &wants, &none), -EPROTOTYPE, "durable");
+    ferry_receiver_t *rx = open_receiver(b, "memory", FERRY_QUEUE, NULL);
+    check_error(ferry_sender_open(a, "memory", FERRY_QUEUE, &durable, &(ferry_sender_t *){NULL}), -EPROTOTYPE,
+                "durable");
+    close_receiver(rx);
+    close_sender(tx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+static void receive_all(void *arg) {
+    stage_t *s = arg;
+    static unsigned seen[MESSAGES];
+    ferry_t *node = on(s, "receiver");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    atomic_store(&s->ready, 1);
+    for (uint64_t got = 0; got < MESSAGES;) {
+        ferry_msg_t *m = receive(rx);
+        check(number_in(m) < MESSAGES);
+        bool first = seen[number_in(m)]++ == 0;
+        check(first || info_of(m).attempt > 1); /* what comes twice says so */
+        got += first;
+        release(m);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void nothing_is_lost_when_the_server_is_killed_under_load(void) {
+    stage_t *s = stage_new();
+    pid_t receiver = child_start(receive_all, s);
+    await(&s->ready, 1);
+    ferry_t *node = on(s, "sender");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        if (i == MESSAGES / 3) {
+            engine_kill(s->engine);
+        }
+        if (i == 2 * MESSAGES / 3) {
+            engine_restart(s->engine);
+        }
+        send_number(tx, i);
+    }
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    child_join(receiver);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(messages_outlive_their_sender_and_the_server),
+        TEST(tags_and_sizes_stay),
+        TEST(receivers_everywhere_share_it),
+        TEST(only_what_a_dead_receiver_held_comes_again),
+        TEST(a_closing_receiver_gives_back_what_it_held),
+        TEST(a_sender_has_its_share_and_no_more),
+        TEST(what_cannot_be_durable_says_so),
+        TEST(nothing_is_lost_when_the_server_is_killed_under_load),
+    };
+    return run_suite("net_durable", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
