@@ -71,8 +71,12 @@ static fi_frame_t choose_frame(dice_t *d, const raw_t *raw) {
     f.flags = (uint32_t)dice_below(d, 4);
     f.error = (int32_t)number(d);
     if (dice_below(d, 8) == 0)
-        f.contract =
-            (fi_contract_t){"thing", number(d), number(d), (uint32_t)dice_below(d, 4), (uint32_t)dice_below(d, 3)};
+        f.contract = (fi_contract_t){.type_name = "thing",
+                                     .type_size = number(d),
+                                     .max_size = number(d),
+                                     .hold = (uint32_t)dice_below(d, 4),
+                                     .timestamps = (uint32_t)dice_below(d, 3),
+                                     .durable = (uint32_t)dice_below(d, 4)};
     choose_text(d, &f);
     for (unsigned i = 0; i < COUNT(f.figures); i++)
         f.figures[i] = number(d);
