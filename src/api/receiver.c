@@ -26,7 +26,7 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
     }
     ferry_receiver_options_t o = options ? *options : (ferry_receiver_options_t){.size = 0};
     ferry_contract_t c = o.contract ? *o.contract : (ferry_contract_t){.size = 0};
-    r = fi_settle_durable(node, channel, kind, &c);
+    r = o.tap ? 0 : fi_settle_durable(node, channel, kind, &c);
     o.contract = &c;
     return r < 0 ? r : fi_receiver_new(node, channel, kind, &o, rx);
 }

@@ -28,16 +28,20 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
 
 /*
  * Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node; the
- * ends of a durable queue meet only hidden ones.
+ * ends of a durable queue meet only hidden ones, and taps.
  */
 static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) {
     const fi_frame_t *f = &m->frame;
     bool other_hidden = (f->flags & FI_MEET_HIDDEN) != 0;
+    bool tap = e->tap || (f->flags & FI_MEET_TAP);
 
-    if (e->hidden ? m->peer != e->node->self || other_hidden : e->contract.durable == FERRY_DURABLE && !other_hidden) {
+    if (e->hidden && (m->peer != e->node->self || other_hidden)) {
         return false;
     }
-    bool same_kind = e->kind == f->kind || e->tap || (f->flags & FI_MEET_TAP);
+    if (!e->hidden && e->contract.durable == FERRY_DURABLE && !other_hidden && !tap) {
+        return false;
+    }
+    bool same_kind = e->kind == f->kind || tap;
     return e->published && e->magic == magic && same_kind && strcmp(e->channel, f->text) == 0;
 }
 
