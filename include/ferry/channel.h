@@ -166,14 +166,14 @@ FERRY_API int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout
 FERRY_API int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t timeout);
 
 /**
- * Waits until every message sent so far has been released (queue) or passed by every linked receiver (topic).
+ * Waits until every message sent so far has been released or purged (queue) or passed by every linked receiver (topic).
  * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY.
  */
 FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
 
 /**
  * Closes the sender; NULL is allowed. Lingers until every message was delivered and released, or `timeout` has
- * passed; then `*undelivered` (may be NULL) says how many were not. A queue's messages that no receiver has taken are
+ * passed; then `*undelivered` (may be NULL) says how many were not, those that somebody has purged among them. A queue's messages that no receiver has taken are
  * then lost; receivers that hold or still read some keep them. Handles of this sender's messages become stale.
  *
  * Returns 0, also when messages were left (`*undelivered` tells). The handle is closed in any case but -EBADF (it was
@@ -198,6 +198,7 @@ typedef struct ferry_sender_stats {
     uint64_t memory;      /**< bytes of memory charged to the quota */
     uint32_t receivers;   /**< linked now */
     uint32_t waits;       /**< times the sender slept for room */
+    uint64_t purged;      /**< messages that somebody has dropped (ferry_purge) before they were taken */
 } ferry_sender_stats_t;
 /** Fills `*stats`; exact as of the call. Errors: -EBADF, -EBUSY. */
 FERRY_API int ferry_sender_stats(ferry_sender_t *tx, ferry_sender_stats_t *stats);

@@ -14,6 +14,7 @@
 #include "region.h"
 #include "rpc.h"
 #include "space.h"
+#include "steer.h"
 #include "sync.h"
 
 #endif

@@ -328,6 +328,15 @@ void fi_receiver_part(fi_receiver_t *rx) {
     }
 }
 
+/* What was not taken has been purged, says the sender. */
+static void tell_skipped(fi_receiver_t *rx, fi_rxlink_t *l, const fi_mail_t *m) {
+    fi_frame_t f = fi_frame(FI_SKIPPED, l->tx, rx->end.id);
+
+    f.a = l->lossy ? 0 : fi_link_skip(l, m->frame.a);
+    f.b = m->frame.b;
+    (void)fi_peer_send(l->peer, &f, NULL);
+}
+
 static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
     fi_rxlink_t *l = find_link(rx, m->peer, m->frame.tx);
 
@@ -343,6 +352,9 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         break;
     case FI_RING:
         new_ring(rx, l, m);
+        break;
+    case FI_SKIP:
+        tell_skipped(rx, l, m);
         break;
     case FI_SEGMENT:
         if (l->pick) {

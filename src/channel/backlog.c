@@ -121,15 +121,22 @@ void fi_backlog_watch(fi_sender_t *tx) {
     }
 }
 
-void fi_backlog_drop(fi_sender_t *tx) {
+uint64_t fi_backlog_purge(fi_sender_t *tx) {
+    uint64_t count = tx->backlog_count;
+
     while (!fi_list_empty(&tx->backlog)) {
         waiting_free(tx, fi_container(tx->backlog.next, fi_waiting_t, link));
     }
-    struct fi_list *aside[] = {&tx->delayed, &tx->buried};
-    for (unsigned i = 0; i < 2; i++) {
-        while (!fi_list_empty(aside[i])) {
-            fi_backlog_free(tx, fi_container(aside[i]->next, fi_waiting_t, link));
-        }
+    for (; !fi_list_empty(&tx->delayed); count++) {
+        fi_backlog_free(tx, fi_container(tx->delayed.next, fi_waiting_t, link));
+    }
+    return count;
+}
+
+void fi_backlog_drop(fi_sender_t *tx) {
+    (void)fi_backlog_purge(tx);
+    while (!fi_list_empty(&tx->buried)) {
+        fi_backlog_free(tx, fi_container(tx->buried.next, fi_waiting_t, link));
     }
 }
 
@@ -217,7 +224,12 @@ fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint6
 
 static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word,
                              bool taken, void *arg) {
-    (void)l;
+    uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
+
+    if (!taken && seq <= l->purged_to) {
+        tx->stats.purged++;
+        return;
+    }
     (void)fi_backlog_take_record(tx, log, pos, word, taken, arg);
 }
 
@@ -244,6 +256,21 @@ static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *
 
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
     each_unreleased(tx, o, l, take_back_record, tx->backlog.next); /* they are older than what waits already */
+}
+
+static void count_untaken(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
+                          void *arg) {
+    uint64_t *count = arg;
+
+    (void)tx, (void)l, (void)log, (void)pos, (void)word;
+    *count += !taken;
+}
+
+uint64_t fi_backlog_untaken(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l) {
+    uint64_t count = 0;
+
+    each_unreleased(tx, o, l, count_untaken, &count);
+    return count;
 }
 
 struct visit {

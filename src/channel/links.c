@@ -293,9 +293,13 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
             break;
         }
     }
+    uint64_t purged = tx->stats.purged;
     if (take_back && !tx->topic && l->live) {
         fi_backlog_take_back(tx, o, l);
         fi_returned_exhume(tx, l);
+    }
+    if (l->purging > 0) {
+        fi_purge_link_gone(tx, l, tx->stats.purged - purged);
     }
     if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
         o->awaiting--;
@@ -410,6 +414,8 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     }
     if (m->frame.type == FI_REJECT) {
         fi_returned_rejected(tx, l, &m->frame);
+    } else if (m->frame.type == FI_SKIPPED) {
+        fi_purge_skipped(tx, l, &m->frame);
     } else {
         drop_link(tx, l, true);
     }
@@ -443,11 +449,14 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         case FI_ABANDON:
             abandoned(tx);
             break;
+        case FI_PURGE:
+            fi_purge_asked(tx, m);
+            break;
         case FI_DUE:
             fi_returned_due(tx);
             fi_backlog_watch(tx);
             break;
-        default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT */
+        default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT, SKIPPED */
             on_link(tx, m);
         }
         if (tx->part.released) {

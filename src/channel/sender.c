@@ -102,6 +102,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
 }
 
 static void tear_down(fi_sender_t *tx) {
+    fi_purge_forget(tx);
     fi_backlog_drop(tx);
     fi_sender_unlink_all(tx);
     fi_messages_forget(tx);
@@ -198,7 +199,7 @@ static int try_drained(fi_sender_t *tx, void *arg) {
     if (tx->backlog_count > 0 && tx->link_count > 0) {
         fi_backlog_watch(tx);
     }
-    return fi_sender_unreleased(tx, true) == 0 ? 0 : -EAGAIN;
+    return fi_sender_unreleased(tx, true) == 0 && !fi_purge_goes_on(tx) ? 0 : -EAGAIN;
 }
 
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
@@ -257,7 +258,7 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
         return r;
     }
     if (undelivered) {
-        *undelivered = fi_sender_unreleased(tx, true);
+        *undelivered = fi_sender_unreleased(tx, true) + tx->stats.purged;
     }
     int violation = fi_messages_check(tx);
     finish(tx);

@@ -75,7 +75,9 @@ typedef struct fi_txlink {
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
     uint64_t *announced;    /* bits: segments of the pool that it was told of */
     uint32_t announced_bits;
-    bool behind; /* some of that has not left this process yet, or had not when last looked at */
+    bool behind;        /* some of that has not left this process yet, or had not when last looked at */
+    uint64_t purged_to; /* what was sent up to this number and is not taken goes to nobody */
+    uint64_t purging;   /* messages that its reader was asked to leave out, and has not answered for */
 } fi_txlink_t;
 
 typedef struct fi_saved fi_saved_t;
@@ -152,6 +154,12 @@ typedef struct fi_stall {
     fi_blocked_t blocked;
 } fi_stall_t;
 
+/* Who has asked last that what waits be dropped. */
+typedef struct fi_purge {
+    fi_peer_t *asker; /* counted; NULL: nobody, or all is told */
+    uint64_t number;  /* of purges */
+} fi_purge_t;
+
 /* What a sender can be part of, and which goes with it. Everything may be 0. The hooks are called with the end held, by
  * any thread. */
 typedef struct fi_part {
@@ -222,6 +230,7 @@ struct ferry_sender {
     bool check;     /* FERRY_CHECK=1 */
     bool abandoned; /* its thread has ended: nothing more can be sent */
     uint64_t depth; /* unreleased messages, when last counted */
+    fi_purge_t purge;
 
     fi_part_t part;
 };
@@ -312,6 +321,8 @@ int fi_backlog_try(fi_sender_t *tx, void *arg);
 /* Pumps, and lets releases call the steward for what is left. */
 void fi_backlog_watch(fi_sender_t *tx);
 void fi_backlog_drop(fi_sender_t *tx);
+/* Drops what somebody is to try, now or later; what is on its way to a dead-letter queue stays. Returns how many. */
+uint64_t fi_backlog_purge(fi_sender_t *tx);
 /* Sequence number of the first that waits; UINT64_MAX: none does. */
 uint64_t fi_backlog_oldest(const fi_sender_t *tx);
 /* A queue's message that was not released, where it stands in this process's own memory. */
@@ -333,6 +344,8 @@ void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *it
 bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
+/* Messages that the reader of a queue's outlet has not taken. */
+uint64_t fi_backlog_untaken(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l);
 /* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
 fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
                                      uint32_t attempts, struct fi_list *after);
@@ -361,6 +374,16 @@ void fi_taps_peer_gone(fi_sender_t *tx, const fi_peer_t *p);
 bool fi_taps_yield(void *tx);
 /* Takes this block back, and what they were shown before it. */
 void fi_taps_let_go(fi_sender_t *tx, const fi_block_t *b);
+
+/* purge.c: dropping what waits. The end is held. */
+void fi_purge_asked(fi_sender_t *tx, const fi_mail_t *m);
+/* A reader has left out what it was asked to. */
+void fi_purge_skipped(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
+/* A reader that was asked has gone; `count` messages were dropped instead of being taken back. */
+void fi_purge_link_gone(fi_sender_t *tx, fi_txlink_t *l, uint64_t count);
+void fi_purge_forget(fi_sender_t *tx);
+/* Is a reader still to say how many it left out? Until then what it has released is not known to be delivered. */
+bool fi_purge_goes_on(const fi_sender_t *tx);
 
 /* outlet.c */
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);

@@ -16,8 +16,9 @@
 #include "ring/ring_copy.h"
 
 #define FRUITLESS_TURNS 10000u
-#define FETCH_AHEAD 1u     /* lines, which are messages where all are large */
-#define OVERTAKEN_TRIES 16 /* a writer that overtakes us this often in a row is served again in the next turn */
+#define FETCH_AHEAD 1u      /* lines, which are messages where all are large */
+#define OVERTAKEN_TRIES 16  /* a writer that overtakes us this often in a row is served again in the next turn */
+#define MAX_SKIPPED 262144u /* more than all rings of a link hold */
 
 bool fi_link_next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
@@ -328,4 +329,30 @@ bool fi_link_ready(fi_rxlink_t *l) {
         return l->ended || (next && fi_ringr_ready(&next->r));
     }
     return is_pointer(&s) ? memory_is_here(l, &s) : true;
+}
+
+uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq) {
+    uint64_t count = 0;
+    fi_seen_t s = {0};
+
+    while (fi_ringr_peek(&l->log->r, &s) == 1) {
+        fi_rxlog_t *log = l->log;
+        if (s.kind == FI_REC_SWITCH) {
+            if (!fi_link_next_log(l, &s)) {
+                break;
+            }
+            continue;
+        }
+        if (s.seq > seq || count >= MAX_SKIPPED) {
+            break;
+        }
+        fi_ctl_release(&log->ctl, s.idx, s.lap);
+        fi_ringr_advance(&log->r, s.lines);
+        fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
+        count++;
+    }
+    if (count > 0) {
+        fi_rxlog_settle(l, l->log, true);
+    }
+    return count;
 }

@@ -192,6 +192,31 @@ static int closed(fi_node_t *n, fi_mail_t *m) {
     return 0;
 }
 
+static bool is_to_purge(const fi_end_t *e, const fi_mail_t *m) {
+    return e->magic == FI_END_SENDER && e->published && !e->hidden && strcmp(e->channel, m->frame.text) == 0;
+}
+
+/* Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer. */
+static int purge(fi_node_t *n, fi_mail_t *m) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_PURGING, 0, 0);
+
+    fi_list_each(at, after, &n->ends) {
+        f.a += is_to_purge(fi_container(at, fi_end_t, link), m);
+    }
+    memcpy(f.text, n->name, sizeof f.text);
+    (void)fi_peer_send(m->peer, &f, NULL);
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        fi_mail_t *copy = is_to_purge(e, m) ? fi_mail_new(m->peer, &m->frame) : NULL;
+        if (copy) {
+            fi_end_deliver(e, copy);
+        }
+    }
+    return 0;
+}
+
 static int to_end(fi_node_t *n, fi_mail_t *m, bool to_sender) {
     fi_end_t *e = to_sender ? find_end(n, m->frame.tx, FI_END_SENDER) : find_end(n, m->frame.rx, FI_END_RECEIVER);
 
@@ -209,7 +234,8 @@ static int to_end(fi_node_t *n, fi_mail_t *m, bool to_sender) {
 
 /* Returns 1 when the mail was taken over. */
 static int dispatch(fi_node_t *n, fi_mail_t *m) {
-    if (m->peer->state == FI_PEER_NEW && m->frame.type != FI_HELLO && m->frame.type != FI_LOOK) {
+    if (m->peer->state == FI_PEER_NEW && m->frame.type != FI_HELLO && m->frame.type != FI_LOOK &&
+        m->frame.type != FI_PURGE) {
         return -EPROTO;
     }
     switch (m->frame.type) {
@@ -227,11 +253,13 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_UNSEGMENT:
     case FI_RING:
     case FI_END:
+    case FI_SKIP:
         return to_end(n, m, false);
     case FI_ACCEPT:
     case FI_REFUSE:
     case FI_RING_OK:
     case FI_EXPEL:
+    case FI_SKIPPED:
     case FI_REJECT:
         return to_end(n, m, true);
     case FI_CLOSE:
@@ -247,6 +275,8 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
         return fi_object_is_changed(n, m);
     case FI_OBJECT_LEFT:
         return fi_object_left(n, m);
+    case FI_PURGE:
+        return purge(n, m);
     case FI_LOOK:
         fi_node_tell(n, m->peer, (m->frame.flags & FI_LOOK_WAITS_ONLY) != 0);
         return 0;

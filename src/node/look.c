@@ -3,17 +3,15 @@
  * Looking at a space from outside: asks every node for its ends and their figures.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "node/ask.h"
 #include "node/look.h"
 #include "node/space.h"
 #include "node/wire.h"
 #include "platform/clock.h"
-#include "platform/socket.h"
 
 #define ANSWER_NS 500000000ll /* a node that takes longer is stopped or overloaded */
 
@@ -83,61 +81,26 @@ static void add_object(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
     memcpy(l->objects[l->object_count - 1].type, &f->figures[4], sizeof l->objects->type - 1);
 }
 
-static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
-    int fds[FI_SOCKET_MAX_FDS];
-    unsigned count = 0;
-    size_t len = 0;
+struct listening {
+    fi_answer_fn *each;
+    void *arg;
+};
 
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int64_t left = fi_time_left(deadline) / 1000000;
-        int r = fi_socket_recv(fd, f, sizeof *f, &len, fds, FI_SOCKET_MAX_FDS, &count);
-        while (count > 0) {
-            close(fds[--count]);
-        }
-        if (r == 1) {
-            f->text[sizeof f->text - 1] = 0;
-            f->contract.type_name[sizeof f->contract.type_name - 1] = 0;
-            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1 : -EPROTO;
-        }
-        if (r != -EAGAIN) {
-            return r == 0 ? -EPIPE : r;
-        }
-        if (left <= 0 || poll(&p, 1, (int)left) <= 0) {
-            return -ETIMEDOUT;
-        }
+static bool hear(const fi_frame_t *f, void *arg) {
+    const struct listening *l = arg;
+
+    if (f->type != FI_LOOK_DONE) {
+        l->each(f, l->arg);
     }
-}
-
-static int listen_to(int fd, int64_t deadline, fi_answer_fn *each, void *arg) {
-    fi_frame_t f;
-    int r;
-
-    while ((r = next_frame(fd, deadline, &f)) == 1 && f.type != FI_LOOK_DONE) {
-        each(&f, arg);
-    }
-    return r == 1;
+    return f->type != FI_LOOK_DONE;
 }
 
 int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid, fi_answer_fn *each,
                 void *arg) {
-    char name[FI_NODE_NAME_MAX];
     fi_frame_t f = {.magic = FI_WIRE_MAGIC, .type = FI_LOOK, .flags = flags};
-    gid_t gid;
-    int fd;
+    struct listening l = {each, arg};
 
-    fi_space_node_name(node, name);
-    int r = fi_socket_connect(dirfd, name, &fd);
-    if (r < 0) {
-        return r;
-    }
-    if (fi_socket_peer(fd, pid, uid, &gid) < 0) {
-        *pid = 0;
-        *uid = 0;
-    }
-    r = fi_socket_send(fd, &f, sizeof f, NULL, 0) == 0 ? listen_to(fd, deadline, each, arg) : 0;
-    close(fd);
-    return r;
+    return fi_ask(dirfd, node, &f, deadline, pid, uid, hear, &l);
 }
 
 struct answering {

@@ -59,6 +59,11 @@ enum fi_frame_type {
     FI_LOOK_WAIT, /* waits.h */
     FI_LOOK_KEYS,
     FI_LOOK_DONE,
+    FI_PURGE,   /* what `ferry purge` asks */
+    FI_PURGING, /* and is told: by the node */
+    FI_PURGED,  /* and by each sender */
+    FI_SKIP,    /* a sender asks its receiver to leave out what it has not taken */
+    FI_SKIPPED,
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100,
@@ -110,6 +115,8 @@ typedef struct fi_frame {
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   MEET_RECEIVER  - (figures: prefetch)
  *   ACCEPT         -                            RING_OK    serial
+ *   PURGING        senders that were asked      PURGED     messages purged; those that a receiver was asked to leave out
+ *   SKIP           last sequence number, purge  SKIPPED    messages, purge
  *   SEGMENT        id                           UNSEGMENT  id
  *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags
  *   MEET_RECEIVER  messages it asks to be kept

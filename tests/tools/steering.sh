@@ -118,10 +118,54 @@ a_stopped_tap_keeps_no_sender_from_its_end() {
     same out seen
 }
 
+# --- ferry purge ----------------------------------------------------------------------------------------------------
+
+what_waits_is_dropped_and_both_sides_are_told() {
+    "${signalled[@]}" send x one two three 2>said &
+    local sender=$!
+    until_true shows messages 3 x
+    "${ferry[@]}" purge x >out
+    [ "$(cat out)" = "3 messages of ferry-send (process $sender)" ]
+    ended 1 "$sender"
+    has 'purged by somebody: 3 of 3 records' said
+    if grep -q 'not delivered' said; then fail "purged ones were counted twice"; fi
+}
+
+only_the_named_sender_is_purged() {
+    "${signalled[@]}" send x one 2>said.one &
+    local one=$!
+    "${signalled[@]}" send x two 2>said.two &
+    local two=$!
+    open_ends sender x 2
+    until_true shows depth 1 x
+    until_true eval '[ "$("$FERRY" ls --json --no-rate x | grep -o "\"depth\":1" | wc -l)" = 2 ]'
+    "${ferry[@]}" purge --sender "$one" --json x >out
+    json out 'd["messages"] == 1 and len(d["senders"]) == 1 and d["senders"][0]["pid"] == '"$one"
+    ended 1 "$one"
+    [ "$("${ferry[@]}" recv --count 1 x)" = two ]
+    ended 0 "$two"
+}
+
+purging_what_is_not_there_is_answered() {
+    status_of 1 "${ferry[@]}" purge x 2>said
+    has "no sender has 'x' open" said
+    "${ferry[@]}" recv --follow x >none &
+    open_ends receiver x 1
+    status_of 1 "${ferry[@]}" purge x 2>said
+    has "no sender has 'x' open" said
+    status_of 1 "${ferry[@]}" purge --sender 1 x 2>said
+    has 'no node 1 is in the space' said
+    status_of 2 "${ferry[@]}" purge --sender me x 2>said
+    has "'me' is neither a process id nor the id of a node" said
+}
+
 test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
 test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
 test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
 test_that "rate and bandwidth are shown" rate_and_bandwidth_are_shown
 test_that "a tap whose output nobody reads holds nobody back" a_tap_whose_output_nobody_reads_holds_nobody_back
 test_that "a stopped tap does not keep a sender" a_stopped_tap_keeps_no_sender_from_its_end
+test_that "what waits is dropped, and both sides are told" what_waits_is_dropped_and_both_sides_are_told
+test_that "only the named sender is purged" only_the_named_sender_is_purged
+test_that "purging what is not there is answered" purging_what_is_not_there_is_answered
 all_done

@@ -171,15 +171,18 @@ static int wait_for_receivers(sending_t *s) {
 }
 
 /* Says what a person or a script must know about records that did not arrive. Returns the exit status. */
-static int report(const sending_t *s, uint64_t undelivered, int status) {
+static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, int status) {
     char sent[UNITS_TEXT];
+    char dropped[UNITS_TEXT];
     char left[UNITS_TEXT];
 
     show_count(s->records, sent);
-    show_count(undelivered, left);
+    show_count(undelivered - purged, left);
+    if (purged > 0)
+        say("purged by somebody: %s of %s record%s", show_count(purged, dropped), sent, s->records == 1 ? "" : "s");
     if (stop_signal() != 0)
         say("interrupted: %s record%s sent, %s undelivered", sent, s->records == 1 ? "" : "s", left);
-    else if (undelivered > 0)
+    else if (undelivered > purged)
         say("not delivered: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
     if (s->to_nobody > 0 && s->retain == 0 && !s->common.quiet) {
         show_count(s->to_nobody, left);
@@ -189,9 +192,11 @@ static int report(const sending_t *s, uint64_t undelivered, int status) {
 }
 
 static int close_sender(sending_t *s, int status) {
+    ferry_sender_stats_t stats = {.size = sizeof stats};
     uint64_t undelivered = 0;
 
     if (s->tx != NULL) {
+        (void)ferry_sender_stats(s->tx, &stats);
         int result;
         do
             result = ferry_sender_close(s->tx, FERRY_NOW, &undelivered);
@@ -199,7 +204,7 @@ static int close_sender(sending_t *s, int status) {
         if (result < 0 && status == 0)
             status = library_failed(result);
         progress_end(&s->progress, s->records, s->bytes);
-        status = report(s, undelivered, status);
+        status = report(s, undelivered, stats.purged < undelivered ? stats.purged : undelivered, status);
     }
     stop_forget_node();
     ferry_close(s->node);

@@ -57,6 +57,7 @@ int command_pub(int argc, char **argv);
 int command_recv(int argc, char **argv);
 int command_sub(int argc, char **argv);
 int command_tap(int argc, char **argv);
+int command_purge(int argc, char **argv);
 int command_lock(int argc, char **argv);
 int command_sem(int argc, char **argv);
 int command_barrier(int argc, char **argv);

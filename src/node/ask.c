@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/ask.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "node/space.h"
+#include "platform/clock.h"
+#include "platform/socket.h"
+
+static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
+    int fds[FI_SOCKET_MAX_FDS];
+    unsigned count = 0;
+    size_t len = 0;
+
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int64_t left = fi_time_left(deadline) / 1000000;
+        int r = fi_socket_recv(fd, f, sizeof *f, &len, fds, FI_SOCKET_MAX_FDS, &count);
+        while (count > 0) {
+            close(fds[--count]);
+        }
+        if (r == 1) {
+            f->text[sizeof f->text - 1] = 0;
+            f->contract.type_name[sizeof f->contract.type_name - 1] = 0;
+            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1 : -EPROTO;
+        }
+        if (r != -EAGAIN) {
+            return r == 0 ? -EPIPE : r;
+        }
+        if (left <= 0 || poll(&p, 1, (int)left) <= 0) {
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadline, pid_t *pid, uid_t *uid,
+           bool (*each)(const fi_frame_t *f, void *arg), void *arg) {
+    char name[FI_NODE_NAME_MAX];
+    fi_frame_t f;
+    gid_t gid;
+    int fd;
+
+    fi_space_node_name(node, name);
+    int r = fi_socket_connect(dirfd, name, &fd);
+    if (r < 0) {
+        return r;
+    }
+    if (fi_socket_peer(fd, pid, uid, &gid) < 0) {
+        *pid = 0;
+        *uid = 0;
+    }
+    bool more = fi_socket_send(fd, question, sizeof *question, NULL, 0) == 0;
+    r = more;
+    while (more && (r = next_frame(fd, deadline, &f)) == 1) {
+        more = each(&f, arg);
+    }
+    close(fd);
+    return r == 1;
+}

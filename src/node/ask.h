@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ask.h - asking a node something from outside, without being a node: one question on a connection of its own.
+ */
+#ifndef FI_ASK_H
+#define FI_ASK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "node/wire.h"
+
+/**
+ * Connects to a node, asks, and calls `each` for every frame that comes back, until that returns false: it was the last.
+ * `*pid`, `*uid`: who answers. 1: all came; 0: not before the deadline, or the node left meanwhile; -ECONNREFUSED it is
+ * dead; or why it cannot be asked.
+ */
+int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadline, pid_t *pid, uid_t *uid,
+           bool (*each)(const fi_frame_t *f, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * purge.c - `ferry purge`: drops what waits in a channel, and says whose it was.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "json.h"
+#include "json_look.h"
+#include "say.h"
+#include "target.h"
+#include "units.h"
+
+static const char text[] =
+    "Drops what waits in CHANNEL: the messages of a queue that no receiver has taken, and what a\n"
+    "topic keeps for subscribers that come late. Says how many, and whose they were. A sender\n"
+    "counts them as purged, not as delivered, and waits for them no longer.";
+
+static const char examples[] = "ferry purge jobs\n"
+                               "ferry purge --sender 4711 jobs      only what this process has sent\n"
+                               "ferry purge --json jobs | jq '.senders[].messages'";
+
+typedef struct purging {
+    bool json, quiet;
+    json_t j;
+    uint64_t messages, pending;
+    uint64_t senders, silent;
+} purging_t;
+
+static void print_json(purging_t *p, const ferry_purged_t *s) {
+    json_open(&p->j, NULL, '{');
+    json_id(&p->j, "node", s->node);
+    json_count(&p->j, "end", s->end);
+    json_text(&p->j, "name", s->name);
+    json_signed(&p->j, "pid", s->pid);
+    json_count(&p->j, "uid", s->uid);
+    json_count(&p->j, "messages", s->messages);
+    json_count(&p->j, "pending", s->pending);
+    json_bool(&p->j, "answered", s->answered != 0);
+    json_close(&p->j, '}');
+}
+
+static void print_text(const ferry_purged_t *s) {
+    char name[104];
+    char count[UNITS_TEXT];
+
+    snprintf(name, sizeof name, "%s", s->name);
+    make_plain(name);
+    if (s->answered)
+        printf("%s message%s of %s (process %" PRId32 ")\n", show_count(s->messages, count),
+               s->messages == 1 ? "" : "s", name, s->pid);
+    if (!s->answered)
+        say("process %" PRId32 " does not answer (stopped?), so nothing that it sends was dropped", s->pid);
+    if (s->pending > 0)
+        say("%s message%s of %s may be with a receiver that does not answer (stopped?): it drops what it has not taken "
+            "when it goes on; `ferry kick` expels it",
+            show_count(s->pending, count), s->pending == 1 ? "" : "s", name);
+}
+
+static void each(const ferry_purged_t *s, void *arg) {
+    purging_t *p = arg;
+
+    p->senders++;
+    p->messages += s->messages;
+    p->pending += s->pending;
+    p->silent += s->answered == 0;
+    if (p->json)
+        print_json(p, s);
+    else if (!p->quiet || !s->answered || s->pending > 0)
+        print_text(s);
+}
+
+static int purge(purging_t *p, const common_t *common, const char *channel, const target_t *target) {
+    ferry_options_t options = common_options(common, NULL);
+    int result = 0;
+
+    for (size_t i = 0; i < target->n && result >= 0; i++)
+        result = ferry_purge(common_space(common), &options, channel, target->ids[i], each, p);
+    if (result < 0 && result != -ENOENT) /* that space: nobody is in it */
+        return library_failed(result);
+    if (p->senders == 0 && !common->quiet)
+        say("no sender has '%s' open in the space %s", channel, common_space(common));
+    return p->senders == 0 || p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
+}
+
+static int run(const common_t *common, const char *channel, const target_t *target) {
+    purging_t p = {.json = common->json, .quiet = common->quiet, .j = {.out = stdout}};
+
+    if (p.json) {
+        json_open(&p.j, NULL, '{');
+        json_text(&p.j, "channel", channel);
+        json_open(&p.j, "senders", '[');
+    }
+    int status = purge(&p, common, channel, target);
+    if (p.json) {
+        json_close(&p.j, ']');
+        json_count(&p.j, "messages", p.messages);
+        json_count(&p.j, "pending", p.pending);
+        json_close(&p.j, '}');
+        printf("\n");
+    }
+    return finish_output(status);
+}
+
+int command_purge(int argc, char **argv) {
+    common_t common = {0};
+    const char *sender = NULL;
+    const option_t options[] = {
+        {.name = "sender",
+         .value = "PID|NODE",
+         .kind = OPTION_TEXT,
+         .target = &sender,
+         .help = "only what this process, or node, has sent"},
+    };
+    const usage_t usage = {.command = "purge",
+                           .synopsis = "purge [OPTION...] CHANNEL",
+                           .text = text,
+                           .examples = examples,
+                           .options = options,
+                           .n_options = 1,
+                           .json = true};
+    target_t target = {.n = 1}; /* 0: all */
+    operands_t operands;
+    int status;
+
+    if (!options_parse(&usage, argc, argv, &common, &operands, &status))
+        return status;
+    if (operands.n == 0)
+        return usage_error(&usage, "the name of the channel is missing");
+    if (operands.n > 1)
+        return usage_error(&usage, "one name is enough, but '%s' was given too", operands.items[1]);
+    status = sender != NULL ? target_find(&common, &usage, sender, &target) : 0;
+    return status != 0 ? status : run(&common, operands.items[0], &target);
+}

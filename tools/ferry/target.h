@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * target.h - a node as a user names it: by its process, or by the id that `ferry ls --json` shows.
+ */
+#ifndef FERRY_TOOL_TARGET_H
+#define FERRY_TOOL_TARGET_H
+
+#include <stdint.h>
+
+#include "options.h"
+
+enum { TARGET_IDS = 64 };
+
+/* The nodes that were meant: one, or those of one process. */
+typedef struct target {
+    uint64_t ids[TARGET_IDS];
+    size_t n;
+} target_t;
+
+/* Finds them in the space. Returns 0, or the exit status, all said. */
+int target_find(const common_t *common, const usage_t *usage, const char *word, target_t *target);
+
+#endif
