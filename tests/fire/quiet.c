@@ -4,7 +4,7 @@
  *
  *   quiet idle PARTNER      opens 25 senders and 25 receivers, says "ready" when all are linked, and does nothing more;
  *                           after SIGUSR1 it sends one message
- *   quiet flow threads      200 times 50,000 messages from one thread to another, each time between marks that strace
+ *   quiet flow threads      50 times 50,000 messages from one thread to another, each time between marks that strace
  *                           shows
  *   quiet flow processes    the same between two processes
  */
@@ -97,7 +97,7 @@ static void idle(char partner) {
 /* ---- flow ---- */
 
 #define WINDOW 50000u /* messages between two marks: a millisecond or two, which few machines disturb every time */
-#define WINDOWS 200u
+#define WINDOWS 50u
 
 /* What both sides share: they begin each window together, without a system call. */
 static atomic_uint *begun;
