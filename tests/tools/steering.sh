@@ -159,6 +159,73 @@ purging_what_is_not_there_is_answered() {
     has "'me' is neither a process id nor the id of a node" said
 }
 
+# --- ferry send --detach --------------------------------------------------------------------------------------------
+
+no_keeper() {
+    [ -z "$(keepers)" ]
+}
+
+a_keeper_has_the_records_when_their_sender_has_left() {
+    seq 1 1000 >in
+    "${ferry[@]}" send --detach x <in 2>said
+    has '1,000 records are kept by process' said
+    keepers >pids
+    [ "$(wc -l <pids)" = 1 ]
+    "${ferry[@]}" ls >ls
+    has 'keeper of queue x' ls
+    "${ferry[@]}" recv x >out
+    same in out
+    until_true no_keeper
+    nothing_left
+}
+
+a_keeper_leaves_the_terminal_and_keeps_nothing_of_it_open() {
+    "${ferry[@]}" send -q --detach x hello >out 2>said
+    [ ! -s out ] && [ ! -s said ]
+    local keeper
+    keeper=$(keepers)
+    [ "$(readlink "/proc/$keeper/fd/0" "/proc/$keeper/fd/1" "/proc/$keeper/fd/2" | sort -u)" = /dev/null ]
+    [ "$(cut -d' ' -f6 "/proc/$keeper/stat")" = "$keeper" ]
+    [ "$(readlink "/proc/$keeper/cwd")" = / ]
+    # Who waits for the end of our output need not wait for the keeper.
+    [ "$("${ferry[@]}" recv --count 1 x | cat)" = hello ]
+    until_true no_keeper
+}
+
+a_keeper_ends_in_time_and_logs_what_is_lost() {
+    "${ferry[@]}" send -q --detach --detach-for 300ms --detach-log log x a b c
+    until_true no_keeper
+    has "kept 3 records for 'x'" log
+    has 'not delivered: 3 of 3 records' log
+    nothing_left
+}
+
+a_keeper_is_ended_and_purged_like_a_sender() {
+    "${ferry[@]}" send -q --detach --detach-log log x a b
+    kill "$(keepers)"
+    until_true no_keeper
+    has 'interrupted: 2 records sent, 2 undelivered' log
+    "${ferry[@]}" send -q --detach --detach-log log x a b c
+    "${ferry[@]}" purge x >out
+    has '3 messages of keeper of queue x' out
+    until_true no_keeper
+    has 'purged by somebody: 3 of 3 records' log
+}
+
+without_a_keeper_there_is_no_success() {
+    status_of 1 "${ferry[@]}" send --detach x -f missing 2>said || status_of 125 "${ferry[@]}" send --detach x -f missing 2>said
+    no_keeper
+    status_of 125 "${ferry[@]}" send --detach --detach-log none/there x a 2>said
+    has "cannot write to 'none/there'" said
+    status_of 2 "${ferry[@]}" send --detach --detach-for forever x a 2>said
+    has '--detach-for needs an end' said
+    status_of 2 "${ferry[@]}" send --detach-for 1s x a 2>said
+    has 'is for what --detach leaves' said
+    status_of 2 "${ferry[@]}" send --detach --linger 1s x a 2>said
+    has '--detach-for says how long' said
+    no_keeper
+}
+
 test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
 test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
 test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
@@ -168,4 +235,9 @@ test_that "a stopped tap does not keep a sender" a_stopped_tap_keeps_no_sender_f
 test_that "what waits is dropped, and both sides are told" what_waits_is_dropped_and_both_sides_are_told
 test_that "only the named sender is purged" only_the_named_sender_is_purged
 test_that "purging what is not there is answered" purging_what_is_not_there_is_answered
+test_that "a keeper has the records when their sender has left" a_keeper_has_the_records_when_their_sender_has_left
+test_that "a keeper leaves the terminal, and keeps nothing of it open" a_keeper_leaves_the_terminal_and_keeps_nothing_of_it_open
+test_that "a keeper ends in time, and logs what is lost" a_keeper_ends_in_time_and_logs_what_is_lost
+test_that "a keeper is ended and purged like a sender" a_keeper_is_ended_and_purged_like_a_sender
+test_that "without a keeper there is no success" without_a_keeper_there_is_no_success
 all_done

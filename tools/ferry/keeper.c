@@ -119,8 +119,12 @@ static int keep(const keeping_t *k) {
         say("the keeper cannot leave for the background: %s", strerror(errno));
         report.status = STATUS_FAILED;
     }
-    if (send_report(&report) && report.status == 0)
-        stop_wait();
+    if (send_report(&report) && report.status == 0) {
+        if (k->stay != NULL)
+            report.status = k->stay(k->arg);
+        else
+            stop_wait();
+    }
     stop_forget_node();
     ferry_close(node);
     return report.status;

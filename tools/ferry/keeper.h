@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * keeper.h - keeping a cell or a region that would be gone with this process: by staying (--hold), or by leaving a
+ * keeper.h - keeping a cell, a region or what waits in a queue, which would be gone with this process: by staying (--hold), or by leaving a
  * process in the background (--detach), a keeper. A keeper is a node that is called so: everybody sees it in `ferry ls`,
  * and `ferry cell rm`, `ferry region rm` or SIGTERM end it.
  */
@@ -20,12 +20,14 @@ enum { KEEPER_FIGURES = 4 };
 typedef struct keeping {
     bool hold, detach; /* as the options say; neither: not at all */
     const common_t *common;
-    const char *kind; /* "cell", "region" */
+    const char *kind; /* "cell", "region", "queue" */
     const char *name;
     /* Opens what is to be kept with `node`, and puts into it what it shall have. Returns 0, or the exit status, all said. */
     int (*prepare)(void *arg, ferry_t *node, uint64_t *figures);
     /* Tells the user what has become of it. */
     int (*tell)(void *arg, const uint64_t *figures);
+    /* What it does in the background; it ends with this, and with the exit status returned. NULL: it waits to be ended. */
+    int (*stay)(void *arg);
     void *arg;
 } keeping_t;
 

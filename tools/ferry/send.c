@@ -12,6 +12,7 @@
 #include "stop.h"
 #include "units.h"
 
+static const int64_t DETACH_FOR = INT64_C(3600) * 1000 * 1000 * 1000;
 static const char *const hold_names[] = {"any", "back", "never", NULL};
 
 static const char send_text[] = "Puts records into a queue; each goes to one receiver (ferry recv). Records are the\n"
@@ -22,7 +23,8 @@ static const char send_examples[] = "zcat big.gz | ferry send lines      each li
                                     "ferry send jobs 'build 17' 'build 18'\n"
                                     "find . -print0 | ferry send -0 files\n"
                                     "ferry send --whole scans -f *.pdf   each file is a record\n"
-                                    "ferry send --linger 5s jobs stop    give up after 5 seconds";
+                                    "ferry send --linger 5s jobs stop    give up after 5 seconds\n"
+                                    "ferry send --detach jobs 'build 19' a keeper has it until it is received";
 
 static const char pub_text[] =
     "Publishes records on a topic; each goes to every subscriber (ferry sub). Records are the\n"
@@ -33,7 +35,7 @@ static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "tail -f log | ferry pub --hold never log   a slow subscriber loses lines\n"
                                    "ferry pub --retain 1 --stay forever motd hello";
 
-enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 1, PUB_OPTIONS = 4 };
+enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 4, PUB_OPTIONS = 4 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -90,6 +92,20 @@ static void send_options(sending_t *s, option_t *options) {
                             .kind = OPTION_FLAG,
                             .target = &s->durable,
                             .help = "the server keeps the records until they are received (with nats://... spaces)"};
+    options[1] = (option_t){.name = "detach",
+                            .kind = OPTION_FLAG,
+                            .target = &s->detach,
+                            .help = "leave a keeper in the background that has the records, and do not wait"};
+    options[2] = (option_t){.name = "detach-for",
+                            .value = "DURATION",
+                            .kind = OPTION_DURATION,
+                            .target = &s->detach_for,
+                            .help = "after so long the keeper ends, and what it has is lost (default: 1h)"};
+    options[3] = (option_t){.name = "detach-log",
+                            .value = "FILE",
+                            .kind = OPTION_TEXT,
+                            .target = &s->detach_log,
+                            .help = "file to which the keeper adds what becomes of its records"};
 }
 
 static void pub_options(sending_t *s, option_t *options) {
@@ -134,13 +150,20 @@ static int check(sending_t *s, const operands_t *operands) {
                            operands->items[1]);
     if (s->capacity > UINT32_MAX || s->retain > UINT32_MAX || s->wait_for > INT32_MAX)
         return usage_error(s->usage, "a count is larger than anything Ferry can hold");
+    if (s->detach && s->detach_for < 0)
+        return usage_error(s->usage, "--detach-for needs an end: nobody would ever end what stays in the background");
+    if (!s->detach && (s->detach_for != DETACH_FOR || s->detach_log != NULL))
+        return usage_error(s->usage, "--detach-%s is for what --detach leaves; give that, too",
+                           s->detach_log != NULL ? "log" : "for");
+    if (s->detach && s->linger >= 0)
+        return usage_error(s->usage, "with --detach nothing lingers here; --detach-for says how long it is kept");
     s->channel = operands->items[0];
     s->arguments = operands->items + 1;
     s->n_arguments = operands->n - 1;
     return 0;
 }
 
-static int open_sender(sending_t *s) {
+static int open_end(sending_t *s) {
     const ferry_contract_t contract = {.size = sizeof contract,
                                        .type_name = s->type,
                                        .quota = s->quota,
@@ -148,10 +171,6 @@ static int open_sender(sending_t *s) {
                                        .retain = (uint32_t)s->retain,
                                        .hold = (ferry_hold_t)s->hold,
                                        .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY};
-    int status;
-
-    if (!common_open(&s->common, s->kind == FERRY_QUEUE ? "ferry-send" : "ferry-pub", &s->node, &status))
-        return status;
     int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
     if (result < 0)
         return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
@@ -191,7 +210,13 @@ static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, int
     return status == 0 && undelivered > 0 ? STATUS_NO : status;
 }
 
-static int close_sender(sending_t *s, int status) {
+int sending_open(sending_t *s) {
+    sending_set_slice(s);
+    int status = open_end(s);
+    return status == 0 ? wait_for_receivers(s) : status;
+}
+
+int sending_close(sending_t *s, int status) {
     ferry_sender_stats_t stats = {.size = sizeof stats};
     uint64_t undelivered = 0;
 
@@ -206,8 +231,7 @@ static int close_sender(sending_t *s, int status) {
         progress_end(&s->progress, s->records, s->bytes);
         status = report(s, undelivered, stats.purged < undelivered ? stats.purged : undelivered, status);
     }
-    stop_forget_node();
-    ferry_close(s->node);
+    s->tx = NULL;
     return status;
 }
 
@@ -216,10 +240,11 @@ static int run(sending_t *s) {
 
     s->started = now_ns();
     progress_init(&s->progress, &s->common, "sent", typed || (s->n_arguments > 0 && s->files.n == 0));
-    sending_set_slice(s);
-    int status = open_sender(s);
-    if (status == 0)
-        status = wait_for_receivers(s);
+    int status = 0;
+    if (s->detach)
+        return sending_detach(s);
+    if (common_open(&s->common, s->kind == FERRY_QUEUE ? "ferry-send" : "ferry-pub", &s->node, &status))
+        status = sending_open(s);
     if (status == 0)
         status = sending_feed(s);
     /* Bad input ends the reading, not the delivery of what was read before; a signal or --timeout ends both. */
@@ -227,7 +252,10 @@ static int run(sending_t *s) {
         int end = sending_linger(s);
         status = status != 0 ? status : end;
     }
-    return stop_or(close_sender(s, status));
+    status = sending_close(s, status);
+    stop_forget_node();
+    ferry_close(s->node);
+    return stop_or(status);
 }
 
 static int command(sending_t *s, usage_t *usage, int argc, char **argv) {
@@ -237,6 +265,7 @@ static int command(sending_t *s, usage_t *usage, int argc, char **argv) {
     usage->progress = true;
     s->usage = usage;
     s->linger = FERRY_FOREVER;
+    s->detach_for = DETACH_FOR;
     s->timeout = FERRY_FOREVER;
     if (options_parse(usage, argc, argv, &s->common, &operands, &status)) {
         status = check(s, &operands);

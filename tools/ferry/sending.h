@@ -20,7 +20,9 @@ typedef struct sending {
     common_t common;
     const char *channel;
     ferry_kind_t kind;
-    bool nul, whole, framed;
+    bool nul, whole, framed, detach;
+    int64_t detach_for;
+    const char *detach_log;
     bool durable;
     list_t files;
     char **arguments; /* records from the command line */
@@ -66,6 +68,15 @@ int sending_put(sending_t *s, const record_t *record);
 
 /* Sends all the input there is: arguments, files or standard input. Returns 0 or an exit status. */
 int sending_feed(sending_t *s);
+
+/* Opens the sender on s->node, and waits for as many receivers as were asked for. Returns 0 or an exit status. */
+int sending_open(sending_t *s);
+
+/* Closes the sender, and says what a person or a script must know. Returns the exit status. */
+int sending_close(sending_t *s, int status);
+
+/* Leaves a process in the background that has all the input, and keeps it until it is delivered. Returns the exit status. */
+int sending_detach(sending_t *s);
 
 /* Waits until all is delivered, as far as --linger, --timeout and signals allow. Returns 0 or an exit status. */
 int sending_linger(sending_t *s);
