@@ -35,6 +35,7 @@ static const command_t commands[] = {
     {"event", command_event, "wait until something has happened, or tell that it has"},
     {"cell", command_cell, "put, get and watch named values"},
     {"region", command_region, "make, fill and read shared memory; list it"},
+    {"work", command_work, "run a command for each record of a queue, and try again what fails"},
     {"call", command_call, "call a procedure of a service, or list those it has"},
     {"serve", command_serve, "answer calls with the output of a command"},
     {"ls", command_ls, "list spaces, nodes, channels and their ends, services"},

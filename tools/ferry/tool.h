@@ -64,6 +64,7 @@ int command_barrier(int argc, char **argv);
 int command_event(int argc, char **argv);
 int command_cell(int argc, char **argv);
 int command_region(int argc, char **argv);
+int command_work(int argc, char **argv);
 int command_call(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_ls(int argc, char **argv);
