@@ -69,6 +69,9 @@ typedef struct ferry_contract {
     ferry_overflow_t overflow; /**< what to do when either is used up */
     ferry_wait_t wait;         /**< how this sender waits for room */
 
+    uint32_t rendezvous; /**< queues of one machine: 1: without capacity: ferry_send returns 0 when a receiver has taken
+                              the message, and takes it back when none has */
+
     /* shared by all ends */
     ferry_durable_t durable; /**< queues in a space that spans machines (`nats://...`): see "Durable queues" below */
 } ferry_contract_t;

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/rendezvous.h"
 #include "channel/sender.h"
 
 static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
@@ -176,15 +177,15 @@ void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *it
 }
 
 /* They are in the order of their positions. */
-static fi_block_t *lent_block(const fi_log_t *log, uint64_t pos) {
+static fi_lent_t *find_lent(const fi_log_t *log, uint64_t pos) {
     uint64_t low = log->lent_head;
     uint64_t high = log->lent_tail;
 
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        const fi_lent_t *lent = &log->lent[middle & (log->lent_cap - 1)];
+        fi_lent_t *lent = &log->lent[middle & (log->lent_cap - 1)];
         if (lent->pos == pos) {
-            return lent->block;
+            return lent;
         }
         low = lent->pos < pos ? middle + 1 : low;
         high = lent->pos < pos ? high : middle;
@@ -192,8 +193,19 @@ static fi_block_t *lent_block(const fi_log_t *log, uint64_t pos) {
     return NULL;
 }
 
+void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos) {
+    fi_lent_t *lent = find_lent(log, pos);
+
+    if (lent && lent->block) {
+        fi_pool_unref(&o->tx->pool, lent->block);
+        lent->block = NULL;
+    }
+}
+
 bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
-    item->block = lent_block(log, pos);
+    const fi_lent_t *lent = find_lent(log, pos);
+
+    item->block = lent ? lent->block : NULL;
     item->annex = fi_pointer_annex(item->data, (uint32_t)item->size);
     item->size = fi_pointer_load(item->data).size;
     item->data = NULL;
@@ -229,6 +241,9 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
     if (!taken && seq <= l->purged_to) {
         tx->stats.purged++;
         return;
+    }
+    if (fi_rendezvous_is_open_for(tx, seq)) {
+        return; /* its sender goes on trying to send it */
     }
     (void)fi_backlog_take_record(tx, log, pos, word, taken, arg);
 }

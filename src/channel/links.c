@@ -14,6 +14,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "platform/futex.h"
 
@@ -294,6 +295,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
         }
     }
     uint64_t purged = tx->stats.purged;
+    fi_rendezvous_link_gone(tx, l);
     if (take_back && !tx->topic && l->live) {
         fi_backlog_take_back(tx, o, l);
         fi_returned_exhume(tx, l);

@@ -143,6 +143,17 @@ static struct fi_record *begin(fi_log_t *log, uint64_t lines) {
     return rec;
 }
 
+/* Of a message that may be taken back: where it stands. */
+static unsigned note_meet(fi_outlet_t *o, const fi_log_t *log, const fi_item_t *item) {
+    if (fi_likely(!item->meet)) {
+        return 0;
+    }
+    o->tx->meet.outlet = o;
+    o->tx->meet.serial = log->serial;
+    o->tx->meet.pos = log->w.pos;
+    return FI_REC_MEET;
+}
+
 static bool has_ext(const fi_item_t *item) {
     return item->tag != 0 || item->time_ns != 0;
 }
@@ -195,6 +206,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     }
     log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
     item->block->refs++;
+    flags |= note_meet(o, log, item);
     remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word(len, FI_REC_POINTER, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
@@ -217,6 +229,7 @@ static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     } else if (item->size > 0) {
         memcpy((unsigned char *)rec + fi_payload_offset(flags), item->data, item->size);
     }
+    flags |= note_meet(o, log, item);
     remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word((uint32_t)item->size, FI_REC_INLINE, flags, item->attempt), item->seq);
     fi_outlet_ring(o);
@@ -321,7 +334,7 @@ bool fi_outlet_refresh_exactly(fi_outlet_t *o) {
             uint64_t at = pos;
             unsigned kind = fi_word_kind(fi_ringw_walk(&log->w, &pos));
             /* Padding is passed when a message after it was released: before, a reader may still need to see it. */
-            if (kind == FI_REC_PAD || kind == FI_REC_SWITCH) {
+            if (kind == FI_REC_PAD || kind == FI_REC_SWITCH || kind == FI_REC_VOID) {
                 continue;
             }
             if (fi_outlet_waits_for(o, log, at)) {

@@ -129,10 +129,24 @@ static void begin_epoch(fi_receiver_t *rx) {
     }
 }
 
+/* A sender whose message stands in somebody else's ring gives it to one who waits. */
+static void tell_that_it_waits(fi_receiver_t *rx) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        fi_rxlink_t *l = rx->links[i];
+        if (fi_unlikely(fi_load_relaxed64(&l->log->r.head->shared.want) & FI_WANT_MEET)) {
+            fi_rxlog_settle(l, l->log, false);
+        }
+    }
+}
+
 bool fi_receiver_arm(fi_receiver_t *rx) {
     fi_receiver_publish(rx);
     begin_epoch(rx);
-    return !fi_receiver_ready(rx);
+    if (fi_receiver_ready(rx)) {
+        return false;
+    }
+    tell_that_it_waits(rx);
+    return true;
 }
 
 void fi_receiver_disarm(fi_receiver_t *rx) {

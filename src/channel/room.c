@@ -30,7 +30,7 @@ static void set_want(fi_sender_t *tx, uint64_t want) {
 
 void fi_sender_arm(fi_sender_t *tx) {
     fi_store_release32(&tx->waiting, 1);
-    set_want(tx, ++tx->sleeps);
+    set_want(tx, ++tx->sleeps | (tx->meet.open ? FI_WANT_MEET : 0));
     fi_barrier_heavy_global();
 }
 
@@ -51,7 +51,7 @@ static void refresh_all(fi_sender_t *tx, bool exactly) {
 }
 
 static void consider_growth(fi_sender_t *tx, bool soon) {
-    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+    for (uint32_t i = 0; i < tx->outlet_count && !tx->meet.open; i++) {
         fi_outlet_consider_growth(tx->outlets[i], soon);
         fi_outlet_turn_over(tx->outlets[i]);
     }

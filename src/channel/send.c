@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/quick.h"
+#include "channel/rendezvous.h"
 #include "platform/clock.h"
 
 #define CHOICES 8u        /* links looked at for the next message */
@@ -18,8 +19,7 @@ static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
     return tx->claim.open && tx->claim.outlet == o;
 }
 
-/* Has the link's receiver as many messages as it may? */
-static bool is_sated(const fi_txlink_t *l) {
+bool fi_txlink_is_sated(const fi_txlink_t *l) {
     if (fi_likely(l->prefetch == 0)) {
         return false;
     }
@@ -35,7 +35,7 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
 
     if (fi_likely(n == 1)) {
         best = tx->links[0]->outlet;
-        return is_claimed(tx, best) || is_sated(tx->links[0]) ? NULL : best;
+        return is_claimed(tx, best) || fi_txlink_is_sated(tx->links[0]) ? NULL : best;
     }
     if (tx->part.choose) {
         return tx->part.choose(tx);
@@ -47,7 +47,7 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
         if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
             fi_outlet_refresh(o);
         }
-        if (log->w.pos - log->freed < least && !is_claimed(tx, o) && !is_sated(l)) {
+        if (log->w.pos - log->freed < least && !is_claimed(tx, o) && !fi_txlink_is_sated(l)) {
             least = log->w.pos - log->freed;
             best = o;
         }
@@ -61,7 +61,7 @@ static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
     for (uint32_t i = 0; i < tx->link_count; i++) {
         const fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
         fi_outlet_t *o = l->outlet;
-        if (!is_claimed(tx, o) && !is_sated(l)) {
+        if (!is_claimed(tx, o) && !fi_txlink_is_sated(l)) {
             fi_outlet_refresh(o);
             int r = fi_outlet_put(o, item);
             if (r != -EAGAIN) {
@@ -101,7 +101,7 @@ static bool never_waits(const fi_sender_t *tx) {
     return tx->topic && tx->topic->link_count == tx->topic->lossy_count;
 }
 
-static bool over_capacity(fi_sender_t *tx) {
+bool fi_sender_is_over_capacity(fi_sender_t *tx) {
     if (fi_likely(tx->seq < tx->free_to) || never_waits(tx)) {
         return false;
     }
@@ -127,7 +127,7 @@ static bool goes_to_backlog(const fi_sender_t *tx) {
 
 /* One attempt to accept an item. */
 static int accept_item(fi_sender_t *tx, const fi_item_t *item) {
-    if (fi_unlikely(over_capacity(tx))) {
+    if (fi_unlikely(fi_sender_is_over_capacity(tx))) {
         return -EAGAIN;
     }
     if (fi_unlikely(tx->backlog_count > 0)) {
@@ -181,8 +181,8 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
         item->time_ns = (uint64_t)fi_now_ns();
     }
     struct attempt a = {item, false};
-    int r = try_item(tx, &a);
-    if (fi_unlikely(r == -EAGAIN)) {
+    int r = tx->rendezvous ? fi_rendezvous_send(tx, item, timeout) : try_item(tx, &a);
+    if (fi_unlikely(r == -EAGAIN && !tx->rendezvous)) {
         r = fi_sender_wait_until(tx, try_item, &a, timeout, tx->overflow == FERRY_OVERFLOW_FAIL);
         if (r == -EAGAIN && a.no_quota) {
             r = quota_error(tx);
@@ -199,7 +199,7 @@ void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&
                  tx->backlog_count == 0 && tx->retain == 0 && tx->rationed == 0 && !tx->timestamps && !tx->abandoned &&
-                 !tx->taps;
+                 !tx->taps && !tx->rendezvous;
 
     fi_sender_forget_quick(tx);
     if (usual) {
@@ -355,7 +355,7 @@ static int try_claim(fi_sender_t *tx, void *arg) {
 
     want->no_quota = false;
     c->data = NULL;
-    if (over_capacity(tx)) {
+    if (fi_sender_is_over_capacity(tx)) {
         return -EAGAIN;
     }
     bool behind = tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN;
@@ -382,6 +382,12 @@ int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data
     struct wanted_claim want = {.size = size};
 
     int r = check_send(tx, size);
+    if (r == 0 && tx->rendezvous) {
+        r = fi_fail(-EINVAL,
+                    "'%s' is sent on by rendezvous, for which ferry_commit could not wait: use ferry_send or "
+                    "ferry_send_msg",
+                    tx->end.channel);
+    }
     if (r < 0) {
         return r;
     }
@@ -480,7 +486,7 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     if (never_waits(tx)) {
         return true;
     }
-    if (over_capacity(tx)) {
+    if (fi_sender_is_over_capacity(tx)) {
         return false;
     }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {

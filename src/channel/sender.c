@@ -49,7 +49,26 @@ void fi_sender_set_limits(fi_sender_t *tx) {
     tx->timestamps = tx->end.contract.timestamps != 0;
 }
 
-static int check_own(const ferry_contract_t *c, ferry_kind_t kind) {
+static int check_rendezvous(const fi_node_t *n, ferry_kind_t kind) {
+    if (kind != FERRY_QUEUE) {
+        return fi_fail(-EINVAL, "`rendezvous` is for queues: a topic's message is not for one receiver to take");
+    }
+    if (n->far) {
+        return fi_fail(-EOPNOTSUPP,
+                       "a rendezvous ends at the machine: whether a receiver on another one has taken a message, "
+                       "or has not, could not be said at a timeout. Open the sender in a space of one machine, or "
+                       "wait with ferry_sender_flush until messages are released");
+    }
+    return 0;
+}
+
+static int check_own(const fi_node_t *n, const ferry_contract_t *c, ferry_kind_t kind) {
+    if (c->rendezvous) {
+        int r = check_rendezvous(n, kind);
+        if (r < 0) {
+            return r;
+        }
+    }
     if (c->quota && c->quota < MIN_QUOTA) {
         return fi_fail(-EINVAL, "a quota of %" PRIu64 " bytes is too small: at least %" PRIu64 " are needed", c->quota,
                        (uint64_t)MIN_QUOTA);
@@ -84,6 +103,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     tx->free_to = tx->capacity;
     tx->retain = c->retain;
     tx->spinner.policy = (uint32_t)c->wait;
+    tx->rendezvous = c->rendezvous != 0;
     tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : FI_INLINE_MAX;
     tx->check = check && strcmp(check, "1") == 0;
     tx->first_lines = FI_SMALL_RING_LINES;
@@ -130,7 +150,7 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
     c = c ? c : &none;
     int r = fi_contract_from_public(c, &shared);
     if (r == 0) {
-        r = check_own(c, kind);
+        r = check_own(n, c, kind);
     }
     if (r < 0) {
         return r;

@@ -125,6 +125,7 @@ typedef struct fi_item {
     uint64_t time_ns;
     uint16_t attempt;
     bool origin; /* its last bytes are a struct fi_origin */
+    bool meet;   /* its sender waits until it is taken */
 } fi_item_t;
 
 /* How a small message of one size is put into a ring. */
@@ -145,6 +146,16 @@ typedef struct fi_claim {
     unsigned flags; /* where the payload begins */
     unsigned char *data;
 } fi_claim_t;
+
+/* A message that is sent when it is taken (rendezvous.c). */
+typedef struct fi_meet {
+    bool open;  /* there is one: the call that sends it goes on */
+    bool taken; /* by a receiver that has gone since */
+    uint64_t seq;
+    fi_outlet_t *outlet; /* where it stands; NULL: nowhere now */
+    uint32_t serial;     /* of the ring there */
+    uint64_t pos;
+} fi_meet_t;
 
 /* A wait for room that goes on. */
 typedef struct fi_stall {
@@ -217,6 +228,7 @@ struct ferry_sender {
     struct fi_list buried;  /* likewise, those whose copies are in a dead-letter queue */
     fi_pool_t pool;
     fi_claim_t claim;
+    fi_meet_t meet;
     struct fi_list handles; /* ferry_msg_t of the program */
     struct ferry_msg *free_handles;
     int room_fd; /* eventfd for ferry_poll; -1: none yet */
@@ -227,9 +239,10 @@ struct ferry_sender {
     uint64_t *retained; /* positions of the last `retain` records, circular */
     uint64_t retained_count;
     bool timestamps;
-    bool check;     /* FERRY_CHECK=1 */
-    bool abandoned; /* its thread has ended: nothing more can be sent */
-    uint64_t depth; /* unreleased messages, when last counted */
+    bool rendezvous; /* every message is sent when it is taken */
+    bool check;      /* FERRY_CHECK=1 */
+    bool abandoned;  /* its thread has ended: nothing more can be sent */
+    uint64_t depth;  /* unreleased messages, when last counted */
     fi_purge_t purge;
 
     fi_part_t part;
@@ -289,6 +302,10 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
  * block. */
 int fi_sender_forward(fi_sender_t *tx, fi_item_t *item);
 bool fi_sender_has_room(fi_sender_t *tx);
+/* Has the link's receiver as many messages as it may? */
+bool fi_txlink_is_sated(const fi_txlink_t *l);
+/* Are as many messages unreleased as `capacity` allows? */
+bool fi_sender_is_over_capacity(fi_sender_t *tx);
 
 /* Looks whether the next message may go the quick way (quick.h). */
 void fi_sender_find_quick(fi_sender_t *tx);
@@ -342,6 +359,8 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
 /* One record of an own ring as an item; and one that is a pointer as what it points at: false, there is nothing any more. */
 void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item);
 bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item);
+/* The record there holds its block no more. */
+void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 /* Messages that the reader of a queue's outlet has not taken. */

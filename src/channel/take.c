@@ -13,6 +13,7 @@
 #include "channel/messages.h"
 #include "channel/pick.h"
 #include "channel/quick.h"
+#include "channel/rendezvous.h"
 #include "ring/ring_copy.h"
 
 #define FRUITLESS_TURNS 10000u
@@ -248,6 +249,31 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
     return true;
 }
 
+/* Messages that their sender has taken back. 1; 0: it is about to decide about one; -EPROTO: a ring full of them. */
+static int pass_voids(fi_ringr_t *r, fi_seen_t *s) {
+    int found = 1;
+
+    for (uint32_t steps = r->lines; found == 1 && s->kind == FI_REC_VOID; steps--) {
+        if (steps == 0) {
+            return -EPROTO;
+        }
+        fi_ringr_advance(r, s->lines);
+        found = fi_ringr_peek(r, s);
+    }
+    return found;
+}
+
+/* What is no message. 1: look on; 0: nothing is there now; -EPROTO. */
+static int pass(fi_rxlink_t *l, fi_seen_t *s) {
+    if (s->kind == FI_REC_VOID) {
+        return pass_voids(&l->log->r, s);
+    }
+    if (s->kind == FI_REC_SWITCH && fi_link_next_log(l, s)) {
+        return 1;
+    }
+    return s->kind == FI_REC_SWITCH && l->ended ? -EPROTO : 0;
+}
+
 static bool wants_by_tag(const fi_rxlink_t *l) {
     return l->pick && l->pick->tags;
 }
@@ -267,9 +293,10 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
         if (r <= 0) {
             return r;
         }
-        if (fi_unlikely(s.kind == FI_REC_SWITCH)) {
-            if (!fi_link_next_log(l, &s)) {
-                return l->ended ? -EPROTO : 0;
+        if (fi_unlikely(s.kind >= FI_REC_SWITCH)) {
+            r = pass(l, &s);
+            if (r <= 0) {
+                return r;
             }
             continue;
         }
@@ -278,9 +305,15 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
             return fi_fail(-ENOMEM, "no memory for a message handle");
         }
         r = take(l, &s, m);
+        if (fi_unlikely(s.flags & FI_REC_MEET) && r == 1) {
+            r = fi_rendezvous_is_mine(l, &s) ? 1 : FI_OVERTAKEN;
+        }
         if (fi_likely(r == 1)) {
             l->fruitless = 0;
             hand_over(l, &s, m);
+            if (fi_unlikely(s.flags & FI_REC_MEET)) {
+                fi_rxlog_settle(l, l->log, false); /* its sender sleeps until it is taken */
+            }
             *out = m;
             return 1;
         }
@@ -321,8 +354,11 @@ bool fi_link_ready(fi_rxlink_t *l) {
         return l->lossy && fi_ringr_overtaken(&r, r.pos);
     }
     int found = fi_ringr_peek(&r, &s);
-    if (found <= 0) {
-        return found < 0 || fi_ringr_ready(&r); /* a liar: taking it will tell */
+    if (found == 1) {
+        found = pass_voids(&r, &s);
+    }
+    if (found <= 0 || s.kind == FI_REC_ASKED) {
+        return found < 0 || (found == 0 && fi_ringr_ready(&r)); /* a liar: taking it will tell */
     }
     if (s.kind == FI_REC_SWITCH) {
         fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];

@@ -55,7 +55,9 @@ enum fi_record_kind {
     FI_REC_INLINE = 1,  /* the payload is the message */
     FI_REC_POINTER = 2, /* the payload is a struct fi_pointer, and perhaps an annex */
     FI_REC_PAD = 3,     /* skip to the first line of the next lap */
-    FI_REC_SWITCH = 4   /* the sender goes on in its next ring */
+    FI_REC_SWITCH = 4,  /* the sender goes on in its next ring */
+    FI_REC_ASKED = 5,   /* in a queue's ring: the sender is about to decide whether it takes this message back */
+    FI_REC_VOID = 6     /* likewise: it has taken it back */
 };
 
 enum fi_record_flags {
@@ -64,7 +66,8 @@ enum fi_record_flags {
     /* Set after the record was published, by its writer, in a queue's ring: its message was taken back, and goes to
      * somebody else. To release it only frees its lines. */
     FI_REC_RETURNED = 4,
-    FI_REC_ORIGIN = 8 /* the message ends with a struct fi_origin, which does not count as its bytes */
+    FI_REC_ORIGIN = 8, /* the message ends with a struct fi_origin, which does not count as its bytes */
+    FI_REC_MEET = 16   /* its sender waits until it is taken, and may take it back before */
 };
 
 struct fi_ident {
@@ -75,8 +78,12 @@ struct fi_ident {
     uint32_t reserved[11];
 };
 
+#define FI_WANT_MEET (1ull << 63)
+
 struct fi_ring_shared {
-    uint64_t want;    /* number of the sender's sleep that the next release shall end; 0: it does not sleep */
+    uint64_t
+        want; /* number of the sender's sleep that the next release shall end; 0: it does not sleep. FI_WANT_MEET: it
+                         waits until a message is taken, and wants to know who waits for one */
     uint64_t reserve; /* with readers that may be overtaken: positions below reserve - lines may be overwritten */
     uint64_t oldest;  /* likewise: a record boundary at or above reserve - lines */
     uint64_t latest;  /* latest_layout.h: 1 + the id of the pool's segment that has the table; 0: there is none */
@@ -151,6 +158,11 @@ static inline size_t fi_ctl_bytes(uint32_t lines) {
 
 static inline uint64_t fi_record_word(uint32_t len, unsigned kind, unsigned flags, uint16_t attempt) {
     return (uint64_t)len | (uint64_t)kind << 32 | (uint64_t)flags << 40 | (uint64_t)attempt << 48;
+}
+
+/* The same record, as one of another kind. */
+static inline uint64_t fi_word_of_kind(uint64_t word, unsigned kind) {
+    return (word & ~(0xffull << 32)) | (uint64_t)kind << 32;
 }
 
 static inline uint32_t fi_word_len(uint64_t word) {

@@ -83,8 +83,8 @@ static inline int fi_ringr_peek(fi_ringr_t *r, fi_seen_t *s) {
     }
     unsigned flags = fi_word_flags(word);
     uint64_t lines = fi_record_lines(fi_word_len(word), flags);
-    if (fi_unlikely(lines > r->lines - r->idx || fi_word_kind(word) > FI_REC_SWITCH ||
-                    fi_word_kind(word) == FI_REC_PAD || fi_word_kind(word) == FI_REC_NONE)) {
+    if (fi_unlikely(lines > r->lines - r->idx || fi_word_kind(word) > FI_REC_VOID || fi_word_kind(word) == FI_REC_PAD ||
+                    fi_word_kind(word) == FI_REC_NONE)) {
         return -EPROTO;
     }
     s->pos = r->pos;

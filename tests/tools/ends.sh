@@ -178,6 +178,23 @@ linger_gives_up_and_tells_how_many() {
     has 'not delivered: 3 of 3 records' said
 }
 
+by_rendezvous_nothing_is_sent_ahead() {
+    status_of 124 "${ferry[@]}" send --rendezvous --timeout 300ms x a 2>said
+    has 'timed out' said
+    "${signalled[@]}" send --rendezvous x b c 2>said &
+    local sender=$!
+    [ "$("${ferry[@]}" recv --count 1 x)" = b ]
+    until_true shows messages 1 x
+    kill -INT "$sender"
+    ended 130 "$sender"
+    has '1 record sent' said
+    "${ferry[@]}" recv --count 3 x >out &
+    local receiver=$!
+    "${ferry[@]}" send --rendezvous x 1 2 3
+    ended 0 "$receiver"
+    [ "$(paste -sd' ' out)" = '1 2 3' ]
+}
+
 send_times_out_with_124_when_there_is_no_room() {
     status_of 124 "${ferry[@]}" send --timeout 300ms --capacity 2 x a b c 2>said
     has 'timed out after 300.0 ms' said
@@ -302,6 +319,7 @@ test_that "a missing file is an error, and what was read is delivered" \
 test_that "a directory is an error" a_directory_is_an_error
 test_that "a record beyond the quota is an error that names the option" \
     a_record_beyond_the_quota_is_an_error_that_names_the_option
+test_that "by rendezvous nothing is sent ahead" by_rendezvous_nothing_is_sent_ahead
 test_that "Ctrl-C ends send and tells what was sent" ctrl_c_ends_send_and_tells_what_was_sent
 test_that "Ctrl-C ends send while it waits for room" ctrl_c_ends_send_while_it_waits_for_room
 test_that "Ctrl-C ends send while it lingers" ctrl_c_ends_send_while_it_lingers

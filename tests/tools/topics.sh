@@ -161,6 +161,7 @@ test_that "waiting for subscribers can time out" waiting_for_subscribers_can_tim
 test_that "publishing to nobody is said and counted" publishing_to_nobody_is_said_and_counted
 test_that "publishing to nobody is quiet when asked" publishing_to_nobody_is_quiet_when_asked
 test_that "a late subscriber gets what is retained" a_late_subscriber_gets_what_is_retained
+test_that "a subscriber may want the newest only" a_subscriber_may_want_the_newest_only
 test_that "staying ends in time" staying_ends_in_time
 test_that "a slow subscriber loses and is told, where holding is not allowed" \
     a_slow_subscriber_loses_and_is_told_where_holding_is_not_allowed

@@ -35,7 +35,7 @@ static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "tail -f log | ferry pub --hold never log   a slow subscriber loses lines\n"
                                    "ferry pub --retain 1 --stay forever motd hello";
 
-enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 4, PUB_OPTIONS = 4 };
+enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 4 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -106,6 +106,10 @@ static void send_options(sending_t *s, option_t *options) {
                             .kind = OPTION_TEXT,
                             .target = &s->detach_log,
                             .help = "file to which the keeper adds what becomes of its records"};
+    options[4] = (option_t){.name = "rendezvous",
+                            .kind = OPTION_FLAG,
+                            .target = &s->rendezvous,
+                            .help = "each record waits here until a receiver takes it"};
 }
 
 static void pub_options(sending_t *s, option_t *options) {
@@ -148,6 +152,9 @@ static int check(sending_t *s, const operands_t *operands) {
     if ((s->whole || s->framed) && s->files.n == 0 && operands->n > 1)
         return usage_error(s->usage, "with --%s, files are named by --file: -f %s", s->whole ? "whole" : "framed",
                            operands->items[1]);
+    if (s->rendezvous && (s->detach || s->durable))
+        return usage_error(s->usage, "with --rendezvous nothing is kept ahead of its receiver, with --%s it is",
+                           s->detach ? "detach" : "durable");
     if (s->capacity > UINT32_MAX || s->retain > UINT32_MAX || s->wait_for > INT32_MAX)
         return usage_error(s->usage, "a count is larger than anything Ferry can hold");
     if (s->detach && s->detach_for < 0)
@@ -171,10 +178,16 @@ static int open_end(sending_t *s) {
                                        .retain = (uint32_t)s->retain,
                                        .hold = (ferry_hold_t)s->hold,
                                        .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY};
-    int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
-    if (result < 0)
-        return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
-    return 0;
+    .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY, .rendezvous = s->rendezvous
+};
+int status;
+
+if (!common_open(&s->common, s->kind == FERRY_QUEUE ? "ferry-send" : "ferry-pub", &s->node, &status))
+    return status;
+int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
+if (result < 0)
+    return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
+return 0;
 }
 
 static int wait_for_receivers(sending_t *s) {
