@@ -4,7 +4,7 @@
 # Does every #include go downwards? Prints each offence as file:line, then says so in TAP; and shows on a small tree of
 # its own that offences are noticed. check_layers.sh ROOT
 #
-# The layers of src/, from the bottom: base, platform, ring, sync, store, memory, node, route, (channel, lock), (region, rpc), net, api.
+# The layers of src/, from the bottom: base, platform, host, ring, sync, store, memory, node, route, (channel, lock), (region, rpc), net, api.
 #   - A file includes its own folder and those below. Folders on one level do not include each other.
 #   - The routes (route/thread, route/shm, ...) do not include each other; route/*.c ties them together.
 #   - Above the routes only route/route.h is known.
@@ -41,7 +41,7 @@ function check_library(from, layer,    to, mine, theirs) {
     else if (to == "route" && what != "route/route.h") offend("above the routes only route/route.h is known")
 }
 BEGIN {
-    n = split("base platform ring sync store memory node route channel,lock region,rpc net api", level, " ")
+    n = split("base platform host ring sync store memory node route channel,lock region,rpc net api", level, " ")
     for (i = 1; i <= n; i++) { m = split(level[i], name, ","); for (j = 1; j <= m; j++) rank[name[j]] = i }
     split("thread shm nats", route, " "); for (i in route) routes[route[i]] = 1
 }

@@ -12,6 +12,7 @@
 #include "message.h"
 #include "poll.h"
 #include "region.h"
+#include "route.h"
 #include "rpc.h"
 #include "space.h"
 #include "steer.h"

@@ -376,6 +376,11 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_receiver_t *rx = fi_receiver_of(e);
 
+    if (m->frame.type == FI_TELL) {
+        fi_receiver_tell(rx, m->peer);
+        fi_mail_free(m);
+        return;
+    }
     if (rx->dead && m->frame.type == FI_OFFER) {
         tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, "the receiver's thread has ended");
     }

@@ -19,7 +19,7 @@ static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
                             .size = item->size,
                             .seq = item->seq,
                             .tag = item->tag,
-                            .time_ns = item->time_ns,
+                            .time_ns = item->probe ? 0 : item->time_ns,
                             .attempt = item->attempt,
                             .annexed = item->annex != NULL,
                             .origin = item->origin};
@@ -171,7 +171,7 @@ void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *it
     if (flags & FI_REC_EXT) {
         const struct fi_record_ext *ext = (const struct fi_record_ext *)(const void *)(rec + 1);
         item->tag = ext->tag;
-        item->time_ns = ext->time_ns;
+        item->time_ns = flags & FI_REC_PROBE ? 0 : ext->time_ns;
     }
     item->data = (const unsigned char *)rec + fi_payload_offset(flags);
 }

@@ -234,6 +234,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     l->remote = m->remote;
     l->prefetch = tx->topic ? 0 : (uint32_t)fi_min(m->frame.figures[0], (uint64_t)UINT32_MAX);
     tx->rationed += l->prefetch != 0;
+    l->hidden = (m->frame.flags & FI_MEET_HIDDEN) != 0;
     l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     *out = l;
@@ -427,6 +428,11 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_sender_t *tx = fi_sender_of(e);
 
+    if (m->frame.type == FI_TELL) {
+        fi_sender_tell(tx, m->peer);
+        fi_mail_free(m);
+        return;
+    }
     if (tx->abandoned && m->remote) {
         fi_txlink_tell(tx, m->remote, FI_END);
     }

@@ -158,8 +158,9 @@ static bool has_ext(const fi_item_t *item) {
     return item->tag != 0 || item->time_ns != 0;
 }
 
-static unsigned origin_flag(const fi_item_t *item) {
-    return item->origin ? FI_REC_ORIGIN : 0;
+/* What the record's header says beyond where its parts are. */
+static unsigned told_flags(const fi_item_t *item) {
+    return (item->origin ? FI_REC_ORIGIN : 0u) | (item->probe ? FI_REC_PROBE : 0u);
 }
 
 static void put_ext(struct fi_record *rec, const fi_item_t *item) {
@@ -178,7 +179,7 @@ static void remember_position(const fi_outlet_t *o, uint64_t pos) {
 
 static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     uint32_t len = (uint32_t)sizeof(struct fi_pointer) + (item->annex ? FI_ANNEX : 0);
-    unsigned flags = fi_record_place(len, has_ext(item)) | origin_flag(item);
+    unsigned flags = fi_record_place(len, has_ext(item)) | told_flags(item);
     uint64_t lines = fi_record_lines(len, flags);
     struct fi_pointer p = {item->block->offset, item->size, item->block->segment->id, 0};
 
@@ -214,7 +215,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
 }
 
 static int put_inline(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
-    unsigned flags = fi_record_place(item->size, has_ext(item)) | origin_flag(item);
+    unsigned flags = fi_record_place(item->size, has_ext(item)) | told_flags(item);
     uint64_t lines = fi_record_lines(item->size, flags);
 
     if (!make_fit(o, log, lines)) {

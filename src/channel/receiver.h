@@ -15,6 +15,7 @@
 #define FI_RECEIVER_H
 
 #include "channel/message.h"
+#include "channel/sample.h"
 #include "channel/wait.h"
 #include "ferry/channel.h"
 #include "node/node.h"
@@ -65,6 +66,7 @@ typedef struct fi_rxlink {
     void *far;            /* a hidden receiver's: what the network knows of it */
     uint64_t from_node;   /* who sends, as the receiver's program is told */
     uint64_t from_end;
+    fi_latency_t latency;
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
     bool fence; /* the sender does not take part in membarrier */
@@ -113,6 +115,7 @@ struct ferry_receiver {
     fi_dead_t *dead_letters; /* NULL: it tries for ever */
     uint64_t awaited;        /* senders to be seen before there can be an end */
     uint32_t epoch;          /* of sleeps */
+    uint64_t slept_at;       /* messages taken when it last slept */
     fi_spinner_t spinner;
     ferry_receiver_stats_t stats;
 
@@ -199,6 +202,11 @@ bool fi_link_ready(fi_rxlink_t *l);
 uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq);
 /* Is its next message one whose memory is on its way? */
 bool fi_link_awaits_memory(const fi_rxlink_t *l);
+
+/* tell.c: a message was taken that says when it was sent. */
+void fi_receiver_note(fi_rxlink_t *l, const fi_seen_t *s);
+/* What `ferry route` asks: sends a frame for each link. The end is held. */
+void fi_receiver_tell(fi_receiver_t *rx, fi_peer_t *to);
 
 /* taken.c */
 ferry_msg_t *fi_taken_new(fi_receiver_t *rx);

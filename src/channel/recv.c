@@ -145,6 +145,7 @@ bool fi_receiver_arm(fi_receiver_t *rx) {
     if (fi_receiver_ready(rx)) {
         return false;
     }
+    rx->slept_at = rx->stats.messages; /* what comes next has woken us */
     tell_that_it_waits(rx);
     return true;
 }

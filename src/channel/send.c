@@ -102,7 +102,17 @@ static bool never_waits(const fi_sender_t *tx) {
 }
 
 bool fi_sender_is_over_capacity(fi_sender_t *tx) {
-    if (fi_likely(tx->seq < tx->free_to) || never_waits(tx)) {
+    if (fi_likely(tx->seq < tx->free_to)) {
+        return false;
+    }
+    if (tx->seq >= tx->sampling.at) {
+        fi_sender_sample(tx);
+    }
+    if (never_waits(tx)) {
+        return false;
+    }
+    if (tx->capacity == UINT64_MAX) {
+        tx->free_to = tx->sampling.at;
         return false;
     }
     uint64_t unreleased = fi_sender_unreleased(tx, false);
@@ -112,7 +122,7 @@ bool fi_sender_is_over_capacity(fi_sender_t *tx) {
     if (unreleased >= tx->capacity) {
         return true;
     }
-    tx->free_to = tx->seq + (tx->capacity - unreleased);
+    tx->free_to = fi_min(tx->seq + (tx->capacity - unreleased), tx->sampling.at);
     return false;
 }
 
@@ -179,6 +189,9 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
     item->attempt = 1;
     if (tx->timestamps) {
         item->time_ns = (uint64_t)fi_now_ns();
+    } else if (fi_unlikely(tx->seq >= tx->sampling.at) && tx->retain == 0) {
+        item->time_ns = (uint64_t)fi_now_ns(); /* what is retained is seen long after */
+        item->probe = true;
     }
     struct attempt a = {item, false};
     int r = tx->rendezvous ? fi_rendezvous_send(tx, item, timeout) : try_item(tx, &a);

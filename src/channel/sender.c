@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/memfd.h"
 
@@ -100,11 +101,12 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_sender_forget_quick(tx);
     tx->overflow = c->overflow;
     tx->capacity = c->capacity ? c->capacity : UINT64_MAX;
-    tx->free_to = tx->capacity;
+    tx->sampling = (fi_sampling_t){.at = 1, .every = FI_SAMPLE_FIRST};
+    tx->free_to = fi_min(tx->capacity, tx->sampling.at);
     tx->retain = c->retain;
     tx->spinner.policy = (uint32_t)c->wait;
     tx->rendezvous = c->rendezvous != 0;
-    tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : FI_INLINE_MAX;
+    tx->inline_max = tx->retain ? RETAIN_INLINE_MAX : fi_host_inline();
     tx->check = check && strcmp(check, "1") == 0;
     tx->first_lines = FI_SMALL_RING_LINES;
     if (tx->end.contract.hold == FERRY_HOLD_NEVER) {

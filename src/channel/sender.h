@@ -20,6 +20,7 @@
 #define FI_SENDER_H
 
 #include "channel/message.h"
+#include "channel/sample.h"
 #include "channel/wait.h"
 #include "ferry/channel.h"
 #include "memory/pool.h"
@@ -34,7 +35,7 @@
 #define FI_MAX_RING_LINES 65534u   /* for receivers that hold very many messages */
 #define FI_LINES_PER_MESSAGE 4ull  /* of a ring that shall keep so many messages */
 #define FI_BACKLOG_INLINE_MAX 240u /* what waited goes out by pointer, unless it is this small */
-#define FI_INLINE_MAX 2048u        /* larger messages go by pointer: the crossover is flat between 1 and 4 KiB */
+#define FI_INLINE_MAX 2048u        /* larger results of calls count as long */
 
 /* A record that points into the pool, until it is released. */
 typedef struct fi_lent {
@@ -73,7 +74,9 @@ typedef struct fi_txlink {
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
-    uint64_t *announced;    /* bits: segments of the pool that it was told of */
+    fi_pace_seen_t pace;
+    bool hidden;         /* who reads it takes messages to other machines */
+    uint64_t *announced; /* bits: segments of the pool that it was told of */
     uint32_t announced_bits;
     bool behind;        /* some of that has not left this process yet, or had not when last looked at */
     uint64_t purged_to; /* what was sent up to this number and is not taken goes to nobody */
@@ -126,6 +129,7 @@ typedef struct fi_item {
     uint16_t attempt;
     bool origin; /* its last bytes are a struct fi_origin */
     bool meet;   /* its sender waits until it is taken */
+    bool probe;  /* `time_ns` is for the receiver itself */
 } fi_item_t;
 
 /* How a small message of one size is put into a ring. */
@@ -203,10 +207,11 @@ struct ferry_sender {
     fi_log_t *quick_log;
     fi_form_t form; /* of the last small message that went this way */
     uint64_t seq;
-    uint64_t largest;     /* message: what contract, quota and the part leave */
-    uint64_t capacity;    /* messages unreleased at most; UINT64_MAX: no limit */
-    uint64_t free_to;     /* sequence number up to which messages need not be counted: `capacity` allows so many */
-    uint32_t waits;       /* of the thread, when the stream began that may be under way */
+    uint64_t largest;  /* message: what contract, quota and the part leave */
+    uint64_t capacity; /* messages unreleased at most; UINT64_MAX: no limit */
+    uint64_t
+        free_to;    /* sequence number up to which the books need not be looked at: room in `capacity`, no sample due */
+    uint32_t waits; /* of the thread, when the stream began that may be under way */
     uint64_t stream_from; /* sequence number above which it counts as one */
     uint32_t inline_max;
     uint32_t backlog_count;
@@ -217,6 +222,7 @@ struct ferry_sender {
     uint64_t sleeps;      /* number of the current sleep, as the rings' `want` has it */
     fi_stall_t stall;     /* why the wait that goes on takes so long */
     fi_spinner_t spinner;
+    fi_sampling_t sampling;
     ferry_sender_stats_t
         stats; /* as filled in by fi_sender_stats; `messages` is seq, copies_made what was copied again */
 
@@ -281,6 +287,11 @@ int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
 /* After the contract has become more definite. */
 void fi_sender_set_limits(fi_sender_t *tx);
+
+/* tell.c: looks at the links, and chooses anew. The end is held. */
+void fi_sender_sample(fi_sender_t *tx);
+/* What `ferry route` asks: sends a frame for each link. */
+void fi_sender_tell(fi_sender_t *tx, fi_peer_t *to);
 
 /* sent.c: finds out whose blocks no receiver holds any more. */
 void fi_sender_reclaim(fi_sender_t *tx);

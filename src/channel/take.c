@@ -68,7 +68,7 @@ static void describe_now(const fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t 
     struct fi_record_ext ext = {0, 0};
 
     if (s->flags & FI_REC_EXT) {
-        ext = fi_seen_ext(&log->r, s->idx);
+        ext = fi_told_ext(&log->r, s->idx, s->flags);
     }
     m->record = NULL;
     m->seq = s->seq;
@@ -99,6 +99,9 @@ static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         m->lost = s->seq > l->next_seq ? s->seq - l->next_seq : 0;
         fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + m->lost);
         l->next_seq = s->seq + 1;
+    }
+    if (fi_unlikely(s->flags & FI_REC_EXT)) {
+        fi_receiver_note(l, s);
     }
     fi_link_account(l, m);
     fi_receiver_hand_over(rx, l, m, s->lines);

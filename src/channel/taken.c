@@ -311,7 +311,7 @@ void fi_taken_describe(const ferry_msg_t *m, ferry_msg_info_t *info) {
         info->attempt = fi_word_attempt(word);
         info->tag = info->time_ns = 0;
         if (fi_word_flags(word) & FI_REC_EXT) {
-            struct fi_record_ext ext = fi_seen_ext(&m->log->r, m->idx);
+            struct fi_record_ext ext = fi_told_ext(&m->log->r, m->idx, fi_word_flags(word));
             info->tag = ext.tag;
             info->time_ns = ext.time_ns;
         }

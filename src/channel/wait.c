@@ -4,29 +4,36 @@
 #include <sched.h>
 
 #include "base/assert.h"
+#include "host/choose.h"
+#include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/cpu.h"
 
 #define QUICK_ROUNDS 200u /* without a look at the clock: some hundred nanoseconds */
-#define FULL_US 30u       /* about the cost of a wake-up between two processors of a virtual machine */
-#define SHORT_US 1u       /* when full spins were in vain */
 #define YIELD_US 2u       /* from then on, give way */
 #define CROWDED_US 4u     /* a yield that took longer let somebody else run */
-#define VAIN_LIMIT 4u     /* full spins in vain before they become short */
 #define PROBE_EVERY 32u
 #define KEEP_OFF_NS 1200u
 
 __thread uint32_t fi_waits;
 __thread bool fi_spoke;
 
-static uint64_t budget_us(const fi_spinner_t *k) {
+uint64_t fi_spin_full(const fi_spinner_t *k) {
+    return k->full_ns ? k->full_ns : fi_host_spin();
+}
+
+static uint64_t ticks_of(uint64_t ns) {
+    return ns * fi_ticks_per_us() / 1000;
+}
+
+static uint64_t budget_ns(const fi_spinner_t *k) {
     if (k->policy == FERRY_WAIT_BLOCK) {
         return 0;
     }
-    if (k->in_vain < VAIN_LIMIT || k->in_vain % PROBE_EVERY == 0) {
-        return FULL_US;
+    if (k->in_vain < FI_VAIN_LIMIT || k->in_vain % PROBE_EVERY == 0) {
+        return fi_spin_full(k);
     }
-    return SHORT_US;
+    return FI_SPIN_SHORT_NS;
 }
 
 /* False when somebody else ran meanwhile: then the processor is wanted, and spinning at length is over for a while. */
@@ -35,7 +42,7 @@ static bool give_way(fi_spinner_t *k, uint64_t now) {
     if (fi_ticks() - now <= CROWDED_US * fi_ticks_per_us()) {
         return true;
     }
-    k->in_vain = VAIN_LIMIT;
+    k->in_vain = FI_VAIN_LIMIT;
     return false;
 }
 
@@ -62,12 +69,12 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
     uint64_t now = fi_ticks();
     if (s->start == 0) {
         s->start = now;
-        s->budget = budget_us(k) * fi_ticks_per_us();
+        s->budget = ticks_of(budget_ns(k));
         return true;
     }
     uint64_t spent = now - s->start;
     if (k->policy == FERRY_WAIT_SPIN) {
-        if (spent > FULL_US * fi_ticks_per_us()) {
+        if (spent > ticks_of(fi_spin_full(k))) {
             sched_yield(); /* one whole core, but not somebody else's */
         }
         return true;

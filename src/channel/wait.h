@@ -33,6 +33,7 @@ extern __thread bool fi_spoke __attribute__((tls_model("initial-exec")));
 typedef struct fi_spinner {
     uint32_t policy;  /* ferry_wait_t */
     uint32_t in_vain; /* full spins in a row that ended in sleep */
+    uint32_t full_ns; /* a full spin, by what its links were seen to need; 0: the host's */
 } fi_spinner_t;
 
 /* One wait. */
@@ -58,6 +59,9 @@ static inline void fi_spin_skip(fi_spin_t *s, uint32_t rounds) {
 
 /* One round of spinning; false when it is time to sleep. */
 bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s);
+
+/* Nanoseconds of a full spin. */
+uint64_t fi_spin_full(const fi_spinner_t *k);
 
 /*
  * A reader that has caught up with a stream keeps off for a moment.  Looking on at once, it would take every line away

@@ -278,7 +278,7 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_PURGE:
         return purge(n, m);
     case FI_LOOK:
-        fi_node_tell(n, m->peer, (m->frame.flags & FI_LOOK_WAITS_ONLY) != 0);
+        fi_node_tell(n, m->peer, &m->frame);
         return 0;
     default:
         return -EPROTO;

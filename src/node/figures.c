@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/current.h"
+#include "node/links.h"
 #include "node/node.h"
 #include "platform/clock.h"
 
@@ -49,29 +51,69 @@ static void tell_object(fi_peer_t *p, const fi_object_t *o) {
     (void)fi_peer_send(p, &f, NULL);
 }
 
-void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only) {
-    struct fi_list *at;
-    struct fi_list *after;
+static void tell_node(const fi_node_t *n, fi_peer_t *p) {
     fi_frame_t f = fi_frame(FI_LOOK_NODE, 0, 0);
+    ferry_host_t h;
 
     f.a = n->id;
     f.b = n->peer_count;
     f.figures[0] = fi_process_number();
     memcpy(f.text, n->name, sizeof f.text);
+    fi_host_current(&h);
+    fi_host_to_frame(&h, &f);
     (void)fi_peer_send(p, &f, NULL);
+}
+
+void fi_node_told(fi_peer_t *p) {
+    fi_frame_t f = fi_frame(FI_LOOK_DONE, 0, 0);
+
+    if (fi_sub32(&p->untold, 1) == 1) {
+        (void)fi_peer_send(p, &f, NULL);
+    }
+}
+
+/* Its links are only its holder's to look at. */
+static void let_tell(fi_peer_t *p, fi_end_t *e) {
+    fi_frame_t f = fi_frame(FI_TELL, 0, 0);
+    fi_mail_t *m = fi_mail_new(p, &f);
+
+    if (m) {
+        fi_add32(&p->untold, 1);
+        fi_end_deliver(e, m);
+    }
+}
+
+static bool is_asked_for(const fi_end_t *e, const fi_frame_t *asked) {
+    if (!e->published || e->hidden || asked->flags & FI_LOOK_WAITS_ONLY) {
+        return false;
+    }
+    return !(asked->flags & FI_LOOK_LINKS) || strcmp(e->channel, asked->text) == 0;
+}
+
+void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool all = !(asked->flags & (FI_LOOK_WAITS_ONLY | FI_LOOK_LINKS));
+
+    fi_add32(&p->untold, 1);
+    tell_node(n, p);
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (e->published && !e->hidden && !waits_only) {
+        if (is_asked_for(e, asked)) {
             tell_end(n, p, e);
+            if (asked->flags & FI_LOOK_LINKS) {
+                let_tell(p, e);
+            }
         }
     }
     fi_list_each(at, after, &n->objects) {
         const fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (o->ready && !waits_only && !o->region) {
+        if (o->ready && all && !o->region) {
             tell_object(p, o);
         }
     }
-    fi_waits_tell(n, p);
-    f = fi_frame(FI_LOOK_DONE, 0, 0);
-    (void)fi_peer_send(p, &f, NULL);
+    if (!(asked->flags & FI_LOOK_LINKS)) {
+        fi_waits_tell(n, p);
+    }
+    fi_node_told(p);
 }

@@ -27,7 +27,6 @@ struct ferry_look {
 typedef void fi_answer_fn(const fi_frame_t *f, void *arg);
 int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid, fi_answer_fn *each,
                 void *arg);
-
 int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out);
 void fi_look_close(ferry_look_t *l);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "node/host.h"
 #include "platform/process.h"
 
 static int new_epoll(fi_node_t *n) {
@@ -109,8 +110,24 @@ void fi_node_free(fi_node_t *n) {
     pthread_cond_destroy(&n->changed);
 }
 
+/* What was measured of this host is used from here on; what was not is not measured now: that would take too long. */
+static int find_profile(const fi_node_t *n) {
+    char *base = strndup(n->space.path, n->space.base_len);
+
+    if (!base) {
+        return fi_fail(-ENOMEM, "no memory for a node");
+    }
+    int r = fi_host_find(base);
+    free(base);
+    return r < 0 ? r : 0;
+}
+
 static int set_up(fi_node_t *n) {
-    int r = fi_bell_init(&n->bell);
+    int r = find_profile(n);
+
+    if (r == 0) {
+        r = fi_bell_init(&n->bell);
+    }
     if (r == 0) {
         r = new_epoll(n);
     }

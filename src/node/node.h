@@ -38,6 +38,9 @@
 /* What an epoll event is about; anything else is a fi_peer_t, with bit 0 set for its pidfd. */
 enum fi_source { FI_SOURCE_BELL = 2, FI_SOURCE_LISTENER = 4, FI_SOURCE_WATCH = 6, FI_SOURCE_LAST = 8 };
 
+/* Measuring the host (host.h): at most once for each node. */
+enum fi_measure { FI_MEASURE_NOT, FI_MEASURE_WANTED, FI_MEASURE_TRIED };
+
 struct fi_net;
 
 /* What a space that spans machines wants to know of a node's ends. Called by the user's thread, which holds nothing. */
@@ -56,6 +59,7 @@ struct ferry {
     uint32_t magic;
     uint32_t forked;   /* this is a child's copy */
     uint32_t shutdown; /* ferry_shutdown was called */
+    uint32_t measure;  /* enum fi_measure */
     uint32_t orphans;  /* ends whose thread has ended wait for the steward */
     uint64_t id;
     fi_space_t space;
@@ -177,7 +181,9 @@ int fi_node_meet(fi_node_t *n, fi_end_t *e);
 void fi_node_meet_again(fi_node_t *n);
 
 /* Answering `ferry ls` (figures.c). Steward, the node's lock is taken. */
-void fi_node_tell(fi_node_t *n, fi_peer_t *p, bool waits_only);
+void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked);
+/* One end has told `p` of its links; the last one to do so ends the answer. Any thread. */
+void fi_node_told(fi_peer_t *p);
 
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */
 void fi_graveyard_add(void *closed);

@@ -68,6 +68,7 @@ typedef struct fi_peer {
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */
+    uint32_t untold;      /* it looks: ends that have not told yet of their links, and the node itself */
     pthread_mutex_t lock; /* guards queue */
     struct fi_list queue; /* frames that did not fit into the socket */
     uint32_t queued;      /* how many; changes under the lock */

@@ -8,6 +8,7 @@
  *   a pidfd is readable            the peer is dead: tells every end
  *   a socket ends                  the peer has left: likewise
  *   the bell rings                 mail between ends of this node; room for a sender; an ended thread; shutdown; stop
+ *   a sender is busy               measures the host, unless that was done since the system was started (host.h)
  *   the watch has something        somebody swept the directory: publishes the node anew
  *   an end's time has come         calls it (due.c)
  */
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "node/host.h"
 #include "node/node.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
@@ -306,6 +308,9 @@ void *fi_steward_main(void *arg) {
         pthread_mutex_unlock(&n->lock);
         if (fi_load_acquire32(&n->stopping)) {
             return NULL;
+        }
+        if (fi_load_relaxed32(&n->measure) == FI_MEASURE_WANTED) {
+            fi_node_measure(n);
         }
         int count = wait_for_events(n, events, timeout);
         if (count < 0 && errno != EINTR) {

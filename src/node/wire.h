@@ -64,6 +64,7 @@ enum fi_frame_type {
     FI_PURGED,  /* and by each sender */
     FI_SKIP,    /* a sender asks its receiver to leave out what it has not taken */
     FI_SKIPPED,
+    FI_LOOK_LINK, /* links.h */
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100,
@@ -71,6 +72,7 @@ enum fi_frame_type {
     FI_COUNT,   /* bring the figures up to date */
     FI_ABANDON, /* the owning thread has ended */
     FI_DUE,     /* the moment has come that the end has named */
+    FI_TELL,    /* tell of your links who asks */
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
@@ -87,8 +89,8 @@ enum fi_reject_flags {
     FI_REJECT_BURIED = 2,    /* it is kept aside: a copy is in the dead-letter queue */
     FI_REJECT_DONE = 4       /* that has been released: `a` is the sequence number of one that was buried */
 };
-enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
+enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2 }; /* LINKS: of the channel that `text` names */
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
 
 #define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */

@@ -67,7 +67,9 @@ enum fi_record_flags {
      * somebody else. To release it only frees its lines. */
     FI_REC_RETURNED = 4,
     FI_REC_ORIGIN = 8, /* the message ends with a struct fi_origin, which does not count as its bytes */
-    FI_REC_MEET = 16   /* its sender waits until it is taken, and may take it back before */
+    FI_REC_MEET = 16,  /* its sender waits until it is taken, and may take it back before */
+    FI_REC_PROBE =
+        32 /* the extension's time is for the receiver itself, to see how long it took; not for its program */
 };
 
 struct fi_ident {

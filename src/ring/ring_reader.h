@@ -143,6 +143,16 @@ static inline struct fi_record_ext fi_seen_ext(const fi_ringr_t *r, uint32_t idx
     return copy;
 }
 
+/* The same as the program is told. */
+static inline struct fi_record_ext fi_told_ext(const fi_ringr_t *r, uint32_t idx, unsigned flags) {
+    struct fi_record_ext ext = fi_seen_ext(r, idx);
+
+    if (flags & FI_REC_PROBE) {
+        ext.time_ns = 0;
+    }
+    return ext;
+}
+
 /* The receiver's control area: cursor, taken, held slots, release map. */
 typedef struct fi_ctl {
     struct fi_ctl_head *head;

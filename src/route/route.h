@@ -12,6 +12,8 @@
 #ifndef FI_ROUTE_H
 #define FI_ROUTE_H
 
+#include "ferry/route.h"
+#include "ferry/space.h"
 #include "node/peer.h"
 
 extern const fi_route_t fi_route_thread;
@@ -20,5 +22,15 @@ extern const fi_route_t fi_route_shm;
 static inline const char *fi_route_name(const fi_peer_t *p) {
     return p->route->name;
 }
+
+/* A picture of a channel's links (look.h): see ferry_route. */
+int fi_route_look(const char *space, const char *channel, const ferry_options_t *o, struct ferry_route **out);
+void fi_route_close(struct ferry_route *r);
+size_t fi_route_links(const struct ferry_route *r);
+const ferry_route_link_t *fi_route_link(const struct ferry_route *r, size_t i);
+/* Ends on this machine, and nodes that did not answer. */
+size_t fi_route_senders(const struct ferry_route *r);
+size_t fi_route_receivers(const struct ferry_route *r);
+size_t fi_route_silent(const struct ferry_route *r);
 
 #endif

@@ -4,20 +4,20 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/cpu.h"
 #include "platform/futex.h"
 
-#define SPIN_US 25u      /* about the cost of a sleep and a wake-up */
-#define SHORT_SPIN_US 2u /* when spinning was in vain lately */
+#define SHORT_SPIN_NS 2000u /* when spinning was in vain lately */
 #define VAIN_LIMIT 4u
 #define EAGER_ROUNDS 16u /* between two looks at the clock */
 #define PROBE_EVERY 16u
 #define FIRST_PAUSE 4u  /* turns of fi_cpu_relax */
 #define LAST_PAUSE 128u /* a few microseconds */
 
-static uint64_t budget_us(const fi_waiter_t *who) {
-    return who->in_vain < VAIN_LIMIT || who->in_vain % PROBE_EVERY == 0 ? SPIN_US : SHORT_SPIN_US;
+static uint64_t budget_ns(const fi_waiter_t *who) {
+    return who->in_vain < VAIN_LIMIT || who->in_vain % PROBE_EVERY == 0 ? fi_host_spin() : SHORT_SPIN_NS;
 }
 
 static void pause_a_while(fi_wait_t *w) {
@@ -41,7 +41,7 @@ bool fi_wait_spin(fi_wait_t *w) {
     }
     uint64_t now = fi_ticks();
     if (w->spin_until == 0) {
-        w->spin_until = now + budget_us(w->who) * fi_ticks_per_us();
+        w->spin_until = now + budget_ns(w->who) * fi_ticks_per_us() / 1000;
     }
     if (now < w->spin_until) {
         pause_a_while(w);

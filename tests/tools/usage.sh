@@ -17,7 +17,7 @@ wrong() {
     has '--help' said
 }
 
-commands=(send recv pub sub tap purge lock sem barrier event work call serve ls why doctor engine
+commands=(send recv pub sub tap purge lock sem barrier event work call serve ls why route doctor engine
     'cell '{put,get,cas,wait,watch,ls,rm} 'region '{create,cat,put,publish,ls,rm})
 
 every_command_has_help() {
@@ -107,6 +107,9 @@ a_missing_or_superfluous_word_is_told() {
 }
 
 options_that_contradict_each_other_are_told() {
+    wrong 'give them without a channel' route --measure x
+    wrong 'give one of the two' route --profile --json
+    wrong "but 'y' was given too" route x y
     wrong 'only one of --null, --whole and --framed' send --whole -0 x
     wrong 'give one of them' recv --follow --senders 2 x
     wrong 'files are named by --file: -f report.pdf' send --whole x report.pdf

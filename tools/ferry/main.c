@@ -40,6 +40,7 @@ static const command_t commands[] = {
     {"serve", command_serve, "answer calls with the output of a command"},
     {"ls", command_ls, "list spaces, nodes, channels and their ends, services"},
     {"why", command_why, "show who waits for whom, and for good"},
+    {"route", command_route, "show which way messages go, what it costs, and why"},
     {"doctor", command_doctor, "check this machine, and say what to do"},
     {"engine", command_engine, "start a NATS server, for spaces that span machines"},
     {"bench", ferry_tool_bench, "measure this machine"},

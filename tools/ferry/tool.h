@@ -69,6 +69,7 @@ int command_call(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_why(int argc, char **argv);
+int command_route(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_engine(int argc, char **argv);
 

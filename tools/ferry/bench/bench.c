@@ -51,6 +51,9 @@ int ferry_tool_bench(int argc, char **argv) {
 
     if (!bench_settings_read(argc, argv, &settings, &part, &status))
         return status;
+    /* What follows from the host's figures shall be the same from the first message to the last. */
+    ferry_host_t host;
+    (void)ferry_host(NULL, FERRY_HOST_MEASURE, &host, NULL);
     bench_report_t report = {.json = settings.json};
     int failed = measure(part, &settings, &report);
     bench_report_end(&report);
