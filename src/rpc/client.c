@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 
 #define USUAL_CALLS 1024u
 #define MOST_CALLS (1u << 20)
@@ -100,8 +101,11 @@ static int open_ends(ferry_client_t *k, fi_node_t *n, const ferry_client_options
     r = open_receiver(k, n, o);
     if (r < 0) {
         fi_sender_drop(k->tx); /* and with it the client */
+        return r;
     }
-    return r;
+    /* Clients that come together shall not all begin with the same idle server. */
+    k->tx->turn = (uint32_t)fi_random64();
+    return 0;
 }
 
 static int check_options(const char *service, const ferry_client_options_t *o) {

@@ -150,11 +150,78 @@ static void equal_servers_share_equally(where_t where) {
     check(atomic_load(&s.quick_tale->run) >= CALLS / 2);
 }
 
+/* ---- clients that come together ---- */
+
+enum { TOGETHER = 24 };
+
+typedef struct meeting {
+    atomic_uint open;    /* both servers can be found */
+    atomic_uint started; /* all calls are sent */
+    atomic_uint finished;
+    atomic_uint run[2];
+} meeting_t;
+
+static int count_one(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    atomic_fetch_add((atomic_uint *)arg, 1);
+    return add_one(rq, data, size, NULL);
+}
+
+static void come_together(void *arg) {
+    meeting_t *meeting = arg;
+    ferry_client_t *clients[TOGETHER];
+    ferry_call_t *calls[TOGETHER];
+    await(&meeting->open, 1);
+    ferry_t *node = open_node("test");
+    for (unsigned i = 0; i < TOGETHER; i++)
+        clients[i] = open_client(node, "work", 2);
+    for (unsigned i = 0; i < TOGETHER; i++)
+        calls[i] = start_call(clients[i], "count", i);
+    atomic_store(&meeting->started, 1);
+    for (unsigned i = 0; i < TOGETHER; i++)
+        check_is(finish_call(calls[i]), i + 1);
+    atomic_store(&meeting->finished, 1);
+    for (unsigned i = 0; i < TOGETHER; i++)
+        close_client(clients[i]);
+    close_node(node);
+}
+
+static void serve_what_is_there(ferry_service_t *service) {
+    int r = ferry_service_run(service, FERRY_NOW);
+    check(r == 0 || r == -ETIMEDOUT || r == -EAGAIN);
+}
+
+/* Servers that nobody has seen at work are equal to each client: it is chance that spreads their first calls. */
+static void clients_that_come_together_begin_with_different_servers(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t visitors = child_start(come_together, meeting);
+    ferry_t *node = open_node("test"); /* of both: so all clients find them in the same order */
+    ferry_service_t *services[2];
+    for (unsigned i = 0; i < 2; i++) {
+        services[i] = open_service(node, "work", NULL);
+        add_method(services[i], "count", count_one, &meeting->run[i]);
+        check(ferry_service_fd(services[i]) >= 0); /* from now on it is found; nobody serves yet */
+    }
+    atomic_store(&meeting->open, 1);
+    await(&meeting->started, 1);
+    int64_t end = monotonic() + PATIENCE;
+    while (!atomic_load(&meeting->finished) && monotonic() < end) {
+        serve_what_is_there(services[0]);
+        serve_what_is_there(services[1]);
+        nap(MILLISECOND / 4);
+    }
+    child_join(visitors);
+    for (unsigned i = 0; i < 2; i++) {
+        check(atomic_load(&meeting->run[i]) > 0); /* by chance once in eight million times */
+        close_service(services[i]);
+    }
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_BOTH(most_calls_go_to_the_quick_one),       TEST_BOTH(a_heap_of_calls_is_shared_out_by_speed),
         TEST_BOTH(several_clients_prefer_the_quick_one), TEST_ALL(an_idle_server_is_preferred_to_a_busy_one),
-        TEST_BOTH(equal_servers_share_equally),
+        TEST_BOTH(equal_servers_share_equally),          TEST(clients_that_come_together_begin_with_different_servers),
     };
     return run_suite("call-choice", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -384,7 +384,11 @@ it_ends_after_so_many_calls() {
 commands_run_beside_each_other_up_to_a_number() {
     serve slow Slow -j 2 -- sh -c "echo begun >>times; $until_go echo ended >>times"
     local i callers=()
-    for i in 1 2 3 4 5; do
+    open_ends server slow 2
+    "${ferry[@]}" call --raw slow Slow &
+    callers+=($!)
+    until_true lines 1 times # the others see that this thread is busy; two that come together may choose the same one
+    for i in 1 2 3 4; do
         "${ferry[@]}" call --raw slow Slow &
         callers+=($!)
     done
