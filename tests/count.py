@@ -15,6 +15,7 @@ from pathlib import Path
 
 LINE = re.compile(r"^\s*(not )?ok\b[\s\d]*-?\s*(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
+SHOWN = 80  # lines of each stream
 
 
 def count_program(entry, tell):
@@ -46,7 +47,9 @@ def show(entry):
     """The end of what a failed program wrote, for whoever reads the log."""
     for stream in ("stdout", "stderr"):
         lines = (entry.get(stream) or "").splitlines()
-        for line in lines[-80:]:
+        if len(lines) > SHOWN:
+            print(f"    ({len(lines) - SHOWN} lines of {stream} before these)", file=sys.stderr)
+        for line in lines[-SHOWN:]:
             print(f"    {line}", file=sys.stderr)
 
 
@@ -68,9 +71,12 @@ def main():
         passed, failed = passed + good, failed + bad
         if bad:
             show(entry)
-    for _ in range(len(listed) - len(entries)):
-        failed += 1
-        tell("a test program did not run")
+    ran = {entry["name"] for entry in entries}
+    for test in listed:
+        full_name = f"{'+'.join(test['suite'])} / {test['name']}"
+        if full_name not in ran:
+            failed += 1
+            tell(f"{full_name}: did not run")
     print(passed, failed)
 
 
