@@ -26,6 +26,7 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
     fi_part_t part = {.whole = NULL};
     r = fi_settle_durable(node, channel, kind, &c);
     if (r == 0 && c.durable == FERRY_DURABLE) {
+        part.unhurried = true;
         part.most = node->net->max_payload - FI_DURABLE_HEAD;
         c.quota = c.quota ? c.quota : FI_DURABLE_QUOTA;
     }

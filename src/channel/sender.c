@@ -216,12 +216,23 @@ void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg
     }
 }
 
+/* Is nothing unreleased? Unlike a count, this ends at the first that is. */
+static bool is_drained(fi_sender_t *tx) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        fi_outlet_refresh(tx->outlets[i]);
+        if (fi_outlet_oldest(tx->outlets[i]) != UINT64_MAX) {
+            return false;
+        }
+    }
+    return tx->backlog_count + tx->aside_count == 0;
+}
+
 static int try_drained(fi_sender_t *tx, void *arg) {
     (void)arg;
     if (tx->backlog_count > 0 && tx->link_count > 0) {
         fi_backlog_watch(tx);
     }
-    return fi_sender_unreleased(tx, true) == 0 && !fi_purge_goes_on(tx) ? 0 : -EAGAIN;
+    return is_drained(tx) && !fi_purge_goes_on(tx) ? 0 : -EAGAIN;
 }
 
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {

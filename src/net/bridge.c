@@ -19,6 +19,9 @@
 #define EVENTS 64
 #define SHORT_NAP_NS 1000000ll /* between looks at what own receivers have released, */
 #define LONG_NAP_NS 64000000ll /* when they take their time */
+#define COUNT_NS 1000000ll     /* messages are counted for so long; */
+#define DENSE 16               /* with so many of them they come densely, */
+#define GATHER_NS 300000ll     /* and are taken together after this */
 #define FAREWELL_MS 500
 #define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
@@ -198,10 +201,12 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         fi_pickup_again(b);
         break;
     case FI_BOX_STORED:
+        b->singles++;
         fi_deposit_answer(b, item->msg);
         fi_nats.natsMsg_Destroy(item->msg);
         break;
     case FI_BOX_PICKED:
+        b->singles++;
         fi_pickup_arrived(b, item->number, item->msg);
         break;
     }
@@ -254,6 +259,23 @@ static bool is_stopping(fi_bridge_t *b) {
     return stopping;
 }
 
+/*
+ * The engine's messages about durable queues come one by one. To be woken for each would cost more than all else; so where they
+ * come densely, a moment passes between turns, and they are taken together.
+ */
+static void gather(fi_bridge_t *b) {
+    int64_t now = b->singles > 0 || b->dense ? fi_now_ns() : 0;
+
+    if (now - b->counted_at > COUNT_NS) {
+        b->dense = b->singles * COUNT_NS >= DENSE * (now - b->counted_at);
+        b->counted_at = now;
+        b->singles = 0;
+    }
+    if (b->dense) {
+        fi_sleep_until(now + GATHER_NS);
+    }
+}
+
 static void *bridge_main(void *arg) {
     fi_bridge_t *b = arg;
     int64_t nap = SHORT_NAP_NS;
@@ -261,6 +283,7 @@ static void *bridge_main(void *arg) {
     (void)pthread_setname_np(pthread_self(), "ferry-bridge");
     while (!is_stopping(b)) {
         b->progress = false;
+        gather(b);
         empty_box(b);
         int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
         bool more = fi_out_turn(b);

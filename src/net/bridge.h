@@ -222,6 +222,9 @@ typedef struct fi_bridge {
     unsigned char *buffer; /* for one batch */
     size_t piece;          /* bytes of it that are used at most */
     bool progress;         /* in this turn */
+    bool dense;            /* the engine's messages about durable queues come so: they are taken together */
+    int64_t singles;       /* of these, since */
+    int64_t counted_at;    /* ns */
 } fi_bridge_t;
 
 int fi_bridge_open(fi_net_t *net);

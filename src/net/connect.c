@@ -70,12 +70,16 @@ static void lost(natsConnection *c, void *arg) {
     }
 }
 
+/* One that was never made is not missing. */
+static bool is_connected(natsConnection *c) {
+    return !c || fi_nats.natsConnection_Status(c) == NATS_CONN_STATUS_CONNECTED;
+}
+
 static void found(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
     (void)c;
-    if (fi_nats.natsConnection_Status(net->control) == NATS_CONN_STATUS_CONNECTED &&
-        fi_nats.natsConnection_Status(net->bulk) == NATS_CONN_STATUS_CONNECTED &&
+    if (is_connected(net->control) && is_connected(net->bulk) && is_connected(fi_net_stream_connection(net)) &&
         !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
         fi_add32(&net->times_up, 1);
@@ -250,6 +254,21 @@ static int explain(const fi_net_t *net, natsStatus s) {
     }
 }
 
+/* One more connection, as `net->options` say. */
+static int connect_again(fi_net_t *net, natsConnection **c) {
+    natsConnection *made = NULL;
+
+    natsStatus s = fi_nats.natsConnection_Connect(&made, net->options);
+    if (s != NATS_OK) {
+        return explain(net, s);
+    }
+    pthread_mutex_lock(&net->lock);
+    net->open++;
+    pthread_mutex_unlock(&net->lock);
+    __atomic_store_n(c, made, __ATOMIC_RELEASE);
+    return 0;
+}
+
 static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection **c) {
     natsOptions *opts = NULL;
     int error = 0;
@@ -258,10 +277,12 @@ static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection *
     s = s == NATS_OK ? set_connection(net, opts) : s;
     s = s == NATS_OK ? set_identity(opts, o, &error) : s;
     s = s == NATS_OK && net->address.tls ? set_tls(net, opts, o, &error) : s;
-    s = s == NATS_OK ? fi_nats.natsConnection_Connect(c, opts) : s;
+    if (s == NATS_OK) {
+        net->options = opts;
+        return connect_again(net, c);
+    }
     fi_nats.natsOptions_Destroy(opts);
-    net->open += s == NATS_OK;
-    return error < 0 ? error : s == NATS_OK ? 0 : explain(net, s);
+    return error < 0 ? error : explain(net, s);
 }
 
 static void disconnect(natsConnection **c) {
@@ -275,7 +296,7 @@ static void disconnect(natsConnection **c) {
 static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     int r = connect_one(net, o, &net->control);
 
-    r = r == 0 ? connect_one(net, o, &net->bulk) : r;
+    r = r == 0 ? connect_again(net, &net->bulk) : r;
     if (r == 0) {
         net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
         (void)fi_nats.natsConnection_JetStream(&net->js, net->control, NULL);
@@ -284,8 +305,25 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     return r;
 }
 
+int fi_net_open_stream(fi_net_t *net) {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    sigset_t before;
+    int r = 0;
+
+    fi_net_signals_off(&before);
+    pthread_mutex_lock(&one_at_a_time);
+    if (!net->stream) {
+        natsStatus s = fi_nats.natsOptions_SetSendAsap(net->options, false);
+        r = s == NATS_OK ? connect_again(net, &net->stream) : explain(net, s);
+    }
+    pthread_mutex_unlock(&one_at_a_time);
+    fi_net_signals_restore(&before);
+    return r;
+}
+
 static void free_net(fi_net_t *net) {
     fi_nats.jsCtx_Destroy(net->js);
+    disconnect(&net->stream);
     disconnect(&net->bulk);
     disconnect(&net->control);
     pthread_mutex_lock(&net->lock);
@@ -293,6 +331,7 @@ static void free_net(fi_net_t *net) {
         pthread_cond_wait(&net->closed, &net->lock);
     }
     pthread_mutex_unlock(&net->lock);
+    fi_nats.natsOptions_Destroy(net->options);
     pthread_cond_destroy(&net->closed);
     pthread_mutex_destroy(&net->lock);
     free(net);

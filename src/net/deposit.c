@@ -55,6 +55,7 @@ typedef struct depositor {
     uint64_t gone_bytes, stored_bytes, sent_bytes;
     uint64_t capacity, quota; /* of what is published and not gone */
     uint32_t window;
+    natsConnection *way; /* of what is under way */
     int64_t answered_at; /* ns: when an answer last came, or one was first waited for */
     int64_t paused_until;
     int64_t pause;
@@ -239,7 +240,7 @@ static bool publish(fi_bridge_t *b, const depositor_t *d, uint64_t number) {
     if (s == NATS_OK && number <= d->most) {
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Again", "1");
     }
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(b->net->bulk, msg) : s;
+    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(d->way, msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK;
 }
@@ -247,6 +248,11 @@ static bool publish(fi_bridge_t *b, const depositor_t *d, uint64_t number) {
 static void publish_all(fi_bridge_t *b, depositor_t *d, int64_t now) {
     if (!fi_net_is_up(b->net) || now < d->paused_until) {
         return;
+    }
+    if (d->sent == d->stored) {
+        d->way = fi_durable_way(b);
+    } else if (d->way != fi_durable_way(b) && b->dense) {
+        return; /* what is under way arrives first: on another connection it could be overtaken */
     }
     while (may_publish(d)) {
         put_t *put = put_at(d, d->sent + 1);

@@ -139,14 +139,15 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_contract_t *c) {
     fi_durable_names(net, channel, subject, stream);
     if (c->durable == FERRY_DURABLE) {
         fi_ask_t a = fi_ask_begin(net, ASK_NS, "open the durable queue", channel);
-        return make_stream(&a, channel, stream);
+        int r = make_stream(&a, channel, stream);
+        return r < 0 ? r : fi_net_open_stream(net);
     }
     if (c->durable == FERRY_DURABLE_ANY) {
         /* An engine that cannot be asked now, or keeps nothing, leaves it at a queue that waits in memory. */
         fi_ask_t a = fi_ask_begin(net, FI_FAR_SETTLE_NS, "look for the durable queue", channel);
         c->durable = fi_net_is_up(net) && exists(&a, stream) > 0 ? FERRY_DURABLE : FERRY_DURABLE_NOT;
     }
-    return 0;
+    return c->durable == FERRY_DURABLE ? fi_net_open_stream(net) : 0;
 }
 
 void fi_durable_mend(fi_net_t *net, const char *channel) {

@@ -42,6 +42,11 @@ bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number);
 /* The engine's error in its answer; 0: none. */
 int fi_durable_error(natsMsg *msg);
 
+/* The connection for what goes to streams now: where messages come densely, one that gathers them. */
+static inline natsConnection *fi_durable_way(const fi_bridge_t *b) {
+    return b->dense ? fi_net_stream_connection(b->net) : b->net->bulk;
+}
+
 /* "ferry.SPACE.q.NAME", with its stream in `stream`. */
 void fi_durable_names(const fi_net_t *net, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]);

@@ -2,8 +2,9 @@
  *
  * net/net.h - a node's part in a space that spans machines: its connections to the engine, and how it names things there.
  *
- * Two connections: `control` sends every message as soon as it can (requests, leases, calls), `bulk` carries what
- * channels carry, in large pieces.  Both come back by themselves when a server is lost, for as long as the node is open.
+ * Two connections: `control` carries requests, leases and calls, `bulk` what channels carry, in large pieces.  Both send every
+ * message as soon as they can.  Where there are durable queues, a third one, `stream`, gathers for up to a millisecond: for a flow of
+ * messages that each go alone.  All come back by themselves when a server is lost, for as long as the node is open.
  *
  *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
  *     ferry.SPACE.all                  frames to every node (bridge.h)
@@ -49,11 +50,13 @@ typedef struct fi_net {
     char space[64]; /* as a word of a subject */
     natsConnection *control;
     natsConnection *bulk;
-    jsCtx *js;          /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
-    size_t max_payload; /* bytes that one message may have */
-    uint32_t up;        /* both connections are there; atomic */
-    uint32_t times_up;  /* grows whenever they come back; atomic */
-    int64_t lost_at;    /* ns, when they were lost; 0: they are there; atomic */
+    natsConnection *stream; /* atomic; NULL until a durable queue is opened */
+    natsOptions *options;   /* of the newest connection */
+    jsCtx *js;              /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
+    size_t max_payload;     /* bytes that one message may have */
+    uint32_t up;            /* both connections are there; atomic */
+    uint32_t times_up;      /* grows whenever they come back; atomic */
+    int64_t lost_at;        /* ns, when they were lost; 0: they are there; atomic */
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
@@ -84,6 +87,12 @@ typedef struct fi_net_card {
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
 /* Nobody is inside a call of the node's any more. */
 void fi_net_close(fi_net_t *net);
+
+/* Makes sure of the connection `stream`. Errors: as fi_net_open. */
+int fi_net_open_stream(fi_net_t *net);
+static inline natsConnection *fi_net_stream_connection(const fi_net_t *net) {
+    return __atomic_load_n(&net->stream, __ATOMIC_ACQUIRE);
+}
 
 static inline bool fi_net_is_up(const fi_net_t *net) {
     return fi_load_acquire32(&net->up) != 0;

@@ -122,7 +122,7 @@ static bool is_known(fi_pickup_t *p, identity_t id) {
 /* ---- what the engine is told ---- */
 
 static void say(fi_bridge_t *b, const char *subject, const char *what) {
-    (void)fi_nats.natsConnection_Publish(b->net->bulk, subject, what, (int)strlen(what));
+    (void)fi_nats.natsConnection_Publish(fi_durable_way(b), subject, what, (int)strlen(what));
 }
 
 static void forget(fi_pickup_t *p, picked_t *k) {

@@ -227,8 +227,8 @@ typedef struct task {
 } task_t;
 
 static bool prepare(bench_meeting_t *meeting, const task_t *task) {
-    meeting->dealing[BENCH_BY_FERRY] = bench_by_ferry(task->part);
-    meeting->dealing[BENCH_BY_NATS] = bench_by_nats(task->part);
+    meeting->dealing[BENCH_BY_FERRY] = bench_by_ferry(task->part, task->settings->durable);
+    meeting->dealing[BENCH_BY_NATS] = bench_by_nats(task->part, task->settings->durable);
     meeting->dealing[BENCH_BY_TCP] = bench_by_tcp();
     meeting->streams = task->part == BENCH_THROUGHPUT;
     meeting->room = meeting->streams ? 1 : (size_t)(task->settings->measure_ns / 2000) + BENCH_SLICES;
@@ -274,10 +274,11 @@ static const char *name_of(bench_part_t part) {
                                       : "lock";
 }
 
-static const char *limit_of(bench_part_t part) {
-    return part == BENCH_THROUGHPUT ? "raw libnats, published and subscribed to"
-           : part == BENCH_LOCK     ? "raw libnats, published and acknowledged"
-                                    : "raw libnats, request and reply";
+static const char *limit_of(const task_t *task) {
+    return task->settings->durable          ? "raw JetStream, published asynchronously, fetched and acknowledged"
+           : task->part == BENCH_THROUGHPUT ? "raw libnats, published and subscribed to"
+           : task->part == BENCH_LOCK       ? "raw libnats, published and acknowledged"
+                                            : "raw libnats, request and reply";
 }
 
 static void begin_row(bench_row_t *row, const task_t *task) {
@@ -286,6 +287,8 @@ static void begin_row(bench_row_t *row, const task_t *task) {
     bench_row_text(row, "bench", "bench", name_of(task->part));
     bench_row_text(row, "between", "between", bench_between_word(s->between));
     bench_row_text(row, "link", "link", s->place->link);
+    if (task->part == BENCH_THROUGHPUT)
+        bench_row_text(row, "kind", "kind", s->durable ? "durable" : "queue");
     bench_row_text(row, "wait", "wait", bench_wait_word(s->wait));
     bench_row_add(row, "size", task->part == BENCH_LOCK ? NULL : "size", BENCH_BYTES, (double)s->size);
 }
@@ -295,7 +298,7 @@ static void rates_row(bench_row_t *row, const task_t *task, const result_t *r) {
 
     bench_row_add(row, "msgs_per_s", "messages", BENCH_PER_SECOND, of[BENCH_BY_FERRY].per_s);
     bench_row_add(row, "bytes_per_s", "bytes/s", BENCH_BYTES, of[BENCH_BY_FERRY].per_s * (double)task->settings->size);
-    bench_row_text(row, "limit_name", NULL, limit_of(task->part));
+    bench_row_text(row, "limit_name", NULL, limit_of(task));
     bench_row_add(row, "limit_msgs_per_s", "raw libnats", BENCH_PER_SECOND, of[BENCH_BY_NATS].per_s);
     bench_row_add(row, "limit_lost", "lost", BENCH_NUMBER, (double)r->lost);
     bench_row_add(row, "ratio_nats", "ratio", BENCH_RATIO, of[BENCH_BY_FERRY].per_s / of[BENCH_BY_NATS].per_s);
@@ -312,7 +315,7 @@ static void trips_row(bench_row_t *row, const task_t *task, const result_t *r) {
     bench_row_add(row, "p99_ns", "p99", BENCH_NS, ferry->p99_ns);
     bench_row_add(row, "p999_ns", "p99.9", BENCH_NS, ferry->p999_ns);
     bench_row_add(row, task->part == BENCH_RPC ? "calls_per_s" : "ops_per_s", "rate", BENCH_PER_SECOND, ferry->per_s);
-    bench_row_text(row, "limit_name", NULL, limit_of(task->part));
+    bench_row_text(row, "limit_name", NULL, limit_of(task));
     bench_row_add(row, "limit_ns", "raw libnats", BENCH_NS, nats->p50_ns);
     bench_row_add(row, "limit_p99_ns", "p99", BENCH_NS, nats->p99_ns);
     bench_row_add(row, "limit_p999_ns", "p99.9", BENCH_NS, nats->p999_ns);
@@ -326,7 +329,7 @@ static void set_target(const task_t *task, const bench_row_t *row, bench_report_
     size_t size = task->settings->size;
 
     if (task->part == BENCH_THROUGHPUT)
-        bench_report_target(report, row, "ratio_nats", false, size < 65536 ? 0.9 : 0.95);
+        bench_report_target(report, row, "ratio_nats", false, size < 65536 || task->settings->durable ? 0.9 : 0.95);
     if (task->part == BENCH_RPC)
         bench_report_target(report, row, "ratio_nats", true, 1.15);
     if (task->part == BENCH_LOCK)
@@ -356,7 +359,9 @@ static int measure(const task_t *task, bench_report_t *report) {
 /* A queue is measured with small messages and large ones, all else with small ones, if no size is said. */
 static int measure_all(bench_part_t part, bench_settings_t *s, bench_report_t *report) {
     static const size_t sizes[] = {64, 1024, 65536, 1 << 20};
-    size_t n = part == BENCH_THROUGHPUT && s->size == 0 ? sizeof sizes / sizeof sizes[0] : 1;
+    size_t most =
+        s->durable ? 3 : sizeof sizes / sizeof sizes[0]; /* a server's largest message is 1 MiB, with its head */
+    size_t n = part == BENCH_THROUGHPUT && s->size == 0 ? most : 1;
     const task_t task = {.part = part, .settings = s};
     int failed = 0;
 
@@ -378,7 +383,7 @@ int bench_machines(bench_part_t part, const bench_settings_t *settings, bench_re
         s.directory = directory;
     if (!bench_place_open(&place, &s))
         return 1;
-    if (bench_by_nats(part) == NULL)
+    if (bench_by_nats(part, s.durable) == NULL)
         say("the raw client library is not measured: this command was built without it, or it is not installed");
     s.place = &place;
     s.pin = BENCH_PIN_NONE; /* the server is not to be pinned, and stands between the sides */

@@ -77,9 +77,10 @@ typedef struct bench_meeting {
 
 /* --- machines_ferry.c, machines_nats.c, machines_tcp.c ------------------------------------------------------------ */
 
-const bench_dealing_t *bench_by_ferry(bench_part_t part);
+/* `durable`: of BENCH_THROUGHPUT, by a queue that the server keeps. */
+const bench_dealing_t *bench_by_ferry(bench_part_t part, bool durable);
 /* NULL: this command was built without the library's header, or it is not installed. */
-const bench_dealing_t *bench_by_nats(bench_part_t part);
+const bench_dealing_t *bench_by_nats(bench_part_t part, bool durable);
 const bench_dealing_t *bench_by_tcp(void);
 
 /* --- machines.c --------------------------------------------------------------------------------------------------- */

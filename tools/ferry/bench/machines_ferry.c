@@ -91,6 +91,20 @@ static void *stream_join(bench_side_t *me) {
     return d;
 }
 
+static void *durable_join(bench_side_t *me) {
+    dealer_t *d = join(me);
+    /* Little memory: what is accepted but not stored yet when a slice ends would have to be waited for. */
+    size_t quota = d->size < 16384 ? 1 << 20 : 64 * d->size;
+    const ferry_contract_t durable = {.durable = FERRY_DURABLE, .quota = quota};
+    const ferry_receiver_options_t options = {.wait = me->settings->wait, .contract = &durable};
+
+    if (me->index == BENCH_NEAR)
+        check(d, "ferry_receiver_open", ferry_receiver_open(bench_node(me), "flow", FERRY_QUEUE, &options, &d->rx));
+    else
+        d->tx = bench_sender(me, "flow", FERRY_QUEUE, &durable);
+    return d;
+}
+
 static void stream_give(void *joined, uint64_t id) {
     dealer_t *d = joined;
 
@@ -202,15 +216,19 @@ static void mutex_leave(void *joined) {
     leave(d);
 }
 
-const bench_dealing_t *bench_by_ferry(bench_part_t part) {
+const bench_dealing_t *bench_by_ferry(bench_part_t part, bool durable) {
     static const bench_dealing_t queues = {
         .join = queues_join, .ready = await, .trip = queues_trip, .follow = queues_follow, .leave = channels_leave};
     static const bench_dealing_t stream = {
         .join = stream_join, .ready = await, .give = stream_give, .take = stream_take, .leave = channels_leave};
+    static const bench_dealing_t kept = {
+        .join = durable_join, .give = stream_give, .take = stream_take, .leave = channels_leave};
     static const bench_dealing_t calls = {
         .join = calls_join, .ready = calls_ready, .trip = calls_trip, .leave = calls_leave};
     static const bench_dealing_t mutex = {
         .join = mutex_join, .trip = mutex_trip, .after = mutex_after, .leave = mutex_leave};
 
+    if (durable)
+        return &kept;
     return part == BENCH_LATENCY ? &queues : part == BENCH_THROUGHPUT ? &stream : part == BENCH_RPC ? &calls : &mutex;
 }

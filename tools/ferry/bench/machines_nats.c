@@ -24,7 +24,8 @@
     X(natsConnection_FlushTimeout) X(natsConnection_Request) X(natsConnection_Subscribe) X(natsConnection_JetStream) \
     X(natsSubscription_SetPendingLimits) X(natsSubscription_Destroy) X(natsMsg_GetData) X(natsMsg_GetDataLength) \
     X(natsMsg_GetReply) X(natsMsg_Destroy) X(jsCtx_Destroy) X(jsStreamConfig_Init) X(js_AddStream) \
-    X(jsPubOptions_Init) X(js_Publish) X(jsPubAck_Destroy)
+    X(jsPubOptions_Init) X(js_Publish) X(jsPubAck_Destroy) X(js_PublishAsync) X(js_PublishAsyncComplete) \
+    X(js_PullSubscribe) X(natsSubscription_Fetch) X(natsMsgList_Destroy) X(natsMsg_Ack)
 /* clang-format on */
 
 #define MEMBER(name) static __typeof__(&name) use_##name;
@@ -234,22 +235,82 @@ static void stream_take(void *joined, bench_heard_t *heard) {
     pthread_mutex_unlock(&n->lock);
 }
 
-const bench_dealing_t *bench_by_nats(bench_part_t part) {
+/* --- a work queue of JetStream's ---------------------------------------------------------------------------------- */
+
+static void *kept_join(bench_side_t *me) {
+    nats_t *n = join(me, false);
+    const char *subjects[] = {"bench.kept"};
+    jsStreamConfig config;
+
+    check(n, "natsConnection_JetStream", use_natsConnection_JetStream(&n->stream, n->connection, NULL));
+    if (me->index != BENCH_NEAR) /* the near side joins first */
+        return n;
+    use_jsStreamConfig_Init(&config);
+    config.Name = "bench-kept";
+    config.Subjects = subjects;
+    config.SubjectsLen = 1;
+    config.Retention = js_WorkQueuePolicy;
+    config.Storage = js_FileStorage;
+    check(n, "js_AddStream", use_js_AddStream(NULL, n->stream, &config, NULL, NULL));
+    check(n, "js_PullSubscribe",
+          use_js_PullSubscribe(&n->subscription, n->stream, subjects[0], "worker", NULL, NULL, NULL));
+    return n;
+}
+
+static void kept_give(void *joined, uint64_t id) {
+    nats_t *n = joined;
+
+    bench_payload_fill(n->question, n->size, id);
+    check(n, "js_PublishAsync", use_js_PublishAsync(n->stream, "bench.kept", n->question, (int)n->size, NULL));
+}
+
+static void kept_flush(void *joined) {
+    nats_t *n = joined;
+    jsPubOptions options;
+
+    use_jsPubOptions_Init(&options);
+    options.MaxWait = 8 * PATIENCE_MS;
+    check(n, "js_PublishAsyncComplete", use_js_PublishAsyncComplete(n->stream, &options));
+}
+
+static void kept_take(void *joined, bench_heard_t *heard) {
+    nats_t *n = joined;
+    bool over = false;
+
+    bench_meet(n->me);
+    while (!over) {
+        natsMsgList list = {0};
+        check(n, "natsSubscription_Fetch", use_natsSubscription_Fetch(&list, n->subscription, 512, PATIENCE_MS, NULL));
+        for (int i = 0; i < list.Count; i++) {
+            natsMsg *m = list.Msgs[i];
+            over |= bench_hear(heard, use_natsMsg_GetData(m), (size_t)use_natsMsg_GetDataLength(m));
+            check(n, "natsMsg_Ack", use_natsMsg_Ack(m, NULL));
+        }
+        use_natsMsgList_Destroy(&list);
+    }
+}
+
+const bench_dealing_t *bench_by_nats(bench_part_t part, bool durable) {
     static const bench_dealing_t requests = {.join = request_join, .trip = request_trip, .leave = nats_leave};
     static const bench_dealing_t locks = {
         .join = lock_join, .trip = lock_trip, .after = lock_after, .leave = nats_leave};
     static const bench_dealing_t streams = {
         .join = stream_join, .give = stream_give, .flush = stream_flush, .take = stream_take, .leave = nats_leave};
 
+    static const bench_dealing_t kept = {
+        .join = kept_join, .give = kept_give, .flush = kept_flush, .take = kept_take, .leave = nats_leave};
+
     if (!load())
         return NULL;
+    if (durable)
+        return &kept;
     return part == BENCH_LOCK ? &locks : part == BENCH_THROUGHPUT ? &streams : &requests;
 }
 
 #else
 
-const bench_dealing_t *bench_by_nats(bench_part_t part) {
-    (void)part;
+const bench_dealing_t *bench_by_nats(bench_part_t part, bool durable) {
+    (void)part, (void)durable;
     return NULL;
 }
 

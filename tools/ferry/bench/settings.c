@@ -109,12 +109,13 @@ static const part_t parts[] = {
      "ferry bench all\nferry bench all --json > figures.json"},
 };
 
+enum { DURABLE = 2 /* of the kinds below */ };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 static const char *const betweens[] = {"processes", "threads", NULL};
 static const char *const all_betweens[] = {"processes", "threads", "machines", NULL};
 static const char *const waits[] = {"adaptive", "spin", "block", NULL};
-static const char *const kinds[] = {"queue", "topic", NULL};
+static const char *const kinds[] = {"queue", "topic", "durable", NULL};
 static const char *const apis[] = {"send", "claim", NULL};
 static const char *const takes[] = {"one", "batch", "copy", NULL};
 static const char *const touches[] = {"both", "line", "whole", NULL};
@@ -230,8 +231,8 @@ static const known_t known[] = {
     {BENCH_THROUGHPUT, "senders", "N", OPTION_COUNT, offsetof(words_t, senders), "how many send (default: 1)", NULL, 0},
     {BENCH_THROUGHPUT, "receivers", "N", OPTION_COUNT, offsetof(words_t, receivers), "how many receive (default: 1)",
      NULL, 0},
-    {BENCH_THROUGHPUT, "kind", "queue|topic", OPTION_CHOICE, offsetof(words_t, kind), "the channel (default: queue)",
-     kinds, 0},
+    {BENCH_THROUGHPUT, "kind", "queue|topic|durable", OPTION_CHOICE, offsetof(words_t, kind),
+     "the channel; durable: a queue that a server keeps, between machines (default: queue)", kinds, 0},
     {BENCH_THROUGHPUT, "api", "send|claim", OPTION_CHOICE, offsetof(words_t, api),
      "copy in, or write in place (default: send)", apis, 0},
     {BENCH_THROUGHPUT, "take", "one|batch|copy", OPTION_CHOICE, offsetof(words_t, take),
@@ -404,7 +405,7 @@ static bool check_machines(const usage_t *usage, const words_t *w) {
     } others[] = {
         {w->senders != 1, "senders"},
         {w->receivers != 1, "receivers"},
-        {w->kind != 0, "kind"},
+        {w->kind == 1, "kind topic"},
         {w->api != 0, "api"},
         {w->take != 0, "take"},
         {w->method != 0, "method"},
@@ -423,11 +424,16 @@ static bool check_machines(const usage_t *usage, const words_t *w) {
             return false;
         }
     }
+    if (w->between != BENCH_MACHINES && w->kind == DURABLE) {
+        usage_error(usage, "--kind durable has a meaning only with --between machines: a server keeps such a queue");
+        return false;
+    }
     return w->between != BENCH_MACHINES || w->size == 0 || in_range(usage, "size", w->size, BENCH_MIN_PAYLOAD, 8000000);
 }
 
 static bool check(const usage_t *usage, bench_part_t part, const words_t *w, bench_settings_t *s) {
-    *s = (bench_settings_t){.kind = (ferry_kind_t)(w->kind + FERRY_QUEUE),
+    *s = (bench_settings_t){.kind = w->kind == DURABLE ? FERRY_QUEUE : (ferry_kind_t)(w->kind + FERRY_QUEUE),
+                            .durable = w->kind == DURABLE,
                             .api = (bench_api_t)w->api,
                             .take = (bench_take_t)w->take,
                             .touch = (bench_touch_t)w->touch,

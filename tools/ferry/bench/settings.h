@@ -58,6 +58,7 @@ typedef struct bench_settings {
     bench_between_t between;
     ferry_wait_t wait;
     ferry_kind_t kind;
+    bool durable; /* throughput between machines: a queue that the server keeps */
     bench_api_t api;
     bench_take_t take;
     bench_touch_t touch;
