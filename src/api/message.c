@@ -242,15 +242,22 @@ int ferry_msg_release(ferry_msg_t *m) {
     return fi_end_leave(&rx->end);
 }
 
-static int not_to_be_rejected(const ferry_msg_t *m) {
+/* What a call that is for received messages needs. */
+static int check_taken(const ferry_msg_t *m, const char *call) {
     if (is_sent(m)) {
-        return fi_fail(-EINVAL, "ferry_msg_reject is for received messages; this one was made by this process");
+        return fi_fail(-EINVAL, "%s is for received messages; this one was made by this process", call);
     }
     if (!is_taken(m)) {
         return stale();
     }
-    if (is_gone(m)) {
-        return inherited();
+    return is_gone(m) ? inherited() : 0;
+}
+
+static int not_to_be_rejected(const ferry_msg_t *m) {
+    int r = check_taken(m, "ferry_msg_reject");
+
+    if (r < 0) {
+        return r;
     }
     if (!m->link) {
         return fi_fail(-EINVAL, "only a queue's message can be rejected; this one is the result of a call");
@@ -278,7 +285,13 @@ int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns) {
         r = fi_fail(-EINVAL, "a rejected message cannot be tried again after %lld ns: use 0 for at once",
                     (long long)delay_ns);
     }
-    return r < 0 ? r : fi_taken_reject(m, fi_dead_soon(m) ? 0 : delay_ns, 0);
+    return r < 0 ? r : fi_taken_reject_held(m, fi_dead_soon(m) ? 0 : delay_ns);
+}
+
+int ferry_msg_progress(ferry_msg_t *m) {
+    int r = check_taken(m, "ferry_msg_progress");
+
+    return r < 0 || !m->link ? r : fi_taken_progress(m);
 }
 
 int ferry_msg_origin(const ferry_msg_t *m, ferry_msg_origin_t *origin) {
@@ -288,17 +301,9 @@ int ferry_msg_origin(const ferry_msg_t *m, ferry_msg_origin_t *origin) {
     if (r == 0) {
         r = fi_check_size(origin->size, sizeof *origin, "ferry_msg_origin_t");
     }
+    r = r < 0 ? r : check_taken(m, "ferry_msg_origin");
     if (r < 0) {
         return r;
-    }
-    if (is_sent(m)) {
-        return fi_fail(-EINVAL, "ferry_msg_origin is for received messages; this one was made by this process");
-    }
-    if (!is_taken(m)) {
-        return stale();
-    }
-    if (is_gone(m)) {
-        return inherited();
     }
     if (!m->origin) {
         return fi_fail(-ENOENT, "this message is no dead letter: it comes from its sender");

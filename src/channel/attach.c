@@ -26,6 +26,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     f.a = rx->depth;
     f.contract = e->stated;
     f.figures[0] = rx->prefetch;
+    f.figures[1] = (uint64_t)rx->ack_within;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
 }
@@ -57,7 +58,7 @@ static void tell(fi_receiver_t *rx, fi_peer_t *p, uint64_t tx, enum fi_frame_typ
     (void)fi_peer_send(p, &f, &cargo);
 }
 
-static fi_rxlog_t *log_new(fi_shared_t *ring, uint64_t start, int *error) {
+static fi_rxlog_t *log_new(const fi_receiver_t *rx, fi_shared_t *ring, uint64_t start, int *error) {
     fi_rxlog_t *log = calloc(1, sizeof *log);
 
     if (!log) {
@@ -70,14 +71,14 @@ static fi_rxlog_t *log_new(fi_shared_t *ring, uint64_t start, int *error) {
     }
     *error = fi_ringr_init(&log->r, ring->map, ring->bytes, start);
     if (*error == 0) {
-        *error = fi_shared_new("ferry-ctl", fi_ctl_bytes(log->r.lines), &log->ctl_memory);
+        *error = fi_shared_new("ferry-ctl", fi_ctl_bytes(log->r.lines, rx->ack_within > 0), &log->ctl_memory);
     }
     if (*error < 0) {
         free(log);
         return NULL;
     }
     log->ring = fi_shared_ref(ring);
-    fi_ctl_init(&log->ctl, log->ctl_memory->map, log->r.lines, log->r.pos);
+    fi_ctl_init(&log->ctl, log->ctl_memory->map, log->r.lines, log->r.pos, rx->ack_within > 0);
     log->published = log->r.pos;
     log->batch = fi_min(BATCH_LINES, log->r.lines / 8);
     return log;
@@ -134,7 +135,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     bool own = m->peer == rx->end.node->self && m->frame.figures[1] != 0;
     l->from_node = own ? m->frame.figures[1] : m->peer->id; /* only this node itself may speak for another one */
     l->from_end = own ? m->frame.figures[2] : l->tx;
-    l->log = log_new(m->memory, m->frame.a, error);
+    l->log = log_new(rx, m->memory, m->frame.a, error);
     if (!l->log) {
         free(l);
         return NULL;
@@ -231,7 +232,7 @@ static void new_ring(fi_receiver_t *rx, fi_rxlink_t *l, fi_mail_t *m) {
     if (l->logs[i] || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
         return;
     }
-    l->logs[i] = log_new(m->memory, 0, &error);
+    l->logs[i] = log_new(rx, m->memory, 0, &error);
     if (l->logs[i]) {
         l->logs[i]->place = i;
         tell(rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");

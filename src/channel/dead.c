@@ -159,6 +159,9 @@ static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
 
 /* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. */
 static void hand_back(ferry_msg_t *m, bool buried) {
+    if (m->log->ctl.due) {
+        (void)fi_held_settle(m, FI_DUE_SETTLING); /* it is not held any more */
+    }
     if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED) < 0) {
         fi_taken_release_held(m); /* its sender has ended: the copy is all that there is */
     }

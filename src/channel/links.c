@@ -197,6 +197,11 @@ void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     fi_outlet_offer_next(l->outlet, l);
 }
 
+/* Messages for it go the long way: it is looked how many it has, or how long. */
+static bool is_rationed(const fi_txlink_t *l) {
+    return l->prefetch != 0 || l->ack_within != 0;
+}
+
 static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     fi_outlet_t *o = tx->topic;
     fi_txlink_t *l = calloc(1, sizeof *l);
@@ -233,8 +238,9 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     }
     l->remote = m->remote;
     l->prefetch = tx->topic ? 0 : (uint32_t)fi_min(m->frame.figures[0], (uint64_t)UINT32_MAX);
-    tx->rationed += l->prefetch != 0;
     l->hidden = (m->frame.flags & FI_MEET_HIDDEN) != 0;
+    l->ack_within = tx->topic ? 0 : (int64_t)fi_min(m->frame.figures[1], (uint64_t)INT64_MAX);
+    tx->rationed += is_rationed(l);
     l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     *out = l;
@@ -308,7 +314,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
         o->awaiting--;
     }
     fi_outlet_remove_link(o, l);
-    tx->rationed -= l->prefetch != 0;
+    tx->rationed -= is_rationed(l);
     fi_txlink_free(l);
     if (take_back && o->per_tag_count == 0) {
         fi_outlet_free_saved(o);

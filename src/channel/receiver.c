@@ -42,6 +42,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->max_held = o->max_held;
     rx->prefetch = o->prefetch;
     rx->slept_at = UINT64_MAX;
+    rx->ack_within = o->ack_within;
     rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
     rx->depth = o->newest == FERRY_NEWEST_ONLY ? 1 : o->depth;
     rx->per_tag = o->newest == FERRY_NEWEST_PER_TAG;
@@ -104,10 +105,15 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
         return fi_fail(-EINVAL, "`newest` says how many messages are kept, and so does `depth` (%u): give one of them",
                        o->depth);
     }
-    if (kind == FERRY_TOPIC && (o->prefetch || o->max_attempts || o->dead_letter)) {
-        return fi_fail(-EINVAL,
-                       "`prefetch`, `max_attempts` and `dead_letter` are for queues: a topic's messages go to every "
-                       "receiver, once");
+    if (kind == FERRY_TOPIC && (o->prefetch || o->ack_within || o->max_attempts || o->dead_letter)) {
+        return fi_fail(
+            -EINVAL,
+            "`prefetch`, `ack_within`, `max_attempts` and `dead_letter` are for queues: a topic's messages go to every "
+            "receiver, once");
+    }
+    if (o->ack_within < 0) {
+        return fi_fail(-EINVAL, "a message cannot be held for %lld ns: `ack_within` is 0 (no limit) or more",
+                       (long long)o->ack_within);
     }
     if ((o->max_attempts != 0) != (o->dead_letter != NULL)) {
         return fi_fail(-EINVAL,

@@ -112,6 +112,7 @@ struct ferry_receiver {
     uint32_t depth; /* of each sender's messages that were not taken yet, so many are wanted, the newest; 0: all */
     bool per_tag;   /* the newest with each tag */
     uint32_t prefetch;
+    int64_t ack_within;      /* ns; 0: messages may be held for ever */
     fi_dead_t *dead_letters; /* NULL: it tries for ever */
     uint64_t awaited;        /* senders to be seen before there can be an end */
     uint32_t epoch;          /* of sleeps */
@@ -231,11 +232,22 @@ void fi_taken_settle_closed(fi_receiver_t *rx, ferry_msg_t *m);
 
 /* reject.c. Any thread that may use the handle, of which there is one; `flags`: enum fi_reject_flags. -EPIPE, -ENOMEM. */
 int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags);
+/* Likewise, for the program: -ESTALE: it was held for too long, and its handle is gone. */
+int fi_taken_reject_held(ferry_msg_t *m, int64_t delay);
 void fi_taken_park(fi_receiver_t *rx, ferry_msg_t *m);
 /* Frees the lines of rejected messages that their senders have. The end is held. */
 void fi_receiver_unpark(fi_receiver_t *rx);
 /* Likewise all of them, when the links are gone. */
 void fi_receiver_forget_parked(fi_receiver_t *rx);
+
+/* held.c: holding against a deadline, on links that have one. Any thread that may use the handle. */
+uint64_t fi_held_until(const fi_receiver_t *rx);
+/* Says what is to happen with it: FI_DUE_SETTLING, or a later deadline. 0; -ESTALE: it was given to somebody else; -EAGAIN: the
+ * sender does not say. */
+int fi_held_settle(const ferry_msg_t *m, uint64_t due);
+/* Before it is released or rejected: likewise, with a sentence. */
+int fi_held_end(const ferry_msg_t *m);
+int fi_taken_progress(ferry_msg_t *m);
 
 /* dead.c: sending to the queue `queue` what was tried so often. The end is held. */
 int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts);

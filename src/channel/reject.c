@@ -42,6 +42,17 @@ static int nobody_left(const ferry_msg_t *m) {
         m->link->rx->end.channel);
 }
 
+int fi_taken_reject_held(ferry_msg_t *m, int64_t delay) {
+    if (m->log->ctl.due && fi_held_end(m) == -ESTALE) {
+        return fi_taken_release(m);
+    }
+    int r = fi_taken_reject(m, delay, 0);
+    if (r < 0 && m->log->ctl.due) {
+        (void)fi_held_settle(m, fi_held_until(m->link->rx)); /* it stays held, anew */
+    }
+    return r;
+}
+
 int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags) {
     fi_receiver_t *rx = m->link->rx;
     int cancel = fi_cancel_off();

@@ -20,8 +20,16 @@ static void mark(const fi_log_t *log, uint64_t pos, uint64_t word) {
 }
 
 static void set_due(fi_sender_t *tx) {
-    fi_end_set_due(&tx->end,
-                   fi_list_empty(&tx->delayed) ? FI_NEVER : fi_container(tx->delayed.next, fi_waiting_t, link)->due);
+    int64_t due = fi_list_empty(&tx->delayed) ? FI_NEVER : fi_container(tx->delayed.next, fi_waiting_t, link)->due;
+
+    fi_end_set_due(&tx->end, fi_earlier(due, tx->scan_due));
+}
+
+void fi_returned_watch(fi_sender_t *tx) {
+    if (tx->scan_due == FI_NEVER) {
+        tx->scan_due = fi_overdue_soonest(tx);
+        set_due(tx);
+    }
 }
 
 /* Keeps it among the others by the moment from which it may be tried; of equals, in the order in which they came. */
@@ -98,6 +106,7 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
 void fi_returned_due(fi_sender_t *tx) {
     int64_t now = fi_now_ns();
 
+    tx->scan_due = fi_overdue_look(tx);
     while (!fi_list_empty(&tx->delayed)) {
         fi_waiting_t *w = fi_container(tx->delayed.next, fi_waiting_t, link);
         if (w->due > now) {

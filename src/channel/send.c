@@ -19,12 +19,16 @@ static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
     return tx->claim.open && tx->claim.outlet == o;
 }
 
-bool fi_txlink_is_sated(const fi_txlink_t *l) {
-    if (fi_likely(l->prefetch == 0)) {
+bool fi_txlink_is_sated(fi_txlink_t *l) {
+    if (fi_likely(l->prefetch == 0 && !l->overdue)) {
         return false;
     }
     (void)fi_outlet_refresh_exactly(l->outlet);
-    return fi_outlet_unreleased(l->outlet, true) >= l->prefetch;
+    if (l->overdue) {
+        l->overdue = fi_link_is_overdue(l);
+    }
+    return (l->overdue && l->outlet->tx->link_count > 1) ||
+           (l->prefetch != 0 && fi_outlet_unreleased(l->outlet, true) >= l->prefetch);
 }
 
 /* The link of a queue with the least before it, as far as is known; in turn among equals. */
@@ -41,7 +45,7 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
         return tx->part.choose(tx);
     }
     for (uint32_t i = 0; i < n && (i < CHOICES || (!best && tx->rationed)); i++) {
-        const fi_txlink_t *l = tx->links[(tx->turn + i) % n];
+        fi_txlink_t *l = tx->links[(tx->turn + i) % n];
         fi_outlet_t *o = l->outlet;
         fi_log_t *log = fi_outlet_log(o);
         if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
@@ -59,7 +63,7 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
 /* Any link that takes it, after the chosen one did not. */
 static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
     for (uint32_t i = 0; i < tx->link_count; i++) {
-        const fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
+        fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
         fi_outlet_t *o = l->outlet;
         if (!is_claimed(tx, o) && !fi_txlink_is_sated(l)) {
             fi_outlet_refresh(o);
@@ -92,6 +96,9 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
     }
     if (item->block && o) {
         fi_outlet_give_back(o, fi_outlet_log(o));
+    }
+    if (fi_unlikely(tx->rationed) && r == 0) {
+        fi_returned_watch(tx);
     }
     return r;
 }
@@ -471,6 +478,9 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
     if (fi_likely(in_place)) {
         fi_outlet_commit(c.outlet, &item, c.flags);
         tx->claim.open = false;
+        if (fi_unlikely(tx->rationed)) {
+            fi_returned_watch(tx);
+        }
     } else {
         r = commit_elsewhere(tx, &c, &item);
     }

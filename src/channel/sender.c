@@ -96,6 +96,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
     fi_list_init(&tx->backlog);
     fi_list_init(&tx->delayed);
     fi_list_init(&tx->buried);
+    tx->scan_due = FI_NEVER;
     fi_list_init(&tx->handles);
     tx->room_fd = -1;
     fi_sender_forget_quick(tx);

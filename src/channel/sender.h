@@ -69,6 +69,8 @@ typedef struct fi_txlink {
     uint64_t depth;        /* messages that it asks to be kept for it, then */
     bool per_tag;          /* then: it wants the newest message with each tag */
     uint32_t prefetch;     /* messages that it may have at once; 0: no limit */
+    int64_t ack_within;    /* ns for which it may hold one; 0: for ever */
+    bool overdue;          /* it has held one for longer, and had not let go of it when last looked at */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
     fi_ctl_t ctl[FI_LOGS];
@@ -201,6 +203,7 @@ struct ferry_sender {
 
     fi_txlink_t **links; /* a queue's live links */
     uint32_t link_count;
+    int64_t scan_due;  /* when it is to be looked whether one is held for too long; FI_NEVER: no need to */
     uint32_t rationed; /* links, offered ones too, that may have so many messages at once */
     uint32_t turn;
     fi_outlet_t *topic; /* a topic's only outlet */
@@ -315,7 +318,7 @@ int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint
 int fi_sender_forward(fi_sender_t *tx, fi_item_t *item);
 bool fi_sender_has_room(fi_sender_t *tx);
 /* Has the link's receiver as many messages as it may? */
-bool fi_txlink_is_sated(const fi_txlink_t *l);
+bool fi_txlink_is_sated(fi_txlink_t *l);
 /* Are as many messages unreleased as `capacity` allows? */
 bool fi_sender_is_over_capacity(fi_sender_t *tx);
 
@@ -390,6 +393,8 @@ struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq);
 /* returned.c: messages that a receiver has handed back. */
 /* A queue's reader wants somebody to try one again, says the frame. */
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
+/* A message was sent that may be held for too long. */
+void fi_returned_watch(fi_sender_t *tx);
 /* A receiver has gone: what it has buried is to be tried again. */
 void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l);
 /* The moment has come that was named: what may be tried again waits in the backlog. */
@@ -415,6 +420,13 @@ void fi_purge_link_gone(fi_sender_t *tx, fi_txlink_t *l, uint64_t count);
 void fi_purge_forget(fi_sender_t *tx);
 /* Is a reader still to say how many it left out? Until then what it has released is not known to be delivered. */
 bool fi_purge_goes_on(const fi_sender_t *tx);
+
+/* overdue.c: takes back what was held for too long. Returns when it is to be looked again; FI_NEVER: nothing is held. */
+int64_t fi_overdue_look(fi_sender_t *tx);
+/* When something that is sent now is held for too long, at the earliest. */
+int64_t fi_overdue_soonest(const fi_sender_t *tx);
+/* Has its receiver not let go yet of what was taken back for this reason? */
+bool fi_link_is_overdue(const fi_txlink_t *l);
 
 /* outlet.c */
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines);

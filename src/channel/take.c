@@ -281,6 +281,21 @@ static bool wants_by_tag(const fi_rxlink_t *l) {
     return l->pick && l->pick->tags;
 }
 
+/* The message that is about to be handed over has a deadline from here on. False: it is the sender's again. */
+static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
+    m->plain = false;
+    m->link = l;
+    m->log = l->log;
+    m->idx = s->idx;
+    m->lap = s->lap;
+    if (fi_held_settle(m, fi_held_until(l->rx)) == 0) { /* R9: before `taken` passes it */
+        return true;
+    }
+    hand_over(l, s, m);
+    fi_taken_release_held(m);
+    return false;
+}
+
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_receiver_t *rx = l->rx;
     fi_seen_t s = {0};
@@ -313,6 +328,9 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
         }
         if (fi_likely(r == 1)) {
             l->fruitless = 0;
+            if (fi_unlikely(l->log->ctl.due != NULL) && !hold(l, &s, m)) {
+                continue; /* it has just been given to somebody else */
+            }
             hand_over(l, &s, m);
             if (fi_unlikely(s.flags & FI_REC_MEET)) {
                 fi_rxlog_settle(l, l->log, false); /* its sender sleeps until it is taken */

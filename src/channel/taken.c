@@ -129,6 +129,9 @@ static void tell_released(ferry_msg_t *m) {
     if (fi_unlikely(m->slot >= 0)) {
         fi_store_release64(&m->log->ctl.head->held[m->slot], 0);
     }
+    if (fi_unlikely(m->log->ctl.due != NULL)) {
+        fi_store_release64(&m->log->ctl.due[m->idx], 0); /* for the next lap, before the line is free for it */
+    }
     fi_ctl_release(&m->log->ctl, m->idx, m->lap);
 }
 
@@ -290,6 +293,13 @@ int fi_taken_release(ferry_msg_t *m) {
         fi_store_relaxed32(&m->refs, 1);
     }
     int r = fi_unlikely(rx->check) && m->data != m->copy && m->sum != fi_checksum(m->data, m->size) ? changed(m) : 0;
+    if (fi_unlikely(m->log->ctl.due != NULL)) {
+        int late = fi_held_end(m);
+        r = late < 0 ? -ESTALE : r;
+        if (late == -EAGAIN && fi_taken_reject(m, 0, FI_REJECT_UNCOUNTED) == 0) {
+            return r;
+        }
+    }
     if (fi_unlikely(!fi_is_own(&e->own) || e->magic != FI_END_RECEIVER || fi_end_enter(e, FI_END_RECEIVER) < 0)) {
         release_from_afar(rx, m);
         return r;

@@ -115,7 +115,7 @@ typedef struct fi_frame {
  *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
- *   MEET_RECEIVER  - (figures: prefetch)
+ *   MEET_RECEIVER  - (figures: prefetch, ack_within)
  *   ACCEPT         -                            RING_OK    serial
  *   PURGING        senders that were asked      PURGED     messages purged; those that a receiver was asked to leave out
  *   SKIP           last sequence number, purge  SKIPPED    messages, purge

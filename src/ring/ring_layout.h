@@ -22,6 +22,7 @@
  *   +--------+--------+--------+------------------+------------------------------+
  *   | ident  | cursor | taken  | held[64]         | released[lines], 4 bytes each |
  *   +--------+--------+--------+------------------+------------------------------+
+ *   and, if its ident says so, due[lines], 8 bytes each: until when the message that begins there may be held
  *
  * Ordering edges (release -> acquire)
  *   R1 the writer publishes a record by storing the first word of its header  -> A1 the reader loads that word
@@ -31,6 +32,7 @@
  *   R5 an overtaken reader stores held[k], full fence, looks at `reserve`     -> A5 the writer raises `reserve`, full
  *      fence, looks at held[]: at least one of the two sees the other (Dekker; M. Michael's hazard pointers, 2004)
  *   R7 the writer marks a record as returned after it has kept a copy        -> A7 the reader sees the mark
+ *   R9 the reader stores due[i], then `taken`, which passes it               -> A9 the writer loads them the other way round
  */
 #ifndef FI_RING_LAYOUT_H
 #define FI_RING_LAYOUT_H
@@ -69,15 +71,21 @@ enum fi_record_flags {
     FI_REC_ORIGIN = 8, /* the message ends with a struct fi_origin, which does not count as its bytes */
     FI_REC_MEET = 16,  /* its sender waits until it is taken, and may take it back before */
     FI_REC_PROBE =
-        32 /* the extension's time is for the receiver itself, to see how long it took; not for its program */
+        32, /* the extension's time is for the receiver itself, to see how long it took; not for its program */
+    FI_REC_RETURNING =
+        64 /* as RETURNED: it is being taken back; see channel/held.c. With it: it was held for too long */
 };
+
+enum fi_ctl_flags { FI_CTL_DUE = 1 /* a deadline for each line follows the release map */ };
+#define FI_DUE_SETTLING 1u /* in its place: the message is being released or rejected */
 
 struct fi_ident {
     uint64_t magic;
     uint32_t version;
     uint32_t fingerprint;
     uint32_t lines;
-    uint32_t reserved[11];
+    uint32_t flags; /* enum fi_ctl_flags */
+    uint32_t reserved[10];
 };
 
 #define FI_WANT_MEET (1ull << 63)
@@ -154,8 +162,14 @@ static inline size_t fi_ring_bytes(uint32_t lines) {
     return sizeof(struct fi_ring_head) + (size_t)lines * FI_LINE;
 }
 
-static inline size_t fi_ctl_bytes(uint32_t lines) {
-    return sizeof(struct fi_ctl_head) + (size_t)lines * sizeof(uint32_t);
+/* Where the deadlines begin: behind the release map, aligned. */
+static inline size_t fi_ctl_due_offset(uint32_t lines) {
+    return (sizeof(struct fi_ctl_head) + (size_t)lines * sizeof(uint32_t) + 7) & ~(size_t)7;
+}
+
+static inline size_t fi_ctl_bytes(uint32_t lines, bool due) {
+    return due ? fi_ctl_due_offset(lines) + (size_t)lines * sizeof(uint64_t)
+               : sizeof(struct fi_ctl_head) + (size_t)lines * sizeof(uint32_t);
 }
 
 static inline uint64_t fi_record_word(uint32_t len, unsigned kind, unsigned flags, uint16_t attempt) {

@@ -37,27 +37,34 @@ int fi_ringr_catch_up(fi_ringr_t *r) {
     return 0;
 }
 
-void fi_ctl_init(fi_ctl_t *c, void *bytes, uint32_t lines, uint64_t start) {
+void fi_ctl_init(fi_ctl_t *c, void *bytes, uint32_t lines, uint64_t start, bool due) {
     struct fi_ctl_head *h = bytes;
 
     h->ident.version = FI_LAYOUT_VERSION;
     h->ident.fingerprint = FI_LAYOUT_FINGERPRINT;
     h->ident.lines = lines;
+    h->ident.flags = due ? FI_CTL_DUE : 0;
     h->cursor = start;
     h->taken = start;
     c->head = h;
     c->released = (uint32_t *)(void *)(h + 1);
+    c->due = due ? (uint64_t *)(void *)((char *)bytes + fi_ctl_due_offset(lines)) : NULL;
     fi_store_release64(&h->ident.magic, FI_CTL_MAGIC);
 }
 
 int fi_ctl_view(fi_ctl_t *c, const void *map, size_t bytes, uint32_t lines) {
     const struct fi_ctl_head *h = map;
 
-    if (bytes < fi_ctl_bytes(lines) || !ident_fits(&h->ident, FI_CTL_MAGIC) ||
+    if (bytes < fi_ctl_bytes(lines, false) || !ident_fits(&h->ident, FI_CTL_MAGIC) ||
         fi_load_relaxed32(&h->ident.lines) != lines) {
+        return -EPROTO;
+    }
+    bool due = fi_load_relaxed32(&h->ident.flags) & FI_CTL_DUE;
+    if (due && bytes < fi_ctl_bytes(lines, true)) {
         return -EPROTO;
     }
     c->head = (struct fi_ctl_head *)(uintptr_t)map; /* never written through: the mapping is read-only */
     c->released = (uint32_t *)(void *)(c->head + 1);
+    c->due = due ? (uint64_t *)(void *)((char *)c->head + fi_ctl_due_offset(lines)) : NULL;
     return 0;
 }

@@ -157,10 +157,11 @@ static inline struct fi_record_ext fi_told_ext(const fi_ringr_t *r, uint32_t idx
 typedef struct fi_ctl {
     struct fi_ctl_head *head;
     uint32_t *released;
+    uint64_t *due; /* NULL: none */
 } fi_ctl_t;
 
-/* Initialises `bytes` = fi_ctl_bytes(lines) zeroed bytes; everything below `start` counts as released. */
-void fi_ctl_init(fi_ctl_t *c, void *bytes, uint32_t lines, uint64_t start);
+/* Initialises `bytes` = fi_ctl_bytes(lines, due) zeroed bytes; everything below `start` counts as released. */
+void fi_ctl_init(fi_ctl_t *c, void *bytes, uint32_t lines, uint64_t start, bool due);
 
 /* The sender's view of a peer's control area. Returns 0 or -EPROTO. */
 int fi_ctl_view(fi_ctl_t *c, const void *map, size_t bytes, uint32_t lines);

@@ -42,7 +42,7 @@ static void stock_free(stock_t *s) {
         close(s->rings[i]);
         close(s->ctls[i]);
         munmap(s->heads[i], fi_ring_bytes(sizes[i]));
-        munmap(s->ctl_heads[i], fi_ctl_bytes(sizes[i]));
+        munmap(s->ctl_heads[i], fi_ctl_bytes(sizes[i], false));
     }
     close(s->page);
     close(s->unsealed);

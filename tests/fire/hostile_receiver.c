@@ -84,11 +84,11 @@ static void a_lying_cursor_on_a_topic_harms_no_other_reader(void) {
 
 static void a_control_area_whose_head_lies_is_not_used(void) {
     static const struct fi_ident idents[] = {
-        {0, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 126, {0}},
-        {FI_CTL_MAGIC, 9, FI_LAYOUT_FINGERPRINT, 126, {0}},
-        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, 0, 126, {0}},
-        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 4, {0}},
-        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, UINT32_MAX, {0}},
+        {0, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 126, 0, {0}},
+        {FI_CTL_MAGIC, 9, FI_LAYOUT_FINGERPRINT, 126, 0, {0}},
+        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, 0, 126, 0, {0}},
+        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 4, 0, {0}},
+        {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, UINT32_MAX, 0, {0}},
     };
     scene_t scene = {0};
     scene_begin(&scene);
@@ -106,7 +106,7 @@ static void a_control_area_whose_head_lies_is_not_used(void) {
         raw_await(&raw, FI_OFFER, &mail);
         bool small = i == COUNT(idents); /* the head of it, and nothing behind */
         int ctl = raw_memory(small ? sizeof(struct fi_ctl_head) : 8192, true, RAW_SEALS, &map);
-        struct fi_ident good = {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 126, {0}};
+        struct fi_ident good = {FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 126, 0, {0}};
         memcpy(map, small ? &good : &idents[i], sizeof good);
         f = raw_frame(FI_ACCEPT, mail.frame.tx, 88);
         raw_drop(&mail);

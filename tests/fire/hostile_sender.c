@@ -24,16 +24,16 @@ typedef struct head_lie {
 } head_lie_t;
 
 static const head_lie_t head_lies[] = {
-    {"magic", {0x1234, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, LINES, {0}}, LINES},
-    {"version", {FI_RING_MAGIC, FI_LAYOUT_VERSION + 1, FI_LAYOUT_FINGERPRINT, LINES, {0}}, LINES},
-    {"fingerprint", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT ^ 1, LINES, {0}}, LINES},
-    {"no lines", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 0, {0}}, LINES},
-    {"one line", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 1, {0}}, LINES},
-    {"more lines than there are", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 100000, {0}}, 100000},
+    {"magic", {0x1234, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, LINES, 0, {0}}, LINES},
+    {"version", {FI_RING_MAGIC, FI_LAYOUT_VERSION + 1, FI_LAYOUT_FINGERPRINT, LINES, 0, {0}}, LINES},
+    {"fingerprint", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT ^ 1, LINES, 0, {0}}, LINES},
+    {"no lines", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 0, 0, {0}}, LINES},
+    {"one line", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 1, 0, {0}}, LINES},
+    {"more lines than there are", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, 100000, 0, {0}}, 100000},
     {"as many lines as fit into 32 bits",
-     {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, UINT32_MAX, {0}},
+     {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, UINT32_MAX, 0, {0}},
      UINT32_MAX},
-    {"a start in lap 0", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, LINES, {0}}, 1},
+    {"a start in lap 0", {FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, LINES, 0, {0}}, 1},
 };
 
 static void a_ring_whose_head_lies_is_refused(void) {

@@ -206,7 +206,7 @@ int raw_ring(uint32_t lines, struct fi_ring_head **head) {
     void *map;
     int fd = raw_memory(fi_ring_bytes(lines), true, RAW_SEALS, &map);
     struct fi_ring_head *h = map;
-    h->ident = (struct fi_ident){FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, lines, {0}};
+    h->ident = (struct fi_ident){FI_RING_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, lines, 0, {0}};
     h->shared.oldest = h->shared.reserve = lines;
     *head = h;
     return fd;
@@ -214,9 +214,9 @@ int raw_ring(uint32_t lines, struct fi_ring_head **head) {
 
 int raw_ctl(uint32_t lines, uint64_t start, struct fi_ctl_head **head) {
     void *map;
-    int fd = raw_memory(fi_ctl_bytes(lines), true, RAW_SEALS, &map);
+    int fd = raw_memory(fi_ctl_bytes(lines, false), true, RAW_SEALS, &map);
     struct fi_ctl_head *h = map;
-    h->ident = (struct fi_ident){FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, lines, {0}};
+    h->ident = (struct fi_ident){FI_CTL_MAGIC, FI_LAYOUT_VERSION, FI_LAYOUT_FINGERPRINT, lines, 0, {0}};
     h->cursor = h->taken = start;
     *head = h;
     return fd;

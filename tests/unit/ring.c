@@ -242,9 +242,9 @@ static void padding_cannot_make_a_reader_run_in_circles(void **state) {
 static void releases_are_seen_slot_by_slot_and_lap_by_lap(void **state) {
     (void)state;
     fi_ctl_t own, view;
-    size_t size = fi_ctl_bytes(16);
+    size_t size = fi_ctl_bytes(16, false);
     void *bytes = calloc(1, size);
-    fi_ctl_init(&own, bytes, 16, 16);
+    fi_ctl_init(&own, bytes, 16, 16, false);
     assert_int_equal(fi_ctl_view(&view, bytes, size, 16), 0);
     assert_int_equal(fi_ctl_view(&view, bytes, size, 17), -EPROTO);
     assert_int_equal(fi_ctl_view(&view, bytes, size - 1, 16), -EPROTO);
@@ -287,9 +287,9 @@ static void a_writer_and_a_reader_in_two_threads_agree(void **state) {
     (void)state;
     threaded_t t = {.gave_up = false};
     pthread_t writer;
-    void *ctl = calloc(1, fi_ctl_bytes(THREADED_LINES));
+    void *ctl = calloc(1, fi_ctl_bytes(THREADED_LINES, false));
     open_pair(&t.pair, THREADED_LINES);
-    fi_ctl_init(&t.ctl, ctl, THREADED_LINES, t.pair.w.pos);
+    fi_ctl_init(&t.ctl, ctl, THREADED_LINES, t.pair.w.pos, false);
     assert_int_equal(pthread_create(&writer, NULL, write_threaded, &t), 0);
     uint64_t seq = 0;
     for (unsigned idle = 0; seq < THREADED && idle < 10000000; idle++) {
