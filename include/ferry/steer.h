@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ferry/steer.h - steering a space from outside: what `ferry purge` does.
+ * ferry/steer.h - steering a space from outside: what `ferry purge` and `ferry kick` do.
  *
  * Whoever may join a space may steer it so, as far as the header of each call says.  What is done concerns nodes on this
  * machine, also in a space that spans machines.
@@ -38,6 +38,32 @@ typedef struct ferry_purged {
  */
 FERRY_API int ferry_purge(const char *space, const ferry_options_t *options, const char *channel, uint64_t node,
                           void (*each)(const ferry_purged_t *p, void *arg), void *arg);
+
+/** How a node was expelled. */
+typedef struct ferry_kicked {
+    size_t size;     /**< in: sizeof(ferry_kicked_t), or 0 for the same */
+    uint32_t peers;  /**< nodes that have given up their connection to it */
+    uint32_t silent; /**< nodes that did not answer (stopped?): they keep theirs until it ends */
+    uint32_t told;   /**< 1: it knows; 0: it does not answer, and learns it when it goes on */
+    int32_t pid;     /**< its process; 0 when that cannot be seen from here */
+    uint32_t uid;
+    uint32_t reserved;
+} ferry_kicked_t;
+
+/**
+ * Expels a node from the space: for a program that is stopped or misbehaves, and shall not keep others. Its peers give up
+ * their links to it, so that messages that it holds go to others, with their next attempt, and topics no longer wait for it;
+ * they accept it no more. It is told, and all its calls answer -ESHUTDOWN with a sentence that says so; its process
+ * is not ended. Locks that it holds stay held until its process ends, since it may still be at work under them. Nodes on
+ * other machines notice nothing before it closes.
+ *
+ * Only the node's own user, the owner of the space's directory and root may. Waits a second at most for each node that does
+ * not answer. `*result` may be NULL.
+ *
+ * Errors: -ENOENT no such space, or no such node in it; -ESRCH it is dead (its names were removed); -EPERM it is neither
+ * yours nor is the directory; -EINVAL; -ETIMEDOUT somebody keeps the directory's lock; -EACCES, -EMFILE, -ENFILE.
+ */
+FERRY_API int ferry_kick(const char *space, const ferry_options_t *options, uint64_t node, ferry_kicked_t *result);
 
 #ifdef __cplusplus
 }

@@ -145,13 +145,14 @@ static int look_at_fds(ferry_pollitem_t *items, size_t n, const struct pollfd *p
     return ready;
 }
 
-static bool is_shut(const ferry_pollitem_t *items, size_t n) {
+/* The first that is; NULL: none. */
+static const fi_node_t *shut_node(const ferry_pollitem_t *items, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (end_of(&items[i]) && !(items[i].revents & FERRY_POLL_ERR) && fi_node_is_shut(end_of(&items[i])->node)) {
-            return true;
+            return end_of(&items[i])->node;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Arms every doorbell; false when something is there already. */
@@ -250,8 +251,9 @@ static int wait_for(ferry_pollitem_t *items, size_t n, struct pollfd *p, int64_t
         if (ready > 0 && only_ends) {
             return ready;
         }
-        if (is_shut(items, n)) {
-            return fi_fail(-ESHUTDOWN, "the node was shut down while ferry_poll waited");
+        const fi_node_t *shut = shut_node(items, n);
+        if (shut) {
+            return fi_fail(-ESHUTDOWN, "the node %s while ferry_poll waited", fi_node_end_word(shut));
         }
         ready = wait_once(items, n, p, ready > 0 ? 0 : deadline);
         if (ready == -EINTR) {

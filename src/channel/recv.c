@@ -224,7 +224,8 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
         return ended(rx);
     }
     if (fi_unlikely(fi_node_is_shut(rx->end.node))) {
-        return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' was received", rx->end.channel);
+        return fi_fail(-ESHUTDOWN, "the node %s while '%s' was received", fi_node_end_word(rx->end.node),
+                       rx->end.channel);
     }
     return -EAGAIN;
 }

@@ -108,7 +108,8 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return r;
         }
         if (fi_node_is_shut(tx->end.node)) {
-            return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' waited for room", tx->end.channel);
+            return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),
+                           tx->end.channel);
         }
         if (now) {
             consider_growth(tx, false);

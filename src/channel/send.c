@@ -267,7 +267,8 @@ static int not_now(const fi_sender_t *tx) {
                        tx->end.channel);
     }
     if (fi_node_is_shut(tx->end.node)) {
-        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing more can be sent on '%s'", tx->end.channel);
+        return fi_fail(-ESHUTDOWN, "the node %s: nothing more can be sent on '%s'", fi_node_end_word(tx->end.node),
+                       tx->end.channel);
     }
     if (tx->claim.open) {
         return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first",

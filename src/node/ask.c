@@ -35,10 +35,21 @@ static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
     }
 }
 
+int fi_ask_on(int fd, const fi_frame_t *question, int64_t deadline, bool (*each)(const fi_frame_t *f, void *arg),
+              void *arg) {
+    fi_frame_t f;
+    bool more = fi_socket_send(fd, question, sizeof *question, NULL, 0) == 0;
+    int r = more;
+
+    while (more && (r = next_frame(fd, deadline, &f)) == 1) {
+        more = each(&f, arg);
+    }
+    return r == 1;
+}
+
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadline, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg) {
     char name[FI_NODE_NAME_MAX];
-    fi_frame_t f;
     gid_t gid;
     int fd;
 
@@ -51,11 +62,7 @@ int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadlin
         *pid = 0;
         *uid = 0;
     }
-    bool more = fi_socket_send(fd, question, sizeof *question, NULL, 0) == 0;
-    r = more;
-    while (more && (r = next_frame(fd, deadline, &f)) == 1) {
-        more = each(&f, arg);
-    }
+    r = fi_ask_on(fd, question, deadline, each, arg);
     close(fd);
-    return r == 1;
+    return r;
 }

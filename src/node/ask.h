@@ -18,4 +18,8 @@
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadline, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg);
 
+/** The same on a connection that is there: 1, or 0. */
+int fi_ask_on(int fd, const fi_frame_t *question, int64_t deadline, bool (*each)(const fi_frame_t *f, void *arg),
+              void *arg);
+
 #endif

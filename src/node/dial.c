@@ -82,6 +82,9 @@ int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out) {
         *out = p;
         return 0;
     }
+    if (fi_node_is_banned(n, id)) {
+        return -EPERM;
+    }
     fi_space_node_name(id, name);
     int r = fi_socket_connect(n->space.dirfd, name, &fd);
     if (r == -ECONNREFUSED || r == -ENOENT) {

@@ -58,9 +58,10 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     fi_peer_t *p = m->peer;
     bool accepted = p->id == 0;
 
-    if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || (!accepted && m->frame.a != p->id) ||
-        m->fds[0] < 0 || m->fds[1] < 0 || (accepted && !owns_name(n, m->frame.a, p->uid)) ||
-        fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 || fi_bell_check(m->fds[1]) < 0) {
+    if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || fi_node_is_banned(n, m->frame.a) ||
+        (!accepted && m->frame.a != p->id) || m->fds[0] < 0 || m->fds[1] < 0 ||
+        (accepted && !owns_name(n, m->frame.a, p->uid)) || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 ||
+        fi_bell_check(m->fds[1]) < 0) {
         return -EPROTO;
     }
     p->id = m->frame.a;
@@ -235,7 +236,7 @@ static int to_end(fi_node_t *n, fi_mail_t *m, bool to_sender) {
 /* Returns 1 when the mail was taken over. */
 static int dispatch(fi_node_t *n, fi_mail_t *m) {
     if (m->peer->state == FI_PEER_NEW && m->frame.type != FI_HELLO && m->frame.type != FI_LOOK &&
-        m->frame.type != FI_PURGE) {
+        m->frame.type != FI_PURGE && m->frame.type != FI_KICK) {
         return -EPROTO;
     }
     switch (m->frame.type) {
@@ -277,6 +278,8 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
         return fi_object_left(n, m);
     case FI_PURGE:
         return purge(n, m);
+    case FI_KICK:
+        return fi_node_kick_asked(n, m);
     case FI_LOOK:
         fi_node_tell(n, m->peer, &m->frame);
         return 0;

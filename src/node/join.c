@@ -53,7 +53,7 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     while (!is_settled(e)) {
         struct timespec ts = fi_timespec(deadline);
         if (fi_node_is_shut(n)) {
-            return fi_fail(-ESHUTDOWN, "the node was shut down while '%s' was opened", e->channel);
+            return fi_fail(-ESHUTDOWN, "the node %s while '%s' was opened", fi_node_end_word(n), e->channel);
         }
         if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
             break;
@@ -80,7 +80,7 @@ int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
 
 int fi_node_join(fi_node_t *n, fi_end_t *e) {
     if (fi_node_is_shut(n)) {
-        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");
+        return fi_fail(-ESHUTDOWN, "the node %s: nothing can be opened on it", fi_node_end_word(n));
     }
     int cancel = fi_cancel_off();
     pthread_mutex_lock(&n->lock);

@@ -30,7 +30,8 @@
 #define FI_NODE_CLOSED 0x6465736cu
 #define FI_SETTLE_NS 1000000000ll /* how long an open waits for those it meets */
 #define FI_SETTLE_TAPS_NS                                                                                              \
-    50000000ll /* and for those who only look: they shall see the first message, if they are awake */
+    50000000ll              /* and for those who only look: they shall see the first message, if they are awake */
+#define FI_EXPELLED_MAX 64u /* nodes remembered, so that they do not come back */
 #define FI_MEET_TRIES 100u
 #define FI_REPUBLISH_TRIES 100u
 #define FI_HANDSHAKE_NS 2000000000ll /* how long a connection may stay without a HELLO */
@@ -58,7 +59,8 @@ typedef struct fi_routes {
 struct ferry {
     uint32_t magic;
     uint32_t forked;   /* this is a child's copy */
-    uint32_t shutdown; /* ferry_shutdown was called */
+    uint32_t shutdown; /* ferry_shutdown was called, or it was expelled */
+    uint32_t expelled; /* 1: by somebody who may; it has no names any more, and no peers */
     uint32_t measure;  /* enum fi_measure */
     uint32_t orphans;  /* ends whose thread has ended wait for the steward */
     uint64_t id;
@@ -86,7 +88,9 @@ struct ferry {
     uint32_t next_handle;
     bool repair; /* somebody has died: objects want to be looked after */
     uint32_t peer_count;
-    uint32_t losses; /* of peers, ever */
+    uint32_t losses;                  /* of peers, ever */
+    uint64_t banned[FI_EXPELLED_MAX]; /* nodes that were expelled last, circular */
+    uint32_t banned_count;            /* ever */
     uint32_t end_count;
 
     pthread_mutex_t mail_lock;
@@ -121,6 +125,12 @@ static inline bool fi_node_is_forked(const fi_node_t *n) {
 }
 static inline bool fi_node_is_shut(const fi_node_t *n) {
     return fi_load_relaxed32(&n->shutdown) != 0;
+}
+
+/* What has become of a node that is shut, for a sentence about it. */
+static inline const char *fi_node_end_word(const fi_node_t *n) {
+    return fi_load_relaxed32(&n->expelled) ? "was expelled from its space (`ferry kick`; close it, open another)"
+                                           : "was shut down";
 }
 
 /* Async-signal-safe. */
@@ -158,6 +168,9 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why);
 void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
+/* Somebody asks that a node be expelled, this one or a peer (expel.c). Steward. */
+int fi_node_kick_asked(fi_node_t *n, fi_mail_t *m);
+bool fi_node_is_banned(const fi_node_t *n, uint64_t id);
 void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable);
 
 /* Calls the ends whose time has come (due.c). Steward, the node's lock is taken. Returns when the next one's comes. */

@@ -102,7 +102,7 @@ int fi_object_open_inside(fi_object_t *region, uint64_t at, const fi_object_spec
     fi_object_t *o = NULL;
 
     if (fi_node_is_shut(n)) {
-        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");
+        return fi_fail(-ESHUTDOWN, "the node %s: nothing can be opened on it", fi_node_end_word(n));
     }
     pthread_mutex_lock(&n->lock);
     int r = open_locked(region, at, spec, ops, &o);

@@ -296,7 +296,7 @@ static int wait_for_answer(fi_node_t *n, fi_object_t *o, int64_t deadline) {
 
     while (!o->offer && o->refusals < connected(n, o)) {
         if (fi_node_is_shut(n)) {
-            return fi_fail(-ESHUTDOWN, "the node was shut down while \"%s\" was opened", o->spec.name);
+            return fi_fail(-ESHUTDOWN, "the node %s while \"%s\" was opened", fi_node_end_word(n), o->spec.name);
         }
         if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
             return -ETIMEDOUT;
@@ -448,7 +448,7 @@ int fi_object_open(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_o
     fi_object_t *o = NULL;
 
     if (fi_node_is_shut(n)) {
-        return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be opened on it");
+        return fi_fail(-ESHUTDOWN, "the node %s: nothing can be opened on it", fi_node_end_word(n));
     }
     pthread_mutex_lock(&n->lock);
     int r = open_locked(n, spec, ops, &o);

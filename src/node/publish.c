@@ -232,6 +232,9 @@ bool fi_node_republish(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
 
+    if (n->expelled) {
+        return true; /* its names were swept by somebody who may */
+    }
     if (fi_space_is_gone(&n->space) && (fi_space_reopen(&n->space) < 0 || fi_node_watch(n) == -ENOENT)) {
         return false;
     }

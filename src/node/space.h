@@ -32,6 +32,7 @@
 
 /** Bytes for the name of a node's socket. */
 #define FI_NODE_NAME_MAX 24
+#define FI_EXPELLED_NAME_MAX 48
 
 /** An open space directory. Used by one thread at a time. */
 typedef struct fi_space {
@@ -98,6 +99,11 @@ int fi_space_listen(fi_space_t *s, const char *name, int *fd);
 
 /** Writes the name of the node's socket, "n-" and 16 hex digits. */
 void fi_space_node_name(uint64_t node, char name[FI_NODE_NAME_MAX]);
+
+/** Writes the name that the socket of an expelled node has for a moment, which is that of something half-made. */
+void fi_space_expelled_name(uint64_t node, char name[FI_EXPELLED_NAME_MAX]);
+/** Is it one? Then the node's id is in `*node`. */
+bool fi_space_parse_expelled(const char *name, uint64_t *node);
 
 /** Is this the name of a node's socket? Then its id is in `*node`. */
 bool fi_space_parse_node(const char *name, uint64_t *node);

@@ -93,6 +93,17 @@ void fi_space_node_name(uint64_t node, char name[FI_NODE_NAME_MAX]) {
     snprintf(name, FI_NODE_NAME_MAX, "n-%016" PRIx64, node);
 }
 
+#define EXPELLED_PREFIX FI_UNBORN_PREFIX "expelled-"
+
+void fi_space_expelled_name(uint64_t node, char name[FI_EXPELLED_NAME_MAX]) {
+    snprintf(name, FI_EXPELLED_NAME_MAX, EXPELLED_PREFIX "n-%016" PRIx64, node);
+}
+
+bool fi_space_parse_expelled(const char *name, uint64_t *node) {
+    size_t len = sizeof EXPELLED_PREFIX - 1;
+    return strncmp(name, EXPELLED_PREFIX, len) == 0 && fi_space_parse_node(name + len, node);
+}
+
 bool fi_space_parse_node(const char *name, uint64_t *node) {
     uint64_t id;
     char again[FI_NODE_NAME_MAX];

@@ -9,5 +9,6 @@
 
 int fi_purge(const char *space, const ferry_options_t *o, const char *channel, uint64_t node,
              void (*each)(const ferry_purged_t *p, void *arg), void *arg);
+int fi_kick(const char *space, const ferry_options_t *o, uint64_t node, ferry_kicked_t *result);
 
 #endif

@@ -36,7 +36,7 @@ static void admit(fi_node_t *n, int fd) {
     fi_peer_t *p;
 
     /* The directory's and the socket's mode keep others out; the kernel's word on who it is decides. */
-    if (fi_socket_peer(fd, &pid, &uid, &gid) < 0 ||
+    if (n->expelled || fi_socket_peer(fd, &pid, &uid, &gid) < 0 ||
         !(uid == geteuid() || uid == 0 || (n->space.group && fi_socket_peer_in_group(fd, n->space.gid)))) {
         close(fd);
         return;

@@ -62,6 +62,8 @@ enum fi_frame_type {
     FI_PURGE,   /* what `ferry purge` asks */
     FI_PURGING, /* and is told: by the node */
     FI_PURGED,  /* and by each sender */
+    FI_KICK,    /* what `ferry kick` asks: expel node a */
+    FI_KICKED,  /* and is told: a: connections that were given up; error: why not */
     FI_SKIP,    /* a sender asks its receiver to leave out what it has not taken */
     FI_SKIPPED,
     FI_LOOK_LINK, /* links.h */

@@ -247,7 +247,7 @@ static int explain(const ferry_region_reader_t *r, int rc, const char *wanted) {
     case -EINTR:
         return fi_fail(rc, "a signal ended the wait for a version of the region \"%s\"", r->name);
     case -ESHUTDOWN:
-        return fi_fail(rc, "the node was shut down while the region \"%s\" was read", r->name);
+        return fi_fail(rc, "the node %s while the region \"%s\" was read", fi_node_end_word(r->rx->end.node), r->name);
     case -EDQUOT:
         return fi_fail(rc,
                        "this reader of the region \"%s\" views %u versions, as many as one can: release some, or open "

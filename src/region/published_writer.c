@@ -201,7 +201,8 @@ static int try_image(fi_sender_t *tx, void *arg) {
 }
 
 static int shut(const ferry_region_writer_t *w) {
-    return fi_fail(-ESHUTDOWN, "the node was shut down: no version of the region \"%s\" can be published", w->name);
+    return fi_fail(-ESHUTDOWN, "the node %s: no version of the region \"%s\" can be published",
+                   fi_node_end_word(w->tx->end.node), w->name);
 }
 
 /* How the wait for an image ended, in words. */

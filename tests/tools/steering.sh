@@ -226,6 +226,44 @@ without_a_keeper_there_is_no_success() {
     no_keeper
 }
 
+# --- ferry kick -----------------------------------------------------------------------------------------------------
+
+what_a_stopped_receiver_holds_goes_to_another_one_when_it_is_expelled() {
+    "$FERRY" recv --max-held 1 x >first 2>said &
+    local stuck=$!
+    open_ends receiver x 1
+    stop "$stuck"
+    "${signalled[@]}" send x one two three &
+    local sender=$!
+    until_true shows messages 3 x
+    "${ferry[@]}" kick "$stuck" >out 2>told
+    grep -Eq "^expelled node [0-9a-f]{16} \(process $stuck\): " out
+    has 'it learns it when it goes on' told
+    [ "$("${ferry[@]}" recv x | paste -sd' ')" = 'one two three' ]
+    ended 0 "$sender"
+    [ ! -s first ]
+    kill -CONT "$stuck"
+    ended 125 "$stuck"
+    has 'was expelled from its space' said
+}
+
+expelling_nonsense_is_refused() {
+    "$FERRY" recv --follow x >none 2>said.recv &
+    local receiver=$!
+    open_ends receiver x 1
+    status_of 1 "${ferry[@]}" kick 1 2>said
+    has 'no node 1 is in the space' said
+    status_of 2 "${ferry[@]}" kick me 2>said
+    has "'me' is neither a process id nor the id of a node" said
+    status_of 2 "${ferry[@]}" kick 2>said
+    has 'whom to expel is missing' said
+    "${ferry[@]}" kick --json "$receiver" >out
+    json out 'd["expelled"][0]["told"] and d["expelled"][0]["pid"] == '"$receiver"
+    ended 125 "$receiver"
+    has 'was expelled from its space' said.recv
+    nothing_left
+}
+
 test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
 test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
 test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
@@ -240,4 +278,6 @@ test_that "a keeper leaves the terminal, and keeps nothing of it open" a_keeper_
 test_that "a keeper ends in time, and logs what is lost" a_keeper_ends_in_time_and_logs_what_is_lost
 test_that "a keeper is ended and purged like a sender" a_keeper_is_ended_and_purged_like_a_sender
 test_that "without a keeper there is no success" without_a_keeper_there_is_no_success
+test_that "what a stopped receiver holds goes to another one when it is expelled" what_a_stopped_receiver_holds_goes_to_another_one_when_it_is_expelled
+test_that "expelling nonsense is refused" expelling_nonsense_is_refused
 all_done

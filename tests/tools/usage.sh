@@ -17,7 +17,7 @@ wrong() {
     has '--help' said
 }
 
-commands=(send recv pub sub tap purge lock sem barrier event work call serve ls why route doctor engine
+commands=(send recv pub sub tap purge kick lock sem barrier event work call serve ls why route doctor engine
     'cell '{put,get,cas,wait,watch,ls,rm} 'region '{create,cat,put,publish,ls,rm})
 
 every_command_has_help() {

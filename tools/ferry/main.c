@@ -29,6 +29,7 @@ static const command_t commands[] = {
     {"sub", command_sub, "subscribe to a topic"},
     {"tap", command_tap, "look at what flows through a channel, without taking part"},
     {"purge", command_purge, "drop what waits in a channel"},
+    {"kick", command_kick, "expel a program from a space"},
     {"lock", command_lock, "run a command while holding locks"},
     {"sem", command_sem, "run a command, at most so many at once"},
     {"barrier", command_barrier, "wait until so many have come"},

@@ -58,6 +58,7 @@ int command_recv(int argc, char **argv);
 int command_sub(int argc, char **argv);
 int command_tap(int argc, char **argv);
 int command_purge(int argc, char **argv);
+int command_kick(int argc, char **argv);
 int command_lock(int argc, char **argv);
 int command_sem(int argc, char **argv);
 int command_barrier(int argc, char **argv);
