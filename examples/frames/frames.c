@@ -3,8 +3,9 @@
  * frames.c - a camera that must not wait: frames of 1 MiB to three processes, one of which is too slow.
  *
  * The contract says FERRY_HOLD_NEVER, so the camera's pace is its own.  Each viewer reads the frames where the camera
- * wrote them.  The slow one loses the oldest that it has not taken, is told how many, and never sees a frame change
- * under its eyes: what a viewer holds is not reused.
+ * wrote them.  The slow one asks for the newest only, so it looks at what is there now and not at what was there eight
+ * frames ago; it is told how many it has missed, and never sees a frame change under its eyes: what a viewer holds is not
+ * reused.
  */
 #include <errno.h>
 #include <ferry/ferry.h>
@@ -84,7 +85,8 @@ static int camera(ferry_t *node) {
 
 /** Views all frames, taking `work_ms` for each. 0 when each was whole and every missing one was announced. */
 static int viewer(ferry_t *node, unsigned number, long work_ms) {
-    ferry_receiver_options_t options = {.contract = &camera_is};
+    ferry_receiver_options_t options = {.contract = &camera_is,
+                                        .newest = work_ms < SLOW_MS ? FERRY_NEWEST_ALL : FERRY_NEWEST_ONLY};
     ferry_receiver_t *rx;
     ferry_msg_t *m;
     uint64_t seen = 0, lost = 0, broken = 0, last = 0;
