@@ -176,21 +176,24 @@ void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *it
     item->data = (const unsigned char *)rec + fi_payload_offset(flags);
 }
 
-/* They are in the order of their positions. */
-static fi_lent_t *find_lent(const fi_log_t *log, uint64_t pos) {
+uint64_t fi_log_lent_from(const fi_log_t *log, uint64_t pos) {
     uint64_t low = log->lent_head;
     uint64_t high = log->lent_tail;
 
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        fi_lent_t *lent = &log->lent[middle & (log->lent_cap - 1)];
-        if (lent->pos == pos) {
-            return lent;
-        }
-        low = lent->pos < pos ? middle + 1 : low;
-        high = lent->pos < pos ? high : middle;
+        bool below = log->lent[middle & (log->lent_cap - 1)].pos < pos;
+        low = below ? middle + 1 : low;
+        high = below ? high : middle;
     }
-    return NULL;
+    return low;
+}
+
+static fi_lent_t *find_lent(const fi_log_t *log, uint64_t pos) {
+    uint64_t i = fi_log_lent_from(log, pos);
+    fi_lent_t *lent = i < log->lent_tail ? &log->lent[i & (log->lent_cap - 1)] : NULL;
+
+    return lent && lent->pos == pos ? lent : NULL;
 }
 
 void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos) {
@@ -202,7 +205,8 @@ void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos) {
     }
 }
 
-bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
+/* A record that is a pointer as the message that it points at. False: there is none any more. */
+static bool resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
     const fi_lent_t *lent = find_lent(log, pos);
 
     item->block = lent ? lent->block : NULL;
@@ -218,7 +222,7 @@ fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint6
     fi_item_t item;
 
     fi_log_item(log, pos, word, &item);
-    if (fi_word_kind(word) == FI_REC_POINTER && !fi_log_resolve(log, pos, &item)) {
+    if (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item)) {
         return NULL;
     }
     item.attempt = (uint16_t)(item.attempt + attempts);
@@ -301,7 +305,7 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
 
     (void)tx;
     fi_log_item(log, pos, word, &item);
-    if (v->found || (fi_word_kind(word) == FI_REC_POINTER && !fi_log_resolve(log, pos, &item))) {
+    if (v->found || (fi_word_kind(word) == FI_REC_POINTER && !resolve(log, pos, &item))) {
         return;
     }
     unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;

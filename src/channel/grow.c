@@ -34,12 +34,13 @@ static uint32_t large_lines(const fi_outlet_t *o) {
     return (uint32_t)fi_max(fi_min(share, FI_LARGE_RING_LINES), FI_SMALL_RING_LINES);
 }
 
-/* Does a reader hold half of the ring? What it says of that decides nothing else. */
+/* Does a reader that is waited for hold half of the ring? What it says of that decides nothing else. */
 static bool is_held(const fi_outlet_t *o, const fi_log_t *log) {
     for (uint32_t i = 0; i < o->link_count; i++) {
         const fi_txlink_t *l = o->links[i];
         unsigned at = log->serial % FI_LOGS;
-        if (l->ctl_memory[at] && fi_load_relaxed64(&l->ctl[at].head->taken) > log->freed + log->w.lines / 2) {
+        if (!l->lossy && l->ctl_memory[at] &&
+            fi_load_relaxed64(&l->ctl[at].head->taken) > log->freed + log->w.lines / 2) {
             return true;
         }
     }

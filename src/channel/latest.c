@@ -178,13 +178,28 @@ static uint64_t first_needed(const fi_outlet_t *o, const fi_log_t *log, uint64_t
     return fi_max(first, from);
 }
 
+/* A record that is a pointer as what it points at. False: all have released it. `*i`: where to look among what is lent. */
+static bool resolve(const fi_log_t *log, uint64_t pos, uint64_t *i, fi_item_t *item) {
+    while (*i < log->lent_tail && log->lent[*i & (log->lent_cap - 1)].pos < pos) {
+        ++*i;
+    }
+    const fi_lent_t *lent = *i < log->lent_tail ? &log->lent[*i & (log->lent_cap - 1)] : NULL;
+    if (!lent || lent->pos != pos || !lent->block) {
+        return false;
+    }
+    item->size = fi_pointer_load(item->data).size;
+    item->block = lent->block;
+    return true;
+}
+
 void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to) {
     uint64_t first = o->per_tag_count > 0 ? first_needed(o, log, from, to) : to;
-    uint64_t pos = from;
+    uint64_t pos = fi_log_is_boundary(log, first) ? first : from; /* what a reader says need not be one */
 
     if (first >= to || (!o->saved && !(o->saved = calloc(1, sizeof *o->saved)))) {
         return;
     }
+    uint64_t lent = fi_log_lent_from(log, first);
     while (pos < to) {
         uint64_t at = pos;
         uint64_t word = fi_ringw_walk(&log->w, &pos);
@@ -194,8 +209,8 @@ void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to) {
             continue;
         }
         fi_log_item(log, at, word, &item);
-        if (kind == FI_REC_POINTER && !fi_log_resolve(log, at, &item)) {
-            continue; /* all have released it */
+        if (kind == FI_REC_POINTER && !resolve(log, at, &lent, &item)) {
+            continue;
         }
         fi_block_t *block = item.block ? item.block : copy_out(o->tx, &item);
         if (block) {

@@ -16,6 +16,19 @@ bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
     return pos >= tx->retained[oldest % tx->retain] && pos < log->w.pos;
 }
 
+/*
+ * The first record at or above `pos` is the oldest now.  It is found in the private notes of where records begin: to walk
+ * through the ring would fetch lines back that its readers have put out of all caches.
+ */
+static void go_on_at(fi_log_t *log, uint64_t pos) {
+    if (pos > log->oldest) {
+        log->oldest = fi_min(pos, log->w.pos);
+    }
+    while (!fi_log_is_boundary(log, log->oldest)) {
+        log->oldest++;
+    }
+}
+
 /* Announces that lines will be overwritten although somebody may still read them. */
 static void overtake(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     struct fi_ring_shared *shared = &log->w.head->shared;
@@ -23,9 +36,7 @@ static void overtake(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     uint64_t floor = reserve - log->w.lines;
     uint64_t from = log->oldest;
 
-    while (log->oldest < floor && log->oldest < log->w.pos) {
-        (void)fi_ringw_walk(&log->w, &log->oldest);
-    }
+    go_on_at(log, floor);
     fi_outlet_save(o, log, from, log->oldest);
     fi_store_release64(&shared->oldest, log->oldest);
     fi_store_release64(&shared->reserve, reserve);
@@ -56,9 +67,7 @@ static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
             continue;
         }
         uint64_t from = log->oldest;
-        while (log->oldest <= lent->pos) {
-            (void)fi_ringw_walk(&log->w, &log->oldest);
-        }
+        go_on_at(log, lent->pos + 1);
         fi_outlet_save(o, log, from, log->oldest);
         lose_before_oldest(log);
         fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */

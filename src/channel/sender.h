@@ -371,9 +371,10 @@ typedef struct fi_unreleased {
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg);
 /* Drops what waits, where `is_stale` says so. The end is held. */
 void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg);
-/* One record of an own ring as an item; and one that is a pointer as what it points at: false, there is nothing any more. */
+/* One record of an own ring as an item; of one that is a pointer, `data` is where that stands. */
 void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item);
-bool fi_log_resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item);
+/* The first of `lent` that stands at or above a position: they are in that order. */
+uint64_t fi_log_lent_from(const fi_log_t *log, uint64_t pos);
 /* The record there holds its block no more. */
 void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos);
 /* Takes back what the reader of a queue's outlet has not released. */
