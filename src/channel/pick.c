@@ -37,7 +37,8 @@ void fi_pick_free(fi_rxlink_t *l) {
 const fi_rxlog_t *fi_pick_next_log(const fi_rxlink_t *l) {
     const fi_rxlog_t *next = l->logs[(l->pick->serial + 1) % FI_RX_LOGS];
 
-    return next && !next->done && next != l->logs[l->pick->serial % FI_RX_LOGS] ? next : NULL;
+    /* In its place may still be the one that the link's reader is in. */
+    return next && !next->done && l->pick->serial + 1 - l->serial < FI_RX_LOGS ? next : NULL;
 }
 
 bool fi_pick_go_on(const fi_rxlink_t *l) {
@@ -69,7 +70,9 @@ static int look_ahead(const fi_rxlink_t *l) {
         if (s.kind != FI_REC_SWITCH) {
             p->newest = s.seq;
             fi_ringr_advance(&p->scout, s.lines);
-        } else if (!fi_pick_go_on(l)) {
+        } else if (fi_pick_go_on(l)) {
+            steps = p->scout.lines;
+        } else {
             return 0;
         }
     }

@@ -337,6 +337,7 @@ static int look_ahead(fi_rxlink_t *l) {
             if (!fi_pick_go_on(l)) {
                 return l->ended && fi_list_empty(&p->tags->turns) ? -EPROTO : 0;
             }
+            steps = p->scout.lines;
             continue;
         }
         (void)note_record(p, &s);
