@@ -20,6 +20,7 @@
 #define FI_NET_DURABLE_H
 
 #include <ferry/channel.h>
+#include <ferry/steer.h>
 
 #include "net/bridge.h"
 
@@ -33,6 +34,10 @@
  * Errors: -ENOTSUP no JetStream; -ETIMEDOUT, -ENOTCONN the engine cannot be asked; -EACCES; -ENOSPC; -EIO.
  */
 int fi_durable_settle(fi_net_t *net, const char *channel, ferry_contract_t *c);
+
+/* durable_all.c: see ferry/steer.h. */
+int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
+int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *messages);
 
 /* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer. */
 void fi_durable_mend(fi_net_t *net, const char *channel);

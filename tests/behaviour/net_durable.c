@@ -256,6 +256,43 @@ static void what_cannot_be_durable_says_so(void) {
     engine_stop(s->engine);
 }
 
+static int note_queue(const ferry_durable_info_t *info, void *arg) {
+    ferry_durable_info_t *found = arg;
+    check(strcmp(info->queue, "jobs.v1") == 0);
+    *found = *info;
+    return 0;
+}
+
+static void it_can_be_listed_purged_and_removed(void) {
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_durable_info_t found = {.messages = 99};
+    uint64_t dropped = 99;
+    check_is(ferry_durable_each(node, note_queue, &found), 0);
+    check_is(found.messages, 99);
+    check_error(ferry_durable_purge(node, "jobs.v1", 0, &dropped), -ENOENT, "jobs.v1");
+    ferry_sender_t *tx = open_sender(node, "jobs.v1", FERRY_QUEUE, &durable);
+    for (uint64_t i = 0; i < 7; i++) {
+        send_number(tx, i);
+    }
+    close_sender(tx);
+    check_is(ferry_durable_each(node, note_queue, &found), 0);
+    check_is(found.messages, 7);
+    check_is(found.sent, 7);
+    check(found.bytes >= 7 * 8 && found.oldest_ns > 0);
+    check_is(ferry_durable_purge(node, "jobs.v1", 0, &dropped), 0);
+    check_is(dropped, 7);
+    check_is(ferry_durable_each(node, note_queue, &found), 0);
+    check_is(found.messages, 0);
+    check_is(ferry_durable_purge(node, "jobs.v1", 1, NULL), 0);
+    check_error(ferry_durable_purge(node, "jobs.v1", 0, NULL), -ENOENT, "");
+    close_node(node);
+    node = open_node("local");
+    check_error(ferry_durable_each(node, note_queue, &found), -ENOTSUP, "nats://");
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 static void receive_all(void *arg) {
     stage_t *s = arg;
     static unsigned seen[MESSAGES];
@@ -305,6 +342,7 @@ int main(int argc, char **argv) {
         TEST(a_closing_receiver_gives_back_what_it_held),
         TEST(a_sender_has_its_share_and_no_more),
         TEST(what_cannot_be_durable_says_so),
+        TEST(it_can_be_listed_purged_and_removed),
         TEST(nothing_is_lost_when_the_server_is_killed_under_load),
     };
     return run_suite("net_durable", tests, sizeof tests / sizeof tests[0], argc, argv);

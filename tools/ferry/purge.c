@@ -7,23 +7,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cell.h"
 #include "json.h"
 #include "json_look.h"
 #include "say.h"
+#include "stop.h"
 #include "target.h"
 #include "units.h"
 
 static const char text[] =
     "Drops what waits in CHANNEL: the messages of a queue that no receiver has taken, and what a\n"
     "topic keeps for subscribers that come late. Says how many, and whose they were. A sender\n"
-    "counts them as purged, not as delivered, and waits for them no longer.";
+    "counts them as purged, not as delivered, and waits for them no longer. Of a durable queue\n"
+    "also what the server keeps.";
 
 static const char examples[] = "ferry purge jobs\n"
                                "ferry purge --sender 4711 jobs      only what this process has sent\n"
+                               "ferry purge --remove jobs           a durable queue, and all that is in it\n"
                                "ferry purge --json jobs | jq '.senders[].messages'";
 
 typedef struct purging {
-    bool json, quiet;
+    bool json, quiet, remove, only_senders;
+    bool durable;  /* the server keeps the queue */
+    uint64_t kept; /* and has kept so many */
     json_t j;
     uint64_t messages, pending;
     uint64_t senders, silent;
@@ -72,6 +78,24 @@ static void each(const ferry_purged_t *s, void *arg) {
         print_text(s);
 }
 
+/* What the server keeps, where there is one. Senders come first: what they still had does not go there any more. */
+static int purge_kept(purging_t *p, const common_t *common, const char *channel) {
+    ferry_t *node;
+    int status = STATUS_OK;
+
+    if (p->only_senders || !space_is_far(common))
+        return STATUS_OK;
+    if (!common_open(common, "ferry-purge", &node, &status))
+        return status;
+    int result = ferry_durable_purge(node, channel, p->remove, &p->kept);
+    p->durable = result == 0;
+    if (result < 0 && result != -ENOENT && result != -ENOTSUP)
+        status = library_failed(result);
+    stop_forget_node();
+    ferry_close(node);
+    return status;
+}
+
 static int purge(purging_t *p, const common_t *common, const char *channel, const target_t *target) {
     ferry_options_t options = common_options(common, NULL);
     int result = 0;
@@ -80,13 +104,29 @@ static int purge(purging_t *p, const common_t *common, const char *channel, cons
         result = ferry_purge(common_space(common), &options, channel, target->ids[i], each, p);
     if (result < 0 && result != -ENOENT) /* that space: nobody is in it */
         return library_failed(result);
-    if (p->senders == 0 && !common->quiet)
+    int status = purge_kept(p, common, channel);
+    if (status != STATUS_OK)
+        return status;
+    if (p->durable) {
+        char count[UNITS_TEXT];
+        if (!p->json && !common->quiet)
+            printf("%s message%s that the server kept%s\n", show_count(p->kept, count), p->kept == 1 ? "" : "s",
+                   p->remove ? "; the queue is removed" : "");
+        return p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
+    }
+    if (p->remove)
+        say("'%s' is no durable queue of the space %s: there is nothing to remove", channel, common_space(common));
+    if (p->senders == 0 && !common->quiet && !p->remove)
         say("no sender has '%s' open in the space %s", channel, common_space(common));
-    return p->senders == 0 || p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
+    return p->senders == 0 || p->remove || p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
 }
 
-static int run(const common_t *common, const char *channel, const target_t *target) {
-    purging_t p = {.json = common->json, .quiet = common->quiet, .j = {.out = stdout}};
+static int run(const common_t *common, const char *channel, const target_t *target, bool remove) {
+    purging_t p = {.json = common->json,
+                   .quiet = common->quiet,
+                   .remove = remove,
+                   .only_senders = target->n != 1 || target->ids[0] != 0,
+                   .j = {.out = stdout}};
 
     if (p.json) {
         json_open(&p.j, NULL, '{');
@@ -98,6 +138,9 @@ static int run(const common_t *common, const char *channel, const target_t *targ
         json_close(&p.j, ']');
         json_count(&p.j, "messages", p.messages);
         json_count(&p.j, "pending", p.pending);
+        json_bool(&p.j, "durable", p.durable);
+        if (p.durable)
+            json_count(&p.j, "kept", p.kept);
         json_close(&p.j, '}');
         printf("\n");
     }
@@ -107,7 +150,12 @@ static int run(const common_t *common, const char *channel, const target_t *targ
 int command_purge(int argc, char **argv) {
     common_t common = {0};
     const char *sender = NULL;
+    bool remove = false;
     const option_t options[] = {
+        {.name = "remove",
+         .kind = OPTION_FLAG,
+         .target = &remove,
+         .help = "a durable queue: remove it, with all that the server keeps of it"},
         {.name = "sender",
          .value = "PID|NODE",
          .kind = OPTION_TEXT,
@@ -119,7 +167,7 @@ int command_purge(int argc, char **argv) {
                            .text = text,
                            .examples = examples,
                            .options = options,
-                           .n_options = 1,
+                           .n_options = 2,
                            .json = true};
     target_t target = {.n = 1}; /* 0: all */
     operands_t operands;
@@ -131,6 +179,9 @@ int command_purge(int argc, char **argv) {
         return usage_error(&usage, "the name of the channel is missing");
     if (operands.n > 1)
         return usage_error(&usage, "one name is enough, but '%s' was given too", operands.items[1]);
+    if (sender != NULL && remove)
+        return usage_error(&usage,
+                           "--remove concerns the whole queue, --sender only what one has sent; give one of them");
     status = sender != NULL ? target_find(&common, &usage, sender, &target) : 0;
-    return status != 0 ? status : run(&common, operands.items[0], &target);
+    return status != 0 ? status : run(&common, operands.items[0], &target, remove);
 }
