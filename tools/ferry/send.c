@@ -179,10 +179,6 @@ static int open_end(sending_t *s) {
                                        .hold = (ferry_hold_t)s->hold,
                                        .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY,
                                        .rendezvous = s->rendezvous};
-    int status;
-
-    if (!common_open(&s->common, s->kind == FERRY_QUEUE ? "ferry-send" : "ferry-pub", &s->node, &status))
-        return status;
     int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
     if (result < 0)
         return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
