@@ -133,7 +133,8 @@ typedef struct ferry_receiver ferry_receiver_t;
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
  * -ENOTSUP a durable queue in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
- * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open.
+ * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EACCES also
+ * when the server of a space that spans machines does not permit what the channel needs (the sentence has its words).
  */
 FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                                 ferry_sender_t **tx);
@@ -145,7 +146,8 @@ FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t
  * Errors: -EMSGSIZE not the contract's size, or over its limit or the quota; -EAGAIN no room (FERRY_NOW or
  * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EDEADLK all who could make room wait, for something that
  * this thread holds (see sync.h; looked for after 50 ms); -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
- * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended.
+ * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended; -EACCES what was
+ * sent before cannot leave this machine, since the server does not permit it any more: it is kept and tried again.
  */
 FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout);
 

@@ -22,7 +22,44 @@ typedef struct ferry_look_node {
     uint32_t uid;
     uint32_t peers;    /**< nodes it is connected with */
     uint32_t answered; /**< 0: it did not answer in time (stopped?); its ends then show no figures */
+    const char *
+        host; /**< on another machine: that one's name, and `pid` is as seen there, `uid` UINT32_MAX; "": on this one */
+    uint64_t round_trip_ns; /**< on another machine: from who looks to it and back, measured now; 0: not known */
 } ferry_look_node_t;
+
+/** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two looks. */
+typedef struct ferry_look_engine {
+    uint64_t node;          /**< 0: the connection of who looks */
+    const char *url;        /**< of the server; never credentials */
+    uint32_t connected;     /**< 0: it is being tried again */
+    uint32_t tls;           /**< 1: encrypted, and the server has proved who it is */
+    uint32_t exposed;       /**< 1: neither encrypted nor within one machine: see ferry_warning */
+    uint32_t lost;          /**< how often it was lost since the node was opened */
+    uint64_t since_ns;      /**< for how long it has been there, or away */
+    uint64_t max_payload;   /**< bytes of a message that the server takes; larger ones go in pieces */
+    uint64_t round_trip_ns; /**< to the server and back, of who looks; 0: not measured */
+} ferry_look_engine_t;
+
+/** What queues and topics of one node have exchanged with a node on another machine. */
+typedef struct ferry_look_link {
+    uint64_t node;
+    uint64_t to;            /**< may have gone */
+    const char *name;       /**< of `to` */
+    const char *host;       /**< of `to` */
+    uint64_t round_trip_ns; /**< there and back, through both nodes' queues; 0: never measured */
+    uint64_t
+        round_trip_age_ns; /**< how long ago that was: a second at most while messages flow, else as it was asked for */
+    uint64_t silent_ns;    /**< for how long its connection has seemed gone; 0: it does not */
+    uint64_t bytes_sent;   /**< with what was sent again */
+    uint64_t messages_sent; /**< likewise */
+    uint64_t resent;        /**< of these, sent again: after a loss, or what a topic retains to who came late */
+    uint64_t bytes_received;
+    uint64_t messages_received;
+    uint64_t waiting; /**< messages taken from senders here and not sent yet: the network is slow, or the other side */
+    uint64_t on_the_way; /**< sent, and not known to have arrived */
+    uint64_t unreleased; /**< arrived, and not released by receivers there: those are slow */
+    uint64_t arrived;    /**< come from there, and not released by receivers here */
+} ferry_look_link_t;
 
 /** One open end of the picture. */
 typedef struct ferry_look_end {
@@ -65,7 +102,7 @@ typedef struct ferry_look_service {
 
 /** One shared object as one node has it open: of sync.h, a region, or cells. */
 typedef struct ferry_look_object {
-    uint64_t node;
+    uint64_t node; /**< 0: the server keeps it, whoever has it open (cells of a space that spans machines) */
     const char *name;
     const char *kind; /**< "mutex", "reader-writer lock", "semaphore", "barrier", "event", "region" or "cell" */
     uint32_t count;   /**< semaphore: units, or at first; barrier: parties; cell: how many under this name */
@@ -111,13 +148,18 @@ typedef struct ferry_look_wait {
 /** One of those a thread waits for. */
 typedef struct ferry_look_holder {
     uint64_t node;
-    int32_t tid;  /**< thread that holds, 0: not known */
-    int32_t wait; /**< what that thread itself waits for, as index for ferry_look_wait; -1: it does not wait */
+    int32_t tid;      /**< thread that holds, 0: not known */
+    int32_t wait;     /**< what that thread itself waits for, as index for ferry_look_wait; -1: it does not wait */
+    uint64_t token;   /**< of a lock between machines (ferry_mutex_token); 0: none, or not known */
+    uint64_t held_ns; /**< likewise: for how long it has held it; 0: not known */
 } ferry_look_holder_t;
 
 /**
- * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open.
- * Errors: -ENOENT no such space; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM.
+ * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open. One that spans
+ * machines is joined for a moment, and all of its nodes are asked through the server; who takes longer than half a second
+ * does not count as having answered.
+ * Errors: -ENOENT no such space, or nobody is there; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM; in a space that spans machines
+ * also those of ferry_open.
  */
 FERRY_API int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t **look);
 FERRY_API size_t ferry_look_nodes(const ferry_look_t *look);
@@ -132,6 +174,10 @@ FERRY_API size_t ferry_look_waits(const ferry_look_t *look);
 FERRY_API const ferry_look_wait_t *ferry_look_wait(const ferry_look_t *look, size_t i);
 /** Holder `k` of wait `i`. */
 FERRY_API const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i, size_t k);
+FERRY_API size_t ferry_look_engines(const ferry_look_t *look);
+FERRY_API const ferry_look_engine_t *ferry_look_engine(const ferry_look_t *look, size_t i);
+FERRY_API size_t ferry_look_links(const ferry_look_t *look);
+FERRY_API const ferry_look_link_t *ferry_look_link(const ferry_look_t *look, size_t i);
 /** Frees the picture; NULL is allowed. */
 FERRY_API void ferry_look_close(ferry_look_t *look);
 

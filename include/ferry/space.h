@@ -79,6 +79,12 @@ FERRY_API int ferry_close(ferry_t *node);
  */
 FERRY_API int ferry_shutdown(ferry_t *node);
 
+/**
+ * What is doubtful about how this node is connected, as a sentence; "" when nothing is. One thing is, so far: a connection to a
+ * server on another machine that is not encrypted, so that others on the way can read and change what it carries.
+ */
+FERRY_API const char *ferry_warning(const ferry_t *node);
+
 /** Directory of the node's space, absolute; belongs to the node. */
 FERRY_API const char *ferry_directory(const ferry_t *node);
 

@@ -13,19 +13,20 @@
 
 /* The same in a space that spans machines: it is joined for a moment. */
 static int look_far(const char *space, const ferry_options_t *options, ferry_look_t **look) {
-    ferry_look_t *l = NULL;
+    ferry_look_t *l = fi_look_new();
     ferry_t *n = NULL;
 
-    int r = fi_look(space, options, &l);
-    if (r == -ENOENT) {
-        l = calloc(1, sizeof *l); /* nothing is open here */
-        r = l ? 0 : fi_fail(-ENOMEM, "no memory to look at a space");
+    if (!l) {
+        return -ENOMEM;
     }
+    int r = fi_look_gather(space, options, l);
+    r = r == -ENOENT ? 0 : r; /* nothing is open on this machine */
     r = r == 0 ? ferry_open(space, options, &n) : r;
     if (r == 0) {
         r = fi_net_look(n->net, l);
         (void)ferry_close(n);
     }
+    r = r == 0 ? fi_look_solve(l) : r;
     if (r == 0 && l->node_count == 0) {
         r = fi_fail(-ENOENT, "nobody is in the space %s", space);
     }
@@ -94,6 +95,22 @@ const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i,
     const ferry_look_wait_t *w = ferry_look_wait(look, i);
 
     return w && k < w->holders ? &look->picture.waits[i].holders[k] : NULL;
+}
+
+size_t ferry_look_engines(const ferry_look_t *look) {
+    return look ? look->engine_count : 0;
+}
+
+const ferry_look_engine_t *ferry_look_engine(const ferry_look_t *look, size_t i) {
+    return look && i < look->engine_count ? &look->engines[i] : NULL;
+}
+
+size_t ferry_look_links(const ferry_look_t *look) {
+    return look ? look->link_count : 0;
+}
+
+const ferry_look_link_t *ferry_look_link(const ferry_look_t *look, size_t i) {
+    return look && i < look->link_count ? &look->links[i] : NULL;
 }
 
 void ferry_look_close(ferry_look_t *look) {

@@ -38,6 +38,10 @@ static int open_uncancelled(const char *space, const ferry_options_t *options, f
     return r;
 }
 
+const char *ferry_warning(const ferry_t *node) {
+    return fi_check_node(node) == 0 && node->net ? node->net->warning : "";
+}
+
 int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {
     int cancel = fi_cancel_here();
 

@@ -466,6 +466,11 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         case FI_PURGE:
             fi_purge_asked(tx, m);
             break;
+        case FI_DENIED:
+            memcpy(tx->denial, m->frame.text, sizeof tx->denial);
+            tx->denied = true;
+            fi_sender_wake(e);
+            break;
         case FI_DUE:
             fi_returned_due(tx);
             fi_backlog_watch(tx);

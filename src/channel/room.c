@@ -82,6 +82,15 @@ static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadli
     return r;
 }
 
+int fi_sender_take_denial(fi_sender_t *tx) {
+    if (!tx->denied) {
+        return 0;
+    }
+    tx->denied = false;
+    return fi_fail(-EACCES, "messages on '%s' cannot leave this machine: the server denies it (%s)", tx->end.channel,
+                   tx->denial);
+}
+
 static int gave_up(fi_sender_t *tx, int64_t timeout) {
     if (timeout == FERRY_NOW) {
         return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough", tx->end.channel);
@@ -106,6 +115,9 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
                 consider_growth(tx, true);
             }
             return r;
+        }
+        if (fi_unlikely(tx->denied)) {
+            return fi_sender_take_denial(tx);
         }
         if (fi_node_is_shut(tx->end.node)) {
             return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),

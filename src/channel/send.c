@@ -219,7 +219,7 @@ void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&
                  tx->backlog_count == 0 && tx->retain == 0 && tx->rationed == 0 && !tx->timestamps && !tx->abandoned &&
-                 !tx->taps && !tx->rendezvous;
+                 !tx->taps && !tx->rendezvous && !tx->denied;
 
     fi_sender_forget_quick(tx);
     if (usual) {
@@ -261,7 +261,7 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
                    size, tx->end.channel, tx->pool.quota);
 }
 
-static int not_now(const fi_sender_t *tx) {
+static int not_now(fi_sender_t *tx) {
     if (tx->abandoned) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this sender on '%s' has ended: close it and open a new one",
                        tx->end.channel);
@@ -274,12 +274,15 @@ static int not_now(const fi_sender_t *tx) {
         return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first",
                        tx->end.channel);
     }
-    return 0;
+    return fi_sender_take_denial(tx);
 }
 
-static int check_send(const fi_sender_t *tx, uint64_t size) {
-    if (fi_unlikely(tx->abandoned || tx->claim.open || fi_node_is_shut(tx->end.node))) {
-        return not_now(tx);
+static int check_send(fi_sender_t *tx, uint64_t size) {
+    if (fi_unlikely(tx->abandoned || tx->denied || tx->claim.open || fi_node_is_shut(tx->end.node))) {
+        int r = not_now(tx);
+        if (r < 0) {
+            return r;
+        }
     }
     return fi_sender_size_fits(tx, size) ? 0 : bad_size(tx, size);
 }

@@ -252,10 +252,12 @@ struct ferry_sender {
     bool rendezvous; /* every message is sent when it is taken */
     bool check;      /* FERRY_CHECK=1 */
     bool abandoned;  /* its thread has ended: nothing more can be sent */
+    bool denied;     /* what was sent could not leave this machine: the next call says so */
     uint64_t depth;  /* unreleased messages, when last counted */
     fi_purge_t purge;
 
     fi_part_t part;
+    char denial[104]; /* why, in the engine's words */
 };
 
 typedef struct ferry_sender fi_sender_t;
@@ -287,6 +289,8 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
  * those that wait for one. The end is held. */
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
+/* If messages could not leave this machine since the last time: -EACCES, with why. Else 0. The end is held. */
+int fi_sender_take_denial(fi_sender_t *tx);
 int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
 /* After the contract has become more definite. */

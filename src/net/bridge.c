@@ -71,6 +71,43 @@ static void connection_changed(void *arg, bool up) {
     }
 }
 
+static void denied(void *arg, const char *words) {
+    fi_box_item_t *item = calloc(1, sizeof *item);
+
+    if (item && (item->text = strdup(words)) != NULL) { /* without memory it is a time-out, as without words */
+        item->kind = FI_BOX_DENIED;
+        fi_bridge_post(arg, item);
+        return;
+    }
+    free(item);
+}
+
+/* Who asks is heard before the bridge is there, and after it has gone. */
+void fi_bridge_ask_all(fi_net_t *net, natsMsg *msg) {
+    fi_box_item_t *item = calloc(1, sizeof *item);
+
+    pthread_mutex_lock(&net->lock);
+    if (item && net->answers) {
+        item->kind = FI_BOX_INQUIRY;
+        item->msg = msg;
+        fi_bridge_post(net->bridge, item);
+        item = NULL;
+        msg = NULL;
+    }
+    pthread_mutex_unlock(&net->lock);
+    free(item);
+    if (msg) {
+        fi_nats.natsMsg_Destroy(msg);
+    }
+}
+
+/* Does the bridge take inquiries? */
+static void answers(fi_net_t *net, bool it_does) {
+    pthread_mutex_lock(&net->lock);
+    net->answers = it_does;
+    pthread_mutex_unlock(&net->lock);
+}
+
 /* ---- what users' threads say ---- */
 
 static void describe(fi_own_t *own, fi_end_t *e) {
@@ -110,11 +147,13 @@ static int opened(fi_net_t *net, fi_end_t *e) {
         free(a);
         return fi_fail(-ENOMEM, "no memory to tell other machines of '%s'", e->channel);
     }
+    uint32_t denials = fi_load_acquire32(&net->denials);
     item->kind = FI_BOX_OPENED;
     describe(&item->own, e);
     item->asking = a;
     fi_bridge_post(b, item);
-    return await_answer(b, a);
+    int r = await_answer(b, a);
+    return r < 0 || e->contract.durable == FERRY_DURABLE ? r : fi_permit_end(b, e, denials);
 }
 
 static void closing(fi_net_t *net, fi_end_t *e) {
@@ -209,6 +248,14 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         b->singles++;
         fi_pickup_arrived(b, item->number, item->msg);
         break;
+    case FI_BOX_DENIED:
+        fi_meet_denied(b, item->text);
+        fi_out_denied(b, item->text);
+        free(item->text);
+        break;
+    case FI_BOX_INQUIRY:
+        fi_inquiry_begin(b, item->msg);
+        break;
     }
     free(item);
 }
@@ -291,6 +338,7 @@ static void *bridge_main(void *arg) {
         more |= fi_deposit_turn(b, &ns);
         waits |= fi_pickup_turn(b, &ns);
         ns = sooner(ns, fi_meet_settle(b));
+        ns = sooner(ns, fi_inquiry_turn(b));
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
         sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? sooner(ns, nap) : ns);
     }
@@ -324,6 +372,7 @@ static void free_bridge(fi_bridge_t *b) {
         fi_box_item_t *item = fi_container(b->box.next, fi_box_item_t, link);
         fi_list_remove(&item->link);
         fi_nats.natsMsg_Destroy(item->msg);
+        free(item->text);
         free(item);
     }
     if (b->epoll >= 0) {
@@ -346,12 +395,13 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->nodes);
     fi_list_init(&b->owns);
     fi_list_init(&b->askings);
+    fi_list_init(&b->inquiries);
     fi_list_init(&b->outwards);
     fi_list_init(&b->inwards);
     fi_list_init(&b->hearings);
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
-    b->watch = (fi_net_watch_t){.changed = connection_changed, .arg = b};
+    b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
     b->buffer = malloc(b->piece);
     b->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -393,6 +443,7 @@ int fi_bridge_open(fi_net_t *net) {
     }
     net->bridge = b;
     fi_net_watch(net, &b->watch);
+    answers(net, true);
     net->node->net = net;
     net->node->far = &far_ops;
     return fi_far_wait_for_cards(b);
@@ -418,6 +469,7 @@ void fi_bridge_close(fi_net_t *net) {
         return;
     }
     net->node->far = NULL;
+    answers(net, false);
     fi_net_unwatch(net, &b->watch);
     pthread_mutex_lock(&b->lock);
     b->stopping = true;
@@ -431,6 +483,7 @@ void fi_bridge_close(fi_net_t *net) {
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
     say_farewell(b);
+    fi_inquiry_end_all(b);
     fi_out_end(b);
     fi_in_end(b);
     while (!fi_list_empty(&b->nodes)) {

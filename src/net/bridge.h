@@ -33,6 +33,12 @@
 #define FI_FAR_IMPATIENT_NS 250000000ll /* the same while something is not acknowledged */
 #define FI_FAR_SETTLE_NS 1000000000ll   /* how long an open waits for nodes elsewhere */
 
+/* What channels have exchanged with a node. */
+typedef struct fi_far_traffic {
+    uint64_t bytes_sent, messages_sent, resent;
+    uint64_t bytes_received, messages_received;
+} fi_far_traffic_t;
+
 typedef struct fi_far_node {
     struct fi_list link;
     uint64_t id;
@@ -41,6 +47,10 @@ typedef struct fi_far_node {
     int64_t heard_at;     /* ns: when anything last came from it */
     int64_t asked_at;     /* when it was last asked whether it is there */
     int64_t silent_since; /* its connection has been gone since; 0: it is not */
+    int64_t timing;       /* a question with this number, when it was asked, is on its way there and back; 0: none */
+    int64_t round_trip;   /* of the last one that came back; 0: none yet */
+    int64_t timed_at;
+    fi_far_traffic_t traffic;
 } fi_far_node_t;
 
 /* An end that the program has open on this node. */
@@ -185,7 +195,16 @@ typedef struct fi_inward {
     bool complained;   /* that something is missing, since the last that was not */
 } fi_inward_t;
 
-enum fi_box_kind { FI_BOX_MSG, FI_BOX_OPENED, FI_BOX_CLOSING, FI_BOX_UP, FI_BOX_STORED, FI_BOX_PICKED };
+enum fi_box_kind {
+    FI_BOX_MSG,
+    FI_BOX_OPENED,
+    FI_BOX_CLOSING,
+    FI_BOX_UP,
+    FI_BOX_STORED,
+    FI_BOX_PICKED,
+    FI_BOX_DENIED,
+    FI_BOX_INQUIRY
+};
 
 typedef struct fi_box_item {
     struct fi_list link;
@@ -194,6 +213,7 @@ typedef struct fi_box_item {
     uint32_t number; /* PICKED: whose */
     fi_own_t own;
     fi_asking_t *asking;
+    char *text; /* FI_BOX_DENIED: the server's words; allocated */
 } fi_box_item_t;
 
 typedef struct fi_bridge {
@@ -212,6 +232,7 @@ typedef struct fi_bridge {
     struct fi_list nodes;
     struct fi_list owns;
     struct fi_list askings;
+    struct fi_list inquiries; /* tell.c */
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
@@ -237,6 +258,19 @@ void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t numb
 /* A subscription whose messages come into the box. */
 int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub);
 
+/* permit.c: does the server let us do what an end of this channel needs? By the thread that opens it, which has asked others, and
+ * waits for the server's word. `denials`: as before that. 0, also without a connection; -EACCES, with the server's words. */
+int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials);
+/* -EACCES, with the server's words. */
+int fi_permit_refuse(const char *channel, const char *words);
+
+/* bridge.c, tell.c: somebody wants to know all of this node. Takes the message over. Any thread of the library's. */
+void fi_bridge_ask_all(fi_net_t *net, natsMsg *msg);
+void fi_inquiry_begin(fi_bridge_t *b, natsMsg *msg);
+/* Answers once round trips have been measured, or that takes too long. Returns ns until the next deadline, or -1. */
+int64_t fi_inquiry_turn(fi_bridge_t *b);
+void fi_inquiry_end_all(fi_bridge_t *b);
+
 /* nodes.c: who is there. */
 fi_far_node_t *fi_far_find(fi_bridge_t *b, uint64_t id);
 /* Sends a frame to a node, or to all (`to` 0). */
@@ -246,6 +280,8 @@ void fi_far_send_each(fi_bridge_t *b, fi_far_frame_t *f);
 fi_far_frame_t fi_far_frame(const fi_bridge_t *b, enum fi_far_type type, uint32_t kind, const char *channel);
 /* A frame about nodes: HELLO, CARD, BYE, PROBE, ALIVE. False: it is about something else. */
 bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f);
+/* Measures the way there and back, where that was not done lately. */
+void fi_far_measure(fi_bridge_t *b);
 /* Its connection is gone, says the server. */
 void fi_far_silent(fi_bridge_t *b, uint64_t id);
 /* Asks who must be asked, and gives up who has been silent for too long. Returns ns until it is to be called again, or -1. */
@@ -263,6 +299,8 @@ void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
 void fi_meet_again(fi_bridge_t *b, uint64_t to);
 /* Ends askings that are answered or have waited for too long. Returns ns until the next deadline, or -1. */
 int64_t fi_meet_settle(fi_bridge_t *b);
+/* The server does not let us ask. */
+void fi_meet_denied(fi_bridge_t *b, const char *words);
 void fi_meet_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
 bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel);
 fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id);
@@ -282,6 +320,8 @@ bool fi_out_serves(fi_bridge_t *b, fi_far_node_t *n);
 /* It is being asked: its answer will say what of all that was sent until now it lacks. */
 void fi_out_probed(fi_bridge_t *b, fi_far_node_t *n);
 void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
+/* The server has denied a permission: senders whose messages cannot leave for it are told. */
+void fi_out_denied(fi_bridge_t *b, const char *words);
 void fi_out_end(fi_bridge_t *b);
 
 /*

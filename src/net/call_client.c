@@ -22,6 +22,13 @@ static void unref_calls(void *calls) {
     fi_calls_unref(calls);
 }
 
+uint64_t fi_far_call_holder(const ferry_call_t *c) {
+    const fi_far_call_t *fc = c->far;
+    const fi_far_client_t *fk = fi_far_of(c->client);
+
+    return fc && fc->server ? fi_key_of_call(fc->server, fk->calls->net->node->id, fk->number, c->id) : 0;
+}
+
 int fi_far_client_open(ferry_client_t *k) {
     fi_calls_t *calls = k->tx->end.node->net->calls;
     fi_far_client_t *fk = calloc(1, sizeof *fk);

@@ -29,6 +29,7 @@ static const fi_far_calls_t table = {
     .cancel = fi_far_call_cancel,
     .consumed = fi_far_call_consumed,
     .forget = fi_far_call_forget,
+    .holder = fi_far_call_holder,
     .expected = fi_far_client_expected,
     .servers = fi_far_client_servers,
 };
@@ -134,7 +135,9 @@ void fi_calls_close(fi_net_t *net) {
         free(o->bytes);
         free(o);
     }
+    pthread_mutex_lock(&net->lock); /* nobody tells of them any more */
     net->calls = NULL;
+    pthread_mutex_unlock(&net->lock);
     fi_calls_unref(calls);
 }
 

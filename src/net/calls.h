@@ -167,6 +167,9 @@ bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now);
 int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
                        void (*each)(const fi_call_card_t *card, void *arg), void *arg);
 
+/* call_tell.c: tells a looking process which of its threads run calls from afar. Any thread. */
+void fi_calls_tell(fi_net_t *net, fi_peer_t *p);
+
 /* ---- call_client.c ---- */
 
 int fi_far_client_open(ferry_client_t *k);
@@ -179,6 +182,7 @@ int64_t fi_far_client_tend(ferry_client_t *k, int64_t now);
 void fi_far_call_cancel(ferry_call_t *c);
 void fi_far_call_consumed(ferry_call_t *c, uint32_t count);
 void fi_far_call_forget(ferry_call_t *c);
+uint64_t fi_far_call_holder(const ferry_call_t *c);
 int64_t fi_far_client_expected(ferry_client_t *k);
 unsigned fi_far_client_servers(ferry_client_t *k);
 /* For the subscription of answers. */

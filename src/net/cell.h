@@ -62,6 +62,9 @@ typedef struct fi_net_cell {
     uint32_t next;      /* where watching goes on */
     int bell;           /* eventfd for who waits; -1 until then */
     int fd;             /* eventfd for the program; -1: it did not ask for one */
+
+    int64_t waits_since; /* ns; 0: it does not wait */
+    fi_blocked_t blocked;
 } fi_net_cell_t;
 
 /* A put's conditions. */

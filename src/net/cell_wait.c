@@ -13,9 +13,11 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "ferry/look.h"
 #include "net/ask.h"
 #include "net/cell.h"
 #include "platform/clock.h"
+#include "sync/pace.h"
 
 #define LOOK_AGAIN_NS INT64_C(1000000000) /* news may be lost with a server: who waits asks, from time to time */
 #define LOOK_NS INT64_C(1000000000)       /* for an answer, before the wait goes on without one */
@@ -265,6 +267,27 @@ static int no_newer(const fi_net_cell_t *c, int r, int64_t timeout) {
     }
 }
 
+/* A wait that takes long is shown to who looks. Returns how long it may sleep until that is to be seen to. */
+static uint64_t list_wait(fi_net_cell_t *c) {
+    int64_t now = fi_now_ns();
+
+    if (c->blocked.number != 0) {
+        return LOOK_AGAIN_NS;
+    }
+    c->waits_since = c->waits_since ? c->waits_since : now;
+    if (now - c->waits_since < FI_GRACE_NS) {
+        return (uint64_t)(c->waits_since + FI_GRACE_NS - now);
+    }
+    c->blocked = (fi_blocked_t){.what = FERRY_FOR_CELL, .name = c->name, .since = c->waits_since};
+    fi_waits_list(c->net->node, &c->blocked);
+    return LOOK_AGAIN_NS;
+}
+
+static void end_wait(fi_net_cell_t *c) {
+    fi_waits_strike(c->net->node, &c->blocked);
+    c->waits_since = 0;
+}
+
 /* Sleeps until there is news, or it is time to ask. 0: look; how the wait ended. */
 static int sleep_for_news(fi_net_cell_t *c, int64_t timeout, int64_t deadline) {
     struct pollfd fds[2] = {{.fd = c->bell, .events = POLLIN}, {.fd = c->net->node->halt, .events = POLLIN}};
@@ -276,7 +299,7 @@ static int sleep_for_news(fi_net_cell_t *c, int64_t timeout, int64_t deadline) {
     if (timeout == FERRY_NOW || left == 0) {
         return timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT;
     }
-    struct timespec t = fi_timespec((int64_t)fi_min((uint64_t)left, LOOK_AGAIN_NS));
+    struct timespec t = fi_timespec((int64_t)fi_min((uint64_t)left, list_wait(c)));
     int n = ppoll(fds, 2, &t, NULL);
     return n < 0 && errno == EINTR ? -EINTR : fi_node_is_shut(c->net->node) ? -ESHUTDOWN : 0;
 }
@@ -318,6 +341,7 @@ int fi_net_cell_wait(fi_net_cell_t *c, uint32_t index, uint64_t after, int64_t t
     }
     r = tune_in(c);
     r = r == 0 ? wait_for_newer(c, index, after, timeout) : r;
+    end_wait(c);
     return fi_net_cell_leave(c, no_newer(c, r, timeout));
 }
 
@@ -385,6 +409,7 @@ int fi_net_cell_watch(fi_net_cell_t *c, uint64_t *seen, uint32_t *changed_at, ui
     }
     r = tune_in(c);
     r = r == 0 ? watch(c, seen, changed_at, max, timeout) : r;
+    end_wait(c);
     return fi_net_cell_leave(c, no_newer(c, r, timeout));
 }
 

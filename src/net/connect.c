@@ -63,9 +63,15 @@ static void lost(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
     int64_t now = fi_now_ns();
 
-    (void)c;
+    if (c == net->bulk) { /* it subscribes anew */
+        pthread_mutex_lock(&net->lock);
+        net->deaf[0] = '\0';
+        pthread_mutex_unlock(&net->lock);
+    }
     if (__atomic_exchange_n(&net->up, 0, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, now, __ATOMIC_RELEASE);
+        __atomic_store_n(&net->changed_at, now, __ATOMIC_RELAXED);
+        fi_add32(&net->times_lost, 1);
         tell(net, false);
     }
 }
@@ -82,6 +88,7 @@ static void found(natsConnection *c, void *arg) {
     if (is_connected(net->control) && is_connected(net->bulk) && is_connected(fi_net_stream_connection(net)) &&
         !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&net->changed_at, fi_now_ns(), __ATOMIC_RELAXED);
         fi_add32(&net->times_up, 1);
         tell(net, true);
     }
@@ -96,6 +103,35 @@ static void closed(natsConnection *c, void *arg) {
     net->open--;
     pthread_cond_broadcast(&net->closed);
     pthread_mutex_unlock(&net->lock);
+}
+
+/* Does it keep this node from hearing what others say about channels? */
+static bool makes_deaf(const fi_net_t *net, const char *words) {
+    char all[FI_SUBJECT_MAX];
+    char own[FI_SUBJECT_MAX];
+    char replies[FI_SUBJECT_MAX];
+
+    fi_net_subject(net, all, "all", NULL);
+    fi_net_node_subject(net, own, net->node->id, NULL);
+    fi_net_node_subject(net, replies, net->node->id, "r.*");
+    return strstr(words, "Subscription") &&
+           (fi_net_denies(words, all) || fi_net_denies(words, own) || fi_net_denies(words, replies));
+}
+
+/* With the lock. */
+static void tell_of_denial(fi_net_t *net) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    if (makes_deaf(net, net->denied)) {
+        memcpy(net->deaf, net->denied, sizeof net->deaf);
+    }
+    fi_list_each(at, after, &net->watches) {
+        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
+        if (w->denied) {
+            w->denied(w->arg, net->denied);
+        }
+    }
 }
 
 /* Permissions are denied after the fact, by a message of the server's. */
@@ -113,6 +149,7 @@ static void failed(natsConnection *c, natsSubscription *sub, natsStatus s, void 
     } else {
         snprintf(net->denied, sizeof net->denied, "the server denies permission");
     }
+    tell_of_denial(net);
     pthread_mutex_unlock(&net->lock);
     fi_add32(&net->denials, 1);
 }
@@ -285,6 +322,15 @@ static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection *
     return error < 0 ? error : explain(net, s);
 }
 
+static void warn(fi_net_t *net) {
+    if (fi_net_is_exposed(net)) {
+        snprintf(net->warning, sizeof net->warning,
+                 "the connection to %s is not encrypted: whoever is on the way can read and change what it carries; "
+                 "write nats+tls:// (`ferry engine --tls` starts such a server), or see to it that the way is your own",
+                 net->address.servers[0] + strlen("nats://"));
+    }
+}
+
 static void disconnect(natsConnection **c) {
     if (*c) {
         fi_nats.natsConnection_Close(*c);
@@ -353,6 +399,7 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         pthread_mutex_init(&net->lock, NULL);
         pthread_cond_init(&net->closed, NULL);
         fi_net_word(a->space, net->space, sizeof net->space);
+        warn(net);
         r = fi_shares_open(net);
         r = r == 0 ? connect_both(net, o) : r;
         r = r == 0 ? fi_net_present(net) : r;

@@ -74,7 +74,8 @@ typedef struct fi_far_head {
     uint64_t token;
     uint64_t
         a; /* SETTLED: links that will come; LIVE, DATA: number of the first record; ACK: received; SHUT: last number */
-    uint64_t b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces */
+    uint64_t
+        b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces; PROBE, ALIVE: its number */
     uint64_t
         c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records */
     uint32_t flags;

@@ -301,6 +301,9 @@ static bool queue_arrived(fi_inward_t *in, fi_arrived_t what, uint32_t count) {
     *a = what;
     fi_list_add_tail(&in->waiting, &a->link);
     in->received += count;
+    if (in->node) {
+        in->node->traffic.messages_received += count;
+    }
     in->complained = false;
     return true;
 }
@@ -375,6 +378,7 @@ void fi_in_data(fi_bridge_t *b, fi_far_node_t *n, const fi_far_head_t *h, natsMs
 
     if (in) {
         in->untold += (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
+        n->traffic.bytes_received += (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
     }
     if (in && in->live && in->kind == h->kind && (h->token == 0 || h->token == in->token) &&
         fi_end_enter(&in->sender->end, FI_END_SENDER) == 0) {

@@ -202,13 +202,15 @@ void fi_leases_close(fi_net_t *net) {
     fi_leases_t *leases = net->leases;
 
     if (leases) {
+        pthread_mutex_lock(&net->lock); /* nobody tells of them any more */
+        net->leases = NULL;
+        pthread_mutex_unlock(&net->lock);
         fi_answers_close(leases);
         fi_net_unwatch(net, &leases->watch);
         pthread_cond_destroy(&leases->ended);
         pthread_mutex_destroy(&leases->lock);
         pthread_mutex_destroy(&leases->opening);
         free(leases);
-        net->leases = NULL;
     }
 }
 
@@ -476,6 +478,7 @@ static int prepare_wait(fi_lease_t *l, uint32_t role) {
     }
     l->wait_number = fi_value_number();
     l->wait_since = wall_clock();
+    l->wait_begun = fi_now_ns();
     l->wait_tid = gettid();
     memset(l->wait_thread, 0, sizeof l->wait_thread);
     (void)prctl(PR_GET_NAME, l->wait_thread, 0, 0, 0);

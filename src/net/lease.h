@@ -66,7 +66,8 @@ typedef struct fi_lease {
     uint32_t lost;   /* what it held was lost, and its user has been told or will be; atomic */
     uint32_t wanted; /* a role: it waits; atomic */
     int64_t lost_since;
-    int64_t grace; /* negative: does not look for deadlocks */
+    int64_t held_since; /* ns; atomic */
+    int64_t grace;      /* negative: does not look for deadlocks */
     uint64_t token;
     bool reads;
     bool unrepaired;
@@ -74,6 +75,7 @@ typedef struct fi_lease {
 
     uint64_t wait_number; /* 0: it does not wait; these guarded by the lock */
     int64_t wait_since;   /* of the wall clock */
+    int64_t wait_begun;   /* ns */
     int32_t wait_tid;
     char wait_thread[16];
 } fi_lease_t;
@@ -169,6 +171,9 @@ int fi_leases_subscribe(fi_leases_t *leases, const char *subject, natsMsgHandler
                         fi_lease_subscription_t *out);
 /* Its callback has ended for good when this returns. */
 void fi_leases_unsubscribe(fi_lease_subscription_t *s);
+
+/* lease_tell.c: tells a looking process of its objects, who holds them, and who has waited for long. Any thread. */
+void fi_leases_tell(fi_net_t *net, fi_peer_t *p);
 
 /* Wakes the handles of an object that wait for something that may be so now. `s`: NULL: all. */
 void fi_lease_ring(fi_lease_object_t *o, const fi_lease_state_t *s);

@@ -81,7 +81,7 @@ static const char cut_off[] = "there is no connection to a server, so others may
 /* Nothing is held any more. */
 static void let_go(fi_lease_t *l) {
     fi_store_relaxed32(&l->held, 0);
-    l->token = 0;
+    __atomic_store_n(&l->token, 0, __ATOMIC_RELAXED);
     l->unrepaired = false;
 }
 
@@ -185,7 +185,8 @@ static int take_or_wait(fi_lease_t *l, uint32_t role, int64_t timeout) {
         }
     }
     if (r > 0) {
-        l->token = token;
+        __atomic_store_n(&l->token, token, __ATOMIC_RELAXED);
+        __atomic_store_n(&l->held_since, fi_now_ns(), __ATOMIC_RELAXED);
         fi_store_relaxed32(&l->lost, 0);
         l->lost_since = 0;
     }
@@ -216,7 +217,7 @@ static int lock(fi_lease_t *l, uint32_t role, int64_t timeout) {
     if (r > 0) {
         fi_store_relaxed32(&l->held, 1);
         l->reads = role == FI_LEASE_READ;
-        l->token = l->reads ? 0 : l->token;
+        __atomic_store_n(&l->token, l->reads ? 0 : l->token, __ATOMIC_RELAXED);
         l->unrepaired = r == FI_LEASE_TAKEN_FROM_DEAD && !l->reads;
         r = r == FI_LEASE_TAKEN_FROM_DEAD ? FERRY_OWNER_DIED : 0;
     }

@@ -80,6 +80,20 @@ int64_t fi_meet_settle(fi_bridge_t *b) {
     return next;
 }
 
+void fi_meet_denied(fi_bridge_t *b, const char *words) {
+    char all[FI_SUBJECT_MAX];
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_net_subject(b->net, all, "all", NULL);
+    fi_list_each(at, after, &b->askings) {
+        fi_asking_t *a = fi_container(at, fi_asking_t, link);
+        if (fi_net_denies(words, all)) {
+            refuse_asking(a, fi_permit_refuse(a->channel, words), fi_error_text());
+        }
+    }
+}
+
 static void ask(fi_bridge_t *b, const fi_own_t *o, uint64_t to, uint32_t asker) {
     fi_far_frame_t f = fi_far_frame(b, o->is_sender ? FI_FAR_SEEK : FI_FAR_HAVE, o->kind, o->channel);
 

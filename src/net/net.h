@@ -33,10 +33,12 @@
 #define FI_NET_ASK_MS 500           /* for an answer of the engine, before it is asked again */
 #define FI_NET_DEAD_NS 2000000000ll /* "no responders" for so long, while we are connected: the node has gone */
 
-/* Told when the connection is lost (`up` false) and when it is there again. By a thread of the library; must not block. */
+/* Told when the connection is lost (`up` false) and when it is there again, and, if `denied` is not NULL, when the server has
+ * denied a permission, in its words. By a thread of the library; must not block. */
 typedef struct fi_net_watch {
     struct fi_list link;
     void (*changed)(void *arg, bool up);
+    void (*denied)(void *arg, const char *words);
     void *arg;
 } fi_net_watch_t;
 
@@ -56,6 +58,8 @@ typedef struct fi_net {
     size_t max_payload;     /* bytes that one message may have */
     uint32_t up;            /* both connections are there; atomic */
     uint32_t times_up;      /* grows whenever they come back; atomic */
+    uint32_t times_lost;    /* atomic, as the next one */
+    int64_t changed_at;     /* ns, when they were lost or came back */
     int64_t lost_at;        /* ns, when they were lost; 0: they are there; atomic */
 
     pthread_mutex_t lock;
@@ -64,12 +68,21 @@ typedef struct fi_net {
     struct fi_list watches; /* guarded by lock */
     char denied[256];       /* the newest permission that was denied, in the server's words; guarded by lock */
     uint32_t denials;       /* how many; atomic */
+    char deaf[256];         /* why this node cannot hear others (bridge.h): as `denied`; "": it can; guarded by lock */
     natsSubscription *who, *ping;
     struct fi_leases *leases; /* NULL until one is opened */
     struct fi_bridge *bridge;
+    bool answers;             /* the bridge takes inquiries; guarded by lock */
     struct fi_shares *shares; /* net/shares.h */
     struct fi_calls *calls;
+    char warning[400]; /* ferry_warning */
 } fi_net_t;
+
+/* Asked in `who`: a node answers with its card, and then, if the question has a body, with all it has (tell.h). */
+typedef struct fi_net_question {
+    uint32_t version; /* FI_NET_VERSION */
+    uint32_t flags;   /* 0 */
+} fi_net_question_t;
 
 /* What a node says of itself. On the wire as it is: little-endian, no gaps. */
 typedef struct fi_net_card {
@@ -126,6 +139,8 @@ void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *ki
 /* What a status means: a negative errno, with a sentence "cannot DOING 'WHAT': why". NATS_OK: 0. A denied permission says so. */
 int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what);
 
+/* Is a denial about that subject? */
+bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
 /* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another, and
  * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
@@ -152,5 +167,12 @@ struct ferry_look;
 int fi_net_look(fi_net_t *net, struct ferry_look *look);
 /* Is that node on this machine, in the same directory? Then shared memory reaches it. */
 bool fi_net_is_near(const fi_net_t *net, uint64_t node);
+/* A card from the wire, with its strings ended. False: it is none. */
+bool fi_net_take_card(natsMsg *msg, fi_net_card_t *card);
+
+/* Can others on the way read what the connections carry? */
+static inline bool fi_net_is_exposed(const fi_net_t *net) {
+    return !net->address.tls && !net->address.local;
+}
 
 #endif

@@ -18,6 +18,7 @@
 #define ASK_AGAIN_NS 100000000ll /* one whose connection seems gone */
 #define CARDS_NS 10000000ll      /* at least, that a newcomer waits for those who are there */
 #define ROUND_TRIPS 4
+#define FRESH_NS 1000000000ll /* a round trip that was measured so lately is not measured again for who asks */
 
 fi_far_frame_t fi_far_frame(const fi_bridge_t *b, enum fi_far_type type, uint32_t kind, const char *channel) {
     fi_far_frame_t f;
@@ -89,15 +90,16 @@ static fi_far_node_t *find_or_make(fi_bridge_t *b, uint64_t id) {
 
 /* ---- greetings ---- */
 
-static void send_card(fi_bridge_t *b, uint64_t to, enum fi_far_type type) {
+static void send_card(fi_bridge_t *b, uint64_t to, enum fi_far_type type, uint64_t echo) {
     fi_far_frame_t f = fi_far_frame(b, type, 0, b->net->node->name);
 
+    f.head.b = echo;
     (void)gethostname(f.text, sizeof f.text - 1);
     fi_far_send(b, to, &f);
 }
 
 void fi_far_hello(fi_bridge_t *b) {
-    send_card(b, 0, FI_FAR_HELLO);
+    send_card(b, 0, FI_FAR_HELLO, 0);
 }
 
 static void ignore(const fi_net_card_t *card, void *arg) {
@@ -121,6 +123,15 @@ void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n) {
     free(n);
 }
 
+/* Only the last question counts: its number is the time at which it was asked. */
+static void measured(fi_far_node_t *n, int64_t echo) {
+    if (n->timing && echo == n->timing) {
+        n->timed_at = fi_now_ns();
+        n->round_trip = fi_later(n->timed_at - n->timing, 1);
+        n->timing = 0;
+    }
+}
+
 bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     fi_far_node_t *n = fi_far_find(b, f->head.node);
     bool forgotten = !n && f->head.type >= FI_FAR_SETTLED;
@@ -137,7 +148,7 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     n->silent_since = 0;
     switch (f->head.type) {
     case FI_FAR_HELLO:
-        send_card(b, n->id, FI_FAR_CARD);
+        send_card(b, n->id, FI_FAR_CARD, 0);
         break;
     case FI_FAR_CARD:
         break;
@@ -145,9 +156,10 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
         fi_far_forget(b, n);
         return true;
     case FI_FAR_PROBE:
-        send_card(b, n->id, FI_FAR_ALIVE);
+        send_card(b, n->id, FI_FAR_ALIVE, f->head.b);
         return false; /* and its links are told of */
     case FI_FAR_ALIVE:
+        measured(n, (int64_t)f->head.b);
         return true;
     default:
         return false;
@@ -177,9 +189,29 @@ static void probe(fi_bridge_t *b, fi_far_node_t *n) {
     snprintf(word, sizeof word, "r.%016" PRIx64, n->id);
     fi_net_node_subject(b->net, subject, n->id, NULL);
     fi_net_node_subject(b->net, reply, b->net->node->id, word);
+    n->timing = fi_now_ns();
+    f.head.b = (uint64_t)n->timing;
     fi_out_probed(b, n);
     fi_in_probed(b, n);
     (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, subject, reply, &f, (int)length(&f));
+}
+
+void fi_far_measure(fi_bridge_t *b) {
+    struct fi_list *at;
+    struct fi_list *after;
+    int64_t now = fi_now_ns();
+
+    if (!fi_net_is_up(b->net)) {
+        return;
+    }
+    fi_list_each(at, after, &b->nodes) {
+        fi_far_node_t *n = fi_container(at, fi_far_node_t, link);
+        if (!n->silent_since && (n->round_trip == 0 || now - n->timed_at > FRESH_NS) &&
+            (n->timing == 0 || now - n->timing > FRESH_NS)) {
+            n->asked_at = now;
+            probe(b, n);
+        }
+    }
 }
 
 static int64_t interval(fi_bridge_t *b, fi_far_node_t *n) {

@@ -3,6 +3,7 @@
  * Outwards: what own senders send for receivers elsewhere. What is kept of it is in flow.c, how it is sent in send.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -271,6 +272,28 @@ void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n) {
             remove_dest(b, o, d);
         }
     }
+}
+
+/* Its own sender learns it at its next call; what is kept is tried again when the node is asked. */
+static bool tell_denied(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
+    const char *words = arg;
+    char subject[FI_SUBJECT_MAX];
+
+    if (f->outward->kind == FERRY_TOPIC) {
+        fi_far_topic_subject(b, subject, f->outward->channel, b->net->node->id);
+    } else {
+        fi_net_node_subject(b->net, subject, arm->dest->node->id, NULL);
+    }
+    if (fi_net_denies(words, subject)) {
+        fi_frame_t told = fi_frame(FI_DENIED, f->tx, 0);
+        snprintf(told.text, sizeof told.text, "%s", words);
+        (void)fi_peer_send(b->net->node->self, &told, NULL);
+    }
+    return false;
+}
+
+void fi_out_denied(fi_bridge_t *b, const char *words) {
+    (void)each_arm(b, tell_denied, (void *)(uintptr_t)words);
 }
 
 void fi_out_end(fi_bridge_t *b) {

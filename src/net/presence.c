@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "net/net.h"
+#include "net/bridge.h"
 #include "platform/clock.h"
 
 static void fill_card(const fi_net_t *net, fi_net_card_t *card) {
@@ -28,6 +28,10 @@ static void answer(natsConnection *c, natsSubscription *sub, natsMsg *msg, void 
     if (reply) {
         fill_card(net, &card);
         (void)fi_net_send(net, net->control, reply, &card, sizeof card);
+    }
+    if (reply && fi_nats.natsMsg_GetDataLength(msg) >= (int)sizeof(fi_net_question_t)) {
+        fi_bridge_ask_all(net, msg); /* it says the rest */
+        return;
     }
     fi_nats.natsMsg_Destroy(msg);
 }
@@ -67,8 +71,7 @@ int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout) {
     return s == NATS_TIMEOUT ? -ETIMEDOUT : -ENOTCONN;
 }
 
-/* A card from the wire, with its strings ended. */
-static bool take_card(natsMsg *msg, fi_net_card_t *card) {
+bool fi_net_take_card(natsMsg *msg, fi_net_card_t *card) {
     if (fi_nats.natsMsg_IsNoResponders(msg) || fi_nats.natsMsg_GetDataLength(msg) < (int)sizeof *card) {
         return false;
     }
@@ -92,7 +95,7 @@ int fi_net_each_node(fi_net_t *net, int64_t patience, void (*each)(const fi_net_
     s = s == NATS_OK ? fi_nats.natsConnection_SubscribeSync(&sub, net->control, inbox) : s;
     s = s == NATS_OK ? fi_nats.natsConnection_PublishRequest(net->control, subject, inbox, "", 0) : s;
     while (s == NATS_OK && fi_nats.natsSubscription_NextMsg(&msg, sub, patience / 1000000) == NATS_OK) {
-        bool good = take_card(msg, &card);
+        bool good = fi_net_take_card(msg, &card);
         bool alone = fi_nats.natsMsg_IsNoResponders(msg);
         fi_nats.natsMsg_Destroy(msg);
         if (good) {

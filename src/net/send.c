@@ -61,9 +61,22 @@ static bool publish(fi_bridge_t *b, const fi_flow_t *f, const char *subject, uin
     return fi_net_send(b->net, b->net->bulk, subject, b->buffer, len) == 0;
 }
 
+/* For everybody whom it reaches: `only`, or all arms that are live. */
+static void count(const fi_flow_t *f, fi_arm_t *only, size_t bytes, uint64_t messages, bool again) {
+    for (struct fi_list *at = f->arms.next; at != &f->arms; at = at->next) {
+        const fi_arm_t *arm = fi_container(at, fi_arm_t, link);
+        if (only ? arm == only : arm->live) {
+            fi_far_traffic_t *t = &arm->dest->node->traffic;
+            t->bytes_sent += bytes;
+            t->messages_sent += messages;
+            t->resent += again ? messages : 0;
+        }
+    }
+}
+
 /* Messages from `number` to `last` that fit into one batch. Returns how many were sent; 0: none could be. */
-static uint64_t send_batch(fi_bridge_t *b, const fi_flow_t *f, const char *subject, uint64_t token, uint64_t number,
-                           uint64_t last) {
+static uint64_t send_batch(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, const char *subject, uint64_t token,
+                           uint64_t number, uint64_t last) {
     unsigned char *to = b->buffer + FI_FAR_HEAD;
     size_t most = fi_min((size_t)FI_FAR_BATCH, b->piece);
     uint64_t n = number;
@@ -77,7 +90,11 @@ static uint64_t send_batch(fi_bridge_t *b, const fi_flow_t *f, const char *subje
         to = put_record(to, k, 0, k->size);
         n++;
     }
-    return publish(b, f, subject, token, number, 0, 0, (size_t)(to - b->buffer)) ? n - number : 0;
+    if (!publish(b, f, subject, token, number, 0, 0, (size_t)(to - b->buffer))) {
+        return 0;
+    }
+    count(f, only, (size_t)(to - b->buffer), n - number, only || number <= f->most);
+    return n - number;
 }
 
 static size_t piece_room(const fi_bridge_t *b) {
@@ -85,13 +102,17 @@ static size_t piece_room(const fi_bridge_t *b) {
 }
 
 /* The piece of a message that begins at `offset`. Returns its bytes; 0: it could not be sent. */
-static size_t send_piece(fi_bridge_t *b, const fi_flow_t *f, const char *subject, uint64_t token, uint64_t number,
-                         uint64_t offset) {
+static size_t send_piece(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, const char *subject, uint64_t token,
+                         uint64_t number, uint64_t offset) {
     const fi_kept_t *k = fi_flow_at(f, number);
     size_t size = (size_t)fi_min((uint64_t)piece_room(b), k->size - offset);
     const unsigned char *end = put_record(b->buffer + FI_FAR_HEAD, k, offset, size);
 
-    return publish(b, f, subject, token, number, offset, k->size, (size_t)(end - b->buffer)) ? size : 0;
+    if (!publish(b, f, subject, token, number, offset, k->size, (size_t)(end - b->buffer))) {
+        return 0;
+    }
+    count(f, only, (size_t)(end - b->buffer), offset + size == k->size, only || number <= f->most);
+    return size;
 }
 
 static bool is_small(const fi_bridge_t *b, const fi_kept_t *k) {
@@ -117,7 +138,7 @@ static void send_new(fi_bridge_t *b, fi_flow_t *f, const char *subject, uint64_t
     while (f->sent + 1 < f->next && window_is_open(f)) {
         const fi_kept_t *k = fi_flow_at(f, f->sent + 1);
         if (!is_small(b, k)) {
-            size_t size = send_piece(b, f, subject, token, f->sent + 1, f->piece);
+            size_t size = send_piece(b, f, NULL, subject, token, f->sent + 1, f->piece);
             if (size == 0) {
                 return;
             }
@@ -129,11 +150,11 @@ static void send_new(fi_bridge_t *b, fi_flow_t *f, const char *subject, uint64_t
             }
             continue;
         }
-        uint64_t count = send_batch(b, f, subject, token, f->sent + 1, f->next - 1);
-        if (count == 0) {
+        uint64_t sent = send_batch(b, f, NULL, subject, token, f->sent + 1, f->next - 1);
+        if (sent == 0) {
             return;
         }
-        for (; count > 0; count--) {
+        for (; sent > 0; sent--) {
             f->way_bytes += fi_flow_at(f, ++f->sent)->size;
         }
     }
@@ -145,23 +166,23 @@ static void send_missing(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, const char
 
     while (arm->again && arm->again <= last) {
         const fi_kept_t *k = fi_flow_at(f, arm->again);
-        uint64_t count = 1;
+        uint64_t sent = 1;
         if (arm->again < f->first) {
             arm->again = f->first; /* there was no memory to retain it */
             continue;
         }
         if (is_small(b, k)) {
-            count = send_batch(b, f, subject, arm->token, arm->again, last);
+            sent = send_batch(b, f, arm, subject, arm->token, arm->again, last);
         }
-        for (uint64_t offset = 0; !is_small(b, k) && offset < k->size && count > 0;) {
-            size_t size = send_piece(b, f, subject, arm->token, arm->again, offset);
+        for (uint64_t offset = 0; !is_small(b, k) && offset < k->size && sent > 0;) {
+            size_t size = send_piece(b, f, arm, subject, arm->token, arm->again, offset);
             offset += size;
-            count = size > 0;
+            sent = size > 0;
         }
-        if (count == 0) {
+        if (sent == 0) {
             return;
         }
-        arm->again += count;
+        arm->again += sent;
     }
     if (arm->again && f->piece > 0) {
         f->piece = f->way_bytes = 0; /* it begins anew, for all */

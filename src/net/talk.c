@@ -78,6 +78,14 @@ int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what
     return fi_fail(r, "cannot %s '%s': %s", doing, what, words && *words ? words : fi_nats.natsStatus_GetText(s));
 }
 
+/* 'Permissions Violation for Publish to "SUBJECT"'. */
+bool fi_net_denies(const char *words, const char *subject) {
+    const char *quoted = strchr(words, '"');
+    size_t len = strlen(subject);
+
+    return quoted && strncmp(quoted + 1, subject, len) == 0 && quoted[1 + len] == '"';
+}
+
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len) {
     natsStatus s = fi_nats.natsConnection_Publish(c, subject, data, (int)len);
 

@@ -8,8 +8,10 @@
  * deadlock properties of computer systems", 1972.)  Those who can reach themselves are the circle.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/picture.h"
+#include "node/waits.h"
 
 static int32_t wait_of_thread(const fi_picture_t *p, uint64_t process, int32_t tid) {
     for (size_t i = 0; i < p->wait_count; i++) {
@@ -38,15 +40,48 @@ static uint64_t node_of_key(const fi_picture_t *p, uint64_t key) {
     return 0;
 }
 
-static void resolve(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
+static void resolve_here(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
     for (size_t i = 0; i < p->hold_count; i++) {
         const fi_seen_hold_t *h = &p->holds[i];
         if (h->key == key && (uint32_t)h->node == key >> 32) {
-            (void)fi_picture_add_holder(p, w, h->node, h->tid, wait_of_thread(p, h->process, h->tid));
+            if (fi_picture_add_holder(p, w, h->node, h->tid, wait_of_thread(p, h->process, h->tid))) {
+                w->holders[w->shown.holders - 1].token = h->token;
+                w->holders[w->shown.holders - 1].held_ns = h->held_ns;
+            }
             return;
         }
     }
     (void)fi_picture_add_holder(p, w, node_of_key(p, key), 0, -1);
+}
+
+/* An end that stands for receivers on another machine: these. */
+static void resolve_there(fi_picture_t *p, fi_seen_wait_t *w, const fi_seen_via_t *via) {
+    bool found = false;
+
+    for (size_t i = 0; i < p->receiver_count; i++) {
+        const fi_seen_receiver_t *r = &p->receivers[i];
+        if (r->node == via->to && r->kind == via->kind && strcmp(r->channel, via->channel) == 0) {
+            resolve_here(p, w, fi_key_of_end(r->node, r->end));
+            found = true;
+        }
+    }
+    if (!found) {
+        (void)fi_picture_add_holder(p, w, via->to, 0, -1);
+    }
+}
+
+static void resolve(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
+    bool leads_away = false;
+
+    for (size_t i = 0; i < p->via_count; i++) {
+        if (p->vias[i].key == key) {
+            resolve_there(p, w, &p->vias[i]);
+            leads_away = true;
+        }
+    }
+    if (!leads_away) {
+        resolve_here(p, w, key);
+    }
 }
 
 /* Can it go on, as far as is known? */

@@ -262,6 +262,7 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_EXPEL:
     case FI_SKIPPED:
     case FI_REJECT:
+    case FI_DENIED:
         return to_end(n, m, true);
     case FI_CLOSE:
         return closed(n, m);

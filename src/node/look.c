@@ -103,6 +103,17 @@ int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_
     return fi_ask(dirfd, node, &f, deadline, pid, uid, hear, &l);
 }
 
+void fi_look_take(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
+    if (f->type == FI_LOOK_END && f->text[0] == FI_CALLS) {
+        add_service(l, node, f);
+    } else if (f->type == FI_LOOK_END && f->text[0] != FI_REPLIES) {
+        add_end(l, node, f);
+    } else if (f->type == FI_LOOK_OBJECT) {
+        add_object(l, node, f);
+    }
+    fi_picture_add(&l->picture, node, f);
+}
+
 struct answering {
     ferry_look_t *look;
     ferry_look_node_t node;
@@ -115,19 +126,13 @@ static void take_answer(const fi_frame_t *f, void *arg) {
         a->node.name = fi_picture_keep(&a->look->picture, f->text);
         a->node.peers = (uint32_t)f->b;
         a->node.answered = 1;
-    } else if (f->type == FI_LOOK_END && f->text[0] == FI_CALLS) {
-        add_service(a->look, a->node.id, f);
-    } else if (f->type == FI_LOOK_END && f->text[0] != FI_REPLIES) {
-        add_end(a->look, a->node.id, f);
-    } else if (f->type == FI_LOOK_OBJECT) {
-        add_object(a->look, a->node.id, f);
     }
-    fi_picture_add(&a->look->picture, a->node.id, f);
+    fi_look_take(a->look, a->node.id, f);
 }
 
 static int ask_node(uint64_t id, void *arg) {
     ferry_look_t *l = arg;
-    struct answering a = {.look = l, .node = {.id = id, .name = "?"}};
+    struct answering a = {.look = l, .node = {.id = id, .name = "?", .host = ""}};
     pid_t pid = 0;
     uid_t uid = 0;
 
@@ -152,22 +157,42 @@ static int ask_node(uint64_t id, void *arg) {
     return 0;
 }
 
-int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out) {
+ferry_look_t *fi_look_new(void) {
     ferry_look_t *l = calloc(1, sizeof *l);
+
     if (!l) {
-        return fi_fail(-ENOMEM, "no memory to look at a space");
+        (void)fi_fail(-ENOMEM, "no memory to look at a space");
     }
+    return l;
+}
+
+static int gather(ferry_look_t *l, const char *space, const ferry_options_t *o) {
     int r = fi_space_open(space, o, false, &l->space);
-    if (r < 0) {
-        free(l);
-        return r;
+
+    if (r == 0) {
+        r = fi_space_each_node(&l->space, ask_node, l);
+        fi_space_close(&l->space); /* an empty directory of dead nodes goes too */
     }
-    r = fi_space_each_node(&l->space, ask_node, l);
-    fi_space_close(&l->space); /* an empty directory of dead nodes goes too */
+    return r;
+}
+
+int fi_look_gather(const char *space, const ferry_options_t *o, ferry_look_t *l) {
+    l->picture.keeps_receivers = true;
+    return gather(l, space, o);
+}
+
+int fi_look_solve(ferry_look_t *l) {
     fi_picture_solve(&l->picture);
-    if (r == 0 && l->picture.short_of_memory) {
-        r = no_memory();
+    return l->picture.short_of_memory ? no_memory() : 0;
+}
+
+int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out) {
+    ferry_look_t *l = fi_look_new();
+    if (!l) {
+        return -ENOMEM;
     }
+    int r = gather(l, space, o);
+    r = r == 0 ? fi_look_solve(l) : r;
     if (r < 0) {
         fi_look_close(l);
         return r;
@@ -183,6 +208,8 @@ void fi_look_close(ferry_look_t *l) {
         free(l->ends);
         free(l->services);
         free(l->objects);
+        free(l->engines);
+        free(l->links);
     }
     free(l);
 }

@@ -54,13 +54,20 @@ const fi_seen_node_t *fi_picture_node(const fi_picture_t *p, uint64_t id) {
     return NULL;
 }
 
+void fi_picture_add_key(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
+    if (w->key_count >= MAX_KEYS) {
+        return;
+    }
+    if (!fi_grow((void **)&w->keys, w->key_count, sizeof *w->keys)) {
+        p->short_of_memory = true;
+        return;
+    }
+    w->keys[w->key_count++] = key;
+}
+
 static void add_keys(fi_picture_t *p, fi_seen_wait_t *w, const fi_frame_t *f) {
-    for (uint64_t i = 0; i < f->rx && i < FI_KEYS_IN_FRAME && w->key_count < MAX_KEYS; i++) {
-        if (!fi_grow((void **)&w->keys, w->key_count, sizeof *w->keys)) {
-            p->short_of_memory = true;
-            return;
-        }
-        w->keys[w->key_count++] = f->figures[i];
+    for (uint64_t i = 0; i < f->rx && i < FI_KEYS_IN_FRAME; i++) {
+        fi_picture_add_key(p, w, f->figures[i]);
     }
 }
 
@@ -72,7 +79,8 @@ static void add_wait(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame
     }
     memcpy(thread, &f->figures[FI_KEYS_IN_FRAME], 16);
     fi_seen_wait_t *w = &p->waits[p->wait_count++];
-    int64_t age = fi_now_ns() - (int64_t)f->a;
+    uint64_t now = (uint64_t)(node->now ? node->now : fi_now_ns()); /* its clock may be another machine's */
+    int64_t age = (int64_t)(now - f->a);
     *w = (fi_seen_wait_t){.process = node->process,
                           .number = f->tx,
                           .since = (int64_t)f->a,
@@ -86,6 +94,12 @@ static void add_wait(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame
     w->shown.thread = fi_picture_keep(p, thread);
     w->shown.name = fi_picture_keep(p, f->text);
     w->shown.where = fi_picture_keep(p, f->contract.type_name);
+    if (f->flags & FI_WAIT_LEASE) {
+        w->handle = (uint32_t)f->figures[7];
+        w->role = (uint32_t)f->figures[8];
+        w->instance = f->figures[9];
+        return;
+    }
     add_keys(p, w, f);
 }
 
@@ -102,6 +116,40 @@ static void add_holds(fi_picture_t *p, const fi_seen_node_t *node, const fi_fram
     }
 }
 
+static void add_lease(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame_t *f) {
+    if (!fi_grow((void **)&p->holds, p->hold_count, sizeof *p->holds)) {
+        p->short_of_memory = true;
+        return;
+    }
+    p->holds[p->hold_count++] = (fi_seen_hold_t){.key = f->a,
+                                                 .process = node->process,
+                                                 .node = node->id,
+                                                 .tid = (int32_t)(uint32_t)f->b,
+                                                 .token = f->figures[0],
+                                                 .held_ns = f->figures[1]};
+}
+
+static void add_via(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
+    if (!fi_grow((void **)&p->vias, p->via_count, sizeof *p->vias)) {
+        p->short_of_memory = true;
+        return;
+    }
+    p->vias[p->via_count++] = (fi_seen_via_t){
+        .key = fi_key_of_end(node, f->rx), .to = f->a, .kind = f->kind, .channel = fi_picture_keep(p, f->text)};
+}
+
+static void add_receiver(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
+    if (!p->keeps_receivers || (f->flags & FI_LOOK_END_TAP)) {
+        return; /* who only looks keeps nobody waiting */
+    }
+    if (!fi_grow((void **)&p->receivers, p->receiver_count, sizeof *p->receivers)) {
+        p->short_of_memory = true;
+        return;
+    }
+    p->receivers[p->receiver_count++] =
+        (fi_seen_receiver_t){.node = node, .end = f->rx, .kind = f->kind, .channel = fi_picture_keep(p, f->text)};
+}
+
 void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
     fi_seen_node_t *n = (fi_seen_node_t *)(uintptr_t)fi_picture_node(p, node);
     if (!n) {
@@ -109,9 +157,16 @@ void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
     }
     if (f->type == FI_LOOK_NODE) {
         n->process = f->figures[0];
+        n->now = (int64_t)f->figures[1];
         n->name = fi_picture_keep(p, f->text);
     } else if (f->type == FI_LOOK_WAIT) {
         add_wait(p, n, f);
+    } else if (f->type == FI_LOOK_LEASE) {
+        add_lease(p, n, f);
+    } else if (f->type == FI_LOOK_VIA) {
+        add_via(p, node, f);
+    } else if (f->type == FI_LOOK_END && f->rx) {
+        add_receiver(p, node, f);
     } else if (f->type == FI_LOOK_KEYS && f->tx == 0) {
         add_holds(p, n, f);
     } else if (f->type == FI_LOOK_KEYS && p->wait_count > 0 && p->waits[p->wait_count - 1].number == f->tx) {
@@ -141,5 +196,7 @@ void fi_picture_free(fi_picture_t *p) {
     free(p->nodes);
     free(p->waits);
     free(p->holds);
+    free(p->vias);
+    free(p->receivers);
     *p = (fi_picture_t){0};
 }

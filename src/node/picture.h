@@ -18,6 +18,7 @@
 typedef struct fi_seen_node {
     uint64_t id;
     uint64_t process; /* random number of its process */
+    int64_t now;      /* by its clock, when it answered */
     int32_t pid;      /* as we see it; 0: not visible */
     const char *name;
 } fi_seen_node_t;
@@ -32,6 +33,8 @@ typedef struct fi_seen_wait {
     uint64_t *keys;
     uint32_t key_count;
     ferry_look_holder_t *holders; /* as many as shown.holders */
+    uint64_t instance;            /* of a lock between machines, whose value says who holds it; 0: `keys` do */
+    uint32_t handle, role;
 } fi_seen_wait_t;
 
 typedef struct fi_seen_hold {
@@ -39,7 +42,24 @@ typedef struct fi_seen_hold {
     uint64_t process;
     uint64_t node;
     int32_t tid;
+    uint64_t token;
+    uint64_t held_ns;
 } fi_seen_hold_t;
+
+/* An end that stands for another node's receivers. */
+typedef struct fi_seen_via {
+    uint64_t key;
+    uint64_t to;
+    uint32_t kind;
+    const char *channel;
+} fi_seen_via_t;
+
+typedef struct fi_seen_receiver {
+    uint64_t node;
+    uint64_t end;
+    uint32_t kind;
+    const char *channel;
+} fi_seen_receiver_t;
 
 struct fi_picture_text;
 
@@ -50,6 +70,11 @@ typedef struct fi_picture {
     size_t wait_count;
     fi_seen_hold_t *holds;
     size_t hold_count;
+    fi_seen_via_t *vias;
+    size_t via_count;
+    fi_seen_receiver_t *receivers;
+    size_t receiver_count;
+    bool keeps_receivers; /* there may be vias that lead to them */
     struct fi_picture_text *texts;
     bool short_of_memory;
 } fi_picture_t;
@@ -62,6 +87,8 @@ const char *fi_picture_keep(fi_picture_t *p, const char *text);
 fi_seen_node_t *fi_picture_add_node(fi_picture_t *p, uint64_t id, int32_t pid);
 /* One frame of its answer. */
 void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f);
+/* One more of those who could end a wait. */
+void fi_picture_add_key(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key);
 /* All has been said: resolves keys, finds circles. */
 void fi_picture_solve(fi_picture_t *p);
 /* The wait of that number, or NULL. */

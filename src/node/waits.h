@@ -6,7 +6,7 @@
  * shown is as of the moment of the question, and can be asked while the program is stuck.
  *
  * Who could end a wait is a set of keys.  A handle's key is its name in words of shared memory (fi_owner); a receiver's key
- * has FI_KEY_END set, and its number.
+ * has FI_KEY_END set, and its number; what is known between machines only has other bits.
  */
 #ifndef FI_WAITS_H
 #define FI_WAITS_H
@@ -22,9 +22,21 @@ struct fi_peer;
 struct fi_blocked;
 
 #define FI_KEY_END (UINT64_C(1) << 31)
+#define FI_KEY_CALL (UINT64_C(1) << 30)  /* a call from another machine, with a number made from its names */
+#define FI_KEY_LEASE (UINT64_C(1) << 29) /* a handle on a lock between machines */
 
 static inline uint64_t fi_key_of_end(uint64_t node, uint64_t end) {
     return node << 32 | FI_KEY_END | (end & (FI_KEY_END - 1));
+}
+
+/* In the node that serves it. */
+static inline uint64_t fi_key_of_call(uint64_t node, uint64_t caller, uint64_t client, uint64_t id) {
+    uint64_t mixed = (caller ^ client * UINT64_C(0x9e3779b97f4a7c15) ^ id) * UINT64_C(0xff51afd7ed558ccd);
+
+    return node << 32 | FI_KEY_CALL | (mixed >> 32 & (FI_KEY_CALL - 1));
+}
+static inline uint64_t fi_key_of_lease(uint64_t node, uint32_t handle) {
+    return node << 32 | FI_KEY_LEASE | (handle & (FI_KEY_LEASE - 1));
 }
 
 typedef void fi_add_key_fn(uint64_t key, void *arg);

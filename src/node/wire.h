@@ -66,7 +66,11 @@ enum fi_frame_type {
     FI_KICKED,  /* and is told: a: connections that were given up; error: why not */
     FI_SKIP,    /* a sender asks its receiver to leave out what it has not taken */
     FI_SKIPPED,
-    FI_LOOK_LINK, /* links.h */
+    FI_LOOK_LINK,   /* links.h */
+    FI_LOOK_ENGINE, /* between machines only (net/tell.h): connection to the engine, */
+    FI_LOOK_FAR,    /* link with another node, */
+    FI_LOOK_VIA,    /* through whose receivers a full channel leads, */
+    FI_LOOK_LEASE,  /* who holds a lock */
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100,
@@ -75,6 +79,7 @@ enum fi_frame_type {
     FI_ABANDON, /* the owning thread has ended */
     FI_DUE,     /* the moment has come that the end has named */
     FI_TELL,    /* tell of your links who asks */
+    FI_DENIED,  /* the engine does not let its messages leave this machine; text: its words */
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
@@ -93,7 +98,7 @@ enum fi_reject_flags {
 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2 }; /* LINKS: of the channel that `text` names */
-enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2 };
+enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4 };
 
 #define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */
 #define FI_KEYS_IN_FRAME 10 /* figures of LOOK_WAIT and LOOK_KEYS that are keys; `rx` says how many */
@@ -114,7 +119,13 @@ typedef struct fi_frame {
 
 /* a, b by type
  *   LOOK_WAIT      since, thread id and process id that is waited for; tx: its number; the last figures: thread's name
+ *                  FI_WAIT_LEASE: no keys; figures 7 to 9: handle, role, instance of the object (net/value.h)
  *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
+ *   LOOK_NODE      node id, peers; figures: its process's number, what time it has
+ *   LOOK_ENGINE    text: URL; figures as in ferry_look_engine_t
+ *   LOOK_FAR       to: node id, round trip; text, type name: name and host of `to`; figures as in ferry_look_link_t
+ *   LOOK_VIA       to: node id; rx: the end that stands for receivers there; kind, text: channel
+ *   LOOK_LEASE     key, thread id; figures: token, ns since it was taken
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   MEET_RECEIVER  - (figures: prefetch, ack_within)

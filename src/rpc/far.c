@@ -102,6 +102,19 @@ bool fi_far_has_died(ferry_service_t *s, const fi_far_request_t *f) {
     return died;
 }
 
+int32_t fi_far_thread(ferry_service_t *s, const fi_far_request_t *f) {
+    int32_t tid = 0;
+
+    pthread_mutex_lock(&s->far.lock);
+    const fi_receiver_t *rx = f->worker ? hold(s, f->worker) : NULL;
+    tid = rx ? fi_owner_tid(&rx->end.own) : 0;
+    if (f->worker) {
+        let_go(s);
+    }
+    pthread_mutex_unlock(&s->far.lock);
+    return tid;
+}
+
 void fi_far_changed(ferry_service_t *s, fi_far_request_t *f) {
     pthread_mutex_lock(&s->far.lock);
     if (f->worker) {

@@ -67,6 +67,8 @@ typedef struct fi_far_calls {
     /* The program has taken so many more results. */
     void (*consumed)(ferry_call_t *c, uint32_t count);
     void (*forget)(ferry_call_t *c);
+    /* The key (node/waits.h) of whoever has the call; 0: not known. */
+    uint64_t (*holder)(const ferry_call_t *c);
     /* ns that a call there takes from start to end; negative: nobody is known there. */
     int64_t (*expected)(ferry_client_t *k);
     /* How many server threads are there; waits for no more than a moment. */
@@ -88,6 +90,8 @@ fi_far_request_t *fi_far_take(struct ferry_service *s, struct fi_worker *w);
 void fi_far_end(struct ferry_service *s, fi_far_request_t *f);
 /* The thread that runs it has ended. Any thread. */
 bool fi_far_has_died(struct ferry_service *s, const fi_far_request_t *f);
+/* The thread that runs it; 0: none does. Any thread. */
+int32_t fi_far_thread(struct ferry_service *s, const fi_far_request_t *f);
 /* The head has changed: if its worker sleeps for that, it looks again. Any thread. */
 void fi_far_changed(struct ferry_service *s, fi_far_request_t *f);
 

@@ -200,6 +200,8 @@ static int64_t expire_all(ferry_client_t *k, int64_t now) {
 
 /* ---- why it takes so long ---- */
 
+#define MOST_FAR 64u /* servers elsewhere that are named */
+
 /* What is waited for: something of the call, or, where that is NULL, of any. */
 static bool is_there(const ferry_client_t *k, const ferry_call_t *c) {
     return c ? c->first || !c->open : !fi_list_empty(&k->ready);
@@ -221,24 +223,50 @@ static bool find(const fi_unreleased_t *u, void *arg) {
     return true;
 }
 
-/* The thread that has the call; any thread of the service, while it is nobody's. */
-static void name_servers(waiting_t *w) {
-    fi_sender_t *tx = w->k->tx;
-    fi_blocked_t *b = &w->blocked;
+/* Of calls that go far whoever has them, as far as that is known. */
+static void name_far(waiting_t *w, uint32_t most) {
+    const ferry_client_t *k = w->k;
 
-    if ((w->c && w->c->far) || fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
-        return;
+    for (uint32_t i = 0; i < k->places && most > 0; i++) {
+        const ferry_call_t *c = k->table[i];
+        uint64_t holder = c->open && c->far && (!w->c || c == w->c) ? fi_far_calls->holder(c) : 0;
+        if (holder) {
+            w->blocked.keys[w->blocked.key_count++] = holder;
+            most--;
+        }
     }
-    b->keys = tx->link_count ? calloc(tx->link_count, sizeof *b->keys) : NULL;
+}
+
+/* The thread that has the call; any thread of the service, while it is nobody's. The client's end is held. */
+static void name_near(waiting_t *w) {
+    fi_sender_t *tx = w->k->tx;
     struct finding f = {.id = w->c ? w->c->id : UINT64_MAX};
+
     if (w->c) {
         fi_backlog_each(tx, find, &f);
     }
-    if (b->keys && f.found.link) {
-        fi_blocked_by(b, f.found.link);
+    if (f.found.link) {
+        fi_blocked_by(&w->blocked, f.found.link);
     }
-    for (uint32_t i = 0; b->keys && !f.found.link && i < tx->link_count; i++) {
-        fi_blocked_by(b, tx->links[i]);
+    for (uint32_t i = 0; !f.found.link && i < tx->link_count; i++) {
+        fi_blocked_by(&w->blocked, tx->links[i]);
+    }
+}
+
+static void name_servers(waiting_t *w) {
+    fi_sender_t *tx = w->k->tx;
+    fi_blocked_t *b = &w->blocked;
+    uint32_t far = w->k->far ? MOST_FAR : 0;
+
+    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
+        return;
+    }
+    b->keys = tx->link_count + far ? calloc(tx->link_count + far, sizeof *b->keys) : NULL;
+    if (b->keys && !(w->c && w->c->far)) {
+        name_near(w);
+    }
+    if (b->keys && far) {
+        name_far(w, far);
     }
     fi_end_leave(&tx->end);
 }

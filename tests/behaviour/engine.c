@@ -185,6 +185,10 @@ void engine_restart(engine_t *engine) {
     check(runs);
 }
 
+void engine_reload(engine_t *engine) {
+    check(engine->pid > 0 && kill(engine->pid, SIGHUP) == 0);
+}
+
 void engine_freeze(engine_t *engine) {
     check(engine->pid > 0 && kill(engine->pid, SIGSTOP) == 0);
 }

@@ -44,6 +44,8 @@ void engine_stop(engine_t *engine);
 void engine_kill(engine_t *engine);
 /** Starts it anew, on the same port, with what it had stored. Kills it first if it runs. */
 void engine_restart(engine_t *engine);
+/** Has it read its configuration file anew (SIGHUP). It does so soon. */
+void engine_reload(engine_t *engine);
 /** Stops it with SIGSTOP, as if the network were cut, and lets it go on. */
 void engine_freeze(engine_t *engine);
 void engine_thaw(engine_t *engine);

@@ -56,7 +56,6 @@ int cell_do(cell_run_t *c, bool make, int (*act)(cell_run_t *c, void *arg), void
 
 /* --- in a space that spans machines, where the engine keeps the cells (cell_far.c) --- */
 
-bool space_is_far(const common_t *common);
 /* Stores those whose names match (NULL: all). 0, or an exit status, all said; cell_far_list_done in any case. */
 int cell_far_list(const common_t *common, const char *pattern, holdings_t *all);
 void cell_far_list_done(holdings_t *all);

@@ -10,12 +10,6 @@
 #include "cell.h"
 #include "say.h"
 
-bool space_is_far(const common_t *common) {
-    const char *space = common_space(common);
-
-    return strncmp(space, "nats://", 7) == 0 || strncmp(space, "nats+tls://", 11) == 0;
-}
-
 typedef struct listing {
     const char *pattern;
     holdings_t *all;

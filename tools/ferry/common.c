@@ -16,6 +16,12 @@ const char *common_space(const common_t *common) {
     return named != NULL && named[0] != '\0' ? named : "default";
 }
 
+bool space_is_far(const common_t *common) {
+    const char *space = common_space(common);
+
+    return strncmp(space, "nats://", 7) == 0 || strncmp(space, "nats+tls://", 11) == 0;
+}
+
 ferry_options_t common_options(const common_t *common, const char *name) {
     return (ferry_options_t){
         .size = sizeof(ferry_options_t), .directory = common->directory, .name = name, .group = common->group};
@@ -29,6 +35,16 @@ int library_failed(int error) {
     return error == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 }
 
+/* Once in a process, however many spaces it opens. */
+static void warn_once(const common_t *common, const ferry_t *node) {
+    static bool warned;
+    const char *warning = ferry_warning(node);
+
+    if (warning[0] != '\0' && !warned && !common->quiet)
+        say("%s", warning);
+    warned |= warning[0] != '\0';
+}
+
 bool common_open(const common_t *common, const char *name, ferry_t **node, int *status) {
     ferry_options_t options = common_options(common, name);
     int result = ferry_open(common_space(common), &options, node);
@@ -37,6 +53,7 @@ bool common_open(const common_t *common, const char *name, ferry_t **node, int *
         *status = library_failed(result);
         return false;
     }
+    warn_once(common, *node);
     stop_watch(*node);
     return true;
 }

@@ -12,11 +12,13 @@
 
 static const char text[] = "Checks what Ferry needs of this machine, mostly by trying it, and says what to do where\n"
                            "something is missing. Each line is ok, warn (it works, but slower or with less room) or\n"
-                           "fail. The exit status is 1 when anything fails.";
+                           "fail. The exit status is 1 when anything fails. If the space spans machines (--space\n"
+                           "nats://HOST/NAME), also its server, and what it permits.";
 
 static const char examples[] = "ferry doctor\n"
                                "ferry doctor --json | jq '.checks[] | select(.verdict != \"ok\")'\n"
-                               "ferry doctor --group render    the space that this group shares";
+                               "ferry doctor --group render    the space that this group shares\n"
+                               "ferry doctor --space nats://hub/demo";
 
 static const struct {
     const char *name;
@@ -38,9 +40,17 @@ static const struct {
     {"room", check_room},
     {"leftovers", check_leftovers},
     {"a message", check_message},
+    {"server", check_server},
+    {"encryption", check_encryption},
+    {"joining", check_login},
+    {"connection", check_connection},
+    {"channels", check_channels},
+    {"calls", check_calls},
+    {"locks, cells", check_storage},
 };
 
-enum { CHECKS = sizeof checks / sizeof checks[0] };
+/* The last ones are made only where the space spans machines. */
+enum { CHECKS = sizeof checks / sizeof checks[0], FAR = CHECKS - 7 };
 
 static const char *const words[] = {"ok", "warn", "fail"};
 
@@ -64,7 +74,7 @@ void advise(finding_t *finding, const char *format, ...) {
 static void print_text(const finding_t *findings, bool quiet) {
     for (size_t i = 0; i < CHECKS; i++) {
         const finding_t *f = &findings[i];
-        if (quiet && f->verdict == VERDICT_OK)
+        if (!f->made || (quiet && f->verdict == VERDICT_OK))
             continue;
         printf("%-4s  %-15s  %s\n", words[f->verdict], checks[i].name, f->found);
         if (f->advice[0] != '\0')
@@ -80,6 +90,8 @@ static void print_json(const finding_t *findings, const size_t *counts) {
         json_count(&j, words[v], counts[v]);
     json_open(&j, "checks", '[');
     for (size_t i = 0; i < CHECKS; i++) {
+        if (!findings[i].made)
+            continue;
         json_open(&j, NULL, '{');
         json_text(&j, "name", checks[i].name);
         json_text(&j, "verdict", words[findings[i].verdict]);
@@ -106,9 +118,13 @@ int command_doctor(int argc, char **argv) {
     if (operands.n > 0)
         return usage_error(&usage, "the doctor takes no argument, but '%s' was given", operands.items[0]);
     for (size_t i = 0; i < CHECKS; i++) {
+        findings[i].made = i < FAR || space_is_far(&common);
+        if (!findings[i].made)
+            continue;
         checks[i].check(&common, &findings[i]);
         counts[findings[i].verdict]++;
     }
+    doctor_net_done();
     if (common.json)
         print_json(findings, counts);
     else

@@ -14,6 +14,7 @@ typedef enum verdict {
 } verdict_t;
 
 typedef struct finding {
+    bool made; /* this check concerns us */
     verdict_t verdict;
     char found[360];  /* what is the case */
     char advice[360]; /* what to do about it; "": nothing */
@@ -35,5 +36,9 @@ check_t check_descriptors, check_file_size, check_memory, check_cores, check_hug
 
 /* doctor_space.c: the place where processes meet */
 check_t check_directory, check_room, check_leftovers, check_message;
+
+/* doctor_net.c: of a space that spans machines. In this order: each may build upon those before it. */
+check_t check_server, check_encryption, check_login, check_connection, check_channels, check_calls, check_storage;
+void doctor_net_done(void);
 
 #endif

@@ -28,6 +28,13 @@ bool holder_is_keeper(const ferry_look_node_t *node, const char *kind, const cha
     return rest[0] != '\0' && strncmp(name, rest, strlen(rest)) == 0;
 }
 
+/* On another machine: it holds what is there, and is not ours to end. */
+static bool is_elsewhere(const ferry_look_t *look, const ferry_look_object_t *object) {
+    const ferry_look_node_t *node = holder_node(look, object->node);
+
+    return node != NULL && node->host[0] != '\0';
+}
+
 static holding_t *find_or_add(holdings_t *all, const ferry_look_object_t *object) {
     for (size_t i = 0; i < all->n; i++) {
         if (strcmp(all->items[i].name, object->name) == 0)
@@ -50,7 +57,8 @@ bool holdings_take(const ferry_look_t *look, const char *kind, const char *patte
     *all = (holdings_t){0};
     for (size_t i = 0; i < ferry_look_objects(look); i++) {
         const ferry_look_object_t *object = ferry_look_object(look, i);
-        if (strcmp(object->kind, kind) != 0 || (pattern != NULL && fnmatch(pattern, object->name, 0) != 0))
+        if (strcmp(object->kind, kind) != 0 || is_elsewhere(look, object) ||
+            (pattern != NULL && fnmatch(pattern, object->name, 0) != 0))
             continue;
         holding_t *holding = find_or_add(all, object);
         if (holding == NULL) {
@@ -88,7 +96,7 @@ bool look_at_space(const common_t *common, ferry_look_t **look, int *status) {
 const ferry_look_node_t *holder_next(const ferry_look_t *look, const char *kind, const char *name, size_t *at) {
     while (*at < ferry_look_objects(look)) {
         const ferry_look_object_t *object = ferry_look_object(look, (*at)++);
-        if (strcmp(object->kind, kind) == 0 && strcmp(object->name, name) == 0)
+        if (strcmp(object->kind, kind) == 0 && strcmp(object->name, name) == 0 && !is_elsewhere(look, object))
             return holder_node(look, object->node);
     }
     return NULL;

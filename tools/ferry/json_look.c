@@ -10,12 +10,25 @@ void json_id(json_t *j, const char *key, uint64_t id) {
     json_text(j, key, digits);
 }
 
+const char *node_text(const ferry_look_node_t *node, char *text, size_t cap) {
+    if (node == NULL)
+        snprintf(text, cap, "?");
+    else
+        snprintf(text, cap, "%s%s%s", node->name, node->host[0] != '\0' ? "@" : "", node->host);
+    return text;
+}
+
 void json_node(json_t *j, const ferry_look_node_t *node) {
     json_open(j, NULL, '{');
     json_id(j, "id", node->id);
     json_text(j, "name", node->name);
     json_signed(j, "pid", node->pid);
-    json_count(j, "uid", node->uid);
+    if (node->host[0] == '\0') {
+        json_count(j, "uid", node->uid);
+    } else {
+        json_text(j, "host", node->host);
+        json_count(j, "round_trip_ns", node->round_trip_ns);
+    }
     json_count(j, "peers", node->peers);
     json_bool(j, "answered", node->answered != 0);
     json_close(j, '}');

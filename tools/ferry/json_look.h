@@ -14,6 +14,9 @@
 /* Ids go out as text: most readers of JSON keep only 53 bits of a number. */
 void json_id(json_t *j, const char *key, uint64_t id);
 
+/* "NAME", or "NAME@HOST" of one on another machine. Returns `text`. */
+const char *node_text(const ferry_look_node_t *node, char *text, size_t cap);
+
 void json_node(json_t *j, const ferry_look_node_t *node);
 
 #endif

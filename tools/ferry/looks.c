@@ -183,7 +183,7 @@ void looks_pid_text(const ferry_look_node_t *node, char *cell) {
     if (node == NULL || node->pid == 0)
         snprintf(cell, TABLE_CELL, "?"); /* in a PID namespace that cannot be seen from here */
     else
-        snprintf(cell, TABLE_CELL, "%" PRId32, node->pid);
+        snprintf(cell, TABLE_CELL, "%" PRId32 "%s%s", node->pid, node->host[0] != '\0' ? "@" : "", node->host);
 }
 
 bool looks_rate(const space_look_t *space, const ferry_look_end_t *end, double *messages, double *bytes) {

@@ -10,6 +10,7 @@
 
 #include "json_look.h"
 #include "looks.h"
+#include "ls_links.h"
 #include "ls_services.h"
 #include "options.h"
 #include "published.h"
@@ -20,7 +21,9 @@
 static const char text[] =
     "Lists spaces, the nodes in them, and their ends: senders and receivers of channels, what\n"
     "they have carried, what waits, and how fast it goes; services and their clients; and locks,\n"
-    "semaphores, barriers, events, cells and regions. NAME, of any of these, may be a pattern ('cam*').";
+    "semaphores, barriers, events, cells and regions. NAME, of any of these, may be a pattern ('cam*').\n"
+    "Of a space that spans machines also what is there, the links between its nodes, and their\n"
+    "connections to the server.";
 
 static const char examples[] = "ferry ls\n"
                                "ferry ls --space demo lines\n"
@@ -43,18 +46,28 @@ static const char *published_role(const ferry_look_end_t *end) {
 
 /* --- for people ------------------------------------------------------------------------------------------------------ */
 
-static void user_name(uint32_t uid, char *cell) {
-    const struct passwd *user = getpwuid(uid);
+static void user_name(const ferry_look_node_t *node, char *cell) {
+    const struct passwd *user = node->host[0] == '\0' ? getpwuid(node->uid) : NULL;
 
     if (user != NULL)
         snprintf(cell, TABLE_CELL, "%s", user->pw_name);
+    else if (node->host[0] != '\0')
+        snprintf(cell, TABLE_CELL, "-"); /* users are each machine's own */
     else
-        snprintf(cell, TABLE_CELL, "%" PRIu32, uid);
+        snprintf(cell, TABLE_CELL, "%" PRIu32, node->uid);
+}
+
+static const char *node_state(const space_look_t *space, const ferry_look_node_t *node) {
+    if (!node->answered)
+        return "does not answer";
+    return ls_is_connected(space, node) ? "" : "not connected with a server";
 }
 
 static int print_nodes(const looks_t *looks, const space_look_t *space) {
-    static const char *const heads[] = {"NODE", ">PID", "USER", ">PEERS", ""};
-    table_t table = {.heads = heads, .columns = 5};
+    static const char *const heads[] = {"NODE", ">PID", "USER", ">PEERS", ">ROUND TRIP", ""};
+    static const char *const near_heads[] = {"NODE", ">PID", "USER", ">PEERS", ""};
+    bool far = ferry_look_engines(space->now) > 0;
+    table_t table = {.heads = far ? heads : near_heads, .columns = far ? 6 : 5};
 
     for (size_t i = 0; i < ferry_look_nodes(space->now); i++) {
         const ferry_look_node_t *node = ferry_look_node(space->now, i);
@@ -65,9 +78,13 @@ static int print_nodes(const looks_t *looks, const space_look_t *space) {
             return -1;
         snprintf(row->cells[0], TABLE_CELL, "%s", node->name);
         looks_pid_text(node, row->cells[1]);
-        user_name(node->uid, row->cells[2]);
+        user_name(node, row->cells[2]);
         snprintf(row->cells[3], TABLE_CELL, "%" PRIu32, node->peers);
-        snprintf(row->cells[4], TABLE_CELL, "%s", node->answered ? "" : "does not answer");
+        snprintf(row->cells[4], TABLE_CELL, "%s", far ? "-" : node_state(space, node));
+        if (node->round_trip_ns > 0)
+            show_duration((double)node->round_trip_ns, row->cells[4]);
+        if (far)
+            snprintf(row->cells[5], TABLE_CELL, "%s", node_state(space, node));
     }
     table_print(&table, 2);
     table_done(&table);
@@ -178,6 +195,8 @@ static int print_objects(const looks_t *looks, const space_look_t *space) {
         snprintf(row->cells[1], TABLE_CELL, "%s", object->kind);
         snprintf(row->cells[2], TABLE_CELL, "%s", object->type[0] != '\0' ? object->type : "-");
         looks_pid_text(looks_node(space, object->node), row->cells[3]);
+        if (object->node == 0)
+            snprintf(row->cells[3], TABLE_CELL, "server");
         snprintf(row->cells[4], TABLE_CELL, "%" PRIu32, object->count);
         snprintf(row->cells[5], TABLE_CELL, "-");
         if (object->bytes > 0)
@@ -194,7 +213,8 @@ static int print_text(const looks_t *looks) {
         const space_look_t *space = &looks->spaces[i];
         printf("%sSpace %s\n\n", i > 0 ? "\n" : "", space->name);
         if (print_nodes(looks, space) < 0 || print_ends(space) < 0 || print_services(looks, space) < 0 ||
-            print_objects(looks, space) < 0 || print_published(space) < 0) {
+            print_objects(looks, space) < 0 || print_published(space) < 0 || print_links(looks, space) < 0 ||
+            print_engines(looks, space) < 0) {
             say("no memory for the table");
             return STATUS_FAILED;
         }
@@ -291,6 +311,8 @@ static void json_space(json_t *j, const looks_t *looks, const space_look_t *spac
             json_published(j, space->ends[k]);
     }
     json_close(j, ']');
+    json_links(j, looks, space);
+    json_engines(j, looks, space);
     json_close(j, '}');
 }
 

@@ -52,7 +52,7 @@ int print_services(const looks_t *looks, const space_look_t *space) {
             return -1;
         snprintf(row->cells[0], TABLE_CELL, "%s", service->name);
         snprintf(row->cells[1], TABLE_CELL, "%s", service_role(service));
-        snprintf(row->cells[2], TABLE_CELL, "%s", node != NULL ? node->name : "?");
+        node_text(node, row->cells[2], TABLE_CELL);
         looks_pid_text(node, row->cells[3]);
         service_figures(node, service, row->cells + 4);
     }

@@ -39,6 +39,9 @@ typedef struct common {
 /* The space to use when the command needs exactly one: --space, else $FERRY_SPACE, else "default". */
 const char *common_space(const common_t *common);
 
+/* Does that space span machines? */
+bool space_is_far(const common_t *common);
+
 /* Options for ferry_open, ferry_look and the like; `name` is what `ferry ls` calls the node. */
 ferry_options_t common_options(const common_t *common, const char *name);
 

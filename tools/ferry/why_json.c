@@ -12,6 +12,10 @@ static void json_holder(json_t *j, const ferry_look_holder_t *holder) {
     json_id(j, "node", holder->node);
     json_signed(j, "tid", holder->tid);
     json_signed(j, "wait", holder->wait);
+    if (holder->token != 0)
+        json_count(j, "token", holder->token);
+    if (holder->held_ns != 0)
+        json_count(j, "held_ns", holder->held_ns);
     json_close(j, '}');
 }
 

@@ -49,6 +49,16 @@ static void draw_reference(const drawing_t *d, const ferry_look_wait_t *wait, co
                closes ? ": these wait for each other for good" : "", d->plain);
 }
 
+/* Of a lock between machines. */
+static void draw_lease(const ferry_look_holder_t *holder) {
+    char age[UNITS_TEXT];
+
+    if (holder->token != 0)
+        printf(" by token %" PRIu64, holder->token);
+    if (holder->held_ns != 0)
+        printf(" for %s", show_duration((double)holder->held_ns, age));
+}
+
 static void draw_holder(const drawing_t *d, size_t i, size_t k, const branch_t *branch) {
     const ferry_look_wait_t *wait = ferry_look_wait(d->why->look, i);
     const ferry_look_holder_t *holder = ferry_look_holder(d->why->look, i, k);
@@ -58,6 +68,7 @@ static void draw_holder(const drawing_t *d, size_t i, size_t k, const branch_t *
     draw_stems(branch->up);
     why_holder_text(d->why, holder, text);
     printf("%s %s %s", branch->last ? "└─" : "├─", why_words(wait)->relation, text);
+    draw_lease(holder);
     if (holder->wait >= 0 && d->drawn[holder->wait] != NOT_YET) {
         draw_reference(d, wait, holder);
     } else if (holder->wait >= 0) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_look.h"
 #include "say.h"
 #include "why.h"
 
@@ -48,7 +49,8 @@ static void thread_text(const why_t *why, uint64_t id, int32_t tid, const char *
     char numbers[WHY_TEXT];
 
     numbers_text(node, tid, thread, numbers);
-    snprintf(text, WHY_TEXT, "%.200s[%.180s]", node != NULL ? node->name : "?", numbers);
+    char name[200];
+    snprintf(text, WHY_TEXT, "%s[%.180s]", node_text(node, name, sizeof name), numbers);
     make_plain(text);
 }
 
@@ -88,7 +90,11 @@ void why_where_text(const ferry_look_wait_t *wait, char *text) {
 }
 
 void why_silent_text(const ferry_look_node_t *node, char *text) {
-    if (node->pid != 0)
+    if (node->host[0] != '\0')
+        snprintf(text, WHY_TEXT,
+                 "node %016" PRIx64 " (%.100s, process %" PRId32 " on %.64s) does not answer (stopped?)", node->id,
+                 node->name, node->pid, node->host);
+    else if (node->pid != 0)
         snprintf(text, WHY_TEXT, "process %" PRId32 " does not answer (stopped?)", node->pid);
     else
         snprintf(text, WHY_TEXT, "node %016" PRIx64 " does not answer (stopped?)", node->id);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_denied.c - what the server does not permit comes as an error of the call that needs it, in the server's words.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+/* "all" may do everything; the others lack what their names say. */
+static const char users[] = "authorization { users = [\n"
+                            "  {user: all, password: x}\n"
+                            "  {user: some, password: x, permissions: {%s}}\n"
+                            "] }\n";
+
+static char config[300];
+
+static void write_config(const char *denied) {
+    FILE *f = fopen(config, "we");
+    check(f != NULL);
+    fprintf(f, users, denied);
+    check(fclose(f) == 0);
+}
+
+static engine_t *start(const char *denied) {
+    snprintf(config, sizeof config, "%s/.config", getenv("FERRY_DIR"));
+    write_config(denied);
+    const char *const arguments[] = {"-c", config, NULL};
+    return engine_start_with(arguments);
+}
+
+static void stop(engine_t *e) {
+    engine_stop(e);
+    check_is(unlink(config), 0);
+}
+
+static ferry_t *open_as(engine_t *e, const char *machine, const char *user) {
+    const ferry_options_t options = {.size = sizeof options, .user = user, .password = "x"};
+    ferry_t *node = NULL;
+    engine_machine(e, machine);
+    check_is(ferry_open(engine_space(e), &options, &node), 0);
+    return node;
+}
+
+static void no_sender_can_be_opened_where_publishing_is_denied(void) {
+    engine_t *e = start("publish: {deny: \"ferry.test.>\"}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_sender_t *tx;
+    ferry_receiver_t *rx;
+    check_error(ferry_sender_open(node, "numbers", FERRY_QUEUE, NULL, &tx), -EACCES, "ermissions");
+    check_error(ferry_sender_open(node, "news", FERRY_TOPIC, NULL, &tx), -EACCES, "ermissions");
+    check_error(ferry_receiver_open(node, "numbers", FERRY_QUEUE, NULL, &rx), -EACCES, "ferry.test");
+    close_node(node);
+    stop(e);
+}
+
+static void no_end_can_be_opened_where_hearing_is_denied(void) {
+    engine_t *e = start("subscribe: {deny: [\"ferry.test.n.>\", \"ferry.test.all\"]}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_sender_t *tx;
+    ferry_receiver_t *rx;
+    check_error(ferry_sender_open(node, "numbers", FERRY_QUEUE, NULL, &tx), -EACCES, "ubscription");
+    check_error(ferry_receiver_open(node, "news", FERRY_TOPIC, NULL, &rx), -EACCES, "ferry.test");
+    close_node(node);
+    stop(e);
+}
+
+static void one_topic_alone_may_be_denied(void) {
+    engine_t *e = start("publish: {deny: \"ferry.test.t.secret.>\"}, subscribe: {deny: \"ferry.test.t.secret.>\"}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_sender_t *tx;
+    ferry_receiver_t *rx;
+    check_error(ferry_sender_open(node, "secret", FERRY_TOPIC, NULL, &tx), -EACCES, "t.secret.");
+    check_error(ferry_receiver_open(node, "secret", FERRY_TOPIC, NULL, &rx), -EACCES, "t.secret.");
+    rx = open_receiver(node, "news", FERRY_TOPIC, NULL);
+    tx = open_sender(node, "news", FERRY_TOPIC, NULL);
+    send_number(tx, 1);
+    check_is(receive_number(rx), 1);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    stop(e);
+}
+
+/* Sends until a call says that it is denied. */
+static void send_until_denied(ferry_sender_t *tx, const char *words) {
+    int64_t end = monotonic() + PATIENCE;
+    int r = 0;
+    for (uint64_t i = 0; r == 0 && monotonic() < end; i++) {
+        r = ferry_send(tx, &i, sizeof i, PATIENCE);
+        nap(MILLISECOND);
+    }
+    check_error(r, -EACCES, words);
+}
+
+static void sending_fails_once_it_is_denied(void) {
+    engine_t *e = start("publish: {deny: \"nothing\"}");
+    ferry_t *there = open_as(e, "b", "all");
+    ferry_t *here = open_as(e, "a", "some");
+    ferry_receiver_t *queue = open_receiver(there, "numbers", FERRY_QUEUE, NULL);
+    ferry_receiver_t *topic = open_receiver(there, "news", FERRY_TOPIC, NULL);
+    ferry_sender_t *tx = open_sender(here, "numbers", FERRY_QUEUE, NULL);
+    ferry_sender_t *publisher = open_sender(here, "news", FERRY_TOPIC, NULL);
+    send_number(tx, 7);
+    check_is(receive_number(queue), 7);
+    send_number(publisher, 8);
+    check_is(receive_number(topic), 8);
+    write_config("publish: {deny: [\"ferry.test.n.>\", \"ferry.test.t.>\"]}");
+    engine_reload(e);
+    send_until_denied(tx, "ferry.test.n.");
+    send_until_denied(publisher, "ferry.test.t.news.");
+    check_is(ferry_close(here), 2); /* what cannot leave cannot be waited for */
+    close_receiver(queue);
+    close_receiver(topic);
+    close_node(there);
+    stop(e);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(no_sender_can_be_opened_where_publishing_is_denied),
+        TEST(no_end_can_be_opened_where_hearing_is_denied),
+        TEST(one_topic_alone_may_be_denied),
+        TEST(sending_fails_once_it_is_denied),
+    };
+    return run_suite("net_denied", tests, sizeof tests / sizeof tests[0], argc, argv);
+}

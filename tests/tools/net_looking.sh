@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# `ferry ls`, `ferry why` and `ferry doctor` in a space that spans machines. What is stuck is made by stuck.c.
+# shellcheck disable=SC2031
+# shellcheck source=harness
+. "$(dirname "$0")/harness"
+# shellcheck source=engine-lib.sh
+. "$here/engine-lib.sh"
+: "${STUCK:?set STUCK to the program made of stuck.c}"
+STUCK=$(realpath "$STUCK")
+export FERRY
+PATH=$PATH:/usr/sbin
+unset FERRY_USER FERRY_PASSWORD FERRY_TOKEN FERRY_CREDENTIALS
+
+# One server for all, each with a space of its own.
+engine_start "$work/engine" || exit 125
+disown "$ENGINE_PID" # no test's job
+engine=$ENGINE_PID
+trap 'kill -TERM "$engine"; remove_work' EXIT
+
+# begin [alone]: this test's space there, or at a server of its own
+begin() {
+    [ -z "${1:-}" ] || engine_start "$PWD/engine"
+    name=$FERRY_SPACE
+    export FERRY_SPACE=$ENGINE_URL/$name
+    mkdir -p -m 0700 "$PWD/there"
+    there=(env "FERRY_DIR=$PWD/there") # the far machine: a directory of its own
+}
+
+# says EXPRESSION: whether it holds about `s`, the space as `ferry ls --json` shows it from here
+says() {
+    "${ferry[@]}" ls --no-rate --json >json
+    about json "$1"
+}
+
+# about FILE EXPRESSION: n: nodes by name, h: by id; l: links by the names of both sides
+about() {
+    python3 -c '
+import json, sys
+s = json.load(open(sys.argv[1]))["spaces"][0]
+n = {x["name"]: x for x in s["nodes"]}
+h = {x["id"]: x for x in s["nodes"]}
+l = {(h[x["node"]]["name"], x["name"]): x for x in s["links"]}
+sys.exit(0 if eval("(" + sys.argv[2] + ")") else json.dumps(s, indent=1))' "$@"
+}
+
+# waits EXPRESSION: the same about w, waits as `ferry why --json` shows them, by the names of their threads, and the node of
+# a holder, of(HOLDER)
+waits() {
+    "${ferry[@]}" why --json >why
+    python3 -c '
+import json, sys
+d = json.load(open("why"))
+h = {x["id"]: x for x in d["nodes"]}
+w = {x["thread"]: x for x in d["waits"]}
+def of(holder): return h[holder["node"]]
+sys.exit(0 if eval("(" + sys.argv[1] + ")") else json.dumps(d, indent=1))' "$1"
+}
+
+ls_shows_all_machines_and_their_links() {
+    begin
+    "${there[@]}" "$FERRY" recv --idle 60s x >got &
+    until_true says 'any(e["role"] == "receiver" for e in s["ends"])'
+    (echo one && sleep 60) | "$FERRY" send --linger 0s x &
+    until_true says 'l["ferry-send", "ferry-recv"]["messages_sent"] == 1 and
+        l["ferry-recv", "ferry-send"]["messages_received"] == 1 and l["ferry-send", "ferry-recv"]["unreleased"] == 0 and
+        all(x["round_trip_ns"] > 0 for x in l.values()) and
+        [(e["role"], e["messages"], e["type"]) for e in sorted(s["ends"], key=lambda e: e["role"])] ==
+        [("receiver", 1, ""), ("sender", 1, "")]'
+    about json '"host" in n["ferry-recv"] and "host" not in n["ferry-send"] and n["ferry-recv"]["round_trip_ns"] > 0'
+    about json 'all(x["resent"] == 0 and x["silent_ns"] == 0 for x in l.values())'
+    about json 'l["ferry-send", "ferry-recv"]["bytes_sent"] == l["ferry-recv", "ferry-send"]["bytes_received"] > 3'
+    about json 'len(s["connections"]) == len(s["nodes"]) + 1 and all(c["connected"] and not c["exposed"] for c in s["connections"])'
+    about json "all(c['url'] == '$ENGINE_URL' and c['lost'] == 0 for c in s['connections'])"
+    "${ferry[@]}" ls >out
+    grep -Eq '^  ferry-recv +[0-9]+@[^ ]+ +- +' out
+    grep -Eq '^  x +queue +receiver +- +[0-9]+@[^ ]+ +1 ' out
+    grep -Eq '^  ferry-send +ferry-recv@[^ ]+ +[0-9.]+ .?s +' out
+    grep -Eq "^  ferry-recv@[^ ]+ +$ENGINE_URL +local +connected" out
+    "${ferry[@]}" ls --json >json
+    about json '"bytes_sent_per_s" in l["ferry-send", "ferry-recv"]'
+}
+
+ls_shows_objects_of_all_machines_and_what_the_server_keeps() {
+    begin
+    "${ferry[@]}" cell put --count 2 limit 100
+    "${there[@]}" "$STUCK" far 0 t:lock=ledger &
+    "$STUCK" near 0 t:unit=pool &
+    until_true says '{(o["name"], o["kind"], h[o["node"]]["name"] if int(o["node"], 16) else "", o["count"], o["holding"])
+        for o in s["objects"]} == {("limit", "cell", "", 2, 0), ("ledger", "mutex", "far", 0, 1),
+        ("pool", "semaphore", "near", 2, 1)}'
+    "${ferry[@]}" ls >out
+    grep -Eq '^  limit +cell +- +server +2 ' out
+}
+
+ls_counts_lost_connections() {
+    begin alone
+    "${there[@]}" "$STUCK" far 0 t:hold=q &
+    "$STUCK" near 0 t:hold=r &
+    until_true says '"far" in n and "near" in n'
+    engine_kill_server
+    engine_restart
+    until_true says 'sorted(c["lost"] for c in s["connections"]) == [0, 1, 1] and all(c["connected"] for c in s["connections"])'
+}
+
+why_shows_who_holds_a_lock_elsewhere() {
+    begin
+    "${there[@]}" "$STUCK" far 2 holder:lock=ledger,meet &
+    "$STUCK" near 2 waiter:meet,lock=ledger &
+    until_true waits 'len(w) == 1 and w["waiter"]["for"] == "mutex" and
+        [(of(x)["name"], x["token"] > 0, x["held_ns"] > 0, x["wait"]) for x in w["waiter"]["holders"]] ==
+        [("far", True, True, -1)]'
+    "${ferry[@]}" why >out
+    grep -Eq "^└─ held by far@[^ ]+\[[0-9]+/[0-9]+\] by token [0-9]+ for [0-9.]+ m?s, which runs\$" out
+    "${there[@]}" "${ferry[@]}" why >out
+    grep -Eq '^near@[^ ]+\[[0-9]+/[0-9]+ waiter\] waits for mutex "ledger", ' out
+}
+
+why_marks_a_circle_between_machines() {
+    begin
+    "${there[@]}" "$STUCK" far 2 one:lock=a,meet,write=b &
+    "$STUCK" near 2 two:write=b,meet,lock=a &
+    until_true waits 'sorted(w) == ["one", "two"] and w["one"]["circle"] == w["two"]["circle"] == 1'
+    status_of 1 "${ferry[@]}" why --check >out
+    grep -Eq '^circle 1: ' out
+    has 'these wait for each other for good' out
+}
+
+why_shows_who_makes_no_room_and_who_does_not_answer_elsewhere() {
+    begin
+    "${there[@]}" "$STUCK" far 0 reader:hold=full server:serve=bank/shop &
+    "${there[@]}" "$STUCK" other 0 last:serve=shop &
+    until_true says 'len(s["services"]) == 2'
+    "$STUCK" near 0 filler:fill=full caller:call=bank &
+    "${ferry[@]}" cell put news old
+    "${ferry[@]}" cell wait --after 1 --timeout 60s news >/dev/null &
+    until_true waits 'sorted(w) == ["caller", "ferry", "filler", "last", "server"] and w["ferry"]["for"] == "cell" and
+        all(len(w[x]["holders"]) == 1 for x in ["caller", "filler", "server"]) and
+        of(w["filler"]["holders"][0])["name"] == of(w["caller"]["holders"][0])["name"] == "far" and
+        w["caller"]["holders"][0]["wait"] == w["server"]["wait"] and w["last"]["for"] == "event"'
+    "${ferry[@]}" why >out
+    grep -Eq '^└─ full at far@' out
+    grep -Eq '^└─ served by far@.* server\], which waits for the answer to call "shop\.\*", ' out
+    says 'l["near", "far"]["unreleased"] > 0'
+}
+
+what_a_liar_tells_does_no_harm() {
+    begin
+    "$STUCK" near 0 one:lock=a two:lock=a three:hold=q four:fill=q &
+    "${there[@]}" "$STUCK" far 0 five:hold=q six:lock=a &
+    until_true waits 'len(w) >= 3'
+    python3 "$here/liar.py" "${ENGINE_URL##*:}" "$name" 1 >liar &
+    until_true has ready liar
+    says 'n["near"]["answered"] and n["far"]["answered"] and len(n) == 3'
+    "${ferry[@]}" why --json >why
+    python3 -m json.tool why >/dev/null
+    "${ferry[@]}" ls >out
+    "${ferry[@]}" why >>out
+    ! grep -q $'\033' out || fail "somebody else's control characters"
+}
+
+doctor_looks_at_the_server() {
+    begin alone
+    "${ferry[@]}" doctor >out
+    grep -Eq '^ok +server +nats-server [0-9.]+ answers' out
+    grep -Eq '^ok +connection .* to the server and back, messages of up to 8.0 MiB, 0 other nodes' out
+    grep -Eq '^ok +locks, cells +a lock was taken' out
+    engine_kill_server
+    status_of 1 "${ferry[@]}" doctor -q >out
+    grep -Eq '^fail +server +no NATS server answers at 127' out
+    has 'ferry engine' out
+}
+
+# raw CONFIG...: a nats-server as it comes, on a free port of all addresses
+raw() {
+    mkdir raw
+    printf '%s\n' "$@" >raw/config
+    nats-server -a 0.0.0.0 -p -1 --ports_file_dir "$PWD/raw" -c raw/config -l raw/log &
+    until_true test -s "raw/nats-server_$!.ports"
+    port=$(sed -E 's/.*"nats":\["nats:\/\/[^"]*:([0-9]+)".*/\1/' raw/*.ports)
+}
+
+doctor_tells_of_what_is_denied_and_missing() {
+    raw 'authorization { users = [{user: u, password: secret, permissions: {publish: {deny: "ferry.test.n.>"}}}] }'
+    export FERRY_SPACE=nats://127.0.0.1:$port/test
+    status_of 1 "${ferry[@]}" doctor -q >out
+    grep -Eq '^fail +joining .*refuses these credentials' out
+    status_of 1 env FERRY_USER=u FERRY_PASSWORD=secret "${ferry[@]}" doctor -q >out
+    grep -Eq '^fail +channels .*Permissions Violation' out
+    grep -Eq '^fail +locks, cells .*JetStream' out
+    ! grep secret out
+}
+
+a_plain_connection_to_another_machine_is_warned_of_once() {
+    raw 'jetstream: disabled'
+    export FERRY_SPACE=nats://0.0.0.0:$port/test # which is this machine, but not by its name
+    "${ferry[@]}" pub x one 2>said
+    [ "$(grep -c 'is not encrypted' said)" = 1 ]
+    "${ferry[@]}" pub -q x one 2>said
+    [ ! -s said ]
+    "${ferry[@]}" pub --space "nats://127.0.0.1:$port/test" x one 2>said
+    [ "$(grep -c 'is not encrypted' said)" = 0 ]
+    "$STUCK" near 0 t:hold=q &
+    until_true says 's["connections"][0]["exposed"]'
+}
+
+test_that "ls shows all machines and their links" ls_shows_all_machines_and_their_links
+test_that "ls shows objects of all machines, and what the server keeps" ls_shows_objects_of_all_machines_and_what_the_server_keeps
+test_that "ls counts lost connections" ls_counts_lost_connections
+test_that "why shows who holds a lock elsewhere" why_shows_who_holds_a_lock_elsewhere
+test_that "why marks a circle between machines" why_marks_a_circle_between_machines
+test_that "why shows who makes no room, and who does not answer, elsewhere" why_shows_who_makes_no_room_and_who_does_not_answer_elsewhere
+test_that "what a liar tells does no harm" what_a_liar_tells_does_no_harm
+test_that "doctor looks at the server" doctor_looks_at_the_server
+test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_denied_and_missing
+test_that "a plain connection to another machine is warned of, once" a_plain_connection_to_another_machine_is_warned_of_once
+all_done
