@@ -64,14 +64,14 @@ typedef struct ferry_kicked {
  * yours nor is the directory; -EINVAL; -ETIMEDOUT somebody keeps the directory's lock; -EACCES, -EMFILE, -ENFILE.
  */
 FERRY_API int ferry_kick(const char *space, const ferry_options_t *options, uint64_t node, ferry_kicked_t *result);
+
 /** What the engine keeps of a durable queue (see channel.h). Strings belong to the call. */
 typedef struct ferry_durable_info {
     const char *queue;
-    uint64_t messages; /**< not released yet; those that receivers hold among them */
-    uint64_t bytes;    /**< that they take up there */
-    uint64_t sent;     /**< ever put in */
-    uint64_t
-        oldest_ns; /**< when the oldest of them was stored: ns since 1970, by the engine's clock; 0: there is none */
+    uint64_t messages;  /**< not released yet; those that receivers hold among them */
+    uint64_t bytes;     /**< that they take up there */
+    uint64_t sent;      /**< ever put in */
+    uint64_t oldest_ns; /**< when the oldest was stored, by the engine's clock: ns since 1970; 0: there is none */
 } ferry_durable_info_t;
 
 /**

@@ -27,6 +27,7 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
     r = fi_settle_durable(node, channel, kind, &c);
     if (r == 0 && c.durable == FERRY_DURABLE) {
         part.unhurried = true;
+        part.explain = fi_durable_explain;
         part.most = node->net->max_payload - FI_DURABLE_HEAD;
         c.quota = c.quota ? c.quota : FI_DURABLE_QUOTA;
     }

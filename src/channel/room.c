@@ -92,6 +92,11 @@ int fi_sender_take_denial(fi_sender_t *tx) {
 }
 
 static int gave_up(fi_sender_t *tx, int64_t timeout) {
+    char text[320];
+
+    if (tx->part.explain && tx->part.explain(tx, text, sizeof text)) {
+        return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "%s", text);
+    }
     if (timeout == FERRY_NOW) {
         return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough", tx->end.channel);
     }

@@ -194,7 +194,9 @@ typedef struct fi_part {
     bool hidden;
     uint64_t from_node; /* a hidden one: whose messages it sends on; 0: its own */
     uint64_t from_end;
-    uint64_t most;  /* bytes of a message, since the engine takes no more; 0: it does not matter */
+    uint64_t most; /* bytes of a message, since the engine takes no more; 0: it does not matter */
+    /* Why there is no room, if that is known better than by the sender: a sentence in `text`. */
+    bool (*explain)(struct ferry_sender *tx, char *text, size_t cap);
     bool unhurried; /* its reader takes its time: what finds no room in the ring waits in the pool at once */
 } fi_part_t;
 

@@ -224,7 +224,7 @@ typedef struct fi_bridge {
     fi_net_watch_t watch;
     natsSubscription *direct, *all, *replies;
 
-    pthread_mutex_t lock; /* guards box, askings' answers, stopping */
+    pthread_mutex_t lock; /* guards box, askings' answers, stopping, refusal */
     pthread_cond_t answered;
     struct fi_list box;
     bool stopping;
@@ -237,7 +237,12 @@ typedef struct fi_bridge {
     struct fi_list inwards;
     struct fi_list hearings;
     struct fi_list deposits, pickups; /* durable.h */
-    natsSubscription *answers;        /* for deposits; NULL: there was none yet */
+    struct {                          /* the newest of the engine's to store a message */
+        char channel[104];
+        char words[160];
+        int64_t at; /* ns */
+    } refusal;
+    natsSubscription *answers; /* for deposits; NULL: there was none yet */
     uint32_t depositors_ever, pickups_ever;
     uint32_t askings_ever;
     unsigned char *buffer; /* for one batch */

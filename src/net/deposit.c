@@ -347,6 +347,40 @@ static bool is_refusal(natsMsg *msg) {
     return fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) != 0;
 }
 
+/* In the engine's words, for those who wait. */
+static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, int64_t now) {
+    char words[sizeof b->refusal.words] = "nobody answers for its stream";
+
+    if (!fi_nats.natsMsg_IsNoResponders(msg)) {
+        fi_durable_words(msg, words, sizeof words);
+    }
+    pthread_mutex_lock(&b->lock);
+    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
+    memcpy(b->refusal.words, words, sizeof words);
+    b->refusal.at = now;
+    pthread_mutex_unlock(&b->lock);
+}
+
+bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
+    fi_net_t *net = tx->end.node->net;
+    fi_bridge_t *b = net->bridge;
+    bool known = true;
+
+    if (!fi_net_is_up(net)) {
+        snprintf(text, cap, "'%s' is durable, and there is no connection to its server now; it is being tried again",
+                 tx->end.channel);
+        return true;
+    }
+    pthread_mutex_lock(&b->lock);
+    known = strcmp(b->refusal.channel, tx->end.channel) == 0 && fi_now_ns() - b->refusal.at < 2 * LONGEST_PAUSE_NS;
+    if (known) {
+        snprintf(text, cap, "'%s' is durable, and its server does not take messages now: %s", tx->end.channel,
+                 b->refusal.words);
+    }
+    pthread_mutex_unlock(&b->lock);
+    return known;
+}
+
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
     const char *words = strstr(fi_nats.natsMsg_GetSubject(msg), ".d.");
     char *end = NULL;
@@ -368,6 +402,7 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
             p->mended_at = now; /* a server that has lost its streams, or has not found them yet */
             fi_durable_mend(b->net, p->channel);
         }
+        note_refusal(b, p, msg, now);
         hold_off(d, now);
     } else {
         d->answered_at = now;

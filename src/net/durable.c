@@ -194,3 +194,20 @@ int fi_durable_error(natsMsg *msg) {
     (void)fi_durable_number(msg, "\"err_code\":", &code);
     return (int)(code & 0xffff);
 }
+
+void fi_durable_words(natsMsg *msg, char *words, size_t cap) {
+    static const char key[] = "\"description\":\"";
+    const char *data = fi_nats.natsMsg_GetData(msg);
+    size_t len = (size_t)fi_nats.natsMsg_GetDataLength(msg);
+    const char *at = memmem(data, len, key, sizeof key - 1);
+
+    if (!at) {
+        return;
+    }
+    at += sizeof key - 1;
+    size_t n = 0;
+    while (n + 1 < cap && at < data + len && *at != '"' && *at != '\\' && *at >= ' ') {
+        words[n++] = *at++;
+    }
+    words[n] = '\0';
+}

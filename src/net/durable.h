@@ -46,6 +46,8 @@ void fi_durable_mend(fi_net_t *net, const char *channel);
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number);
 /* The engine's error in its answer; 0: none. */
 int fi_durable_error(natsMsg *msg);
+/* Its description there; `words` stay as they are if there is none. */
+void fi_durable_words(natsMsg *msg, char *words, size_t cap);
 
 /* The connection for what goes to streams now: where messages come densely, one that gathers them. */
 static inline natsConnection *fi_durable_way(const fi_bridge_t *b) {
@@ -56,7 +58,12 @@ static inline natsConnection *fi_durable_way(const fi_bridge_t *b) {
 void fi_durable_names(const fi_net_t *net, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]);
 
-/* deposit.c: own senders. Bridge's thread only, as all that follows. */
+/* deposit.c: own senders. */
+
+/* For a sender's fi_part_t, by its thread: did the engine refuse its messages just now? */
+bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap);
+
+/* Bridge's thread only, as all that follows. */
 void fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own);
 /* An answer of the engine's has come. */

@@ -5,7 +5,10 @@
  *
  * Each test has a server of its own; a "machine" is a directory of its own (engine.h).
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine.h"
 
@@ -293,6 +296,37 @@ static void it_can_be_listed_purged_and_removed(void) {
     engine_stop(s->engine);
 }
 
+/* The server has room for some 1500 messages. */
+static void a_server_without_room_is_told_of_and_loses_nothing(void) {
+    char file[512];
+    snprintf(file, sizeof file, "%s/small.conf", getenv("FERRY_DIR"));
+    FILE *out = fopen(file, "w");
+    check(out != NULL);
+    fprintf(out, "jetstream { max_file_store: 200000 }\n");
+    check(fclose(out) == 0);
+    const char *const arguments[] = {"-c", file, NULL};
+    stage_t *s = share(sizeof *s);
+    s->engine = engine_start_with(arguments);
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    for (uint64_t i = 0; i < MESSAGES; i++) {
+        send_number(tx, i); /* they wait here */
+    }
+    check_error(ferry_sender_flush(tx, SECOND), -ETIMEDOUT, "resources");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    static unsigned seen[MESSAGES];
+    for (uint64_t i = 0; i < MESSAGES; i++) { /* room comes back; what was refused comes later */
+        uint64_t number = receive_number(rx);
+        check(number < MESSAGES && ++seen[number] == 1);
+    }
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(s->engine);
+    unlink(file);
+}
+
 static void receive_all(void *arg) {
     stage_t *s = arg;
     static unsigned seen[MESSAGES];
@@ -343,6 +377,7 @@ int main(int argc, char **argv) {
         TEST(a_sender_has_its_share_and_no_more),
         TEST(what_cannot_be_durable_says_so),
         TEST(it_can_be_listed_purged_and_removed),
+        TEST(a_server_without_room_is_told_of_and_loses_nothing),
         TEST(nothing_is_lost_when_the_server_is_killed_under_load),
     };
     return run_suite("net_durable", tests, sizeof tests / sizeof tests[0], argc, argv);

@@ -101,7 +101,20 @@ ferry_calls_its_services() {
     status_of 75 "${ferry[@]}" call nobody add x 2>said
 }
 
+it_shares_durable_queues() {
+    begin
+    seq 5 | "${ferry[@]}" send --durable jobs.v1
+    js take 'FERRY=test=q=jobs~v1' 3 >out
+    seq 3 | same - out
+    js put ferry.test.q.jobs~v1.node six seven
+    "${ferry[@]}" recv --count 4 jobs.v1 >out
+    printf '%s\n' 4 5 six seven | same - out
+    "${ferry[@]}" purge --remove jobs.v1 >out
+    has '0 messages that the server kept; the queue is removed' out
+}
+
 test_that "it finds Ferry's services" it_finds_ferrys_services
 test_that "it calls Ferry's services" it_calls_ferrys_services
 test_that "Ferry calls its services" ferry_calls_its_services
+test_that "it shares durable queues with Ferry" it_shares_durable_queues
 all_done

@@ -163,8 +163,11 @@ int sending_linger(sending_t *s) {
         int result = ferry_sender_flush(s->tx, most);
         if (result >= 0)
             break;
-        if (left == 0 && (result == -ETIMEDOUT || result == -EAGAIN))
+        if (left == 0 && (result == -ETIMEDOUT || result == -EAGAIN)) {
+            if (s->durable && !s->common.quiet)
+                say("%s", ferry_last_error()); /* the server may say why */
             break;
+        }
         status = sending_retry(s, result);
     }
     if (stop_signal() != 0)

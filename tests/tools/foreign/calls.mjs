@@ -5,6 +5,8 @@
 //   calls.mjs discover URL NAME              $SRV.PING, INFO and STATS of the services NAME, as one JSON object
 //   calls.mjs call URL SUBJECT ARGUMENT      a request; prints the answer, or "error CODE TEXT: DETAIL"
 //   calls.mjs serve URL NAME                 serves add, shout and refuse; prints "ready"
+//   calls.mjs put URL SUBJECT TEXT...        puts messages into a stream
+//   calls.mjs take URL STREAM COUNT          takes so many by the stream's consumer "ferry", and prints them
 import { connect, headers, StringCodec, ServiceError } from "nats";
 
 const [command, servers, ...words] = process.argv.slice(2);
@@ -30,6 +32,14 @@ if (command === "discover") {
     console.log(ServiceError.isServiceError(m)
         ? `error ${ServiceError.toServiceError(m).code} ${ServiceError.toServiceError(m).message}: ${text.decode(m.data)}`
         : text.decode(m.data));
+} else if (command === "put") {
+    for (const one of words.slice(1)) await nc.jetstream().publish(words[0], text.encode(one));
+} else if (command === "take") {
+    const consumer = await nc.jetstream().consumers.get(words[0], "ferry");
+    for await (const m of await consumer.fetch({ max_messages: Number(words[1]), expires: 5000 })) {
+        console.log(text.decode(m.data));
+        await m.ackAck();
+    }
 } else if (command === "serve") {
     const service = await nc.services.add({ name: words[0], version: "1.2.3", description: "of another make" });
     service.addEndpoint("add", (error, m) => {
