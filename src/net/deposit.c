@@ -566,3 +566,18 @@ void fi_deposit_end(fi_bridge_t *b) {
         close_deposit(b, fi_container(b->deposits.next, fi_deposit_t, link));
     }
 }
+
+/* ---- for who looks ---- */
+
+void fi_deposits_tell(fi_bridge_t *b, fi_peer_t *p) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->deposits) {
+        const fi_deposit_t *d = fi_container(at, fi_deposit_t, link);
+        fi_frame_t f = fi_frame(FI_LOOK_VIA, 0, d->rx->end.id);
+        f.kind = FERRY_QUEUE;
+        memcpy(f.text, d->channel, sizeof f.text);
+        (void)fi_peer_send(p, &f, NULL);
+    }
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "net/durable.h"
 #include "net/tell.h"
 #include "platform/clock.h"
 
@@ -124,4 +125,5 @@ void fi_links_tell(fi_bridge_t *b, fi_peer_t *p) {
     fi_list_each(at, after, &b->outwards) {
         tell_vias(fi_container(at, fi_outward_t, link), p);
     }
+    fi_deposits_tell(b, p);
 }

@@ -65,7 +65,7 @@ static void resolve_there(fi_picture_t *p, fi_seen_wait_t *w, const fi_seen_via_
             found = true;
         }
     }
-    if (!found) {
+    if (!found && via->to) { /* else the engine keeps it: whoever receives next makes room */
         (void)fi_picture_add_holder(p, w, via->to, 0, -1);
     }
 }

@@ -124,7 +124,7 @@ typedef struct fi_frame {
  *   LOOK_NODE      node id, peers; figures: its process's number, what time it has
  *   LOOK_ENGINE    text: URL; figures as in ferry_look_engine_t
  *   LOOK_FAR       to: node id, round trip; text, type name: name and host of `to`; figures as in ferry_look_link_t
- *   LOOK_VIA       to: node id; rx: the end that stands for receivers there; kind, text: channel
+ *   LOOK_VIA       to: node id, 0: the engine; rx: the end that stands for receivers there; kind, text: channel
  *   LOOK_LEASE     key, thread id; figures: token, ns since it was taken
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring

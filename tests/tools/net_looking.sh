@@ -145,6 +145,12 @@ why_shows_who_makes_no_room_and_who_does_not_answer_elsewhere() {
     says 'l["near", "far"]["unreleased"] > 0'
 }
 
+nobody_is_named_where_the_server_has_no_room() {
+    begin
+    "${ferry[@]}" send --durable --capacity 1 jobs a b c d 2>/dev/null &
+    until_true waits 'w["ferry"]["for"] == "room" and w["ferry"]["name"] == "jobs" and w["ferry"]["holders"] == []'
+}
+
 what_a_liar_tells_does_no_harm() {
     begin
     "$STUCK" near 0 one:lock=a two:lock=a three:hold=q four:fill=q &
@@ -211,6 +217,7 @@ test_that "ls counts lost connections" ls_counts_lost_connections
 test_that "why shows who holds a lock elsewhere" why_shows_who_holds_a_lock_elsewhere
 test_that "why marks a circle between machines" why_marks_a_circle_between_machines
 test_that "why shows who makes no room, and who does not answer, elsewhere" why_shows_who_makes_no_room_and_who_does_not_answer_elsewhere
+test_that "nobody is named where the server has no room" nobody_is_named_where_the_server_has_no_room
 test_that "what a liar tells does no harm" what_a_liar_tells_does_no_harm
 test_that "doctor looks at the server" doctor_looks_at_the_server
 test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_denied_and_missing
