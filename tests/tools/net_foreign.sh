@@ -104,6 +104,8 @@ ferry_calls_its_services() {
 it_shares_durable_queues() {
     begin
     seq 5 | "${ferry[@]}" send --durable jobs.v1
+    "${ferry[@]}" ls --json >found
+    json found '[(q["queue"], q["messages"], q["sent"]) for q in d["durable"]] == [("jobs.v1", 5, 5)]'
     js take 'FERRY=test=q=jobs~v1' 3 >out
     seq 3 | same - out
     js put ferry.test.q.jobs~v1.node six seven

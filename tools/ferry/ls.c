@@ -10,6 +10,7 @@
 
 #include "json_look.h"
 #include "looks.h"
+#include "ls_durable.h"
 #include "ls_links.h"
 #include "ls_services.h"
 #include "options.h"
@@ -316,7 +317,7 @@ static void json_space(json_t *j, const looks_t *looks, const space_look_t *spac
     json_close(j, '}');
 }
 
-static void print_json(const looks_t *looks, const char *base) {
+static void print_json(const looks_t *looks, const durables_t *durables, const char *base) {
     json_t j = {.out = stdout};
 
     json_open(&j, NULL, '{');
@@ -325,6 +326,7 @@ static void print_json(const looks_t *looks, const char *base) {
     for (size_t i = 0; i < looks->n; i++)
         json_space(&j, looks, &looks->spaces[i]);
     json_close(&j, ']');
+    json_durables(&j, durables);
     json_close(&j, '}');
     printf("\n");
 }
@@ -350,11 +352,16 @@ static int run(looks_t *looks, const char *space) {
     if (result < 0)
         return library_failed(result);
     int status = looks_take(looks, space);
+    durables_t durables;
+    int asked = durables_take(&durables, looks);
+    status = status == STATUS_OK ? asked : status;
     if (common->json)
-        print_json(looks, base);
+        print_json(looks, &durables, base);
     else if (status != STATUS_FAILED || looks->n > 0)
-        status = print_text(looks) != 0 ? STATUS_FAILED : status;
-    if (status == 0 && looks->n == 0) {
+        status = print_text(looks) != 0 || print_durables(&durables) != 0 ? STATUS_FAILED : status;
+    bool nothing = looks->n == 0 && durables.n == 0;
+    durables_done(&durables);
+    if (status == 0 && nothing) {
         status = STATUS_NO;
         if (!common->quiet)
             say_nothing_found(looks, space, base);
