@@ -58,7 +58,7 @@ static void tell_node(const fi_node_t *n, fi_peer_t *p) {
     f.a = n->id;
     f.b = n->peer_count;
     f.figures[0] = fi_process_number();
-    f.figures[1] = (uint64_t)fi_now_ns();
+    f.figures[FI_NODE_NOW] = (uint64_t)fi_now_ns();
     memcpy(f.text, n->name, sizeof f.text);
     fi_host_current(&h);
     fi_host_to_frame(&h, &f);

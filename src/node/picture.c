@@ -157,7 +157,7 @@ void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
     }
     if (f->type == FI_LOOK_NODE) {
         n->process = f->figures[0];
-        n->now = (int64_t)f->figures[1];
+        n->now = (int64_t)f->figures[FI_NODE_NOW];
         n->name = fi_picture_keep(p, f->text);
     } else if (f->type == FI_LOOK_WAIT) {
         add_wait(p, n, f);

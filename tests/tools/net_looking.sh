@@ -108,7 +108,7 @@ why_shows_who_holds_a_lock_elsewhere() {
     begin
     "${there[@]}" "$STUCK" far 2 holder:lock=ledger,meet &
     "$STUCK" near 2 waiter:meet,lock=ledger &
-    until_true waits 'len(w) == 1 and w["waiter"]["for"] == "mutex" and
+    until_true waits 'len(w) == 1 and w["waiter"]["for"] == "mutex" and w["waiter"]["age_ns"] > 0 and
         [(of(x)["name"], x["token"] > 0, x["held_ns"] > 0, x["wait"]) for x in w["waiter"]["holders"]] ==
         [("far", True, True, -1)]'
     "${ferry[@]}" why >out
