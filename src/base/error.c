@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/assert.h"
 
@@ -48,10 +49,23 @@ int fi_fail(int err, const char *format, ...) {
     return err;
 }
 
+/* How many there are, and how many more are needed. */
+static const char *no_descriptors(char *buf, size_t cap) {
+    struct rlimit limit = {0, 0};
+
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    snprintf(
+        buf, cap,
+        "no descriptors left in this process, which may have %llu: raise the limit (ulimit -n, here up to %llu); a "
+        "receiver takes 3 and 1 for each sender, a sender 2 for each receiver, each process met 3",
+        (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+    return buf;
+}
+
 /* The system's words, with what to do where they do not say it. */
 static const char *words_for(int errnum, char *buf, size_t cap) {
     if (errnum == EMFILE)
-        return "no descriptors left in this process: close some, or raise the limit (ulimit -n)";
+        return no_descriptors(buf, cap);
     if (errnum == ENFILE)
         return "no descriptors left on this machine: raise fs.file-max";
     return strerror_r(errnum, buf, cap);
@@ -59,7 +73,7 @@ static const char *words_for(int errnum, char *buf, size_t cap) {
 
 int fi_fail_errno(int errnum, const char *format, ...) {
     int saved = errno;
-    char words[128];
+    char words[320];
     va_list args;
     va_start(args, format);
     keep(format, args, words_for(errnum, words, sizeof words));

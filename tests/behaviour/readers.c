@@ -4,6 +4,7 @@
  * sender back, and each is told exactly what it lost.
  */
 #include <string.h>
+#include <sys/resource.h>
 
 #include "harness.h"
 
@@ -447,6 +448,50 @@ static void readers_by_tag_of_a_writer_at_full_speed_end_with_the_newest_of_all(
     crew_end(crew);
 }
 
+/* ---- a thousand ---- */
+
+#define CROWD (UNDER_SANITIZER ? 100u : 1000u)
+
+static bool may_have_descriptors(rlim_t count) {
+    struct rlimit limit;
+    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_cur < count && limit.rlim_max >= count ? count : limit.rlim_cur;
+    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return limit.rlim_cur >= count;
+}
+
+static void a_thousand_subscribers_join_and_leave_while_a_topic_flows(void) {
+    static ferry_receiver_t *rx[1000];
+    static uint64_t next[1000];
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
+    unsigned count = may_have_descriptors(8 * CROWD) ? CROWD : 100;
+    uint64_t sent = 0;
+    for (unsigned i = 0; i < count; i++) {
+        rx[i] = open_receiver(node, "t", FERRY_TOPIC, NULL);
+        next[i] = sent;
+        if (i % 10 == 9)
+            send_number(tx, sent++);
+    }
+    for (unsigned i = 0; i < count; i += 50) { /* some leave, and others come in their place */
+        close_receiver(rx[i]);
+        send_number(tx, sent++);
+        rx[i] = open_receiver(node, "t", FERRY_TOPIC, NULL);
+        next[i] = sent;
+        if (i % 200 == 0) /* nobody may be too far behind */
+            for (unsigned k = 0; k < count; k++)
+                while (next[k] < sent)
+                    check_is(receive_number(rx[k]), next[k]++);
+    }
+    for (unsigned k = 0; k < count; k++) {
+        while (next[k] < sent)
+            check_is(receive_number(rx[k]), next[k]++);
+        close_receiver(rx[k]);
+    }
+    close_sender(tx);
+    close_node(node);
+}
+
 /* ---- at full speed ---- */
 
 #define RUSH (UNDER_SANITIZER ? 20000 : 60000)
@@ -535,6 +580,7 @@ int main(int argc, char **argv) {
         TEST(a_second_reader_by_tag_gets_what_came_after_it),
         TEST(small_tagged_messages_are_kept_too),
         TEST_BOTH(readers_by_tag_of_a_writer_at_full_speed_end_with_the_newest_of_all),
+        TEST(a_thousand_subscribers_join_and_leave_while_a_topic_flows),
         TEST_BOTH(no_reader_sees_torn_bytes_of_a_writer_at_full_speed),
     };
     return run_suite("readers", tests, sizeof tests / sizeof *tests, argc, argv);

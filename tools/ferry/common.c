@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "say.h"
 #include "stop.h"
@@ -43,6 +44,15 @@ static void warn_once(const common_t *common, const ferry_t *node) {
     if (warning[0] != '\0' && !warned && !common->quiet)
         say("%s", warning);
     warned |= warning[0] != '\0';
+}
+
+void raise_descriptor_limit(void) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* without it, fewer channels can be met: the library tells */
+    }
 }
 
 bool common_open(const common_t *common, const char *name, ferry_t **node, int *status) {

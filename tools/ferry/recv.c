@@ -174,6 +174,7 @@ static int run(receiving_t *r) {
     int status = STATUS_FAILED;
 
     signal(SIGPIPE, SIG_IGN); /* a closed output is an ordinary end here, and what was not written is given back */
+    raise_descriptor_limit();
     r->started = r->last_message = now_ns();
     r->on_terminal = isatty(STDOUT_FILENO) == 1;
     progress_init(&r->progress, &r->common, "received", r->on_terminal);

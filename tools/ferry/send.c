@@ -246,6 +246,7 @@ int sending_close(sending_t *s, int status) {
 static int run(sending_t *s) {
     bool typed = isatty(STDIN_FILENO) == 1 && s->files.n == 0;
 
+    raise_descriptor_limit();
     s->started = now_ns();
     progress_init(&s->progress, &s->common, "sent", typed || (s->n_arguments > 0 && s->files.n == 0));
     int status = 0;

@@ -45,6 +45,9 @@ bool space_is_far(const common_t *common);
 /* Options for ferry_open, ferry_look and the like; `name` is what `ferry ls` calls the node. */
 ferry_options_t common_options(const common_t *common, const char *name);
 
+/* For commands that may meet a thousand others and run no command, which would inherit this. */
+void raise_descriptor_limit(void);
+
 /* Opens a node; on failure says why and returns the exit status in `*status`. */
 bool common_open(const common_t *common, const char *name, ferry_t **node, int *status);
 
