@@ -17,5 +17,6 @@
 #include "space.h"
 #include "steer.h"
 #include "sync.h"
+#include "watch.h"
 
 #endif

@@ -51,12 +51,36 @@ static void tell_object(fi_peer_t *p, const fi_object_t *o) {
     (void)fi_peer_send(p, &f, NULL);
 }
 
+static uint32_t watchers(const fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    uint32_t count = 0;
+
+    fi_list_each(at, after, &n->peers) {
+        count += fi_container(at, fi_peer_t, link)->watches;
+    }
+    return count;
+}
+
+void fi_node_say_goodbye(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_LEAVES, 0, 0);
+
+    fi_list_each(at, after, &n->peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->watches) {
+            (void)fi_peer_send(p, &f, NULL);
+        }
+    }
+}
+
 static void tell_node(const fi_node_t *n, fi_peer_t *p) {
     fi_frame_t f = fi_frame(FI_LOOK_NODE, 0, 0);
     ferry_host_t h;
 
     f.a = n->id;
-    f.b = n->peer_count;
+    f.b = n->peer_count - watchers(n);
     f.figures[0] = fi_process_number();
     f.figures[FI_NODE_NOW] = (uint64_t)fi_now_ns();
     memcpy(f.text, n->name, sizeof f.text);
@@ -96,6 +120,11 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked) {
     struct fi_list *after;
     bool all = !(asked->flags & (FI_LOOK_WAITS_ONLY | FI_LOOK_LINKS));
 
+    if (asked->flags & FI_LOOK_STAY && p->state == FI_PEER_NEW) {
+        p->watches = true;
+        tell_node(n, p); /* the rest does not matter to it */
+        return;
+    }
     fi_add32(&p->untold, 1);
     tell_node(n, p);
     fi_list_each(at, after, &n->ends) {

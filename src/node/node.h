@@ -198,6 +198,9 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked);
 /* One end has told `p` of its links; the last one to do so ends the answer. Any thread. */
 void fi_node_told(fi_peer_t *p);
 
+/* Tells those who watch that it was closed, and has not died. */
+void fi_node_say_goodbye(fi_node_t *n);
+
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */
 void fi_graveyard_add(void *closed);
 /* Around fork(). */

@@ -63,6 +63,7 @@ typedef struct fi_peer {
     pid_t pid;
     uid_t uid;
     bool asymmetric;  /* it takes part in membarrier */
+    bool watches;     /* no node: somebody who wants to be told when this one leaves */
     bool missed;      /* lost, and its process lives: when that dies, objects must hear of it */
     int64_t deadline; /* of the handshake */
     char name[104];

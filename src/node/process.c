@@ -127,6 +127,7 @@ __attribute__((destructor)) static void remove_names(void) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         /* Another thread may be in the middle of a change; then whoever meets the names sweeps them. */
         if (!fi_node_is_forked(n) && pthread_mutex_trylock(&n->lock) == 0 && !fi_objects_are_held(n)) {
+            fi_node_say_goodbye(n);
             fi_space_remove_node(&n->space, n->id);
             fi_space_close(&n->space);
         }

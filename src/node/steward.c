@@ -230,7 +230,7 @@ static int handshake_timeout(fi_node_t *n) {
     }
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->state == FI_PEER_NEW && p->id == 0) {
+        if (p->state == FI_PEER_NEW && p->id == 0 && !p->watches) {
             now = now ? now : fi_now_ns();
             next = next_deadline(n, p, now, next);
         }

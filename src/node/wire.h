@@ -59,6 +59,7 @@ enum fi_frame_type {
     FI_LOOK_WAIT, /* waits.h */
     FI_LOOK_KEYS,
     FI_LOOK_DONE,
+    FI_LEAVES,  /* a node closes, and tells those who stay */
     FI_PURGE,   /* what `ferry purge` asks */
     FI_PURGING, /* and is told: by the node */
     FI_PURGED,  /* and by each sender */
@@ -97,7 +98,8 @@ enum fi_reject_flags {
     FI_REJECT_DONE = 4       /* that has been released: `a` is the sequence number of one that was buried */
 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
-enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2 }; /* LINKS: of the channel that `text` names */
+/* LINKS: of the channel that `text` names; STAY: who asks wants to be told, too, when the node leaves */
+enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2, FI_LOOK_STAY = 4 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4 };
 
 #define FI_NODE_NOW 9       /* of LOOK_NODE: what time the node has; 1 to 8: links.h */

@@ -264,6 +264,49 @@ expelling_nonsense_is_refused() {
     nothing_left
 }
 
+# --- ferry ls --follow ----------------------------------------------------------------------------------------------
+
+who_comes_and_goes_is_shown_as_it_happens() {
+    "$FERRY" recv --follow x >none &
+    local receiver=$!
+    open_ends receiver x 1
+    "${signalled[@]}" ls --follow >events &
+    local follower=$!
+    "${signalled[@]}" ls --follow --json >events.json &
+    local other=$!
+    until_true grep -q 'is here .*ferry-recv' events
+    until_true grep -q 'ferry-recv' events.json
+    "${ferry[@]}" send x one
+    until_true grep -q 'left .*ferry-send' events
+    killed "$receiver"
+    until_true grep -Eq "died .*ferry-recv \(process $receiver\)" events
+    "$FERRY" recv --follow x >none 2>said &
+    receiver=$!
+    open_ends receiver x 1
+    "${ferry[@]}" kick -q "$receiver"
+    ended 125 "$receiver"
+    until_true grep -q '"expelled"' events.json
+    kill -INT "$follower" "$other"
+    ended 130 "$follower"
+    ended 130 "$other"
+    python3 - events.json "$receiver" <<'END'
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+assert events[0]["event"] == "joined", events
+of = [e["event"] for e in events if e["pid"] == int(sys.argv[2])]
+assert of == ["joined", "expelled"], of
+assert {e["event"] for e in events} == {"joined", "left", "died", "expelled"}, events
+END
+}
+
+following_ends_when_nobody_reads() {
+    "$FERRY" recv --follow x >none &
+    open_ends receiver x 1
+    [ "$("${ferry[@]}" ls --follow | head -n 1 | wc -l)" = 1 ]
+    status_of 2 "${ferry[@]}" ls --follow x 2>said
+    has 'give it no name of a channel' said
+}
+
 test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
 test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
 test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
@@ -280,4 +323,6 @@ test_that "a keeper is ended and purged like a sender" a_keeper_is_ended_and_pur
 test_that "without a keeper there is no success" without_a_keeper_there_is_no_success
 test_that "what a stopped receiver holds goes to another one when it is expelled" what_a_stopped_receiver_holds_goes_to_another_one_when_it_is_expelled
 test_that "expelling nonsense is refused" expelling_nonsense_is_refused
+test_that "who comes and goes is shown as it happens" who_comes_and_goes_is_shown_as_it_happens
+test_that "following ends when nobody reads" following_ends_when_nobody_reads
 all_done

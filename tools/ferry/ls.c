@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "follow.h"
 #include "json_look.h"
 #include "looks.h"
 #include "ls_durable.h"
@@ -29,7 +30,8 @@ static const char text[] =
 static const char examples[] = "ferry ls\n"
                                "ferry ls --space demo lines\n"
                                "ferry ls --json | jq '.spaces[].ends[].depth'\n"
-                               "ferry ls --no-rate 'cam*'    one look, no waiting";
+                               "ferry ls --no-rate 'cam*'    one look, no waiting\n"
+                               "ferry ls --follow --json | jq -r .event";
 
 static const char *kind_word(const ferry_look_end_t *end) {
     if (end->is_tap)
@@ -373,6 +375,7 @@ int command_ls(int argc, char **argv) {
     common_t common = {0};
     bool no_rate = false;
     bool all = false;
+    bool follow = false;
     operands_t operands;
     int status;
     const option_t options[] = {
@@ -382,19 +385,30 @@ int command_ls(int argc, char **argv) {
          .target = &all,
          .help = "all spaces, even if $FERRY_SPACE names one"},
         {.name = "no-rate", .kind = OPTION_FLAG, .target = &no_rate, .help = "look once only: no rates, no waiting"},
+        {.letter = 'f',
+         .name = "follow",
+         .kind = OPTION_FLAG,
+         .target = &follow,
+         .help = "show who comes and goes, as it happens"},
     };
     const usage_t usage = {.command = "ls",
                            .synopsis = "ls [OPTION...] [NAME]",
                            .text = text,
                            .examples = examples,
                            .options = options,
-                           .n_options = 2,
+                           .n_options = 3,
                            .json = true};
 
     if (!options_parse(&usage, argc, argv, &common, &operands, &status))
         return status;
     if (operands.n > 1)
         return usage_error(&usage, "one channel is enough, but '%s' was given too", operands.items[1]);
+    if (follow && (operands.n > 0 || all || no_rate))
+        return usage_error(&usage,
+                           "--follow shows who comes to one space and goes; give it no name of a channel, nor --%s",
+                           all ? "all" : "no-rate");
+    if (follow)
+        return follow_run(&common);
     looks_t looks = {.common = &common, .channel = operands.n > 0 ? operands.items[0] : NULL, .rates = !no_rate};
     const char *space = common.space != NULL || getenv("FERRY_SPACE") != NULL ? common_space(&common) : NULL;
     status = run(&looks, all ? NULL : space);

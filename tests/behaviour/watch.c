@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * watch.c - being told when nodes come and go.
+ */
+#include "harness.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct stay {
+    atomic_uint open;
+    atomic_uint end;
+    uint64_t node;
+} stay_t;
+
+static void open_and(stay_t *stay, ferry_t **node) {
+    *node = open_node("test");
+    stay->node = ferry_node_id(*node);
+    atomic_store(&stay->open, 1);
+    await(&stay->end, 1);
+}
+
+static void closes(void *arg) {
+    ferry_t *node = NULL;
+    open_and(arg, &node);
+    close_node(node);
+}
+
+static void exits(void *arg) {
+    ferry_t *node = NULL;
+    open_and(arg, &node);
+    exit(0);
+}
+
+static void expect(ferry_watch_t *w, ferry_change_t what, uint64_t node, pid_t pid, bool was_there) {
+    ferry_watch_event_t e = {.size = sizeof e};
+    check_is(ferry_watch_next(w, PATIENCE, &e), 0);
+    check_is(e.what, what);
+    check_is(e.node, node);
+    check_is(e.pid, pid);
+    check_is(e.was_there, was_there);
+    check(e.name[0] != '\0');
+}
+
+static ferry_watch_t *open_watch(ferry_t *node) {
+    ferry_watch_t *w = NULL;
+    check_is(ferry_watch_open(node, &w), 0);
+    return w;
+}
+
+static void nothing_more(ferry_watch_t *w) {
+    ferry_watch_event_t e = {.size = sizeof e};
+    check_error(ferry_watch_next(w, FERRY_NOW, &e), -EAGAIN, "");
+}
+
+static void who_was_there_is_told_first_and_who_leaves_is_told_so(void) {
+    stay_t *stay = share(sizeof *stay);
+    pid_t pid = child_start(closes, stay);
+    await(&stay->open, 1);
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    expect(w, FERRY_NODE_JOINED, stay->node, pid, true);
+    nothing_more(w);
+    atomic_store(&stay->end, 1);
+    expect(w, FERRY_NODE_LEFT, stay->node, pid, false);
+    nothing_more(w);
+    child_join(pid);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void who_comes_is_told_and_who_exits_without_closing_has_left(void) {
+    stay_t *stay = share(sizeof *stay);
+
+    pid_t pid = child_start(exits, stay);
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    await(&stay->open, 1);
+    ferry_watch_event_t e = {.size = sizeof e};
+    check_is(ferry_watch_next(w, PATIENCE, &e), 0);
+    check_is(e.what, FERRY_NODE_JOINED);
+    check_is(e.node, stay->node);
+    check_is(e.uid, geteuid());
+    atomic_store(&stay->end, 1);
+    expect(w, FERRY_NODE_LEFT, stay->node, pid, false);
+    child_join(pid);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void who_is_killed_has_died(void) {
+    stay_t *stay = share(sizeof *stay);
+    pid_t pid = child_start(closes, stay);
+    await(&stay->open, 1);
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    expect(w, FERRY_NODE_JOINED, stay->node, pid, true);
+    child_kill(pid);
+    expect(w, FERRY_NODE_DIED, stay->node, pid, false);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void who_is_stopped_is_shown_and_who_is_expelled_is_told_so(void) {
+    stay_t *stay = share(sizeof *stay);
+    pid_t pid = child_start(closes, stay);
+    await(&stay->open, 1);
+    ferry_t *node = open_node("test");
+    check_is(kill(pid, SIGSTOP), 0);
+    check_is(waitpid(pid, NULL, WUNTRACED), pid);
+    ferry_watch_t *w = open_watch(node);
+    expect(w, FERRY_NODE_JOINED, stay->node, pid, true);
+    check_is(ferry_kick("test", NULL, stay->node, NULL), 0);
+    expect(w, FERRY_NODE_EXPELLED, stay->node, pid, false);
+    child_kill(pid);
+    nothing_more(w);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void a_watch_is_polled_with_other_things(void) {
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    ferry_pollitem_t item = {.fd = ferry_watch_fd(w), .events = FERRY_POLL_IN};
+    nothing_more(w);
+    check_is(ferry_poll(&item, 1, 20 * MILLISECOND), 0); /* it is quiet while nothing happens */
+    ferry_t *other = open_node("test");
+    ferry_watch_event_t e = {.size = sizeof e};
+    int r = -EAGAIN;
+    for (int i = 0; i < 100 && r == -EAGAIN; i++) {
+        check_is(ferry_poll(&item, 1, PATIENCE), 1);
+        r = ferry_watch_next(w, FERRY_NOW, &e);
+    }
+    check_is(r, 0);
+    check_is(e.what, FERRY_NODE_JOINED);
+    check_is(e.node, ferry_node_id(other));
+    close_node(other);
+    check_is(ferry_watch_next(w, PATIENCE, &e), 0);
+    check_is(e.what, FERRY_NODE_LEFT);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void misuse_and_shutdown_are_told(void) {
+    ferry_t *node = open_node("test");
+    ferry_watch_event_t e = {.size = 3};
+    ferry_watch_t *w = NULL;
+    check_error(ferry_watch_open(NULL, &w), -EBADF, "node");
+    w = open_watch(node);
+    check_error(ferry_watch_next(w, FERRY_NOW, &e), -EINVAL, "size");
+    check_error(ferry_watch_next(w, FERRY_NOW, NULL), -EINVAL, "NULL");
+    e.size = sizeof e;
+    check_error(ferry_watch_next(w, 10 * MILLISECOND, &e), -ETIMEDOUT, "");
+    check_is(ferry_shutdown(node), 0);
+    check_error(ferry_watch_next(w, PATIENCE, &e), -ESHUTDOWN, "shut down");
+    ferry_watch_close(w);
+    check_error(ferry_watch_next(w, FERRY_NOW, &e), -EBADF, "watch");
+    ferry_watch_close(NULL);
+    close_node(node);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(who_was_there_is_told_first_and_who_leaves_is_told_so),
+        TEST(who_comes_is_told_and_who_exits_without_closing_has_left),
+        TEST(who_is_killed_has_died),
+        TEST(who_is_stopped_is_shown_and_who_is_expelled_is_told_so),
+        TEST(a_watch_is_polled_with_other_things),
+        TEST(misuse_and_shutdown_are_told),
+    };
+    return run_suite("watch", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
