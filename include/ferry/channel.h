@@ -82,7 +82,7 @@ typedef struct ferry_contract {
  * the server.  What is different:
  *
  *   - A message counts as released by its receiver, for ferry_sender_flush, ferry_sender_close and the sender's quota,
- *     once the engine has stored it.  What is stored and not yet released by a receiver is bounded too: by `capacity`
+ *     once the engine has stored it; ferry_send does not wait for that.  What is stored and not yet released by a receiver is bounded too: by `capacity`
  *     messages (0: a million) and `quota` bytes (0: 1 GiB) of each sender; a sender that has used that up fills its own
  *     memory next, then waits or fails.
  *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with its

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/error.h"
 #include "channel/messages.h"
 #include "net/durable.h"
 #include "platform/clock.h"
@@ -525,32 +526,35 @@ static int listen_for_answers(fi_bridge_t *b) {
     return fi_net_subscribe(b->net, b->net->bulk, subject, NULL, answered, b, &b->answers);
 }
 
-static fi_deposit_t *open_deposit(fi_bridge_t *b, const char *channel) {
+static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out) {
     fi_deposit_t *p = calloc(1, sizeof *p);
 
     if (!p) {
-        return NULL;
+        return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
     p->readable = true;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->depositors);
     fi_list_add_tail(&b->deposits, &p->link);
-    if (listen_for_answers(b) < 0 ||
-        fi_hidden_receiver_open(b, channel, FERRY_QUEUE, p, links_changed, &p->readable, &p->rx) < 0) {
+    int r = listen_for_answers(b);
+    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, p, links_changed, &p->readable, &p->rx) : r;
+    if (r < 0) {
         close_deposit(b, p);
-        return NULL;
+        return r;
     }
-    return p;
+    *out = p;
+    return 0;
 }
 
-void fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own) {
+int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own) {
     fi_deposit_t *p = find(b, own->channel);
 
-    p = p ? p : open_deposit(b, own->channel);
-    if (p) { /* else what is sent waits until another sender is opened */
+    int r = p ? 0 : open_deposit(b, own->channel, &p);
+    if (r == 0) {
         p->senders++;
     }
+    return r;
 }
 
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own) {

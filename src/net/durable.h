@@ -64,7 +64,8 @@ void fi_durable_names(const fi_net_t *net, const char *channel, char subject[FI_
 bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap);
 
 /* Bridge's thread only, as all that follows. */
-void fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
+/* An end has been opened. -ENOMEM and others, with a sentence: it cannot be. */
+int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own);
 /* An answer of the engine's has come. */
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg);
@@ -77,7 +78,7 @@ void fi_deposit_end(fi_bridge_t *b);
 void fi_deposits_tell(fi_bridge_t *b, fi_peer_t *p);
 
 /* pickup.c: own receivers. */
-void fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own);
+int fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own);
 /* A message or a word of the engine's has come for the pickup of that number. Takes it over. */
 void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg);

@@ -135,8 +135,9 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     }
     *o = item->own;
     fi_list_add_tail(&b->owns, &o->link);
-    if (is_durable(o)) {
-        (o->is_sender ? fi_deposit_opened : fi_pickup_opened)(b, o);
+    int r = !is_durable(o) ? 0 : o->is_sender ? fi_deposit_opened(b, o) : fi_pickup_opened(b, o);
+    if (r < 0) {
+        refuse_asking(a, r, fi_error_text());
     }
     ask(b, o, 0, a->number);
 }

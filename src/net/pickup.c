@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/error.h"
 #include "net/durable.h"
 #include "platform/clock.h"
 
@@ -457,12 +458,12 @@ static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     free(p);
 }
 
-static fi_pickup_t *open_pickup(fi_bridge_t *b, const char *channel) {
+static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], word[32];
     fi_pickup_t *p = calloc(1, sizeof *p);
 
     if (!p) {
-        return NULL;
+        return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
     p->number = ++b->pickups_ever;
@@ -477,21 +478,25 @@ static fi_pickup_t *open_pickup(fi_bridge_t *b, const char *channel) {
     snprintf(word, sizeof word, "p.%" PRIx32, p->number);
     fi_net_node_subject(b->net, p->reply, b->net->node->id, word);
     fi_list_add_tail(&b->pickups, &p->link);
-    if (open_sender(b, p) < 0 || fi_net_subscribe(b->net, b->net->bulk, p->reply, NULL, came, p, &p->sub) < 0) {
+    int r = open_sender(b, p);
+    r = r == 0 ? fi_net_subscribe(b->net, b->net->bulk, p->reply, NULL, came, p, &p->sub) : r;
+    if (r < 0) {
         close_pickup(b, p);
-        return NULL;
+        return r;
     }
-    return p;
+    *out = p;
+    return 0;
 }
 
-void fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own) {
+int fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own) {
     fi_pickup_t *p = find(b, own->channel, 0);
 
-    p = p ? p : open_pickup(b, own->channel);
-    if (p) {
+    int r = p ? 0 : open_pickup(b, own->channel, &p);
+    if (r == 0) {
         p->receivers++;
         p->ahead = at_least(p->ahead, 2 * p->receivers);
     }
+    return r;
 }
 
 void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own) {
