@@ -105,10 +105,14 @@ int fi_end_leave_slow(fi_end_t *e) {
     }
     int cancel = fi_cancel_off();
     pthread_mutex_lock(&e->chores);
-    if (fi_load_relaxed32(&e->busy) == FI_BUSY_NO) {
+    bool mine = fi_load_relaxed32(&e->busy) == FI_BUSY_NO;
+    if (mine) {
         do_chores(e);
     }
     pthread_mutex_unlock(&e->chores);
+    if (mine) {
+        e->ops->wake(e); /* this call has looked before: what has changed may be what its descriptor is polled for */
+    }
     fi_cancel_restore(cancel);
     return 0;
 }

@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -294,6 +295,60 @@ static void a_receivers_descriptor_misses_no_message(where_t where) {
     crew_end(crew);
 }
 
+#define NEWCOMERS 300
+
+typedef struct crowd {
+    atomic_uint ready;
+    atomic_uint seen;
+} crowd_t;
+
+/* Each brings memory of its own, which is announced beside the ring. */
+static void send_one_each(void *arg) {
+    crowd_t *c = arg;
+    ferry_t *node = open_node("test");
+    await(&c->ready, 1);
+    for (unsigned i = 0; i < NEWCOMERS; i++) {
+        void *data;
+        ferry_msg_t *m;
+        ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+        check_is(ferry_msg_new(tx, 8, PATIENCE, &data, &m), 0);
+        memset(data, 0, 8);
+        check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+        release(m);
+        await(&c->seen, i + 1);
+        close_sender(tx);
+    }
+    close_node(node);
+}
+
+/* What is announced while a call looks in vain must make the descriptor readable when that has returned. */
+static void memory_that_is_announced_during_a_call_makes_the_descriptor_readable(void) {
+    crowd_t *c = share(sizeof *c);
+    pid_t other = child_start(send_one_each, c);
+    ferry_t *node = open_node("test");
+    const ferry_receiver_options_t stays = {.senders = UINT32_MAX};
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, &stays);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+    check_is(epoll_ctl(epoll, EPOLL_CTL_ADD, ferry_receiver_fd(rx), &ev), 0);
+    atomic_store(&c->ready, 1);
+    for (unsigned got = 0; got < NEWCOMERS;) {
+        ferry_msg_t *m;
+        int r = ferry_recv(rx, FERRY_NOW, &m);
+        if (r == 0) {
+            release(m);
+            atomic_store(&c->seen, ++got);
+        } else {
+            check_is(r, -EAGAIN);
+            check_is(epoll_wait(epoll, &ev, 1, (int)(PATIENCE / MILLISECOND)), 1);
+        }
+    }
+    child_join(other);
+    close(epoll);
+    close_receiver(rx);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(only_what_is_ready_is_reported),
@@ -303,6 +358,7 @@ int main(int argc, char **argv) {
         TEST(an_empty_poll_is_a_sleep),
         TEST_BOTH(a_poll_is_woken_by_whatever_becomes_ready),
         TEST(a_receivers_descriptor_is_readable_while_messages_wait),
+        TEST(memory_that_is_announced_during_a_call_makes_the_descriptor_readable),
         TEST(a_message_that_waited_before_the_descriptor_was_asked_for_makes_it_readable),
         TEST_BOTH(a_receivers_descriptor_misses_no_message),
     };
