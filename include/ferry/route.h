@@ -98,6 +98,7 @@ typedef struct ferry_route_end {
     uint64_t node;    /**< 0: not known, it is on another machine */
     uint64_t end;     /**< its number within the node */
     const char *name; /**< of its node; "" when that is not known */
+    const char *host; /**< on another machine: that one's name, as far as known; "": on this one */
     int32_t pid;      /**< 0 when it is not visible from here */
     uint32_t told;    /**< 1: it told what it sees; 0: its figures are missing (it is stopped, or elsewhere) */
 } ferry_route_end_t;
@@ -125,6 +126,10 @@ typedef struct ferry_route_link {
     uint64_t service_ns;   /**< that the receiver takes for a message while others wait */
     uint64_t waiting;      /**< messages not released; of a topic: by its slowest receiver */
 
+    /* seen between machines: of all channels of the two nodes (ferry_look_link_t has more) */
+    uint64_t round_trip_ns; /**< there and back, through the server and both nodes' queues */
+    uint64_t on_the_way;    /**< messages sent, and not known to have arrived */
+
     /* chosen */
     ferry_choice_t inline_max;   /**< by the sender: bytes up to which a message goes into the ring */
     ferry_choice_t spin_ns;      /**< by the receiver, before it sleeps; UINT64_MAX: it never does */
@@ -138,9 +143,10 @@ typedef struct ferry_route ferry_route_t;
 
 /**
  * Looks at the links of the channel `channel` in the space `space`, without joining it: asks the nodes of this machine
- * that have it open. `options` as for ferry_open.
+ * that have it open. A space that spans machines is joined for a moment, to hear of the other ends there; what cannot be
+ * heard stays unknown. `options` as for ferry_open.
  *
- * Errors: -ENOENT no such space, or nobody has this channel open; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM.
+ * Errors: -ENOENT no such space, or nobody on this machine has this channel open; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM.
  */
 FERRY_API int ferry_route(const char *space, const char *channel, const ferry_options_t *options,
                           ferry_route_t **route);

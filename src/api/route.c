@@ -4,6 +4,7 @@
 #include <limits.h>
 
 #include "api/check.h"
+#include "ferry/look.h"
 #include "host/choose.h"
 #include "host/chosen.h"
 #include "host/current.h"
@@ -64,14 +65,37 @@ int ferry_host_text(const ferry_host_t *host, char *buf, size_t cap) {
     return len > 0 ? (int)len : fi_fail(-ERANGE, "the text of a profile does not fit into %zu bytes", cap);
 }
 
+/* The other machines' share, as far as they can be heard: what is here is known without them. */
+static int add_far(const char *space, const char *channel, const ferry_options_t *options, ferry_route_t *route) {
+    ferry_look_t *look;
+
+    if (!fi_route_is_networked(route) || ferry_look(space, options, &look) < 0) {
+        return 0;
+    }
+    int r = fi_route_add_far(route, channel, look);
+    ferry_look_close(look);
+    return r;
+}
+
 int ferry_route(const char *space, const char *channel, const ferry_options_t *options, ferry_route_t **route) {
+    ferry_route_t *found = NULL;
     int r = fi_check_output(route, "ferry_route");
 
     if (r == 0 && options) {
         r = fi_check_size(options->size, sizeof *options, "ferry_options_t");
     }
     r = r == 0 ? fi_channel_check(channel) : r;
-    return r == 0 ? fi_route_look(space, channel, options, route) : r;
+    r = r == 0 ? fi_route_look(space, channel, options, &found) : r;
+    if (r < 0) {
+        return r;
+    }
+    r = add_far(space, channel, options, found);
+    if (r < 0) {
+        fi_route_close(found);
+        return r;
+    }
+    *route = found;
+    return 0;
 }
 
 size_t ferry_route_links(const ferry_route_t *route) {

@@ -27,6 +27,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     f.contract = e->stated;
     f.figures[0] = rx->prefetch;
     f.figures[1] = (uint64_t)rx->ack_within;
+    f.figures[2] = rx->part.to_node;
     memcpy(f.text, e->channel, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
 }

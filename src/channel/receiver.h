@@ -88,8 +88,9 @@ typedef struct fi_rxpart {
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
     bool hidden;
-    bool stays;     /* also when the thread ends that used it last: what is held stays where it is */
-    bool unchecked; /* FERRY_CHECK=1: what it takes may change */
+    uint64_t to_node; /* a hidden one: to which its messages go on; 0: to several */
+    bool stays;       /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked;   /* FERRY_CHECK=1: what it takes may change */
 } fi_rxpart_t;
 
 struct ferry_receiver {

@@ -78,6 +78,7 @@ typedef struct fi_txlink {
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
     fi_pace_seen_t pace;
     bool hidden;         /* who reads it takes messages to other machines */
+    uint64_t to_node;    /* likewise: to this node; 0: to several */
     uint64_t *announced; /* bits: segments of the pool that it was told of */
     uint32_t announced_bits;
     bool behind;        /* some of that has not left this process yet, or had not when last looked at */

@@ -100,7 +100,7 @@ static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     fi_frame_t f = fi_frame(FI_LOOK_LINK, tx->end.id, l->remote->end);
     uint64_t lines = usual_lines(tx);
 
-    f.a = l->remote->peer->id;
+    f.a = l->hidden ? l->to_node : l->remote->peer->id;
     f.kind = (uint16_t)tx->end.kind;
     f.flags = (l->remote->peer == tx->end.node->self ? FI_LINK_THREAD : 0u) | (l->hidden ? FI_LINK_FAR : 0u) |
               (l->lossy ? FI_LINK_LOSSY : 0u) | (l->tap ? FI_LINK_TAP : 0u) |

@@ -333,8 +333,8 @@ void fi_out_end(fi_bridge_t *b);
  * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and go, by
  * any thread; its bell sets `*readable`, which is true to begin with.
  */
-int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, void *whole, void (*changed)(void *),
-                            bool *readable, fi_receiver_t **rx);
+int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
+                            void (*changed)(void *), bool *readable, fi_receiver_t **rx);
 void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx); /* NULL is allowed */
 
 /* send.c */

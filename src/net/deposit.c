@@ -538,7 +538,7 @@ static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out)
     fi_list_init(&p->depositors);
     fi_list_add_tail(&b->deposits, &p->link);
     int r = listen_for_answers(b);
-    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, p, links_changed, &p->readable, &p->rx) : r;
+    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, 0, p, links_changed, &p->readable, &p->rx) : r;
     if (r < 0) {
         close_deposit(b, p);
         return r;

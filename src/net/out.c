@@ -130,14 +130,15 @@ static void links_changed(void *whole) {
     (void)!write(o->bridge->bell, &one, sizeof one);
 }
 
-int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, void *whole, void (*changed)(void *),
-                            bool *readable, fi_receiver_t **rx) {
+int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
+                            void (*changed)(void *), bool *readable, fi_receiver_t **rx) {
     const ferry_receiver_options_t options = {.senders = UINT32_MAX};
     const fi_rxpart_t part = {.whole = whole,
                               .gains = changed,
                               .loses = changed,
                               .in_haste = true,
                               .hidden = true,
+                              .to_node = to_node,
                               .stays = true,
                               .unchecked = true};
     struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = readable};
@@ -210,7 +211,8 @@ void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) 
     d->node = n;
     d->no_history = (have->head.flags & FI_FAR_NO_HISTORY) != 0;
     fi_list_add_tail(&o->dests, &d->link);
-    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, o, links_changed, &o->readable, &o->rx) < 0) {
+    uint64_t to = o->kind == FERRY_QUEUE ? n->id : 0; /* a topic's goes to all, once */
+    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, to, o, links_changed, &o->readable, &o->rx) < 0) {
         close_outward(b, o);
         return;
     }

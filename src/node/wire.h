@@ -131,7 +131,7 @@ typedef struct fi_frame {
  *   LOOK_LEASE     key, thread id; figures: token, ns since it was taken
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
- *   MEET_RECEIVER  - (figures: prefetch, ack_within)
+ *   MEET_RECEIVER  - (figures: prefetch, ack_within; of a hidden one also the node it leads to)
  *   ACCEPT         -                            RING_OK    serial
  *   PURGING        senders that were asked      PURGED     messages purged; those that a receiver was asked to leave out
  *   SKIP           last sequence number, purge  SKIPPED    messages, purge

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/error.h"
@@ -108,7 +109,8 @@ static const fi_route_node_t *find_node(const ferry_route_t *r, uint64_t id) {
 static ferry_route_end_t end_of(const ferry_route_t *r, uint64_t node, uint64_t end, bool told) {
     const fi_route_node_t *n = find_node(r, node);
 
-    return (ferry_route_end_t){.node = node, .end = end, .name = n ? n->name : "", .pid = n ? n->pid : 0, .told = told};
+    return (ferry_route_end_t){
+        .node = node, .end = end, .name = n ? n->name : "", .host = "", .pid = n ? n->pid : 0, .told = told};
 }
 
 static const fi_frame_t *other_half(const ferry_route_t *r, const fi_frame_t *sent) {
@@ -135,13 +137,17 @@ static ferry_way_t way_of(const fi_frame_t *f) {
     return f->flags & FI_LINK_THREAD ? FERRY_WAY_THREAD : FERRY_WAY_SHM;
 }
 
-static void tell_ways(const ferry_route_t *r, ferry_route_link_t *l) {
+void fi_route_tell_ways(const ferry_route_t *r, ferry_route_link_t *l) {
+    const ferry_route_end_t *far = l->receiver.host[0] ? &l->receiver : &l->sender;
+    char here[65] = "";
     fi_way_facts_t facts = {.way = l->way,
                             .one_process = l->sender.pid != 0 && l->sender.pid == l->receiver.pid,
                             .networked = r->networked,
                             .directory = r->directory,
-                            .far = ""};
+                            .far = far->host};
 
+    (void)gethostname(here, sizeof here - 1);
+    facts.same_machine = far->host[0] && strcmp(far->host, here) == 0;
     fi_tell_ways(&facts, l->ways);
 }
 
@@ -218,7 +224,8 @@ static void add_link(ferry_route_t *r, const fi_frame_t *sent, const fi_frame_t 
                               .sender = end_of(r, sent ? one->b : one->a, one->tx, sent != NULL),
                               .receiver = end_of(r, sent ? one->a : one->b, one->rx, taken != NULL)};
     if (sent && l->way == FERRY_WAY_NATS) {
-        l->receiver = (ferry_route_end_t){.name = ""}; /* the end that takes it there is nobody's concern */
+        /* The end that takes it there is nobody's concern. */
+        l->receiver = (ferry_route_end_t){.node = sent->a, .name = "", .host = ""};
     }
     if (sent) {
         tell_sent(r, sent, l);
@@ -226,7 +233,7 @@ static void add_link(ferry_route_t *r, const fi_frame_t *sent, const fi_frame_t 
     if (taken) {
         tell_taken(r, taken, l);
     }
-    tell_ways(r, l);
+    fi_route_tell_ways(r, l);
 }
 
 static void put_together(ferry_route_t *r) {

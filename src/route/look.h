@@ -35,4 +35,7 @@ struct ferry_route {
     fi_picture_t texts;
 };
 
+/* Says which way it goes, and why not another one. */
+void fi_route_tell_ways(const ferry_route_t *r, ferry_route_link_t *l);
+
 #endif

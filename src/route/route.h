@@ -25,6 +25,10 @@ static inline const char *fi_route_name(const fi_peer_t *p) {
 
 /* A picture of a channel's links (look.h): see ferry_route. */
 int fi_route_look(const char *space, const char *channel, const ferry_options_t *o, struct ferry_route **out);
+/* What a look at the whole space says of the other machines' ends of its channel (far.c). */
+struct ferry_look;
+int fi_route_add_far(struct ferry_route *r, const char *channel, const struct ferry_look *look);
+bool fi_route_is_networked(const struct ferry_route *r);
 void fi_route_close(struct ferry_route *r);
 size_t fi_route_links(const struct ferry_route *r);
 const ferry_route_link_t *fi_route_link(const struct ferry_route *r, size_t i);

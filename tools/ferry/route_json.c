@@ -43,6 +43,7 @@ static void end(json_t *j, const char *key, const ferry_route_end_t *e) {
         json_count(j, "end", e->end);
     }
     json_text(j, "name", e->name);
+    json_text(j, "host", e->host);
     if (e->pid != 0)
         json_signed(j, "pid", e->pid);
     json_bool(j, "told", e->told != 0);
@@ -77,6 +78,10 @@ static void seen(json_t *j, const ferry_route_link_t *l) {
         json_count(j, "bytes_per_s", l->bytes_per_s);
         json_count(j, "message_size", l->message_size);
         json_count(j, "waiting", l->waiting);
+    }
+    if (l->round_trip_ns > 0) {
+        json_count(j, "round_trip_ns", l->round_trip_ns);
+        json_count(j, "on_the_way", l->on_the_way);
     }
     if (l->service_ns > 0)
         json_count(j, "service_ns", l->service_ns);

@@ -56,7 +56,9 @@ void route_print_host(const ferry_host_t *host, const ferry_host_choices_t *choi
 
 static void print_end(const ferry_route_end_t *end) {
     if (end->node == 0)
-        printf("another machine");
+        printf("other machines");
+    else if (end->host[0] != '\0')
+        printf("%s@%s (%" PRId32 ")", end->name, end->host, end->pid);
     else if (end->name[0] == '\0')
         printf("node %016" PRIx64, end->node);
     else if (end->pid != 0)
@@ -84,7 +86,10 @@ static void print_latency(const ferry_route_link_t *l) {
     if (l->wake_samples > 0)
         printf("  to a sleeper    %s (%s looked at)\n", show_duration((double)l->wake_ns, wake),
                show_count(l->wake_samples, n));
-    if (l->receiver.told && l->latency_samples == 0 && l->wake_samples == 0)
+    if (l->round_trip_ns > 0)
+        printf("  there and back  %s through the server; %s on the way\n",
+               show_duration((double)l->round_trip_ns, mean), show_count(l->on_the_way, n));
+    if (l->way != FERRY_WAY_NATS && l->receiver.told && l->latency_samples == 0 && l->wake_samples == 0)
         printf("  latency         no message was looked at yet\n");
 }
 
