@@ -114,9 +114,14 @@ void fi_remote_ring(fi_remote_t *r, uint32_t sleep) {
 }
 
 void fi_outlet_ring(fi_outlet_t *o) {
+    bool some = false;
+
     fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
     for (uint32_t i = 0; i < o->link_count; i++) {
-        fi_remote_wake(o->links[i]->remote);
+        some |= fi_remote_wake(o->links[i]->remote);
+    }
+    if (some) {
+        fi_sender_sample_soon(o->tx, FI_SAMPLE_FIRST); /* no stream any more, if it was one */
     }
 }
 

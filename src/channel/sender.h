@@ -301,6 +301,8 @@ void fi_sender_set_limits(fi_sender_t *tx);
 
 /* tell.c: looks at the links, and chooses anew. The end is held. */
 void fi_sender_sample(fi_sender_t *tx);
+/* Its flow may have changed: the next sample is due after `messages` at the latest. */
+void fi_sender_sample_soon(fi_sender_t *tx, uint64_t messages);
 /* What `ferry route` asks: sends a frame for each link. */
 void fi_sender_tell(fi_sender_t *tx, fi_peer_t *to);
 
@@ -582,8 +584,8 @@ static inline bool fi_outlet_sleeps(const fi_outlet_t *o) {
     return some & (FI_SLEEP_FENCE | FI_SLEEP_ASLEEP);
 }
 
-/* Rings a receiver's doorbell if it sleeps. */
-static inline void fi_remote_wake(fi_remote_t *r) {
+/* Rings a receiver's doorbell if it sleeps. True: it does. */
+static inline bool fi_remote_wake(fi_remote_t *r) {
     const struct fi_receiver_page *page = r->page->map;
     uint32_t sleep = fi_load_relaxed32(&page->sleep);
 
@@ -593,7 +595,9 @@ static inline void fi_remote_wake(fi_remote_t *r) {
     }
     if (fi_unlikely(sleep & FI_SLEEP_ASLEEP)) {
         fi_remote_ring(r, sleep);
+        return true;
     }
+    return false;
 }
 
 #endif

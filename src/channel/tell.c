@@ -89,6 +89,13 @@ void fi_sender_sample(fi_sender_t *tx) {
     s->at = tx->seq + s->every;
 }
 
+void fi_sender_sample_soon(fi_sender_t *tx, uint64_t messages) {
+    if (tx->sampling.at - tx->seq > messages && tx->sampling.at > tx->seq) {
+        tx->sampling.at = tx->seq + messages;
+        tx->free_to = fi_min(tx->free_to, tx->sampling.at);
+    }
+}
+
 /* Lines that a message takes, on average. */
 static uint64_t usual_lines(const fi_sender_t *tx) {
     uint64_t size = tx->sampling.size;
@@ -131,6 +138,7 @@ void fi_sender_tell(fi_sender_t *tx, fi_peer_t *to) {
     int64_t now = fi_now_ns();
 
     look_at_size(tx);
+    fi_sender_sample_soon(tx, 1); /* somebody is interested: the next answer is fresh */
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         tell_outlet(tx, tx->outlets[i], now, to);
     }

@@ -209,6 +209,36 @@ static void what_was_kept_is_not_believed_beyond_reason(void) {
     check_is(unlink(in_directory(name)), 0);
 }
 
+static bool is_measured(void *arg) {
+    ferry_host_t host;
+
+    check_is(ferry_host(NULL, FERRY_HOST_MEASURE_NOT, &host, NULL), 0);
+    for (unsigned i = 0; i < 70000; i++) /* who sends on notices that it is busy */
+        send_number(arg, i);
+    return host.source == FERRY_HOST_MEASURED;
+}
+
+static void a_program_in_which_messages_flow_measures_in_the_background(void) {
+    ferry_t *node = open_node("test");
+    ferry_contract_t contract = {.hold = FERRY_HOLD_NEVER};
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    ferry_host_t host;
+    char name[300];
+
+    for (uint64_t i = 0; i < 60000; i++)
+        send_number(tx, i);
+    check_is(ferry_host(NULL, FERRY_HOST_MEASURE_NOT, &host, NULL), 0);
+    check_is(host.source, FERRY_HOST_ASSUMED); /* not enough yet */
+    for (uint64_t i = 0; i < 10000; i++)
+        send_number(tx, i);
+    nap(SECOND);
+    await_that(is_measured, tx, "the host is measured");
+    drop_sender(tx);
+    close_node(node);
+    kept_file(name); /* there is none if it could not be measured in time */
+    check(name[0] == '\0' || unlink(in_directory(name)) == 0);
+}
+
 static void figures_can_be_written_as_a_profile(void) {
     ferry_host_t host;
     char text[512];
@@ -479,6 +509,7 @@ int main(int argc, char **argv) {
         TEST(what_is_no_profile_is_told_when_a_space_is_opened),
         TEST(what_was_measured_is_kept_for_all_processes_of_this_boot),
         TEST(what_was_kept_is_not_believed_beyond_reason),
+        TEST(a_program_in_which_messages_flow_measures_in_the_background),
         TEST(figures_can_be_written_as_a_profile),
         TEST_ALL(a_link_shows_its_way_and_why_no_other_is_taken),
         TEST(what_is_not_there_is_told),
