@@ -4,6 +4,7 @@
 # `ferry route`: which way, what it costs, and why.
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
+unset FERRY_HOST_PROFILE
 
 profile() { # WAKE LINE COPY4096 COPY65536
     printf '%s %s\n' wake_ns "$1" line_ns "$2" page_ns 250 copy_256_mbps 30000 copy_4096_mbps "$3" copy_65536_mbps "$4" \
