@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "channel/pick.h"
 #include "channel/receiver.h"
+#include "channel/tell.h"
 #include "platform/bell.h"
 
 #define BATCH_LINES 256u

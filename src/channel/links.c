@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
+#include "channel/tell.h"
 #include "platform/futex.h"
 
 /* The same node by another connection, which is met when two newcomers dial each other; by the kernel's word, not its own. */

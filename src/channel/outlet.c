@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/sender.h"
+#include "channel/tell.h"
 #include "platform/bell.h"
 #include "ring/ring_copy.h"
 

@@ -205,11 +205,6 @@ uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq);
 /* Is its next message one whose memory is on its way? */
 bool fi_link_awaits_memory(const fi_rxlink_t *l);
 
-/* tell.c: a message was taken that says when it was sent. */
-void fi_receiver_note(fi_rxlink_t *l, const fi_seen_t *s);
-/* What `ferry route` asks: sends a frame for each link. The end is held. */
-void fi_receiver_tell(fi_receiver_t *rx, fi_peer_t *to);
-
 /* taken.c */
 ferry_msg_t *fi_taken_new(fi_receiver_t *rx);
 void fi_taken_recycle(fi_receiver_t *rx, ferry_msg_t *m);

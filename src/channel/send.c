@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
+#include "channel/tell.h"
 #include "platform/clock.h"
 
 #define CHOICES 8u        /* links looked at for the next message */

@@ -299,13 +299,6 @@ void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
 /* After the contract has become more definite. */
 void fi_sender_set_limits(fi_sender_t *tx);
 
-/* tell.c: looks at the links, and chooses anew. The end is held. */
-void fi_sender_sample(fi_sender_t *tx);
-/* Its flow may have changed: the next sample is due after `messages` at the latest. */
-void fi_sender_sample_soon(fi_sender_t *tx, uint64_t messages);
-/* What `ferry route` asks: sends a frame for each link. */
-void fi_sender_tell(fi_sender_t *tx, fi_peer_t *to);
-
 /* sent.c: finds out whose blocks no receiver holds any more. */
 void fi_sender_reclaim(fi_sender_t *tx);
 /* For closing: is any message changed that was sent; and no handle is valid any more. */

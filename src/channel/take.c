@@ -14,6 +14,7 @@
 #include "channel/pick.h"
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
+#include "channel/tell.h"
 #include "ring/ring_copy.h"
 
 #define FRUITLESS_TURNS 10000u

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "channel/receiver.h"
-#include "channel/sender.h"
+#include "channel/tell.h"
 #include "host/choose.h"
 #include "host/chosen.h"
 #include "node/host.h"
