@@ -401,13 +401,13 @@ uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq) {
             }
             continue;
         }
-        if (s.seq > seq || count >= MAX_SKIPPED) {
-            break;
+        if (s.kind == FI_REC_ASKED || s.seq > seq || count >= MAX_SKIPPED) {
+            break; /* what its sender is about to take back is not ours to drop */
         }
         fi_ctl_release(&log->ctl, s.idx, s.lap);
         fi_ringr_advance(&log->r, s.lines);
         fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
-        count++;
+        count += s.kind != FI_REC_VOID;
     }
     if (count > 0) {
         fi_rxlog_settle(l, l->log, true);
