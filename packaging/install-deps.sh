@@ -6,6 +6,7 @@
 #
 #   install-deps.sh build    what `make build` needs
 #   install-deps.sh test     what `make test` needs as well
+#   install-deps.sh bench    what `make bench` compares with as well
 set -euo pipefail
 
 purpose=${1:-build}
@@ -47,6 +48,19 @@ if [ "$purpose" = test ]; then
     need_command strace strace
     need_command unshare util-linux
     need_header cmocka.h libcmocka-dev
+fi
+if [ "$purpose" = bench ]; then
+    need_command python3 python3
+    need_header zmq.h libzmq3-dev
+    need_header nng/nng.h libnng-dev
+    need_header ucp/api/ucp.h libucx-dev
+    need_command iox-roudi iceoryx
+    compgen -G '/usr/include/iceoryx/v*/iceoryx_binding_c/runtime.h' >/dev/null || missing+=(libiceoryx-binding-c-dev)
+    need_cxx_header boost/interprocess/managed_shared_memory.hpp libboost-dev
+    need_cxx_header grpcpp/grpcpp.h libgrpc++-dev
+    need_command grpc_cpp_plugin protobuf-compiler-grpc
+    need_cxx_header capnp/ez-rpc.h libcapnp-dev
+    need_command capnp capnproto
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# `ferry bench region`, `cell`, `buffer`, `snapshot`, `rpc`: that they run, and which figures they give. How fast anything is
+# `ferry bench region`, `cell`, `buffer`, `snapshot`, `rpc`, `peers`: that they run, and which figures they give. How fast anything is
 # nobody can tell from a test.
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
@@ -114,6 +114,70 @@ calls_are_measured() {
     measured 1 "${fields[@]}" -- rpc --wait adaptive --between threads --clients 5 --outstanding 2 --servers 2
 }
 
+# Beside a command that has one other library at most, since each costs its time; the others are told to be missing.
+others_are_measured_or_told_to_be_missing() {
+    local library module built=''
+    library=$(dirname "$FERRY")
+    cp "$FERRY" ferry
+    mkdir bench-peers
+    for module in nng zeromq ucx; do
+        if [ -e "$library/bench-peers/$module.so" ]; then
+            built=$module
+            ln -s "$library/bench-peers/$module.so" bench-peers/
+            break
+        fi
+    done
+    LD_LIBRARY_PATH=$library TMPDIR=$PWD timeout 100 ./ferry bench peers --seconds 0.01 --json >out 2>said ||
+        { cat said; fail 'ferry bench peers'; }
+    rows_show '[r["peer"] for r in rows][:6] == ["Ferry"] * 3 + ["pipe", "UNIX socket", "POSIX queue"]'
+    rows_show '[r["wait"] for r in rows][:4] == ["adaptive", "spin", "block", "block"]'
+    rows_show 'all(r["measured"] and 0 < r["p50_ns"] <= r["p99_ns"] <= r["p999_ns"] for r in rows[:6])'
+    rows_show 'all(r["msgs_per_s_64"] > 0 and r["msgs_per_s_1024"] > 0 and r["idle_cpu_ms"] >= 0 for r in rows[:6])'
+    rows_show 'all(r["msgs_per_s_65536"] > 0 and r["msgs_per_s_1048576"] > 0 for r in rows[:5])'
+    rows_show 'rows[5]["msgs_per_s_1048576"] is None'
+    rows_show 'all(r["setup"] and r["machine"] and r["date"] for r in rows)'
+    rows_show 'len(rows) >= 9 and all("package" in r or r["p50_ns"] > 0 for r in rows[6:])'
+    if [ -n "$built" ]; then
+        rows_show 'any(r["measured"] for r in rows[6:])'
+    else
+        has 'nng is not compared: it was not built; install libnng-dev' said
+    fi
+    has 'iceoryx is not compared: it was not built; install' said
+}
+
+the_comparison_is_drawn() {
+    cat >figures.json <<'JSON'
+{"bench":"latency","p50_ns":1}
+{"bench":"peers","peer":"Ferry","wait":"spin","machine":"A & B <C>, 2 processors","date":"2025-11-01","measured":true,"p50_ns":99.9996,"p99_ns":350,"p999_ns":1600,"msgs_per_s_64":4e7,"msgs_per_s_1024":5e6,"msgs_per_s_65536":1e5,"msgs_per_s_1048576":9000,"idle_cpu_ms":2000,"idle_ns":2e9,"setup":"nothing"}
+{"bench":"peers","peer":"Ferry","wait":"block","machine":"A & B <C>, 2 processors","date":"2025-11-01","measured":true,"p50_ns":41000,"p99_ns":90000,"p999_ns":1e6,"msgs_per_s_64":4e7,"msgs_per_s_1024":5e6,"msgs_per_s_65536":1e5,"msgs_per_s_1048576":9000,"idle_cpu_ms":0,"idle_ns":2e9,"setup":"nothing"}
+{"bench":"peers","peer":"POSIX queue","wait":"block","machine":"A & B <C>, 2 processors","date":"2025-11-01","measured":true,"p50_ns":42000,"p99_ns":95000,"p999_ns":1e9,"msgs_per_s_64":3e5,"msgs_per_s_1024":3e5,"msgs_per_s_65536":null,"msgs_per_s_1048576":null,"idle_cpu_ms":0.05,"idle_ns":2e9,"setup":"two names"}
+{"bench":"peers","peer":"nng","wait":"block","machine":"A & B <C>, 2 processors","date":"2025-11-01","measured":false,"package":"libnng-dev","p50_ns":null,"p99_ns":null,"p999_ns":null,"msgs_per_s_64":null,"msgs_per_s_1024":null,"msgs_per_s_65536":null,"msgs_per_s_1048576":null,"idle_cpu_ms":null,"idle_ns":2e9,"setup":"a socket's name"}
+JSON
+    "$here/../../bench-peers/plot.py" figures.json drawn
+    python3 - <<'PYTHON'
+import xml.etree.ElementTree as tree
+
+common = ["Ferry, spin", "Ferry, block", "POSIX queue", "A & B <C>, 2 processors; 2025-11-01"]
+due = {
+    "latency": ["100 ns", "350 ns", "1.60 µs", "41.0 µs", "1.00 s", "p99.9 ( | )"],
+    "throughput": ["64 B, messages", "1 KiB, messages", "64 KiB, bytes", "1 MiB, bytes", "40.0 M/s", "9.44 GB/s"],
+    "waiting": ["100 %", "0.001 %", "0.003 %", "two names", "nothing"],
+}
+for name, labels in due.items():
+    root = tree.parse(f"drawn/peers-{name}.svg").getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    width, height = float(root.get("width")), float(root.get("height"))
+    missing = [label for label in labels + common + ["nng"] if not any(label in text for text in texts)]
+    assert not missing, f"{name} lacks {missing}: {texts}"
+    for element in root.iter():
+        x, y = float(element.get("x", 0)), float(element.get("y", 0))
+        assert 0 <= x <= width and 0 <= y <= height, f"{name}: {element.attrib} lies outside"
+PYTHON
+    echo '{"bench":"latency"}' >other.json
+    status_of 1 "$here/../../bench-peers/plot.py" other.json drawn 2>said
+    has 'nothing of `ferry bench peers --json`' said
+}
+
 the_table_names_the_targets() {
     TMPDIR=$PWD "${ferry[@]}" bench snapshot --size 1MiB --dirty 1% --seconds 0.05 >out
     grep -Eq '^snapshot,.* ratio .* (met|missed)' out || fail "no target: $(cat out)"
@@ -145,11 +209,13 @@ what_cannot_be_measured_is_told() {
     wrong "--servers 0 is out of range" rpc --servers 0
     wrong "--size 7 is out of range" rpc --size 7
     wrong "not one of its values" rpc --method other
+    wrong "there is no option --wait" peers --wait spin
+    wrong "is not a time to measure" peers --seconds 0
 }
 
 every_part_has_help_and_its_options_are_in_the_manual_page() {
     local part option page=$here/../../docs/man/ferry-bench.1
-    for part in region cell buffer snapshot rpc; do
+    for part in region cell buffer snapshot rpc peers; do
         "${ferry[@]}" bench "$part" --help >out
         grep -q "^Usage: ferry bench $part" out
         has 'Examples:' out
@@ -169,6 +235,8 @@ test_that "a cell is measured" a_cell_is_measured
 test_that "a bounded buffer is measured" a_bounded_buffer_is_measured
 test_that "versions of a published region are measured" versions_of_a_published_region_are_measured
 test_that "calls are measured" calls_are_measured
+test_that "others are measured, or told to be missing" others_are_measured_or_told_to_be_missing
+test_that "the comparison is drawn" the_comparison_is_drawn
 test_that "the table names the targets" the_table_names_the_targets
 test_that "what cannot be measured is told" what_cannot_be_measured_is_told
 test_that "every part has help, and its options are in the manual page" every_part_has_help_and_its_options_are_in_the_manual_page

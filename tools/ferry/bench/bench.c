@@ -38,6 +38,8 @@ static int measure(bench_part_t part, const bench_settings_t *settings, bench_re
         return bench_snapshot(settings, report);
     case BENCH_RPC:
         return bench_rpc(settings, report);
+    case BENCH_PEERS:
+        return bench_peers(settings, report);
     case BENCH_ALL:
         return bench_everything(settings, report);
     }

@@ -36,6 +36,8 @@ int bench_bounded(const bench_settings_t *settings, bench_report_t *report);
 int bench_snapshot(const bench_settings_t *settings, bench_report_t *report);
 /* Calls of a procedure on another side. */
 int bench_rpc(const bench_settings_t *settings, bench_report_t *report);
+/* Messages beside other ways to carry them between processes. */
+int bench_peers(const bench_settings_t *settings, bench_report_t *report);
 /* Messages, calls and locks between two machines: latency, throughput, rpc, lock. */
 int bench_machines(bench_part_t part, const bench_settings_t *settings, bench_report_t *report);
 /* All of these, as far as they have targets. */

@@ -104,6 +104,11 @@ static const part_t parts[] = {
      "built.\n" BESIDE_MACHINES,
      "ferry bench rpc\nferry bench rpc --wait block\nferry bench rpc --outstanding 16 --json\n"
      "ferry bench rpc --method take --size 1MiB --between threads\nferry bench rpc --clients 100 --servers 2"},
+    {BENCH_PEERS, "peers", "bench peers [OPTION...]",
+     "Messages between two processes, through Ferry and what else carries them: pipes, a UNIX socket, POSIX queues,\n"
+     "and ZeroMQ, nng, UCX and iceoryx where they were built. Round trips of 64 bytes, messages per second one way,\n"
+     "and the processor time of waiting two seconds; all in turn, in some two minutes.",
+     "ferry bench peers\nferry bench peers --seconds 0.3 --json > peers.json"},
     {BENCH_ALL, "all", "bench all [OPTION...]",
      "Everything that has a target, in five minutes, and a table of targets.",
      "ferry bench all\nferry bench all --json > figures.json"},
@@ -242,12 +247,14 @@ static const known_t known[] = {
     {BENCH_LARGE, "depth", "N", OPTION_COUNT, offsetof(words_t, depth), "messages on their way at once", NULL, 0},
     {BENCH_SENDERS, "count", "N", OPTION_COUNT, offsetof(words_t, count), "up to how many senders (default: 1000)",
      NULL, 0},
+    {BENCH_PEERS, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
+     "to measure each figure; less than 1: in one round, not in five (default: 1)", NULL, 0},
     {MEASURED, "seconds", "N", OPTION_TEXT, offsetof(words_t, seconds),
      "to measure Ferry; the limit takes as long again (default: 1)", NULL, 0},
     {FLOWS | BENCH_FAIRNESS | COUNTED | BENCH_RPC, "same-core", NULL, OPTION_SET, offsetof(words_t, pin),
      "pin all sides to one core", NULL, BENCH_PIN_TOGETHER},
-    {MEASURED, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin), "let the system move sides between processors", NULL,
-     BENCH_PIN_NONE},
+    {MEASURED | BENCH_PEERS, "no-pin", NULL, OPTION_SET, offsetof(words_t, pin),
+     "let the system move sides between processors", NULL, BENCH_PIN_NONE},
 };
 
 enum { KNOWN = sizeof known / sizeof known[0] };
@@ -481,14 +488,14 @@ static const part_t *find_part(const char *word) {
 
 #define LIST                                                                                                           \
     "latency, throughput, large, senders, fairness, lock, rwlock, semaphore, event, barrier, region, cell, buffer, "   \
-    "snapshot, rpc"
+    "snapshot, rpc, peers"
 
 static const usage_t general = {
     .command = "bench",
     .synopsis = "bench latency|throughput|large|senders|fairness [OPTION...]\n"
                 "bench lock|rwlock|semaphore|event|barrier [OPTION...]\n"
                 "bench region|cell|buffer|snapshot [OPTION...]\n"
-                "bench rpc [OPTION...]\n"
+                "bench rpc|peers [OPTION...]\n"
                 "bench all [OPTION...]",
     .text = "Measures how fast messages, locks, shared memory and calls are on this machine, each figure beside the "
             "limit that\n"

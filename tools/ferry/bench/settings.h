@@ -51,7 +51,8 @@ typedef enum bench_part {
     BENCH_BUFFER = 1 << 12,
     BENCH_SNAPSHOT = 1 << 13,
     BENCH_RPC = 1 << 14,
-    BENCH_ALL = 1 << 15
+    BENCH_PEERS = 1 << 15,
+    BENCH_ALL = 1 << 16
 } bench_part_t;
 
 typedef struct bench_settings {
