@@ -227,7 +227,7 @@ static void who_writes_nonsense_into_its_replies_harms_no_other_call(void) {
         raw_mail_t mail;
         raw_reply_t head = {.kind = RAW_RESULT};
         liar_open(&liar, &scene, 100, LINES);
-        raw_put(&liar.out, i % 2 ? 5 : 255, &head, sizeof head);
+        raw_put(&liar.out, i % 2 ? 7 : 255, &head, sizeof head);
         raw_await(&liar.raw, FI_EXPEL, &mail);
         raw_drop(&mail);
         call_scene_expect_service(&scene);
