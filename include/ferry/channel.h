@@ -30,7 +30,7 @@ typedef enum ferry_hold {
 
 /** Do a queue's messages outlive the programs that have sent them? */
 typedef enum ferry_durable {
-    FERRY_DURABLE_ANY = 0, /**< no opinion: as the queue is already, else not */
+    FERRY_DURABLE_ANY = 0, /**< no opinion: as the queue is already (if its server says so within a second), else not */
     FERRY_DURABLE = 1,     /**< the engine keeps them on disk until they are released; needs a space that has one */
     FERRY_DURABLE_NOT = 2  /**< they wait in their sender's memory */
 } ferry_durable_t;

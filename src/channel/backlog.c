@@ -310,13 +310,15 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
     }
     unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;
     fi_unreleased_t u = {
-        l, data, item.size, item.seq, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1};
+        l,     data,        item.size, item.seq, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1,
+        taken, item.attempt};
     v->found = v->each(&u, v->arg);
 }
 
 static fi_unreleased_t as_unreleased(fi_waiting_t *w) {
-    return (fi_unreleased_t){NULL,   fi_block_data(w->block),      w->size,
-                             w->seq, w->annexed ? w->annex : NULL, w->attempt > 1};
+    return (fi_unreleased_t){
+        NULL,      fi_block_data(w->block), w->size, w->seq, w->annexed ? w->annex : NULL, w->attempt > 1, false,
+        w->attempt};
 }
 
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg) {

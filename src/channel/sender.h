@@ -367,6 +367,8 @@ typedef struct fi_unreleased {
     uint64_t seq;
     unsigned char *annex; /* NULL: it has none */
     bool begun;           /* a receiver has taken it, this one or an earlier one */
+    bool taken;           /* this one */
+    uint16_t attempt;
 } fi_unreleased_t;
 
 /* Calls `each` for them, until it returns true. The end is held. */

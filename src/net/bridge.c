@@ -251,6 +251,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
     case FI_BOX_DENIED:
         fi_meet_denied(b, item->text);
         fi_out_denied(b, item->text);
+        fi_deposit_denied(b, item->text);
         free(item->text);
         break;
     case FI_BOX_INQUIRY:

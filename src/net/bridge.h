@@ -317,6 +317,8 @@ void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
 /* One turn: takes, sends, releases. True: more can be taken at once. */
 bool fi_out_turn(fi_bridge_t *b);
 void fi_out_again(fi_bridge_t *b);
+/* An own sender has been opened; it may have been linked before we were told of it. */
+void fi_out_opened(fi_bridge_t *b, const fi_own_t *own);
 /* Is every arm of this sender's flows open? */
 bool fi_out_settled(fi_bridge_t *b, uint64_t tx, uint32_t kind, const char *channel);
 /* Does anything wait for this node's word? */
@@ -327,6 +329,8 @@ void fi_out_probed(fi_bridge_t *b, fi_far_node_t *n);
 void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n);
 /* The server has denied a permission: senders whose messages cannot leave for it are told. */
 void fi_out_denied(fi_bridge_t *b, const char *words);
+/* Tells an own sender, if those words deny that subject. */
+void fi_far_tell_denied(fi_bridge_t *b, uint64_t tx, const char *words, const char *subject);
 void fi_out_end(fi_bridge_t *b);
 
 /*

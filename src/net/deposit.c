@@ -26,6 +26,7 @@
 #define WINDOW_BYTES (8u << 20) /* the same in bytes */
 #define TURN 4096u              /* messages taken in one turn */
 #define DEFAULT_CAPACITY 1000000ull
+#define DEFAULT_QUOTA (1ull << 30)
 #define ANSWER_NS 2000000000ll /* an answer that takes longer has been lost */
 #define PAUSE_NS 50000000ll    /* after a refusal, twice as long after each further one, */
 #define LONGEST_PAUSE_NS 1000000000ll
@@ -62,7 +63,6 @@ typedef struct depositor {
     int64_t pause;
     int64_t ask_at; /* when to ask how much is there; 0: nobody needs to know */
     int64_t ask_pause;
-    uint64_t asked; /* `stored` when it was last asked; 0: all answers have come */
 } depositor_t;
 
 typedef struct fi_deposit {
@@ -113,6 +113,11 @@ static depositor_t *find_depositor(fi_bridge_t *b, uint64_t number, fi_deposit_t
 
 /* ---- depositors ---- */
 
+static void set_limits(depositor_t *d, const fi_own_t *own) {
+    d->quota = own ? own->quota : DEFAULT_QUOTA; /* we are not told yet, or it is closed again */
+    d->capacity = own && own->capacity != UINT64_MAX ? own->capacity : DEFAULT_CAPACITY;
+}
+
 static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     depositor_t *d = calloc(1, sizeof *d);
     const fi_own_t *own = fi_own_find(b, l->tx);
@@ -125,8 +130,7 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     d->tx = l->tx;
     d->number = ++b->depositors_ever;
     d->window = WINDOW;
-    d->quota = own ? own->quota : 0;
-    d->capacity = own && own->capacity != UINT64_MAX ? own->capacity : DEFAULT_CAPACITY;
+    set_limits(d, own);
     fi_durable_names(b->net, p->channel, d->subject, stream);
     size_t len = strlen(d->subject);
     snprintf(d->subject + len, sizeof d->subject - len, ".%016" PRIx64 "-%" PRIx64, b->net->node->id, l->tx);
@@ -223,7 +227,7 @@ static bool is_at_bound(const depositor_t *d) {
     return d->sent < d->taken && d->sent == d->stored && !may_publish(d);
 }
 
-static bool publish(fi_bridge_t *b, const depositor_t *d, uint64_t number) {
+static bool publish(fi_bridge_t *b, depositor_t *d, uint64_t number) {
     const put_t *put = put_at(d, number);
     char reply[FI_SUBJECT_MAX];
     char text[64];
@@ -241,6 +245,7 @@ static bool publish(fi_bridge_t *b, const depositor_t *d, uint64_t number) {
     if (s == NATS_OK && number <= d->most) {
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Again", "1");
     }
+    d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
     s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(d->way, msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK;
@@ -258,13 +263,13 @@ static void publish_all(fi_bridge_t *b, depositor_t *d, int64_t now) {
     while (may_publish(d)) {
         put_t *put = put_at(d, d->sent + 1);
         if (put->msg && !publish(b, d, d->sent + 1)) {
+            d->paused_until = now + PAUSE_NS;
             return;
         }
         if (d->sent == d->stored) {
             d->answered_at = now;
         }
         d->sent++;
-        d->most = fi_max(d->most, d->sent);
         d->sent_bytes += put->size;
         b->progress = true;
     }
@@ -291,10 +296,9 @@ static void ask(fi_bridge_t *b, fi_deposit_t *p, depositor_t *d, int64_t now) {
 
     fi_durable_names(b->net, p->channel, base, stream);
     snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
-    snprintf(text, sizeof text, "d.%" PRIx32 ".i", d->number);
+    snprintf(text, sizeof text, "d.%" PRIx32 ".i%" PRIx64, d->number, d->stored);
     fi_net_node_subject(b->net, reply, b->net->node->id, text);
     int len = snprintf(text, sizeof text, "{\"subjects_filter\":\"%s\"}", d->subject);
-    d->asked = d->stored;
     d->ask_pause = d->ask_pause ? fi_earlier(2 * d->ask_pause, LONGEST_ASK_NS) : ASK_NS;
     d->ask_at = now + d->ask_pause;
     (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, subject, reply, text, len);
@@ -310,18 +314,19 @@ static void forget_to(depositor_t *d, uint64_t number) {
     }
 }
 
-/* So many of those that were stored when it was asked are there, at most. */
-static void told(depositor_t *d, natsMsg *msg) {
+/* So many of the first `asked` are there, at most. */
+static void told(depositor_t *d, natsMsg *msg, uint64_t asked) {
     char key[FI_SUBJECT_MAX + 4];
     uint64_t there = 0;
+    uint64_t all;
 
-    if (!d->asked || fi_durable_error(msg)) {
+    if (asked > d->stored || fi_durable_error(msg) || !fi_durable_number(msg, "\"messages\":", &all)) {
         return;
     }
     snprintf(key, sizeof key, "\"%s\":", d->subject);
     (void)fi_durable_number(msg, key, &there); /* none: it says nothing of the subject */
-    if (there < d->asked) {
-        forget_to(d, fi_min(d->asked - there, d->stored));
+    if (there < asked) {
+        forget_to(d, asked - there);
     }
 }
 
@@ -346,6 +351,14 @@ static void release_stored(depositor_t *d, uint64_t number) {
 
 static bool is_refusal(natsMsg *msg) {
     return fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) != 0;
+}
+
+/* A server may have lost its streams, or not found them yet. */
+static void mend(fi_bridge_t *b, fi_deposit_t *p, int64_t now) {
+    if (now - p->mended_at > LONGEST_PAUSE_NS) {
+        p->mended_at = now;
+        fi_durable_mend(b->net, p->channel);
+    }
 }
 
 /* In the engine's words, for those who wait. */
@@ -383,8 +396,9 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
 }
 
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
-    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg), ".d.");
+    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".d.");
     char *end = NULL;
+    uint64_t at;
     fi_deposit_t *p = NULL;
     int64_t now = fi_now_ns();
 
@@ -395,23 +409,38 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
     }
     number = strtoull(end + 1, NULL, 16);
     if (end[1] == 'i') {
-        told(d, msg);
-    } else if (number <= d->stored || number > d->taken) {
+        told(d, msg, strtoull(end + 2, NULL, 16));
+    } else if (number <= d->stored || number > d->most) {
         /* answered before, or nonsense */
     } else if (is_refusal(msg)) {
-        if (fi_nats.natsMsg_IsNoResponders(msg) && now - p->mended_at > LONGEST_PAUSE_NS) {
-            p->mended_at = now; /* a server that has lost its streams, or has not found them yet */
-            fi_durable_mend(b->net, p->channel);
+        if (fi_nats.natsMsg_IsNoResponders(msg)) {
+            mend(b, p, now);
         }
         note_refusal(b, p, msg, now);
-        hold_off(d, now);
-    } else {
+        if (now >= d->paused_until) {
+            hold_off(d, now);
+        } else {
+            begin_again(d); /* of the same trouble */
+        }
+    } else if (fi_durable_number(msg, "\"seq\":", &at)) {
         d->answered_at = now;
         d->pause = 0;
         d->window = d->window < WINDOW ? 2 * d->window : WINDOW;
         release_stored(d, number);
     }
     fi_end_leave(&p->rx->end);
+}
+
+void fi_deposit_denied(fi_bridge_t *b, const char *words) {
+    struct fi_list *at, *after, *in, *next;
+
+    fi_list_each(at, after, &b->deposits) {
+        const fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
+        fi_list_each(in, next, &p->depositors) {
+            const depositor_t *d = fi_container(in, depositor_t, link);
+            fi_far_tell_denied(b, d->tx, words, d->subject);
+        }
+    }
 }
 
 void fi_deposit_again(fi_bridge_t *b) {
@@ -453,9 +482,13 @@ static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
 static int64_t tend(fi_bridge_t *b, fi_deposit_t *p, depositor_t *d, int64_t now) {
     if (d->sent > d->stored && now - d->answered_at > ANSWER_NS && fi_net_is_up(b->net)) {
         begin_again(d);
+        mend(b, p, now);
     }
     publish_all(b, d, now);
     if (is_at_bound(d)) {
+        if (!fi_net_is_up(b->net)) {
+            return -1;
+        }
         if (now >= d->ask_at) {
             ask(b, p, d, now);
         }
@@ -550,11 +583,21 @@ static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out)
 int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own) {
     fi_deposit_t *p = find(b, own->channel);
 
+    struct fi_list *at;
+    struct fi_list *after;
+
     int r = p ? 0 : open_deposit(b, own->channel, &p);
-    if (r == 0) {
-        p->senders++;
+    if (r < 0) {
+        return r;
     }
-    return r;
+    p->senders++;
+    fi_list_each(at, after, &p->depositors) { /* it may have been linked before we were told of it */
+        depositor_t *d = fi_container(at, depositor_t, link);
+        if (d->tx == own->id) {
+            set_limits(d, own);
+        }
+    }
+    return 0;
 }
 
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own) {

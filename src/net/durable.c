@@ -158,34 +158,30 @@ void fi_durable_mend(fi_net_t *net, const char *channel) {
 
     fi_durable_names(net, channel, base, stream);
     api_subject(subject, "STREAM.CREATE", stream, "");
-    int len = stream_json(net, channel, 1, json);
+    int len = stream_json(net, channel, REPLICAS, json);
+    (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
+    len = stream_json(net, channel, 1, json); /* where there are no servers for them; else it is there already */
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
     api_subject(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
     len = consumer_json(stream, json);
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
 }
 
-/* The number behind `"key":` in JSON that has no such key in a string. */
-static bool number_after(const char *json, const char *key, uint64_t *number) {
-    const char *at = strstr(json, key);
-
-    if (!at || at[strlen(key)] < '0' || at[strlen(key)] > '9') {
-        return false;
-    }
-    *number = strtoull(at + strlen(key), NULL, 10);
-    return true;
-}
-
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number) {
-    char json[4096];
+    const char *data = fi_nats.natsMsg_GetData(msg);
     size_t len = (size_t)fi_nats.natsMsg_GetDataLength(msg);
+    const char *at = len > 0 ? memmem(data, len, key, strlen(key)) : NULL;
+    char digits[24] = "";
+    size_t n = 0;
 
-    if (len == 0 || len >= sizeof json) {
+    for (at = at ? at + strlen(key) : NULL; at && at < data + len && *at >= '0' && *at <= '9' && n < 20; at++) {
+        digits[n++] = *at;
+    }
+    if (n == 0) {
         return false;
     }
-    memcpy(json, fi_nats.natsMsg_GetData(msg), len);
-    json[len] = '\0';
-    return number_after(json, key, number);
+    *number = strtoull(digits, NULL, 10);
+    return true;
 }
 
 int fi_durable_error(natsMsg *msg) {

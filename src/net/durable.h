@@ -69,6 +69,8 @@ int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own);
 /* An answer of the engine's has come. */
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg);
+/* The server has denied something, in these words: senders whose subject it is are told. */
+void fi_deposit_denied(fi_bridge_t *b, const char *words);
 /* The connection is back: what was on its way may be lost. */
 void fi_deposit_again(fi_bridge_t *b);
 /* One turn. True: more can be taken at once. `*next`: ns until it is to be called again, if that is sooner. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "net/ask.h"
 #include "net/durable.h"
@@ -45,6 +46,7 @@ int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *me
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
     uint64_t there = 0;
+    bool tried = false;
     natsStatus s;
 
     fi_durable_names(net, queue, subject, stream);
@@ -56,13 +58,16 @@ int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *me
         }
         s = fi_nats.js_GetStreamInfo(&info, net->js, stream, &ask.options, &ask.code);
         if (s == NATS_OK) {
-            there = info->State.Msgs;
+            there = fi_max(there, info->State.Msgs); /* the first try may have done it, and its answer been lost */
+            tried = true;
             fi_nats.jsStreamInfo_Destroy(info);
             s = remove ? fi_nats.js_DeleteStream(net->js, stream, &ask.options, &ask.code)
                        : fi_nats.js_PurgeStream(net->js, stream, &ask.options, &ask.code);
         }
     } while (fi_ask_again(&ask, s));
-    if (ask.code == JSStreamNotFoundErr) {
+    if (ask.code == JSStreamNotFoundErr && remove && tried) {
+        s = NATS_OK; /* likewise */
+    } else if (ask.code == JSStreamNotFoundErr) {
         return fi_fail(-ENOENT, "there is no durable queue '%s' in this space", queue);
     }
     if (s != NATS_OK) {

@@ -138,7 +138,11 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     int r = !is_durable(o) ? 0 : o->is_sender ? fi_deposit_opened(b, o) : fi_pickup_opened(b, o);
     if (r < 0) {
         refuse_asking(a, r, fi_error_text());
+        fi_list_remove(&o->link); /* nothing of it is to be closed */
+        free(o);
+        return;
     }
+    fi_out_opened(b, o);
     ask(b, o, 0, a->number);
 }
 

@@ -276,6 +276,15 @@ void fi_out_node_gone(fi_bridge_t *b, const fi_far_node_t *n) {
     }
 }
 
+void fi_far_tell_denied(fi_bridge_t *b, uint64_t tx, const char *words, const char *subject) {
+    fi_frame_t told = fi_frame(FI_DENIED, tx, 0);
+
+    if (fi_net_denies(words, subject)) {
+        snprintf(told.text, sizeof told.text, "%s", words);
+        (void)fi_peer_send(b->net->node->self, &told, NULL);
+    }
+}
+
 /* Its own sender learns it at its next call; what is kept is tried again when the node is asked. */
 static bool tell_denied(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
     const char *words = arg;
@@ -286,11 +295,7 @@ static bool tell_denied(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) 
     } else {
         fi_net_node_subject(b->net, subject, arm->dest->node->id, NULL);
     }
-    if (fi_net_denies(words, subject)) {
-        fi_frame_t told = fi_frame(FI_DENIED, f->tx, 0);
-        snprintf(told.text, sizeof told.text, "%s", words);
-        (void)fi_peer_send(b->net->node->self, &told, NULL);
-    }
+    fi_far_tell_denied(b, f->tx, words, subject);
     return false;
 }
 
@@ -384,6 +389,18 @@ static bool begin_again(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) 
 
 void fi_out_again(fi_bridge_t *b) {
     (void)each_arm(b, begin_again, NULL);
+}
+
+void fi_out_opened(fi_bridge_t *b, const fi_own_t *own) {
+    struct fi_list *at, *next_outward, *in, *next_flow;
+
+    fi_list_each(at, next_outward, &b->outwards) {
+        const fi_outward_t *o = fi_container(at, fi_outward_t, link);
+        fi_list_each(in, next_flow, &o->flows) {
+            fi_flow_t *f = fi_container(in, fi_flow_t, link);
+            f->retain = f->tx == own->id ? own->retain : f->retain;
+        }
+    }
 }
 
 /* ---- questions ---- */

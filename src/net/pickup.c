@@ -48,7 +48,8 @@ typedef struct picked {
     struct fi_list link;   /* of all, oldest first */
     struct fi_list bucket; /* of those with the like number */
     natsMsg *msg;          /* until it is put into a ring */
-    uint64_t seq, time;    /* of its delivery_t */
+    identity_t id;
+    uint64_t seq, time; /* of its delivery_t */
     uint32_t attempt;
     uint32_t round; /* the last in which it was seen with a receiver */
     uint64_t size;
@@ -75,7 +76,8 @@ typedef struct fi_pickup {
     uint32_t count; /* held and waiting, */
     uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
     uint64_t bytes;
-    uint32_t ahead; /* how much may be asked for and not released */
+    uint64_t usual_size; /* of a message: the largest of late */
+    uint32_t ahead;      /* how much may be asked for and not released */
     uint32_t round;
     struct {
         uint32_t left; /* messages asked for that have not come */
@@ -118,6 +120,15 @@ static bool is_known(fi_pickup_t *p, identity_t id) {
 
     *slot = id;
     return known;
+}
+
+/* It was not delivered after all. */
+static void unknow(fi_pickup_t *p, identity_t id) {
+    identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
+
+    if (slot->origin == id.origin && slot->number == id.number) {
+        *slot = (identity_t){0, 0};
+    }
 }
 
 /* ---- what the engine is told ---- */
@@ -172,7 +183,6 @@ static uint32_t asked_for(const fi_pickup_t *p) {
 
 /* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or -1. */
 static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
-    uint32_t busy = asked_for(p) + p->count - p->slow;
     uint32_t free_place = PULLS;
     int64_t next = -1;
 
@@ -186,6 +196,7 @@ static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
             next = next < 0 ? p->pulls[i].until - now : fi_earlier(next, p->pulls[i].until - now);
         }
     }
+    uint32_t busy = asked_for(p) + p->count - p->slow; /* without those that were lost */
     if (p->receivers == 0 || !fi_net_is_up(b->net) || busy >= p->ahead || p->count >= 2 * MOST_AHEAD ||
         p->bytes >= MOST_BYTES || free_place == PULLS || (asked_for(p) > 0 && p->ahead - busy < p->ahead / 2)) {
         return next;
@@ -194,12 +205,14 @@ static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
         return p->paused_until - now;
     }
     char text[96];
-    int len = snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", p->ahead - busy, (long long)PULL_NS);
-    p->pulls[free_place].left = p->ahead - busy;
+    uint64_t usual = p->usual_size + 1;
+    uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
+    int len = snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)PULL_NS);
+    p->pulls[free_place].left = batch;
     p->pulls[free_place].until = now + LOST_NS;
     (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, p->next, p->reply, text, len);
     b->progress = true;
-    return LOST_NS;
+    return next < 0 ? LOST_NS : next;
 }
 
 /* ---- arriving ---- */
@@ -228,10 +241,14 @@ static bool read_ack(const char *ack, delivery_t *d) {
 
 static identity_t identify(natsMsg *msg, const delivery_t *d) {
     const char *text = NULL;
+    char written[64] = "";
     uint64_t node, end, number;
 
     if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text &&
         sscanf(text, "%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &node, &end, &number) == 3) {
+        snprintf(written, sizeof written, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, node, end, number);
+    }
+    if (text && strcmp(text, written) == 0) { /* exactly as a deposit writes it; others' mean something else */
         return (identity_t){node ^ (end << 32 | end >> 32), number};
     }
     return (identity_t){d->time, d->seq};
@@ -256,7 +273,8 @@ static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t n
     }
 }
 
-static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, const char *ack, int64_t now) {
+static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, identity_t id, int64_t now) {
+    const char *ack = fi_nats.natsMsg_GetReply(msg);
     size_t len = strlen(ack) + 1;
     picked_t *k = calloc(1, sizeof *k + len);
     const char *again = NULL;
@@ -267,15 +285,17 @@ static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, const char *
     (void)fi_nats.natsMsgHeader_Get(msg, "Ferry-Again", &again);
     memcpy(k->ack, ack, len);
     k->msg = msg;
+    k->id = id;
     k->seq = d->seq;
     k->time = d->time;
-    k->attempt = d->attempt + (again != NULL);
+    k->attempt = (uint32_t)fi_min((uint64_t)d->attempt + (again != NULL), 65535ull);
     k->size = (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
     k->since = k->told = now;
     fi_list_add_tail(&p->waiting, &k->link);
     fi_list_add_tail(&p->buckets[d->seq % BUCKETS], &k->bucket);
     p->count++;
     p->bytes += k->size;
+    p->usual_size = fi_max(k->size, p->usual_size - p->usual_size / 16);
     return true;
 }
 
@@ -295,11 +315,16 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
         forget(p, k); /* the server that gave it this number has lost it */
         k = NULL;
     }
-    bool known = is_known(p, identify(msg, &d));
+    identity_t id = identify(msg, &d);
+    bool known = is_known(p, id);
     if (known && !k) {
         say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
     }
-    if (known || k || !keep(p, msg, &d, ack, now)) {
+    bool kept = !known && !k && keep(p, msg, &d, id, now);
+    if (!known && !k && !kept) {
+        unknow(p, id); /* no memory: it comes again */
+    }
+    if (!kept) {
         fi_nats.natsMsg_Destroy(msg);
     }
 }
@@ -310,7 +335,12 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
     if (p) {
         message_arrived(b, p, msg, fi_now_ns());
     } else {
-        fi_nats.natsMsg_Destroy(msg); /* it comes again, to somebody else */
+        const char *ack = fi_nats.natsMsg_GetReply(msg);
+        delivery_t d;
+        if (read_ack(ack, &d)) {
+            say(b, ack, "-NAK"); /* nobody receives here any more */
+        }
+        fi_nats.natsMsg_Destroy(msg);
     }
 }
 
@@ -331,7 +361,14 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p) {
                           .seq = k->seq,
                           .tag = tag_of(k->msg),
                           .attempt = (uint16_t)k->attempt};
-        if (fi_sender_forward(p->tx, &item) < 0) {
+        int r = fi_sender_forward(p->tx, &item);
+        if (r == -EMSGSIZE) { /* the contract of own receivers has no room for it: somebody else's may */
+            say(b, k->ack, "-NAK {\"delay\":5000000000}");
+            unknow(p, k->id);
+            forget(p, k);
+            continue;
+        }
+        if (r < 0) {
             return;
         }
         fi_nats.natsMsg_Destroy(k->msg);
@@ -348,7 +385,7 @@ static bool note_held(const fi_unreleased_t *u, void *arg) {
 
     if (k) {
         k->round = p->round;
-        k->begun = u->begun;
+        k->begun = u->taken || u->attempt > k->attempt;
     }
     return false;
 }
@@ -380,6 +417,9 @@ static int64_t tell_progress(fi_bridge_t *b, const struct fi_list *all, int64_t 
     struct fi_list *after;
     int64_t next = -1;
 
+    if (!fi_net_is_up(b->net)) {
+        return -1;
+    }
     fi_list_each(at, after, all) {
         picked_t *k = fi_container(at, picked_t, link);
         if (now - k->told >= FI_DURABLE_ACK_NS / 3) {

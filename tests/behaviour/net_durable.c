@@ -234,6 +234,49 @@ static void a_sender_has_its_share_and_no_more(void) {
     engine_stop(s->engine);
 }
 
+/* What does not fit one machine's contract is left to others, and keeps nothing back. */
+static void a_message_that_does_not_fit_stands_in_nobodys_way(void) {
+    const ferry_contract_t eight = {.size = sizeof eight, .durable = FERRY_DURABLE, .type_size = 8};
+    const ferry_receiver_options_t takes_eight = {.size = sizeof takes_eight, .contract = &eight};
+    stage_t *s = stage_new();
+    ferry_t *a = on(s, "a");
+    ferry_sender_t *tx = open_sender(a, "jobs", FERRY_QUEUE, &durable);
+    check_is(ferry_send(tx, "other", 5, PATIENCE), 0);
+    send_number(tx, 1);
+    close_sender(tx);
+    ferry_receiver_t *rx = open_receiver(a, "jobs", FERRY_QUEUE, &takes_eight);
+    check_is(receive_number(rx), 1);
+    close_receiver(rx);
+    ferry_t *b = on(s, "b");
+    rx = open_receiver(b, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m = receive(rx);
+    check_is(ferry_msg_size(m), 5);
+    release(m);
+    close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+/* Each has its own share, from the first message on: a hundred fit at once. */
+static void a_second_sender_of_a_node_has_its_own_share(void) {
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx[8];
+    for (int i = 0; i < 8; i++) {
+        tx[i] = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+        for (uint64_t k = 0; k < 100; k++) {
+            send_number(tx[i], k);
+        }
+        check_is(ferry_sender_flush(tx[i], PATIENCE), 0); /* nobody receives: all are stored */
+    }
+    for (int i = 0; i < 8; i++) {
+        close_sender(tx[i]);
+    }
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 static void what_cannot_be_durable_says_so(void) {
     const ferry_contract_t plain = {.size = sizeof plain, .durable = FERRY_DURABLE_NOT};
     ferry_sender_t *tx;
@@ -375,6 +418,8 @@ int main(int argc, char **argv) {
         TEST(only_what_a_dead_receiver_held_comes_again),
         TEST(a_closing_receiver_gives_back_what_it_held),
         TEST(a_sender_has_its_share_and_no_more),
+        TEST(a_message_that_does_not_fit_stands_in_nobodys_way),
+        TEST(a_second_sender_of_a_node_has_its_own_share),
         TEST(what_cannot_be_durable_says_so),
         TEST(it_can_be_listed_purged_and_removed),
         TEST(a_server_without_room_is_told_of_and_loses_nothing),
