@@ -38,7 +38,7 @@ static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) 
     if (e->hidden && (m->peer != e->node->self || other_hidden)) {
         return false;
     }
-    if (!e->hidden && e->contract.durable == FERRY_DURABLE && !other_hidden && !tap) {
+    if (!e->hidden && e->stated.durable == FERRY_DURABLE && !other_hidden && !tap) {
         return false;
     }
     bool same_kind = e->kind == f->kind || tap;
