@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/deposit.h - what deposit.c and deposit_send.c share: senders of a durable queue, and their messages on the way into its stream.
+ */
+#ifndef FI_NET_DEPOSIT_H
+#define FI_NET_DEPOSIT_H
+
+#include "net/durable.h"
+
+#define FI_DEPOSIT_WINDOW 4096u /* messages published and not answered, at most */
+
+typedef struct fi_put {
+    ferry_msg_t *msg; /* NULL: stored */
+    uint64_t seq;     /* the sender's */
+    uint64_t tag;
+    uint64_t size;
+} fi_put_t;
+
+/* One sender's messages, numbered from 1. */
+typedef struct fi_depositor {
+    struct fi_list link;
+    uint64_t tx;
+    uint32_t number; /* in the subjects of answers */
+    bool ended;      /* its sender has closed, and all was taken */
+    char subject[FI_SUBJECT_MAX];
+    fi_put_t *puts; /* circular, from `stored` + 1 on; cap is a power of two */
+    uint32_t cap;
+    uint64_t gone;   /* number of the last that receivers have released, as far as known */
+    uint64_t stored; /* of the last up to which all is stored */
+    uint64_t sent;   /* of the last that was published */
+    uint64_t most;   /* the largest that `sent` ever was: it goes back when something is to be published again */
+    uint64_t taken;  /* of the last there is */
+    uint64_t gone_bytes, stored_bytes, sent_bytes;
+    uint64_t capacity, quota; /* of what is published and not gone */
+    uint32_t window;
+    natsConnection *way; /* of what is under way */
+    int64_t answered_at; /* ns: when an answer last came, or one was first waited for */
+    int64_t paused_until;
+    int64_t pause;
+    int64_t ask_at; /* when to ask how much is there; 0: nobody needs to know */
+    int64_t ask_pause;
+} fi_depositor_t;
+
+typedef struct fi_deposit {
+    struct fi_list link;
+    fi_bridge_t *bridge;
+    fi_receiver_t *rx;
+    char channel[104];
+    struct fi_list depositors;
+    uint32_t senders; /* own ones that are open */
+    uint32_t changed; /* atomic: links came or went */
+    bool readable;    /* its bell has rung, and it was not empty since */
+    int64_t mended_at;
+} fi_deposit_t;
+
+static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {
+    return &d->puts[number & (d->cap - 1)];
+}
+
+/* Publishes what may be published now. Returns ns until this one is to be looked at again, or -1. The deposit's end is held. */
+int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now);
+
+#endif

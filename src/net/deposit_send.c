@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Putting messages into the stream of a durable queue.
+ *
+ * Messages of one sender are published in order, up to a window ahead of the engine's answers.  After a lost connection, an
+ * answer that does not come, or a refusal, the first that is not stored is next again: the engine drops by its id what it has.
+ *
+ * Bounds: a sender does not publish what would exceed its share, so that the engine never has to refuse one message in the
+ * middle of others.  It knows what it has stored; when that reaches the bound it asks how much of it is still there.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "channel/messages.h"
+#include "net/deposit.h"
+#include "platform/clock.h"
+
+#define WINDOW_BYTES (8u << 20) /* published and not answered, at most; see FI_DEPOSIT_WINDOW */
+#define ANSWER_NS 2000000000ll  /* an answer that takes longer has been lost */
+#define PAUSE_NS 50000000ll     /* after a refusal, twice as long after each further one, */
+#define LONGEST_PAUSE_NS 1000000000ll
+#define ASK_NS 2000000ll /* between questions how much is still there, the same */
+#define LONGEST_ASK_NS 100000000ll
+
+/* ---- publishing ---- */
+
+static bool may_publish(const fi_depositor_t *d) {
+    if (d->sent == d->taken || d->sent - d->stored >= d->window || d->sent_bytes - d->stored_bytes >= WINDOW_BYTES) {
+        return false;
+    }
+    uint64_t bytes = d->sent_bytes - d->gone_bytes;
+    return d->sent == d->gone ||
+           (d->sent - d->gone < d->capacity && bytes + fi_put_at(d, d->sent + 1)->size <= d->quota);
+}
+
+/* Is the share used up by what is stored? */
+static bool is_at_bound(const fi_depositor_t *d) {
+    return d->sent < d->taken && d->sent == d->stored && !may_publish(d);
+}
+
+static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
+    const fi_put_t *put = fi_put_at(d, number);
+    char reply[FI_SUBJECT_MAX];
+    char text[64];
+    natsMsg *msg = NULL;
+
+    snprintf(text, sizeof text, "d.%" PRIx32 ".%" PRIx64, d->number, number);
+    fi_net_node_subject(b->net, reply, b->net->node->id, text);
+    natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, (const char *)put->msg->data, (int)put->size);
+    snprintf(text, sizeof text, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, put->seq);
+    s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Msg-Id", text) : s;
+    if (s == NATS_OK && put->tag) {
+        snprintf(text, sizeof text, "%" PRIx64, put->tag);
+        s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Tag", text);
+    }
+    if (s == NATS_OK && number <= d->most) {
+        s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Again", "1");
+    }
+    d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
+    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(d->way, msg) : s;
+    fi_nats.natsMsg_Destroy(msg);
+    return s == NATS_OK;
+}
+
+static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
+    if (!fi_net_is_up(b->net) || now < d->paused_until) {
+        return;
+    }
+    if (d->sent == d->stored) {
+        d->way = fi_durable_way(b);
+    } else if (d->way != fi_durable_way(b) && b->dense) {
+        return; /* what is under way arrives first: on another connection it could be overtaken */
+    }
+    while (may_publish(d)) {
+        fi_put_t *put = fi_put_at(d, d->sent + 1);
+        if (put->msg && !publish(b, d, d->sent + 1)) {
+            d->paused_until = now + PAUSE_NS;
+            return;
+        }
+        if (d->sent == d->stored) {
+            d->answered_at = now;
+        }
+        d->sent++;
+        d->sent_bytes += put->size;
+        b->progress = true;
+    }
+}
+
+/* The first that is not stored is next again. */
+static void begin_again(fi_depositor_t *d) {
+    d->sent = d->stored;
+    d->sent_bytes = d->stored_bytes;
+}
+
+static void hold_off(fi_depositor_t *d, int64_t now) {
+    d->pause = d->pause ? fi_earlier(2 * d->pause, LONGEST_PAUSE_NS) : PAUSE_NS;
+    d->paused_until = now + d->pause;
+    d->window = 1; /* so that nothing overtakes what is refused */
+    begin_again(d);
+}
+
+/* ---- how much is still there ---- */
+
+static void ask(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
+    char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], subject[FI_DURABLE_API_MAX], reply[FI_SUBJECT_MAX];
+    char text[FI_SUBJECT_MAX + 32];
+
+    fi_durable_names(b->net, p->channel, base, stream);
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
+    snprintf(text, sizeof text, "d.%" PRIx32 ".i%" PRIx64, d->number, d->stored);
+    fi_net_node_subject(b->net, reply, b->net->node->id, text);
+    int len = snprintf(text, sizeof text, "{\"subjects_filter\":\"%s\"}", d->subject);
+    d->ask_pause = d->ask_pause ? fi_earlier(2 * d->ask_pause, LONGEST_ASK_NS) : ASK_NS;
+    d->ask_at = now + d->ask_pause;
+    (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, subject, reply, text, len);
+}
+
+/* Which of those that are stored are gone is not known: their bytes are taken to be the mean. */
+static void forget_to(fi_depositor_t *d, uint64_t number) {
+    if (number > d->gone) {
+        double share = (double)(number - d->gone) / (double)(d->stored - d->gone);
+        d->gone_bytes += (uint64_t)(share * (double)(d->stored_bytes - d->gone_bytes));
+        d->gone = number;
+        d->ask_pause = 0;
+    }
+}
+
+/* So many of the first `asked` are there, at most. */
+static void told(fi_depositor_t *d, natsMsg *msg, uint64_t asked) {
+    char key[FI_SUBJECT_MAX + 4];
+    uint64_t there = 0;
+    uint64_t all;
+
+    if (asked > d->stored || fi_durable_error(msg) || !fi_durable_number(msg, "\"messages\":", &all)) {
+        return;
+    }
+    snprintf(key, sizeof key, "\"%s\":", d->subject);
+    (void)fi_durable_number(msg, key, &there); /* none: it says nothing of the subject */
+    if (there < asked) {
+        forget_to(d, asked - there);
+    }
+}
+
+/* ---- answers ---- */
+
+/* The end is held. */
+static void release_stored(fi_depositor_t *d, uint64_t number) {
+    fi_put_t *put = fi_put_at(d, number);
+
+    if (put->msg) {
+        fi_taken_release_held(put->msg);
+        put->msg = NULL;
+    }
+    while (d->stored < d->taken && !fi_put_at(d, d->stored + 1)->msg) {
+        d->stored++;
+        d->stored_bytes += fi_put_at(d, d->stored)->size;
+    }
+    if (d->sent < d->stored) { /* it was to be published again, and was stored already */
+        begin_again(d);
+    }
+}
+
+static bool is_refusal(natsMsg *msg) {
+    return fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) != 0;
+}
+
+/* A server may have lost its streams, or not found them yet. */
+static void mend(fi_bridge_t *b, fi_deposit_t *p, int64_t now) {
+    if (now - p->mended_at > LONGEST_PAUSE_NS) {
+        p->mended_at = now;
+        fi_durable_mend(b->net, p->channel);
+    }
+}
+
+/* In the engine's words, for those who wait. */
+static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, int64_t now) {
+    char words[sizeof b->refusal.words] = "nobody answers for its stream";
+
+    if (!fi_nats.natsMsg_IsNoResponders(msg)) {
+        fi_durable_words(msg, words, sizeof words);
+    }
+    pthread_mutex_lock(&b->lock);
+    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
+    memcpy(b->refusal.words, words, sizeof words);
+    b->refusal.at = now;
+    pthread_mutex_unlock(&b->lock);
+}
+
+bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
+    fi_net_t *net = tx->end.node->net;
+    fi_bridge_t *b = net->bridge;
+    bool known = true;
+
+    if (!fi_net_is_up(net)) {
+        snprintf(text, cap, "'%s' is durable, and there is no connection to its server now; it is being tried again",
+                 tx->end.channel);
+        return true;
+    }
+    pthread_mutex_lock(&b->lock);
+    known = strcmp(b->refusal.channel, tx->end.channel) == 0 && fi_now_ns() - b->refusal.at < 2 * LONGEST_PAUSE_NS;
+    if (known) {
+        snprintf(text, cap, "'%s' is durable, and its server does not take messages now: %s", tx->end.channel,
+                 b->refusal.words);
+    }
+    pthread_mutex_unlock(&b->lock);
+    return known;
+}
+
+static fi_depositor_t *find_depositor(fi_bridge_t *b, uint64_t number, fi_deposit_t **whose) {
+    struct fi_list *at, *after, *in, *next;
+
+    fi_list_each(at, after, &b->deposits) {
+        *whose = fi_container(at, fi_deposit_t, link);
+        fi_list_each(in, next, &(*whose)->depositors) {
+            fi_depositor_t *d = fi_container(in, fi_depositor_t, link);
+            if (d->number == number) {
+                return d;
+            }
+        }
+    }
+    return NULL;
+}
+
+void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
+    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".d.");
+    char *end = NULL;
+    uint64_t at;
+    fi_deposit_t *p = NULL;
+    int64_t now = fi_now_ns();
+
+    uint64_t number = words ? strtoull(words + 3, &end, 16) : 0;
+    fi_depositor_t *d = words && *end == '.' ? find_depositor(b, number, &p) : NULL;
+    if (!d || fi_end_enter(&p->rx->end, FI_END_RECEIVER) < 0) {
+        return;
+    }
+    number = strtoull(end + 1, NULL, 16);
+    if (end[1] == 'i') {
+        told(d, msg, strtoull(end + 2, NULL, 16));
+    } else if (number <= d->stored || number > d->most) {
+        /* answered before, or nonsense */
+    } else if (is_refusal(msg)) {
+        if (fi_nats.natsMsg_IsNoResponders(msg)) {
+            mend(b, p, now);
+        }
+        note_refusal(b, p, msg, now);
+        if (now >= d->paused_until) {
+            hold_off(d, now);
+        } else {
+            begin_again(d); /* of the same trouble */
+        }
+    } else if (fi_durable_number(msg, "\"seq\":", &at)) {
+        d->answered_at = now;
+        d->pause = 0;
+        d->window = d->window < FI_DEPOSIT_WINDOW ? 2 * d->window : FI_DEPOSIT_WINDOW;
+        release_stored(d, number);
+    }
+    fi_end_leave(&p->rx->end);
+}
+
+void fi_deposit_denied(fi_bridge_t *b, const char *words) {
+    struct fi_list *at, *after, *in, *next;
+
+    fi_list_each(at, after, &b->deposits) {
+        const fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
+        fi_list_each(in, next, &p->depositors) {
+            const fi_depositor_t *d = fi_container(in, fi_depositor_t, link);
+            fi_far_tell_denied(b, d->tx, words, d->subject);
+        }
+    }
+}
+
+void fi_deposit_again(fi_bridge_t *b) {
+    struct fi_list *at, *after, *in, *next;
+
+    fi_list_each(at, after, &b->deposits) {
+        const fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
+        fi_list_each(in, next, &p->depositors) {
+            fi_depositor_t *d = fi_container(in, fi_depositor_t, link);
+            d->paused_until = 0;
+            begin_again(d);
+        }
+    }
+}
+
+/* ---- a turn ---- */
+
+/* ns until this one is to be looked at again, or -1. */
+int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
+    if (d->sent > d->stored && now - d->answered_at > ANSWER_NS && fi_net_is_up(b->net)) {
+        begin_again(d);
+        mend(b, p, now);
+    }
+    publish_all(b, d, now);
+    if (is_at_bound(d)) {
+        if (!fi_net_is_up(b->net)) {
+            return -1;
+        }
+        if (now >= d->ask_at) {
+            ask(b, p, d, now);
+        }
+        return d->ask_at - now;
+    }
+    d->ask_pause = d->ask_at = 0;
+    if (d->sent > d->stored) {
+        return d->answered_at + ANSWER_NS - now;
+    }
+    return d->sent < d->taken && d->paused_until > now ? d->paused_until - now : -1;
+}
