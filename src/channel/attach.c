@@ -335,7 +335,7 @@ void fi_receiver_part(fi_receiver_t *rx) {
 static void tell_skipped(fi_receiver_t *rx, fi_rxlink_t *l, const fi_mail_t *m) {
     fi_frame_t f = fi_frame(FI_SKIPPED, l->tx, rx->end.id);
 
-    f.a = l->lossy ? 0 : fi_link_skip(l, m->frame.a);
+    f.a = l->lossy ? 0 : fi_link_skip(l, m->frame.a, m->frame.figures[0], m->frame.figures[1]);
     f.b = m->frame.b;
     (void)fi_peer_send(l->peer, &f, NULL);
 }

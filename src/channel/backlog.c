@@ -242,7 +242,7 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
                              bool taken, void *arg) {
     uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
 
-    if (!taken && seq <= l->purged_to) {
+    if (!taken && fi_link_has_purged(l, log, pos, seq)) {
         tx->stats.purged++;
         return;
     }
@@ -274,15 +274,17 @@ static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *
 }
 
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
-    each_unreleased(tx, o, l, take_back_record, tx->backlog.next); /* they are older than what waits already */
+    /* They are older than what waits already, as far as that has not come back, too. */
+    each_unreleased(tx, o, l, take_back_record, tx->backlog.next);
 }
 
 static void count_untaken(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
                           void *arg) {
+    uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
     uint64_t *count = arg;
 
-    (void)tx, (void)l, (void)log, (void)pos, (void)word;
-    *count += !taken;
+    (void)tx, (void)word;
+    *count += !taken && !(l->purging > 0 && fi_link_has_purged(l, log, pos, seq));
 }
 
 uint64_t fi_backlog_untaken(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l) {

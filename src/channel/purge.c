@@ -4,7 +4,7 @@
  *
  *   asker               sender's node                     receiver's node
  *   PURGE        ->     what is in no ring is dropped
- *                       SKIP (up to a number)      ->     leaves out what its program has not taken
+ *                       SKIP (up to a place)       ->     leaves out what its program has not taken
  *                <-     PURGED (dropped, asked for)
  *                <-     PURGED (left out)          <-     SKIPPED
  *
@@ -56,14 +56,25 @@ static uint64_t forget_history(fi_sender_t *tx) {
     return count;
 }
 
+/* What comes back from another reader later has an old number, too, but stands behind. */
+bool fi_link_has_purged(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos, uint64_t seq) {
+    return seq <= l->purged_to &&
+           (log->serial < l->purged_serial || (log->serial == l->purged_serial && pos < l->purged_pos));
+}
+
 static void ask_to_skip(fi_sender_t *tx, fi_txlink_t *l) {
     fi_frame_t f = fi_frame(FI_SKIP, tx->end.id, l->remote->end);
+    const fi_log_t *log = fi_outlet_log(l->outlet);
 
-    l->purging = fi_backlog_untaken(tx, l->outlet, l);
+    l->purging += fi_backlog_untaken(tx, l->outlet, l); /* what was asked for before may still be answered for */
     if (l->purging > 0) {
         l->purged_to = tx->seq;
+        l->purged_serial = log->serial;
+        l->purged_pos = log->w.pos;
         f.a = tx->seq;
         f.b = tx->purge.number;
+        f.figures[0] = log->serial;
+        f.figures[1] = log->w.pos;
         (void)fi_peer_send(l->remote->peer, &f, NULL);
     }
 }
@@ -84,11 +95,11 @@ void fi_purge_asked(fi_sender_t *tx, const fi_mail_t *m) {
 }
 
 void fi_purge_skipped(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) {
-    if (f->b != tx->purge.number || l->purging == 0) {
+    if (f->b > tx->purge.number || l->purging == 0) {
         return;
     }
     uint64_t count = fi_min(f->a, l->purging); /* it cannot have had more */
-    l->purging = 0;
+    l->purging = f->b == tx->purge.number ? 0 : l->purging - count;
     tx->stats.purged += count;
     report(tx, count);
 }

@@ -200,8 +200,9 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
-/* Releases, without giving it to anybody, what the sender sent up to this number. Returns how many messages. */
-uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq);
+/* Releases, without giving it to anybody, what the sender sent up to this number and stands before position `end` of ring
+ * `serial`. Returns how many messages. */
+uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq, uint64_t serial, uint64_t end);
 /* Is its next message one whose memory is on its way? */
 bool fi_link_awaits_memory(const fi_rxlink_t *l);
 

@@ -81,9 +81,11 @@ typedef struct fi_txlink {
     uint64_t to_node;    /* likewise: to this node; 0: to several */
     uint64_t *announced; /* bits: segments of the pool that it was told of */
     uint32_t announced_bits;
-    bool behind;        /* some of that has not left this process yet, or had not when last looked at */
-    uint64_t purged_to; /* what was sent up to this number and is not taken goes to nobody */
-    uint64_t purging;   /* messages that its reader was asked to leave out, and has not answered for */
+    bool behind;            /* some of that has not left this process yet, or had not when last looked at */
+    uint64_t purged_to;     /* what was sent up to this number, and is not taken, goes to nobody, */
+    uint32_t purged_serial; /* if it stands in this ring before this position, or in an older one */
+    uint64_t purged_pos;
+    uint64_t purging; /* messages that its reader was asked to leave out, and has not answered for */
 } fi_txlink_t;
 
 typedef struct fi_saved fi_saved_t;
@@ -214,11 +216,10 @@ struct ferry_sender {
     fi_log_t *quick_log;
     fi_form_t form; /* of the last small message that went this way */
     uint64_t seq;
-    uint64_t largest;  /* message: what contract, quota and the part leave */
-    uint64_t capacity; /* messages unreleased at most; UINT64_MAX: no limit */
-    uint64_t
-        free_to;    /* sequence number up to which the books need not be looked at: room in `capacity`, no sample due */
-    uint32_t waits; /* of the thread, when the stream began that may be under way */
+    uint64_t largest;     /* message: what contract, quota and the part leave */
+    uint64_t capacity;    /* messages unreleased at most; UINT64_MAX: no limit */
+    uint64_t free_to;     /* number up to which the books need not be looked at: room in `capacity`, no sample due */
+    uint32_t waits;       /* of the thread, when the stream began that may be under way */
     uint64_t stream_from; /* sequence number above which it counts as one */
     uint32_t inline_max;
     uint32_t backlog_count;
@@ -230,8 +231,7 @@ struct ferry_sender {
     fi_stall_t stall;     /* why the wait that goes on takes so long */
     fi_spinner_t spinner;
     fi_sampling_t sampling;
-    ferry_sender_stats_t
-        stats; /* as filled in by fi_sender_stats; `messages` is seq, copies_made what was copied again */
+    ferry_sender_stats_t stats; /* by fi_sender_stats; `messages` is seq, copies_made what was copied again */
 
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
@@ -288,8 +288,8 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 /* Closes without lingering and without regard to owner and thread: for ferry_close. */
 void fi_sender_drop(fi_sender_t *tx);
 uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
-/* Calls `each` with the sequence number of the first message that is not released, for each receiver's link, and for
- * those that wait for one. The end is held. */
+/* Calls `each` with sequence numbers of messages that are not released: of the first on each receiver's link, and of the
+ * first of those that wait for one; once some have come back, which stand anywhere since, of all. The end is held. */
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
 /* If messages could not leave this machine since the last time: -EACCES, with why. Else 0. The end is held. */
@@ -383,7 +383,7 @@ uint64_t fi_log_lent_from(const fi_log_t *log, uint64_t pos);
 void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos);
 /* Takes back what the reader of a queue's outlet has not released. */
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
-/* Messages that the reader of a queue's outlet has not taken. */
+/* Messages that the reader of a queue's outlet has not taken, and is not being asked to leave out. */
 uint64_t fi_backlog_untaken(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l);
 /* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
 fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
@@ -423,6 +423,8 @@ void fi_purge_skipped(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
 /* A reader that was asked has gone; `count` messages were dropped instead of being taken back. */
 void fi_purge_link_gone(fi_sender_t *tx, fi_txlink_t *l, uint64_t count);
 void fi_purge_forget(fi_sender_t *tx);
+/* Was this record purged, if it is not taken? */
+bool fi_link_has_purged(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos, uint64_t seq);
 /* Is a reader still to say how many it left out? Until then what it has released is not known to be delivered. */
 bool fi_purge_goes_on(const fi_sender_t *tx);
 

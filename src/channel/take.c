@@ -289,7 +289,8 @@ static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->log = l->log;
     m->idx = s->idx;
     m->lap = s->lap;
-    if (fi_held_settle(m, fi_held_until(l->rx)) == 0) { /* R9: before `taken` passes it */
+    /* R9: before `taken` passes it. Whose sender does not decide: it may be ours, and its release will tell. */
+    if (fi_held_settle(m, fi_held_until(l->rx)) != -ESTALE) {
         return true;
     }
     hand_over(l, s, m);
@@ -389,27 +390,31 @@ bool fi_link_ready(fi_rxlink_t *l) {
     return is_pointer(&s) ? memory_is_here(l, &s) : true;
 }
 
-uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq) {
+uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq, uint64_t serial, uint64_t end) {
     uint64_t count = 0;
+    uint32_t steps = 0;
     fi_seen_t s = {0};
 
-    while (fi_ringr_peek(&l->log->r, &s) == 1) {
+    for (; steps < MAX_SKIPPED && l->serial <= serial && fi_ringr_peek(&l->log->r, &s) == 1; steps++) {
         fi_rxlog_t *log = l->log;
+        if (l->serial == serial && s.pos >= end) {
+            break;
+        }
         if (s.kind == FI_REC_SWITCH) {
             if (!fi_link_next_log(l, &s)) {
                 break;
             }
             continue;
         }
-        if (s.kind == FI_REC_ASKED || s.seq > seq || count >= MAX_SKIPPED) {
-            break; /* what its sender is about to take back is not ours to drop */
+        if (s.kind == FI_REC_ASKED || s.seq > seq) {
+            break; /* what its sender has in its hand, and is perhaps about to take back, is not ours to drop */
         }
         fi_ctl_release(&log->ctl, s.idx, s.lap);
         fi_ringr_advance(&log->r, s.lines);
         fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
-        count += s.kind != FI_REC_VOID;
+        count += s.kind != FI_REC_VOID && !(s.flags & FI_REC_RETURNED);
     }
-    if (count > 0) {
+    if (steps > 0) {
         fi_rxlog_settle(l, l->log, true);
     }
     return count;

@@ -134,7 +134,8 @@ typedef struct fi_frame {
  *   MEET_RECEIVER  - (figures: prefetch, ack_within; of a hidden one also the node it leads to)
  *   ACCEPT         -                            RING_OK    serial
  *   PURGING        senders that were asked      PURGED     messages purged; those that a receiver was asked to leave out
- *   SKIP           last sequence number, purge  SKIPPED    messages, purge
+ *   SKIP           last sequence number, purge (figures: serial of the last ring, position there that is behind it)
+ *                                              SKIPPED    messages, purge
  *   SEGMENT        id                           UNSEGMENT  id
  *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags
  *   MEET_RECEIVER  messages it asks to be kept

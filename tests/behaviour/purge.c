@@ -187,6 +187,7 @@ static void take_until_the_end(void *arg) {
 
 static void purge_again_and_again(void *arg) {
     race_t *race = arg;
+    await(&race->opened, 1); /* there is a space */
     while (atomic_load(&race->done) == 0) {
         (void)purge("jobs", 0);
         nap(MILLISECOND);
@@ -234,6 +235,10 @@ static bool has_purged_four(void *tx) {
     return sender_stats(tx).purged == 4;
 }
 
+static bool has_redelivered_one(void *tx) {
+    return sender_stats(tx).redelivered == 1;
+}
+
 static void purge_beside_a_stopped_receiver(bool kills) {
     race_t *race = share(sizeof *race);
     pid_t receiver = child_start(hold_one, race);
@@ -256,6 +261,7 @@ static void purge_beside_a_stopped_receiver(bool kills) {
         check_is(ferry_sender_flush(tx, PATIENCE), 0);
         close_receiver(rx);
     } else {
+        check_is(purge("jobs", 0).pending, 4); /* what was asked for before stays asked for, and counts once */
         check_is(kill(receiver, SIGCONT), 0);
         await_that(has_purged_four, tx, "the receiver drops four messages");
         atomic_store(&race->done, 1);
@@ -276,6 +282,30 @@ static void what_was_purged_does_not_come_back_from_a_receiver_that_is_killed(vo
     purge_beside_a_stopped_receiver(true);
 }
 
+/* It stands in a ring behind what was purged there, with a number from before. */
+static void what_comes_back_after_a_purge_was_not_purged(void) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL);
+    ferry_receiver_t *idle = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    ferry_receiver_t *holds = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
+    send_numbers(tx, 0, 8);
+    ferry_msg_t *held = receive(holds);
+    uint64_t number = number_in(held);
+    check_is(purge("jobs", 0).messages, 7);
+    check_is(sender_stats(tx).purged, 7);
+    check_is(ferry_receiver_close(holds), 1); /* it holds one */
+    release(held);
+    await_that(has_redelivered_one, tx, "the message goes to the receiver that is left");
+    close_receiver(idle);
+    ferry_receiver_t *next = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    check_is(receive_number(next), number);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    check_is(drop_sender(tx), 7);
+    close_receiver(next);
+    close_node(node);
+}
+
 static void misuse_is_told(void) {
     check_error(ferry_purge("nowhere", NULL, "jobs", 0, NULL, NULL), -ENOENT, "nowhere exist");
     check_error(ferry_purge("test", NULL, "a/b", 0, NULL, NULL), -EINVAL, "a/b");
@@ -293,6 +323,7 @@ int main(int argc, char **argv) {
         TEST(each_message_is_either_taken_or_purged_while_receivers_take),
         TEST(a_stopped_receiver_drops_what_was_purged_when_it_goes_on),
         TEST(what_was_purged_does_not_come_back_from_a_receiver_that_is_killed),
+        TEST(what_comes_back_after_a_purge_was_not_purged),
         TEST(misuse_is_told),
     };
     return run_suite("purge", tests, sizeof tests / sizeof tests[0], argc, argv);
