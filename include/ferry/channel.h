@@ -117,7 +117,8 @@ typedef struct ferry_receiver_options {
                               next; 0: no limit. 1 for slow work: none waits behind another one while somebody is idle */
     int64_t
         ack_within; /**< queues: nanoseconds for which a message may be held without ferry_msg_progress, before another
-                              receiver gets it, with the next attempt, and its holder -ESTALE; 0: for ever */
+                              receiver gets it, with the next attempt, and its holder -ESTALE; less than a
+                              millisecond counts as one; 0: for ever */
     uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`; 0: no limit */
     const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
 } ferry_receiver_options_t;

@@ -241,7 +241,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     l->prefetch = tx->topic ? 0 : (uint32_t)fi_min(m->frame.figures[0], (uint64_t)UINT32_MAX);
     l->hidden = l->remote->peer == tx->end.node->self && (m->frame.flags & FI_MEET_HIDDEN);
     l->to_node = m->frame.figures[2];
-    l->ack_within = tx->topic ? 0 : (int64_t)fi_min(m->frame.figures[1], (uint64_t)INT64_MAX);
+    l->ack_within = tx->topic ? 0 : fi_ack_within(m->frame.figures[1]);
     tx->rationed += is_rationed(l);
     l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;

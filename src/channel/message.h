@@ -20,6 +20,15 @@
 #define FI_MSG_TAKEN 0x5467734du /* "MsgT" */
 #define FI_MSG_FREE 0x4667734du  /* "MsgF" */
 
+#define FI_LEAST_ACK_WITHIN_NS 1000000
+
+/* How long a message may be held, in ns; what is too short to be looked for again and again counts as the least. */
+static inline int64_t fi_ack_within(uint64_t asked) {
+    int64_t ns = asked < (uint64_t)INT64_MAX ? (int64_t)asked : INT64_MAX;
+
+    return ns > 0 && ns < FI_LEAST_ACK_WITHIN_NS ? FI_LEAST_ACK_WITHIN_NS : ns;
+}
+
 struct fi_rxlink;
 struct fi_rxlog;
 struct fi_rxsegment;

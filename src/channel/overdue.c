@@ -7,6 +7,7 @@
  * there are messages that such receivers have not released, and at no other time.
  */
 #include "base/bits.h"
+#include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "platform/clock.h"
 
@@ -20,14 +21,20 @@ static void mark(const fi_log_t *log, uint64_t pos, uint64_t word, unsigned flag
     fi_store_release64(&record_at(log, pos)->word, word | (uint64_t)flags << 40); /* R7 */
 }
 
+/* Is `due` still what it was? A release leaves 0 behind, too, but `taken` has passed the message then. */
+static bool is_still(const fi_log_t *log, const fi_ctl_t *ctl, uint64_t was, uint64_t pos) {
+    return fi_load_acquire64(&ctl->due[pos % log->w.lines]) == was &&
+           (was != 0 || fi_load_acquire64(&ctl->head->taken) <= pos);
+}
+
 /* Takes one back, whose `due` was this. */
-static bool recall(fi_sender_t *tx, const fi_log_t *log, const uint64_t *due, uint64_t was, uint64_t pos,
+static bool recall(fi_sender_t *tx, const fi_log_t *log, const fi_ctl_t *ctl, uint64_t was, uint64_t pos,
                    uint64_t word) {
     bool done = false;
 
     mark(log, pos, word, FI_REC_RETURNING);
     fi_fence_seq_cst();
-    if (fi_load_acquire64(due) == was) {
+    if (is_still(log, ctl, was, pos)) {
         uint64_t seq = fi_load_relaxed64(&record_at(log, pos)->seq);
         done = fi_backlog_take_record(tx, log, pos, word, was != 0, fi_backlog_after(tx, seq)) != NULL;
     }
@@ -39,28 +46,37 @@ static bool recall(fi_sender_t *tx, const fi_log_t *log, const uint64_t *due, ui
 typedef struct fi_scan {
     int64_t now;
     int64_t next;  /* when the next of those that are taken is overdue */
-    bool untaken;  /* some are not taken yet */
+    bool untaken;  /* some are not taken yet, or their receiver was just about to say until when it holds them */
     bool recalled; /* some were overdue */
 } fi_scan_t;
+
+/* Nobody has taken it, and it is nobody else's either. */
+static bool lies_ready(const fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
+    uint64_t seq = fi_load_relaxed64(&record_at(log, pos)->seq);
+
+    return !fi_link_has_purged(l, log, pos, seq) && !fi_rendezvous_is_open_for(tx, seq);
+}
 
 /* One message that is not released; `take_ready`: those that are not taken go back. */
 static void scan_record(fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *log, uint64_t pos, uint64_t word,
                         bool take_ready, fi_scan_t *s) {
     const fi_ctl_t *ctl = &l->ctl[log->serial % FI_LOGS];
-    const uint64_t *due = &ctl->due[pos % log->w.lines];
-    bool taken = pos < fi_load_acquire64(&ctl->head->taken); /* A9: `due` was stored before */
-    uint64_t was = fi_load_acquire64(due);
+    bool taken = pos < fi_load_acquire64(&ctl->head->taken); /* A9: `due` was stored before, but for a rendezvous */
+    uint64_t was = fi_load_acquire64(&ctl->due[pos % log->w.lines]);
+    bool recalled = false;
 
     if (!taken) {
-        s->untaken = true;
-        if (take_ready && was == 0) {
-            (void)recall(tx, log, due, was, pos, word);
+        if (take_ready && was == 0 && lies_ready(tx, l, log, pos)) {
+            (void)recall(tx, log, ctl, was, pos, word);
         }
     } else if (was > FI_DUE_SETTLING && was <= (uint64_t)s->now) {
-        s->recalled |= recall(tx, log, due, was, pos, word);
+        recalled = recall(tx, log, ctl, was, pos, word);
     } else if (was > FI_DUE_SETTLING) {
         s->next = fi_earlier(s->next, (int64_t)fi_min(was, (uint64_t)FI_NEVER));
+        return;
     }
+    s->recalled |= recalled;
+    s->untaken |= !recalled;
 }
 
 static void scan_link(fi_sender_t *tx, const fi_txlink_t *l, bool take_ready, fi_scan_t *s) {
@@ -106,7 +122,7 @@ static void look_at_link(fi_sender_t *tx, fi_txlink_t *l, fi_scan_t *all) {
         scan_link(tx, l, true, &s);
     }
     if (s.untaken) {
-        s.next = fi_earlier(s.next, s.now + l->ack_within); /* none of these is overdue before */
+        s.next = fi_earlier(s.next, fi_deadline(l->ack_within)); /* none of these is overdue before */
     }
     all->next = fi_earlier(all->next, s.next);
 }

@@ -42,7 +42,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     rx->max_held = o->max_held;
     rx->prefetch = o->prefetch;
     rx->slept_at = UINT64_MAX;
-    rx->ack_within = o->ack_within;
+    rx->ack_within = fi_ack_within((uint64_t)o->ack_within);
     rx->awaited = o->senders == 0 ? 1 : o->senders == UINT32_MAX ? UINT64_MAX : o->senders;
     rx->depth = o->newest == FERRY_NEWEST_ONLY ? 1 : o->depth;
     rx->per_tag = o->newest == FERRY_NEWEST_PER_TAG;

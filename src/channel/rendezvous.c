@@ -28,6 +28,7 @@
 
 #define NOW_NS 100000 /* for a receiver that waits already to wake up */
 #define PATIENT_ROUNDS 10000
+#define LONG_FOR_A_STORE_NS 1000000 /* on its way to other cores: where the kernel refuses the barrier */
 
 /* --- the receiver's side ------------------------------------------------------------------------------------------ */
 
@@ -75,7 +76,9 @@ static bool take_back(fi_sender_t *tx) {
     struct fi_record *rec = fi_ringw_at(&log->w, (uint32_t)(m->pos % log->w.lines));
     uint64_t word = fi_load_relaxed64(&rec->word);
     fi_store_release64(&rec->word, fi_word_of_kind(word, FI_REC_ASKED));
-    (void)fi_barrier_heavy_global();
+    if (!fi_barrier_heavy_global()) {
+        fi_sleep_until(fi_now_ns() + LONG_FOR_A_STORE_NS);
+    }
     if (is_taken_by(m, o->links[0])) {
         fi_store_release64(&rec->word, word);
         fi_outlet_ring(o); /* it may have seen that it was asked, and sleep */
@@ -83,6 +86,7 @@ static bool take_back(fi_sender_t *tx) {
     }
     fi_store_release64(&rec->word, fi_word_of_kind(word, FI_REC_VOID));
     fi_log_unlend(o, log, m->pos);
+    fi_outlet_ring(o); /* as above: what stands behind it is to be taken */
     m->outlet = NULL;
     return true;
 }
@@ -122,8 +126,13 @@ static int put(fi_sender_t *tx, const fi_item_t *item) {
     int r = o ? fi_outlet_put(o, item) : -EAGAIN;
     if (r == -EAGAIN) {
         r = fi_sender_put(tx, item);
-    } else if (r == 0 && item->block) {
+        return r;
+    }
+    if (r == 0 && item->block) {
         fi_outlet_give_back(o, fi_outlet_log(o));
+    }
+    if (r == 0 && tx->rationed) {
+        fi_returned_watch(tx);
     }
     return r;
 }

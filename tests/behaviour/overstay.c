@@ -42,12 +42,12 @@ static void hold_too_long(ferry_t *node, void *arg) {
     close_receiver(rx);
 }
 
-static void what_is_held_too_long_goes_to_another_receiver(where_t where) {
+static void hold_for_too_long(where_t where, const ferry_contract_t *contract) {
     scene_t *scene = share(sizeof *scene);
     crew_t *crew = crew_begin(where);
     crew_add(crew, hold_too_long, scene);
     ferry_t *node = crew_node(crew);
-    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, contract);
     await(&scene->step, 1);
     send_number(tx, 5);
     await(&scene->step, 2);
@@ -62,6 +62,15 @@ static void what_is_held_too_long_goes_to_another_receiver(where_t where) {
     send_number(tx, 6);
     close_sender(tx);
     crew_end(crew);
+}
+
+static void what_is_held_too_long_goes_to_another_receiver(where_t where) {
+    hold_for_too_long(where, NULL);
+}
+
+static void what_was_sent_by_rendezvous_does_so_too(where_t where) {
+    const ferry_contract_t meets = {.rendezvous = 1};
+    hold_for_too_long(where, &meets);
 }
 
 /* What lies ready for one that is stopped goes to others, too. */
@@ -242,6 +251,7 @@ static void whatever_meets_a_deadline_is_released_exactly_once(where_t where) {
 int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST_ALL(what_is_held_too_long_goes_to_another_receiver),
+        TEST_ALL(what_was_sent_by_rendezvous_does_so_too),
         TEST(a_stopped_receivers_messages_go_to_others),
         TEST(the_only_receiver_gets_it_again),
         TEST(who_tells_of_progress_or_is_quick_keeps_it),
