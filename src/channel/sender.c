@@ -202,6 +202,18 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly) {
     return count;
 }
 
+struct visit {
+    void (*each)(uint64_t seq, void *arg);
+    void *arg;
+};
+
+static bool visit_unreleased(const fi_unreleased_t *u, void *arg) {
+    const struct visit *v = arg;
+
+    v->each(u->seq, v->arg);
+    return false;
+}
+
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg) {
     uint64_t seq = fi_backlog_oldest(tx);
 
@@ -214,6 +226,10 @@ void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg
     }
     if (seq != UINT64_MAX) {
         each(seq, arg);
+    }
+    if (tx->stats.redelivered > 0) {
+        struct visit v = {each, arg};
+        fi_backlog_each(tx, visit_unreleased, &v);
     }
 }
 
@@ -272,7 +288,8 @@ static void finish(fi_sender_t *tx) {
     fi_sender_waited(tx); /* a thread that was cancelled in its sleep has left it listed */
     fi_node_part(tx->end.node, &tx->end);
     fi_disown(&tx->end.own);
-    (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
+    (void)fi_end_do_chores(&tx->end);   /* a receiver that was met meanwhile needs its answer */
+    fi_end_set_due(&tx->end, FI_NEVER); /* they may have named a time */
     tx->end.magic = FI_END_CLOSED;
     if (tx->part.ends) {
         tx->part.ends(tx->part.whole);
