@@ -157,28 +157,35 @@ static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
     return r;
 }
 
-/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. */
-static void hand_back(ferry_msg_t *m, bool buried) {
+/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. False: that cannot be done, and
+ * there is no copy. */
+static bool hand_back(ferry_msg_t *m, bool buried) {
     if (m->log->ctl.due) {
         (void)fi_held_settle(m, FI_DUE_SETTLING); /* it is not held any more */
     }
-    if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED) < 0) {
-        fi_taken_release_held(m); /* its sender has ended: the copy is all that there is */
+    if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED) == 0) {
+        return true;
     }
+    if (buried) {
+        fi_taken_release_held(m); /* its sender has ended: the copy is all that there is */
+    } else if (m->log->ctl.due) {
+        (void)fi_held_settle(m, fi_held_until(m->link->rx)); /* it is held, after all */
+    }
+    return buried;
 }
 
-/* The sender hears of the burial before it can hear that the copy was released. */
-static void bury(fi_dead_t *d, ferry_msg_t *m) {
+/* The sender hears of the burial before it can hear that the copy was released. False: the message is still here. */
+static bool bury(fi_dead_t *d, ferry_msg_t *m) {
     if (!d->tx || fi_end_enter(&d->tx->end, FI_END_SENDER) < 0) {
-        hand_back(m, false);
-        return;
+        return hand_back(m, false);
     }
     bool buried = put_and_note(d, m) == 0;
     d->rx->stats.dead_letters += buried;
-    hand_back(m, buried);
+    bool gone = hand_back(m, buried);
     look(d);
     fi_disown(&d->tx->end.own); /* it goes with the receiver, whichever thread uses that next */
     fi_end_leave(&d->tx->end);
+    return gone;
 }
 
 bool fi_dead_soon(const ferry_msg_t *m) {
@@ -191,8 +198,8 @@ bool fi_dead_takes(fi_receiver_t *rx, ferry_msg_t *m) {
     if (fi_taken_attempt(m) <= rx->dead_letters->max_attempts) {
         return false;
     }
-    bury(rx->dead_letters, m);
-    return true;
+    /* Of one that has outlived its sender, and has no room in the other queue, there is no other instance. */
+    return bury(rx->dead_letters, m);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------------------------- */

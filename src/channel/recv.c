@@ -22,6 +22,7 @@
 #define LONG_WAIT 1024      /* one or two microseconds: what comes later is no stream */
 #define WORTH_IT 4          /* messages that should come while the reader keeps off */
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
+#define MOST_BURIED 1024    /* in one look, before its caller's deadline counts again */
 #define UNKNOWN INT64_MIN   /* deadline: most messages come sooner than the clock could be read */
 
 static void next_turn(fi_receiver_t *rx) {
@@ -43,12 +44,17 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
                    (unsigned long long)tx, (unsigned long long)node, rx->end.channel);
 }
 
-/* 1: a message; 0: none; negative: error. */
-static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
+/* What other threads have released, and what was rejected. */
+static void settle_returned(fi_receiver_t *rx) {
     if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
         fi_receiver_collect(rx);
         fi_receiver_unpark(rx);
     }
+}
+
+/* 1: a message; 0: none; negative: error. */
+static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
+    settle_returned(rx);
     if (fi_unlikely(rx->starved)) {
         rx->starved = false;
         return fi_fail(-ENOMEM,
@@ -142,6 +148,7 @@ static void tell_that_it_waits(fi_receiver_t *rx) {
 bool fi_receiver_arm(fi_receiver_t *rx) {
     fi_receiver_publish(rx);
     begin_epoch(rx);
+    settle_returned(rx); /* what is marked from here on rings the bell */
     if (fi_receiver_ready(rx)) {
         return false;
     }
@@ -207,8 +214,8 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     }
     int r = try_next(rx, out);
 
-    while (fi_unlikely(rx->dead_letters) && r == 1 && fi_dead_takes(rx, *out)) {
-        r = try_next(rx, out);
+    for (int i = 1; fi_unlikely(rx->dead_letters) && r == 1 && fi_dead_takes(rx, *out); i++) {
+        r = i < MOST_BURIED ? try_next(rx, out) : 0;
     }
     if (fi_likely(r == 1)) {
         return 0;

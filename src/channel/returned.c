@@ -95,6 +95,7 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
         return; /* no memory: it stays where it is, and comes back with its receiver's end */
     }
     mark(log, pos, word);
+    fi_outlet_ring(l->outlet); /* a receiver that sleeps lets its lines go */
     if (f->flags & FI_REJECT_BURIED) {
         w->buried_by = l;
         fi_backlog_put_aside(tx, w, tx->buried.prev);

@@ -243,7 +243,8 @@ static void note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) 
 
 /* --- the scout --------------------------------------------------------------------------------------------------- */
 
-/* It was overtaken. 0: it is at a whole record again; 1: what it needs for that is on its way; -EPROTO. */
+/* It was overtaken. 0: it is at a whole record again; 1: what it needs for that is on its way; 2: and again, look once more
+ * later; -EPROTO. */
 static int catch_up(fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
     fi_kept_table_t table;
@@ -268,7 +269,7 @@ static int catch_up(fi_rxlink_t *l) {
         p->scout = to;
         return 0;
     }
-    return 1;
+    return 2;
 }
 
 /* Notes one record. False: it was overwritten meanwhile. */
@@ -314,7 +315,7 @@ static void move_base(fi_rxlink_t *l) {
     fi_store_relaxed64(&l->log->ctl.head->taken, l->log->r.pos);
 }
 
-/* To the end of what is there, one lap at most. 0; 1: it cannot go on now; -EPROTO. */
+/* To the end of what is there, one lap at most. 0; 1, 2: as catch_up; -EPROTO. */
 static int look_ahead(fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
     fi_seen_t s = {0};
