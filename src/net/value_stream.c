@@ -298,7 +298,7 @@ int fi_stream_make(const fi_value_t *r, const char *stream, const fi_patience_t 
 
 /*
  * Has it a message? FI_DONE: yes; FI_EMPTY; FI_STREAM_GONE, FI_UNKNOWN or an error. It is asked first, since nats-server 2.9 may crash when
- * it shall read the last message of a stream whose first one is just coming (ENGINE.md). `base`: when the server made the
+ * it shall read the last message of a stream whose first one is just coming. `base`: when the server made the
  * stream, in microseconds: no lock is taken more often than that, so tokens that begin with it are larger than those of an
  * object that had the name before.
  */
