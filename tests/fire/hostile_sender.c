@@ -402,7 +402,7 @@ static void expect_service_under_fire(scene_t *scene, raw_out_t *out, int64_t du
 
 static void hostile_writes_on(const char *channel, ferry_kind_t kind, unsigned flags) {
     scene_t scene = {0};
-    int64_t end = clock_ns() + (FIRE_SLOW ? 2 : 4) * SECOND;
+    int64_t end = clock_ns() + (FIRE_SLOW ? 2 : 1) * SECOND;
     unsigned links = 0;
     scene_begin(&scene);
     for (; clock_ns() < end; links++) { /* expelled soon, and there again */
