@@ -280,10 +280,6 @@ static void empty_box(fi_bridge_t *b) {
     }
 }
 
-static int64_t sooner(int64_t a, int64_t b) {
-    return a < 0 ? b : b < 0 ? a : fi_earlier(a, b);
-}
-
 static void sleep_until_something(fi_bridge_t *b, int64_t ns) {
     struct epoll_event events[EVENTS];
     uint64_t count;
@@ -338,10 +334,10 @@ static void *bridge_main(void *arg) {
         bool waits = fi_in_turn(b);
         more |= fi_deposit_turn(b, &ns);
         waits |= fi_pickup_turn(b, &ns);
-        ns = sooner(ns, fi_meet_settle(b));
-        ns = sooner(ns, fi_inquiry_turn(b));
+        ns = fi_sooner(ns, fi_meet_settle(b));
+        ns = fi_sooner(ns, fi_inquiry_turn(b));
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
-        sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? sooner(ns, nap) : ns);
+        sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? fi_sooner(ns, nap) : ns);
     }
     return NULL;
 }

@@ -24,6 +24,7 @@
 #include "channel/sender.h"
 #include "net/frame.h"
 #include "net/net.h"
+#include "platform/clock.h"
 
 #define FI_FAR_WINDOW (4u << 20)        /* bytes on their way to one node, for each sender */
 #define FI_FAR_KEPT (8u << 20)          /* bytes taken from one sender and not released */
@@ -252,6 +253,11 @@ typedef struct fi_bridge {
     int64_t singles;       /* of these, since */
     int64_t counted_at;    /* ns */
 } fi_bridge_t;
+
+/* Of two times to wait, in ns: -1 is without end. */
+static inline int64_t fi_sooner(int64_t a, int64_t b) {
+    return a < 0 ? b : b < 0 ? a : fi_earlier(a, b);
+}
 
 int fi_bridge_open(fi_net_t *net);
 void fi_bridge_close(fi_net_t *net);

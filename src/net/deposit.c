@@ -172,7 +172,7 @@ static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next) {
     fi_list_each(at, after, &p->depositors) {
         fi_depositor_t *d = fi_container(at, fi_depositor_t, link);
         int64_t ns = fi_depositor_tend(b, p, d, now);
-        *next = ns < 0 ? *next : *next < 0 ? ns : fi_earlier(*next, ns);
+        *next = fi_sooner(*next, ns);
         if (d->ended && d->stored == d->taken) {
             free_depositor(d);
         }

@@ -432,10 +432,6 @@ static int64_t tell_progress(fi_bridge_t *b, const struct fi_list *all, int64_t 
     return next;
 }
 
-static int64_t sooner(int64_t a, int64_t b) {
-    return a < 0 ? b : b < 0 ? a : fi_earlier(a, b);
-}
-
 bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
     struct fi_list *at;
     struct fi_list *after;
@@ -450,9 +446,9 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
         pass_on(b, p);
         find_released(b, p, now);
         fi_end_leave(&p->tx->end);
-        *next = sooner(*next, tell_progress(b, &p->held, now));
-        *next = sooner(*next, tell_progress(b, &p->waiting, now));
-        *next = sooner(*next, pull(b, p, now));
+        *next = fi_sooner(*next, tell_progress(b, &p->held, now));
+        *next = fi_sooner(*next, tell_progress(b, &p->waiting, now));
+        *next = fi_sooner(*next, pull(b, p, now));
         waits |= p->count > 0;
     }
     return waits;
