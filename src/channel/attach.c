@@ -217,6 +217,9 @@ void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why) {
 static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
     if (!l->live) {
         l->live = true;
+        if (l->pick) {
+            l->pick->awaits = false; /* it may hold messages now */
+        }
         rx->stats.senders_seen++;
         fi_node_count_link(&rx->end);
         if (rx->part.gains) {

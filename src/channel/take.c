@@ -128,11 +128,18 @@ static int copy_from_pool(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t 
     return r == 1 ? copy_out(m, m->data, m->size) : r;
 }
 
+/* Until its sender can see what this reader holds, it would write over that. One that has ended writes no more. */
+static bool may_hold(const fi_rxlink_t *l) {
+    return l->live || l->ended || !l->lossy || l->rx->tap;
+}
+
 int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m) {
     int r = 1;
 
     if (s->kind == FI_REC_POINTER && l->rx->tap) {
         r = copy_from_pool(l, s, m);
+    } else if (s->kind == FI_REC_POINTER && !may_hold(l)) {
+        r = 0;
     } else if (s->kind == FI_REC_POINTER) {
         int slot = fi_rxlog_hold(log, s->pos);
         if (slot < 0) {
@@ -352,7 +359,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
 static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
     struct fi_pointer p = fi_pointer_load(s->payload);
 
-    return fi_rxlink_segment(l, p.segment) != NULL;
+    return fi_rxlink_segment(l, p.segment) != NULL && may_hold(l);
 }
 
 static bool is_pointer(const fi_seen_t *s) {

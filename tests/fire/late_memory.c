@@ -36,20 +36,23 @@ static void point_into(raw_out_t *out, uint32_t segment) {
 
 typedef struct reader {
     ferry_kind_t kind;
+    ferry_newest_t newest;
     atomic_ullong node;
     atomic_uint ready;
+    atomic_uint received;
 } reader_t;
 
 /* Spins: it looks at the message that is not there yet some hundred thousand times. */
 static void read_one(void *arg) {
     reader_t *s = arg;
-    const ferry_receiver_options_t spinning = {.size = sizeof spinning, .wait = FERRY_WAIT_SPIN};
+    const ferry_receiver_options_t spinning = {.size = sizeof spinning, .wait = FERRY_WAIT_SPIN, .newest = s->newest};
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx = open_receiver(node, "late", s->kind, &spinning);
     atomic_store(&s->node, ferry_node_id(node));
     atomic_store(&s->ready, 1);
     ferry_msg_t *m = receive(rx);
     check_is(ferry_msg_size(m), SIZE);
+    atomic_store(&s->received, 1);
     check(filled(ferry_msg_data(m), SIZE, SEGMENT));
     release(m);
     close_receiver(rx);
@@ -80,6 +83,33 @@ static void memory_that_comes_late_is_waited_for(void) {
 
 static void memory_that_comes_late_is_waited_for_by_who_may_be_overtaken(void) {
     expect_patience(FERRY_TOPIC, FI_OFFER_LOSSY);
+}
+
+/* ---- its sender does not know its reader yet ---- */
+
+/* Else it would be overtaken and written over while it is looked at: the sender cannot see yet that somebody holds it. */
+static void expect_restraint(ferry_newest_t newest) {
+    reader_t *s = share(sizeof *s);
+    raw_t raw;
+    raw_out_t out;
+    *s = (reader_t){.kind = FERRY_TOPIC, .newest = newest};
+    pid_t reader = child_start(read_one, s);
+    await(&s->ready, 1);
+    raw_meet(&raw, atomic_load(&s->node));
+    raw_out_offer(&raw, &out, 77, "late", FERRY_TOPIC, LINES, FI_OFFER_LOSSY);
+    announce(&raw, &out);
+    point_into(&out, SEGMENT);
+    nap(300 * MILLISECOND);
+    check_is(atomic_load(&s->received), 0);
+    raw_out_live(&out);
+    child_join(reader);
+    raw_out_close(&out);
+    raw_close(&raw);
+}
+
+static void who_may_be_overtaken_holds_nothing_before_its_sender_knows_where(void) {
+    expect_restraint(FERRY_NEWEST_ALL);
+    expect_restraint(FERRY_NEWEST_PER_TAG);
 }
 
 /* ---- it never comes ---- */
@@ -170,6 +200,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(memory_that_comes_late_is_waited_for),
         TEST(memory_that_comes_late_is_waited_for_by_who_may_be_overtaken),
+        TEST(who_may_be_overtaken_holds_nothing_before_its_sender_knows_where),
         TEST(memory_that_never_comes_delays_only_its_own_link),
         TEST(a_message_is_seen_only_when_its_memory_is_on_its_way),
     };

@@ -81,6 +81,10 @@ typedef struct raw_out {
 /** Makes a link up to LIVE with a sound ring, or with the given memory as a ring; `flags` as in OFFER. */
 void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, ferry_kind_t kind, uint32_t lines,
                   unsigned flags);
+/** The same in two steps: up to ACCEPT, which an honest sender would now take note of, and the rest. */
+void raw_out_offer(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, ferry_kind_t kind, uint32_t lines,
+                   unsigned flags);
+void raw_out_live(raw_out_t *out);
 /** Finds out the receiver's number: asks as a sender that opens. */
 uint64_t raw_find_receiver(raw_t *raw, uint64_t tx, const char *channel, ferry_kind_t kind);
 /** OFFER with this ring; 1 accepted (`ctl` its descriptor), 0 refused, -1 hung up. */

@@ -69,8 +69,8 @@ int raw_offer(raw_t *raw, uint64_t tx, uint64_t rx, ferry_kind_t kind, int ring,
     }
 }
 
-void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, ferry_kind_t kind, uint32_t lines,
-                  unsigned flags) {
+void raw_out_offer(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, ferry_kind_t kind, uint32_t lines,
+                   unsigned flags) {
     int ctl;
     *out = (raw_out_t){.raw = raw, .tx = tx, .lines = lines, .pos = lines};
     out->rx = raw_find_receiver(raw, tx, channel, kind);
@@ -80,8 +80,17 @@ void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, 
     close(ring);
     out->ctl = map_peer(ctl, &out->ctl_bytes);
     close(ctl);
-    fi_frame_t f = raw_frame(FI_LIVE, tx, out->rx);
-    check(raw_send(raw, &f, NULL, 0));
+}
+
+void raw_out_live(raw_out_t *out) {
+    fi_frame_t f = raw_frame(FI_LIVE, out->tx, out->rx);
+    check(raw_send(out->raw, &f, NULL, 0));
+}
+
+void raw_out_open(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel, ferry_kind_t kind, uint32_t lines,
+                  unsigned flags) {
+    raw_out_offer(raw, out, tx, channel, kind, lines, flags);
+    raw_out_live(out);
 }
 
 void raw_publish(raw_out_t *out, uint64_t word) {
