@@ -141,24 +141,29 @@ int fi_lock_check(const fi_lock_t *l, uint32_t magic) {
     return 0;
 }
 
+static int has_died(const fi_lock_t *l) {
+    return fi_fail(-EOWNERDEAD,
+                   "the thread that used this handle on \"%s\" last ended while it held it, so it counts as dead: "
+                   "close it and open a new one",
+                   fi_lock_name(l));
+}
+
 int fi_lock_enter(fi_lock_t *l, uint32_t magic) {
     int r = fi_lock_check(l, magic);
     if (r < 0) {
         return r;
     }
-    if (fi_load_acquire32(&l->handle.lost) || (fi_is_orphan(&l->handle.own) && fi_held(&l->handle))) {
-        return fi_fail(-EOWNERDEAD,
-                       "the thread that used this handle on \"%s\" last ended while it held it, so it counts as dead: "
-                       "close it and open a new one",
-                       fi_lock_name(l));
+    if (fi_is_buried(&l->handle.own) || (fi_is_orphan(&l->handle.own) && fi_held(&l->handle))) {
+        return has_died(l);
     }
     uint32_t nobody = 0;
     if (!fi_cas32(&l->handle.busy, &nobody, 1)) {
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on \"%s\": open one for each thread",
                        fi_lock_name(l));
     }
-    if (!fi_is_own(&l->handle.own)) {
-        fi_own_again(&l->handle.own);
+    if (!fi_is_own(&l->handle.own) && !fi_own_again(&l->handle.own)) { /* buried since we looked */
+        fi_store_release32(&l->handle.busy, 0);
+        return has_died(l);
     }
     return 0;
 }

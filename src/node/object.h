@@ -128,7 +128,6 @@ typedef struct fi_handle {
     struct fi_list link; /* in the object's list */
     uint64_t me;         /* as words name it */
     uint32_t held;       /* relaxed; how much it holds; user's thread, or the steward once that has ended */
-    uint32_t lost;       /* 1: its thread ended while it held something */
     int wake_fd;         /* eventfd that tells of changes; -1: nobody asked for one; set once, with the node's lock */
 } fi_handle_t;
 

@@ -60,28 +60,35 @@ static struct fi_list *list_of_thread(void) {
     return mine;
 }
 
-static void own(fi_owned_t *o, bool again) {
-    struct fi_list *mine = list_of_thread();
-    if (!mine) {
-        return;
-    }
-    pthread_mutex_lock(&own_lock);
+/* With the owners' lock. */
+static void put_into(struct fi_list *mine, fi_owned_t *o) {
     fi_list_remove(&o->link);
     fi_list_add_tail(mine, &o->link);
-    if (again) {
-        fi_store_relaxed32(&o->orphan, 0);
-    }
     __atomic_store_n(&o->tid, gettid(), __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&own_lock);
     __atomic_store_n(&o->owner, fi_thread_mark(), __ATOMIC_RELAXED);
 }
 
 void fi_own(fi_owned_t *o) {
-    own(o, false);
+    struct fi_list *mine = list_of_thread();
+
+    if (mine) {
+        pthread_mutex_lock(&own_lock);
+        put_into(mine, o);
+        pthread_mutex_unlock(&own_lock);
+    }
 }
 
-void fi_own_again(fi_owned_t *o) {
-    own(o, true);
+bool fi_own_again(fi_owned_t *o) {
+    struct fi_list *mine = list_of_thread();
+
+    pthread_mutex_lock(&own_lock);
+    bool buried = fi_is_buried(o);
+    if (mine && !buried) {
+        put_into(mine, o);
+        fi_store_relaxed32(&o->orphan, 0);
+    }
+    pthread_mutex_unlock(&own_lock);
+    return !buried;
 }
 
 void fi_disown(fi_owned_t *o) {

@@ -19,6 +19,7 @@ typedef struct fi_owned {
     uintptr_t owner; /* fi_thread_mark() of the thread that used it last */
     int32_t tid;     /* the same thread, as the kernel calls it */
     uint32_t orphan; /* 1: that thread has ended */
+    uint32_t buried; /* 1: and what it held is given to others. For ever; written with the owners' lock */
 } fi_owned_t;
 
 /* An address that differs between living threads, and costs one instruction. */
@@ -40,11 +41,19 @@ static inline bool fi_is_orphan(const fi_owned_t *o) {
     return fi_load_acquire32(&o->orphan) != 0;
 }
 
+static inline bool fi_is_buried(const fi_owned_t *o) {
+    return fi_load_acquire32(&o->buried) != 0;
+}
+
 void fi_owned_init(fi_owned_t *o, struct ferry *node);
 /* Makes the calling thread the owner. */
 void fi_own(fi_owned_t *o);
-/* The same for what an ended thread may have left: it is no orphan any more. */
-void fi_own_again(fi_owned_t *o);
+/* The same for what an ended thread may have left: it is no orphan any more. False: it is buried. */
+bool fi_own_again(fi_owned_t *o);
+/* Of an orphan, with the owners' lock, and before anybody else may get what it held: he shall find it buried. */
+static inline void fi_own_bury(fi_owned_t *o) {
+    fi_store_release32(&o->buried, 1);
+}
 /* Nobody owns it any more. */
 void fi_disown(fi_owned_t *o);
 

@@ -24,6 +24,11 @@ static bool is_in(struct fi_list *peers, uint32_t node, bool *lives) {
     return *lives;
 }
 
+/* What an orphan holds is given away when it is buried, and not before: until then somebody may still make it his own. */
+static bool is_living(const fi_handle_t *h) {
+    return !fi_is_buried(&h->own) && (!fi_is_orphan(&h->own) || fi_held(h));
+}
+
 static bool has_living_handle(const fi_node_t *n, uint64_t owner) {
     struct fi_list *at, *after, *h, *h_after;
 
@@ -32,7 +37,7 @@ static bool has_living_handle(const fi_node_t *n, uint64_t owner) {
         fi_list_each(h, h_after, &o->handles) {
             const fi_handle_t *handle = fi_container(h, fi_handle_t, link);
             if (handle->me == owner) {
-                return !fi_is_orphan(&handle->own);
+                return is_living(handle);
             }
         }
     }
@@ -171,9 +176,9 @@ void fi_object_abandon(fi_handle_t *h) {
 /* What holds nothing is no loss: whoever uses it next owns it. With the owners' lock, so that nobody does meanwhile. */
 static void bury_orphan(fi_handle_t *h) {
     fi_own_lock();
-    if (fi_is_orphan(&h->own) && !fi_load_relaxed32(&h->lost) && fi_held(h)) {
+    if (fi_is_orphan(&h->own) && !fi_is_buried(&h->own) && fi_held(h)) {
+        fi_own_bury(&h->own);
         fi_object_abandon(h);
-        fi_store_release32(&h->lost, 1);
     }
     fi_own_unlock();
 }

@@ -464,6 +464,28 @@ static void a_handle_dies_with_the_thread_that_held_something(void) {
     close_node(node);
 }
 
+/* At whatever step of the burial somebody asks: the handle is dead before anybody else has what it held. */
+static void a_handle_is_dead_before_another_one_gets_what_it_held(void) {
+    ferry_t *node = open_node("test");
+    for (unsigned i = 0; i < 80; i++) {
+        kind_t kind = i % KINDS_HELD;
+        object_t object = object_open(node, kind, name_of(kind), NULL);
+        object_t next = object_open(node, kind == READER ? WRITER : kind, name_of(kind), NULL);
+        int answer;
+        run_thread(take_and_end, &object);
+        do {
+            check_is(object_take(&object, FERRY_NOW), -EOWNERDEAD);
+            answer = object_take(&next, FERRY_NOW);
+        } while (answer == -EAGAIN);
+        check(answer >= 0);
+        check_error(object_take(&object, FERRY_NOW), -EOWNERDEAD, "thread");
+        object_close(&object);
+        check_is(object_give(&next), 0);
+        object_close(&next);
+    }
+    close_node(node);
+}
+
 typedef struct lent {
     object_t object;
     atomic_uint taken;
@@ -522,6 +544,7 @@ int main(int argc, char **argv) {
         TEST(two_threads_in_one_handle_are_noticed),
         TEST(a_handle_outlives_threads_that_held_nothing_when_they_ended),
         TEST(a_handle_dies_with_the_thread_that_held_something),
+        TEST(a_handle_is_dead_before_another_one_gets_what_it_held),
         TEST(a_handle_may_move_to_another_thread_while_it_holds),
     };
     return run_suite("object", tests, sizeof tests / sizeof tests[0], argc, argv);
