@@ -142,6 +142,8 @@ void fi_outlet_free_old(fi_outlet_t *o) {
         if (old->freed < old->w.pos || old->lent_head < old->lent_tail) {
             return;
         }
+        /* Who still copies what he found by this word is to see that the table may have moved on. */
+        fi_store_release64(&old->w.head->shared.latest, 0);
         forget_ctl(o, o->first);
         fi_log_free(o, old);
         o->first++;

@@ -330,9 +330,10 @@ static void *bridge_main(void *arg) {
         gather(b);
         empty_box(b);
         int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
-        bool more = fi_out_turn(b);
-        bool waits = fi_in_turn(b);
-        more |= fi_deposit_turn(b, &ns);
+        bool waits = false;
+        bool more = fi_out_turn(b, &waits);
+        waits |= fi_in_turn(b);
+        more |= fi_deposit_turn(b, &ns, &waits);
         waits |= fi_pickup_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
@@ -460,6 +461,7 @@ static void say_farewell(fi_bridge_t *b) {
 void fi_bridge_close(fi_net_t *net) {
     fi_bridge_t *b = net->bridge;
     fi_far_frame_t bye;
+    bool waits = false;
     uint64_t one = 1;
 
     if (!b) {
@@ -473,7 +475,7 @@ void fi_bridge_close(fi_net_t *net) {
     pthread_mutex_unlock(&b->lock);
     (void)!write(b->bell, &one, sizeof one);
     pthread_join(b->thread, NULL);
-    (void)fi_out_turn(b); /* what has ended meanwhile is told */
+    (void)fi_out_turn(b, &waits); /* what has ended meanwhile is told */
     (void)fi_in_turn(b);
     fi_deposit_end(b);
     fi_pickup_end(b);

@@ -139,6 +139,12 @@ typedef struct fi_flow {
     uint64_t way_bytes;  /* of what was sent and not acked */
 } fi_flow_t;
 
+/* Of a hidden receiver. */
+typedef struct fi_intake {
+    bool readable; /* its bell has rung, and it was not empty since */
+    bool held_up;  /* as many messages are held as can be, or there is no memory: to be tried again after a nap */
+} fi_intake_t;
+
 typedef struct fi_outward {
     struct fi_list link;
     struct fi_bridge *bridge;
@@ -148,7 +154,7 @@ typedef struct fi_outward {
     struct fi_list dests;
     struct fi_list flows;
     uint32_t changed; /* atomic: senders came or went */
-    bool readable;    /* its bell has rung, and it was not empty since */
+    fi_intake_t intake;
 } fi_outward_t;
 
 /* What one node sends on one topic. */
@@ -320,8 +326,8 @@ fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id);
 void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n);
 void fi_out_unserve(fi_bridge_t *b, uint32_t kind, const char *channel, const fi_far_node_t *n);
 void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
-/* One turn: takes, sends, releases. True: more can be taken at once. */
-bool fi_out_turn(fi_bridge_t *b);
+/* One turn: takes, sends, releases. True: more can be taken at once. `*waits` becomes true if it is to be called again after a nap. */
+bool fi_out_turn(fi_bridge_t *b, bool *waits);
 void fi_out_again(fi_bridge_t *b);
 /* An own sender has been opened; it may have been linked before we were told of it. */
 void fi_out_opened(fi_bridge_t *b, const fi_own_t *own);
@@ -341,10 +347,12 @@ void fi_out_end(fi_bridge_t *b);
 
 /*
  * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and go, by
- * any thread; its bell sets `*readable`, which is true to begin with.
+ * any thread. The intake is zero to begin with.
  */
 int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
-                            void (*changed)(void *), bool *readable, fi_receiver_t **rx);
+                            void (*changed)(void *), fi_intake_t *intake, fi_receiver_t **rx);
+/* Its next message; NULL: none now. Its end is held. */
+ferry_msg_t *fi_hidden_receiver_take(fi_receiver_t *rx, fi_intake_t *intake);
 void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx); /* NULL is allowed */
 
 /* send.c */

@@ -117,12 +117,7 @@ static void keep(fi_depositor_t *d, ferry_msg_t *m) {
 static void take(fi_bridge_t *b, fi_deposit_t *p) {
     ferry_msg_t *m;
 
-    for (uint32_t n = 0; p->readable && n < TURN; n++) {
-        int r = fi_receiver_recv(p->rx, FERRY_NOW, &m);
-        if (r < 0) {
-            p->readable = r == -EPROTO;
-            continue;
-        }
+    for (uint32_t n = 0; n < TURN && (m = fi_hidden_receiver_take(p->rx, &p->intake)) != NULL; n++) {
         if (!m->link->far) {
             look_at_links(b, p);
         }
@@ -157,7 +152,7 @@ static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
 
 /* ---- a turn ---- */
 
-static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next) {
+static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next, bool *waits) {
     struct fi_list *at;
     struct fi_list *after;
 
@@ -178,10 +173,11 @@ static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next) {
         }
     }
     fi_end_leave(&p->rx->end);
-    return p->readable;
+    *waits |= p->intake.held_up;
+    return p->intake.readable && !p->intake.held_up;
 }
 
-bool fi_deposit_turn(fi_bridge_t *b, int64_t *next) {
+bool fi_deposit_turn(fi_bridge_t *b, int64_t *next, bool *waits) {
     struct fi_list *at;
     struct fi_list *after;
     int64_t now = fi_list_empty(&b->deposits) ? 0 : fi_now_ns();
@@ -189,7 +185,7 @@ bool fi_deposit_turn(fi_bridge_t *b, int64_t *next) {
 
     fi_list_each(at, after, &b->deposits) {
         fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
-        more |= turn(b, p, now, next);
+        more |= turn(b, p, now, next, waits);
         if (p->senders == 0 && fi_list_empty(&p->depositors)) {
             close_deposit(b, p);
         }
@@ -222,12 +218,11 @@ static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out)
         return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
-    p->readable = true;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->depositors);
     fi_list_add_tail(&b->deposits, &p->link);
     int r = listen_for_answers(b);
-    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, 0, p, links_changed, &p->readable, &p->rx) : r;
+    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, 0, p, links_changed, &p->intake, &p->rx) : r;
     if (r < 0) {
         close_deposit(b, p);
         return r;

@@ -49,7 +49,7 @@ typedef struct fi_deposit {
     struct fi_list depositors;
     uint32_t senders; /* own ones that are open */
     uint32_t changed; /* atomic: links came or went */
-    bool readable;    /* its bell has rung, and it was not empty since */
+    fi_intake_t intake;
     int64_t mended_at;
 } fi_deposit_t;
 

@@ -73,8 +73,8 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg);
 void fi_deposit_denied(fi_bridge_t *b, const char *words);
 /* The connection is back: what was on its way may be lost. */
 void fi_deposit_again(fi_bridge_t *b);
-/* One turn. True: more can be taken at once. `*next`: ns until it is to be called again, if that is sooner. */
-bool fi_deposit_turn(fi_bridge_t *b, int64_t *next);
+/* One turn, as fi_out_turn. `*next`: ns until it is to be called again, if that is sooner. */
+bool fi_deposit_turn(fi_bridge_t *b, int64_t *next, bool *waits);
 void fi_deposit_end(fi_bridge_t *b);
 /* For who looks: full queues that the engine keeps (tell.h). */
 void fi_deposits_tell(fi_bridge_t *b, fi_peer_t *p);

@@ -131,7 +131,7 @@ static void links_changed(void *whole) {
 }
 
 int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
-                            void (*changed)(void *), bool *readable, fi_receiver_t **rx) {
+                            void (*changed)(void *), fi_intake_t *intake, fi_receiver_t **rx) {
     const ferry_receiver_options_t options = {.senders = UINT32_MAX};
     const fi_rxpart_t part = {.whole = whole,
                               .gains = changed,
@@ -141,8 +141,9 @@ int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, 
                               .to_node = to_node,
                               .stays = true,
                               .unchecked = true};
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = readable};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = &intake->readable};
 
+    intake->readable = true; /* its first look arms the bell */
     int r = fi_receiver_new_part(b->net->node, channel, (ferry_kind_t)kind, &options, &part, rx);
     if (r == 0 && (r = fi_end_enter(&(*rx)->end, FI_END_RECEIVER)) == 0) {
         r = fi_receiver_fd(*rx);
@@ -150,6 +151,18 @@ int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, 
         r = r < 0 ? r : epoll_ctl(b->epoll, EPOLL_CTL_ADD, r, &ev);
     }
     return r;
+}
+
+ferry_msg_t *fi_hidden_receiver_take(fi_receiver_t *rx, fi_intake_t *intake) {
+    ferry_msg_t *m = NULL;
+    int r = -EPROTO;
+
+    while (r == -EPROTO && intake->readable) { /* one link the fewer */
+        r = fi_receiver_recv(rx, FERRY_NOW, &m);
+        intake->held_up = r == -EDQUOT || r == -ENOMEM; /* nobody will ring for what is there already */
+        intake->readable = r == 0 || r == -EPROTO || intake->held_up;
+    }
+    return r == 0 ? m : NULL;
 }
 
 void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx) {
@@ -183,7 +196,6 @@ static fi_outward_t *new_outward(fi_bridge_t *b, uint32_t kind, const char *chan
     }
     o->bridge = b;
     o->kind = kind;
-    o->readable = true;
     memcpy(o->channel, channel, sizeof o->channel);
     fi_list_init(&o->dests);
     fi_list_init(&o->flows);
@@ -212,7 +224,7 @@ void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) 
     d->no_history = (have->head.flags & FI_FAR_NO_HISTORY) != 0;
     fi_list_add_tail(&o->dests, &d->link);
     uint64_t to = o->kind == FERRY_QUEUE ? n->id : 0; /* a topic's goes to all, once */
-    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, to, o, links_changed, &o->readable, &o->rx) < 0) {
+    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, to, o, links_changed, &o->intake, &o->rx) < 0) {
         close_outward(b, o);
         return;
     }
@@ -481,12 +493,7 @@ static bool is_full(const fi_outward_t *o) {
 static void take(fi_bridge_t *b, fi_outward_t *o) {
     ferry_msg_t *m;
 
-    while (o->readable && !is_full(o)) {
-        int r = fi_receiver_recv(o->rx, FERRY_NOW, &m);
-        if (r < 0) {
-            o->readable = r == -EPROTO;
-            continue;
-        }
+    while (!is_full(o) && (m = fi_hidden_receiver_take(o->rx, &o->intake)) != NULL) {
         if (!m->link->far) {
             look_at_links(b, o);
         }
@@ -499,7 +506,7 @@ static void take(fi_bridge_t *b, fi_outward_t *o) {
     }
 }
 
-static bool turn(fi_bridge_t *b, fi_outward_t *o) {
+static bool turn(fi_bridge_t *b, fi_outward_t *o, bool *waits) {
     struct fi_list *at;
     struct fi_list *after;
 
@@ -520,16 +527,17 @@ static bool turn(fi_bridge_t *b, fi_outward_t *o) {
         }
     }
     fi_end_leave(&o->rx->end);
-    return o->readable && !is_full(o);
+    *waits |= o->intake.held_up;
+    return o->intake.readable && !o->intake.held_up && !is_full(o);
 }
 
-bool fi_out_turn(fi_bridge_t *b) {
+bool fi_out_turn(fi_bridge_t *b, bool *waits) {
     struct fi_list *at;
     struct fi_list *after;
     bool more = false;
 
     fi_list_each(at, after, &b->outwards) {
-        more |= turn(b, fi_container(at, fi_outward_t, link));
+        more |= turn(b, fi_container(at, fi_outward_t, link), waits);
     }
     return more;
 }

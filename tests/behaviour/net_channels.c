@@ -11,6 +11,9 @@
 #define MESSAGES 3000u
 #define LARGE (20u << 20) /* over what the server takes at once */
 
+#define BURST 200u     /* messages by pointer; who may be overtaken can hold 64 */
+#define BURST_END 999u /* the size tells that it is over */
+
 /* What the processes of a test share. */
 typedef struct stage {
     engine_t *engine;
@@ -250,6 +253,47 @@ static void a_topic_reaches_all_machines_whole(void) {
     engine_stop(s->engine);
 }
 
+static void receive_to_the_end_of_a_burst(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = on(s, "a");
+    ferry_receiver_t *rx = open_receiver(node, "frames", FERRY_TOPIC, NULL);
+    atomic_store(&s->ready, 1);
+    for (size_t size = 0; size != BURST_END;) {
+        ferry_msg_t *m = receive(rx);
+        size = ferry_msg_size(m);
+        check(filled(ferry_msg_data(m), size, size));
+        release(m);
+    }
+    atomic_store(&s->received, 1);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* The last messages come, however many were lost before. */
+static void a_burst_that_nobody_may_hold_back_does_not_stop_a_topic(void) {
+    static unsigned char frame[20000];
+    stage_t *s = stage_new();
+    pid_t receiver = child_start(receive_to_the_end_of_a_burst, s);
+    await(&s->ready, 1);
+    const ferry_contract_t contract = {.size = sizeof contract, .hold = FERRY_HOLD_NEVER};
+    ferry_t *node = on(s, "sender");
+    ferry_sender_t *tx = open_sender(node, "frames", FERRY_TOPIC, &contract);
+    fill(frame, sizeof frame, sizeof frame);
+    for (unsigned i = 0; i < BURST; i++) {
+        check_is(ferry_send(tx, frame, sizeof frame, FERRY_NOW), 0);
+    }
+    fill(frame, BURST_END, BURST_END);
+    for (int64_t end = monotonic() + PATIENCE; !atomic_load(&s->received) && monotonic() < end;) {
+        nap(20 * MILLISECOND);
+        check_is(ferry_send(tx, frame, BURST_END, FERRY_NOW), 0);
+    }
+    check_is(atomic_load(&s->received), 1);
+    close_sender(tx);
+    child_join(receiver);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 static void publish_and_stay(void *arg) {
     stage_t *s = arg;
     const ferry_contract_t keeps = {.size = sizeof keeps, .retain = 3};
@@ -367,6 +411,7 @@ int main(int argc, char **argv) {
         TEST(a_receiver_hears_of_its_senders_death),
         TEST(near_and_far_receivers_share_a_queue),
         TEST(a_topic_reaches_all_machines_whole),
+        TEST(a_burst_that_nobody_may_hold_back_does_not_stop_a_topic),
         TEST(late_subscribers_elsewhere_get_what_is_retained),
         TEST(nothing_is_lost_or_doubled_when_the_server_is_killed),
         TEST(contracts_are_compared_across_machines),
