@@ -22,6 +22,7 @@
 #define COUNT_NS 1000000ll     /* messages are counted for so long; */
 #define DENSE 16               /* with so many of them they come densely, */
 #define GATHER_NS 300000ll     /* and are taken together after this */
+#define STUCK_NS 500000000ll   /* beyond an asking's deadline: the bridge is stuck */
 #define FAREWELL_MS 500
 #define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
@@ -123,14 +124,23 @@ static void describe(fi_own_t *own, fi_end_t *e) {
     }
 }
 
+/* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as without a
+ * connection, nobody is asked: 1. */
 static int await_answer(fi_bridge_t *b, fi_asking_t *a) {
+    struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS);
+    int waited = 0;
+
     pthread_mutex_lock(&b->lock);
-    while (!a->done) {
-        pthread_cond_wait(&b->answered, &b->lock); /* the bridge keeps to the deadline */
+    while (!a->done && waited == 0) {
+        waited = pthread_cond_timedwait(&b->answered, &b->lock, &end);
     }
+    a->abandoned = !a->done;
+    int r = a->abandoned ? 1 : a->error < 0 ? fi_fail(a->error, "%s", a->text) : 0;
+    bool done = a->done;
     pthread_mutex_unlock(&b->lock);
-    int r = a->error < 0 ? fi_fail(a->error, "%s", a->text) : 0;
-    free(a);
+    if (done) {
+        free(a);
+    }
     return r;
 }
 
@@ -153,7 +163,7 @@ static int opened(fi_net_t *net, fi_end_t *e) {
     item->asking = a;
     fi_bridge_post(b, item);
     int r = await_answer(b, a);
-    return r < 0 || e->contract.durable == FERRY_DURABLE ? r : fi_permit_end(b, e, denials);
+    return r < 0 ? r : r > 0 || e->contract.durable == FERRY_DURABLE ? 0 : fi_permit_end(b, e, denials);
 }
 
 static void closing(fi_net_t *net, fi_end_t *e) {
@@ -371,6 +381,7 @@ static void free_bridge(fi_bridge_t *b) {
         fi_list_remove(&item->link);
         fi_nats.natsMsg_Destroy(item->msg);
         free(item->text);
+        free(item->asking);
         free(item);
     }
     if (b->epoll >= 0) {
@@ -386,9 +397,14 @@ static void free_bridge(fi_bridge_t *b) {
 }
 
 static void init(fi_bridge_t *b, fi_net_t *net) {
+    pthread_condattr_t monotonic;
+
     b->net = net;
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->answered, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&b->answered, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     fi_list_init(&b->box);
     fi_list_init(&b->nodes);
     fi_list_init(&b->owns);
@@ -494,6 +510,11 @@ void fi_bridge_close(fi_net_t *net) {
         fi_own_t *o = fi_container(b->owns.next, fi_own_t, link);
         fi_list_remove(&o->link);
         free(o);
+    }
+    while (!fi_list_empty(&b->askings)) { /* abandoned ones */
+        fi_asking_t *a = fi_container(b->askings.next, fi_asking_t, link);
+        fi_list_remove(&a->link);
+        free(a);
     }
     net->bridge = NULL;
     free_bridge(b);

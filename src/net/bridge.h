@@ -79,7 +79,8 @@ typedef struct fi_asking {
     uint32_t unanswered; /* nodes that have not said how many links will come */
     uint32_t expected;   /* links that those who did have announced */
     int64_t deadline;
-    bool done; /* guarded by the bridge's lock, with what follows */
+    bool done;      /* guarded by the bridge's lock, with what follows */
+    bool abandoned; /* nobody waits for it any more: whoever ends it frees it */
     int error;
     char text[256];
 } fi_asking_t;

@@ -245,6 +245,7 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
     TRY(fi_nats.natsOptions_SetReconnectBufSize(opts, RECONNECT_BYTES));
     TRY(fi_nats.natsOptions_SetPingInterval(opts, PING_MS));
     TRY(fi_nats.natsOptions_SetMaxPingsOut(opts, MAX_PINGS));
+    TRY(fi_nats.natsOptions_SetWriteDeadline(opts, FI_NET_WRITE_MS));
     TRY(fi_nats.natsOptions_SetNoEcho(opts, true));
     TRY(fi_nats.natsOptions_SetFailRequestsOnDisconnect(opts, true));
     TRY(fi_nats.natsOptions_SetErrorHandler(opts, failed, net));

@@ -30,9 +30,13 @@ fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id) {
 static void finish(fi_bridge_t *b, fi_asking_t *a) {
     fi_list_remove(&a->link);
     pthread_mutex_lock(&b->lock);
+    bool abandoned = a->abandoned;
     a->done = true;
     pthread_cond_broadcast(&b->answered);
     pthread_mutex_unlock(&b->lock);
+    if (abandoned) {
+        free(a);
+    }
 }
 
 static void refuse_asking(fi_asking_t *a, int error, const char *text) {

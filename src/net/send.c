@@ -101,14 +101,24 @@ static size_t piece_room(const fi_bridge_t *b) {
     return (b->piece - FI_FAR_HEAD - sizeof(fi_far_record_t) - sizeof(fi_far_described_t)) & ~(size_t)7;
 }
 
+/* A piece that is not written within FI_NET_WRITE_MS takes the connection with it. So on a slow line pieces get smaller. */
+static void choose_piece(fi_bridge_t *b, int64_t took) {
+    if (took > FI_NET_WRITE_MS * 1000000ll / 4) {
+        b->piece = fi_max(b->piece / 2, fi_min(b->piece, (size_t)FI_FAR_BATCH + FI_FAR_HEAD));
+    }
+}
+
 /* The piece of a message that begins at `offset`. Returns its bytes; 0: it could not be sent. */
 static size_t send_piece(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, const char *subject, uint64_t token,
                          uint64_t number, uint64_t offset) {
     const fi_kept_t *k = fi_flow_at(f, number);
     size_t size = (size_t)fi_min((uint64_t)piece_room(b), k->size - offset);
     const unsigned char *end = put_record(b->buffer + FI_FAR_HEAD, k, offset, size);
+    int64_t begin = fi_now_ns();
 
-    if (!publish(b, f, subject, token, number, offset, k->size, (size_t)(end - b->buffer))) {
+    bool sent = publish(b, f, subject, token, number, offset, k->size, (size_t)(end - b->buffer));
+    choose_piece(b, fi_now_ns() - begin);
+    if (!sent) {
         return 0;
     }
     count(f, only, (size_t)(end - b->buffer), offset + size == k->size, only || number <= f->most);

@@ -21,7 +21,7 @@
 /* What the test wants; the relay's process looks at it when it is woken. */
 typedef struct wishes {
     atomic_uint asked, done; /* numbers of the newest wish, and of that which has taken effect */
-    atomic_uint cuts;
+    atomic_uint cuts, accepted;
     int64_t delay;
     uint64_t rate;
     uint64_t lose_each;
@@ -124,6 +124,7 @@ static void accept_one(void) {
     (void)fcntl(far, F_SETFL, O_NONBLOCK);
     (void)setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(far, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    atomic_fetch_add(&place.wishes->accepted, 1);
     line_t *line = &place.lines[i];
     *line = (line_t){.used = true};
     line->ways[0].from = line->ways[1].to = near;
@@ -269,7 +270,7 @@ static void turn(void) {
     int64_t now = monotonic(), wake = now + 60 * SECOND;
     bool holds = place.wishes->holds;
     pfds[0] = (struct pollfd){.fd = place.bell, .events = POLLIN};
-    pfds[1] = (struct pollfd){.fd = place.wishes->swallows || holds ? -1 : place.listener, .events = POLLIN};
+    pfds[1] = (struct pollfd){.fd = place.wishes->swallows ? -1 : place.listener, .events = POLLIN};
     for (int i = 0; i < LINES; i++) {
         pfds[2 + 2 * i].fd = pfds[3 + 2 * i].fd = -1;
         if (place.lines[i].used && !holds)
@@ -373,4 +374,8 @@ void relay_hold(relay_t *relay, bool holds) {
 
 unsigned relay_cuts(const relay_t *relay) {
     return atomic_load(&relay->wishes->cuts);
+}
+
+unsigned relay_accepted(const relay_t *relay) {
+    return atomic_load(&relay->wishes->accepted);
 }

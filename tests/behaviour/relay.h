@@ -44,10 +44,11 @@ void relay_refuse(relay_t *relay, bool refuses);
  * accepted. With `swallows` false these are, and those that were swallowed are reset.
  */
 void relay_swallow(relay_t *relay, bool swallows);
-/** Nothing is read or passed on, so that whoever writes has to wait; with `holds` false all of it goes on. */
+/** Nothing is read or passed on, so that whoever writes has to wait; with `holds` false all of it goes on. New connections are accepted. */
 void relay_hold(relay_t *relay, bool holds);
 
-/** Connections that the relay has ended, ever. */
+/** Connections that the relay has ended, ever; and that it has accepted. */
 unsigned relay_cuts(const relay_t *relay);
+unsigned relay_accepted(const relay_t *relay);
 
 #endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_stuck.c - a line that takes nothing any more, while much is to be sent: whoever writes waits in the middle of it, and
+ * nobody else shall.
+ */
+#include <string.h>
+
+#include "lines.h"
+
+#define SENDERS 8
+#define EACH 8
+#define LARGE ((size_t)1 << 20)
+
+static void receive_all(void *arg) {
+    lines_t *s = arg;
+    ferry_t *node = lines_node(s, "receiver", s->far);
+    ferry_receiver_t *rx = open_receiver(node, "large", FERRY_QUEUE, NULL);
+    static unsigned seen[SENDERS];
+    atomic_store(&s->ready, 1);
+    for (unsigned i = 0; i < SENDERS * EACH; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(ferry_msg_size(m), LARGE);
+        const unsigned char *bytes = ferry_msg_data(m);
+        check(bytes[0] < SENDERS && bytes[1] == seen[bytes[0]]); /* in each one's order, once */
+        seen[bytes[0]]++;
+        release(m);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* More than the window of each and the buffers of the sockets take. */
+static void send_too_much(ferry_sender_t *tx[SENDERS]) {
+    static unsigned char bytes[LARGE];
+    for (unsigned char i = 0; i < SENDERS; i++)
+        for (unsigned char k = 0; k < EACH; k++) {
+            bytes[0] = i;
+            bytes[1] = k;
+            check_is(ferry_send(tx[i], bytes, LARGE, PATIENCE), 0);
+        }
+}
+
+static bool is_dialled_anew(void *arg) {
+    const lines_t *s = arg;
+    return relay_accepted(s->near) > 2;
+}
+
+static void a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up(void) {
+    lines_t *s = lines_new();
+    pid_t receiver = child_start(receive_all, s);
+    await(&s->ready, 1);
+    ferry_t *node = lines_node(s, "sender", s->near);
+    ferry_sender_t *tx[SENDERS], *more;
+    for (int i = 0; i < SENDERS; i++)
+        tx[i] = open_sender(node, "large", FERRY_QUEUE, NULL);
+    check_is(relay_accepted(s->near), 2);
+    relay_hold(s->near, true);
+    send_too_much(tx);
+    check_error(ferry_sender_flush(tx[0], 100 * MILLISECOND), -ETIMEDOUT, "");
+    more = open_sender(node, "more", FERRY_QUEUE, NULL); /* asks the others, for its time and no longer */
+    await_that(is_dialled_anew, s, "the line has not been given up");
+    relay_hold(s->near, false);
+    for (int i = 0; i < SENDERS; i++)
+        close_sender(tx[i]);
+    close_sender(more);
+    child_join(receiver);
+    close_node(node);
+    lines_end(s);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up),
+    };
+    return run_suite("net_stuck", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
