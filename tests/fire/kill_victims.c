@@ -8,6 +8,7 @@
 
 #define HELD_MAX 8
 #define LARGE 40000
+#define HARDLY_PATIENT (400 * MILLISECOND)
 
 typedef struct self {
     world_t *w;
@@ -58,6 +59,8 @@ static void open_own_sender(self_t *s, const char *channel, ferry_kind_t kind) {
     ferry_contract_t contract = {.quota = chance(s, 2) ? 512 << 10 : 0, .capacity = chance(s, 3) ? 40 : 0};
     in(s, IN_OPEN_SENDER);
     check_is(out(s, ferry_sender_open(s->node, channel, kind, &contract, &s->tx)), 0);
+    if (clock_ns() - s->entered > HARDLY_PATIENT)
+        atomic_store(&s->w->impatient[s->v->who], 1);
     atomic_store(&s->v->met, 1);
     s->number = 0;
 }
