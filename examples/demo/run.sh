@@ -244,7 +244,7 @@ count_between_machines() { # queue|calls
         --producers "$producers" --workers "$workers" --quota "${quota_kib}KiB" --space "$space")
     say "Ferry with machines, by $1, in the space $space"
     echo "on the first machine: wordcount --with processes --by $1 --run producers,collector,reader;" \
-        "on the other one: --run workers$([ "$1" != calls ] || echo ". Each line is asked and answered: this takes a minute or two.")"
+        "on the other one: --run workers$([ "$1" != calls ] || echo ". Each line is asked and answered: this takes half a minute.")"
     began=$(now_ms)
     set -m
     "${on_2[@]}" "${command[@]}" --run workers "$work/input" &

@@ -6,7 +6,7 @@
  *     producer 1 ─┴───────────────►┼─ worker 1 ─┴────────────────► collector
  *                                  └─ ...
  *
- * Each worker serves "lines" in its own thread; a producer has WINDOW calls under way, each goes to the worker that will
+ * Each worker serves "lines" in its own thread; a producer has a window of calls under way, each goes to the worker that will
  * probably be done with it first.  An answer says that the line was counted.  So nothing has to be arranged for the end:
  * each part reports to the collector by a call; the producer that is the last to do so asks the workers to end.
  */
@@ -17,8 +17,10 @@
 #include <errno.h>
 #include <string.h>
 
-/** Calls that a producer has under way. */
+/** Calls that a producer has under way.  To a worker on another machine a call takes a millisecond, nearly all of it on the
+ * way; few calls would mean that everybody waits for them, and that each wakes the next one's thread. */
 #define WINDOW 64u
+#define WINDOW_ELSEWHERE 1024u
 
 /** The argument of `add`. */
 typedef struct line {
@@ -31,10 +33,14 @@ typedef struct receipt {
     uint32_t missing; /**< reports that have not come yet */
 } receipt_t;
 
+static unsigned window_of(const job_t *job) {
+    return job->elsewhere ? WINDOW_ELSEWHERE : WINDOW;
+}
+
 /** Opens a client, and waits until as many servers are there. */
 static int open_client(ferry_t *node, const job_t *job, const char *service, unsigned servers,
                        ferry_client_t **client) {
-    const ferry_client_options_t options = {.quota = job->quota, .calls = WINDOW};
+    const ferry_client_options_t options = {.quota = job->quota, .calls = window_of(job)};
     int r = ferry_client_open(node, service, &options, client);
     return r < 0 ? r : ferry_client_wait(*client, servers, PATIENCE);
 }
@@ -60,6 +66,7 @@ static int hand_in(ferry_client_t *counts, const report_t *report, receipt_t *re
 typedef struct caller {
     ferry_client_t *lines;
     unsigned number;
+    unsigned window; /**< calls that may be under way */
     unsigned under_way;
     report_t report;
 } caller_t;
@@ -86,7 +93,7 @@ static int call_add(caller_t *c, const char *text, size_t size) {
     void *data;
     ferry_msg_t *m;
     ferry_call_t *call;
-    if (c->under_way == WINDOW && take_answers(c, WINDOW / 2) < 0) {
+    if (c->under_way == c->window && take_answers(c, c->window / 2) < 0) {
         return -1;
     }
     if (ferry_client_new_msg(c->lines, sizeof(line_t) + size, PATIENCE, &data, &m) < 0) {
@@ -135,7 +142,7 @@ static int end_workers(caller_t *c) {
 }
 
 int producer_by_calls(ferry_t *node, const job_t *job, unsigned number) {
-    caller_t c = {.number = number};
+    caller_t c = {.number = number, .window = window_of(job)};
     receipt_t receipt;
     ferry_client_t *counts;
     share_t share;
@@ -224,7 +231,9 @@ static int end(ferry_request_t *rq, const void *data, size_t size, void *arg) {
 
 /** Serves until it is asked to end; in this thread, so that the table needs no lock. */
 static int serve_lines(counter_t *c) {
-    if (ferry_service_open(c->node, "lines", NULL, &c->lines) < 0 ||
+    const ferry_service_options_t options = {.queue =
+                                                 2 * WINDOW_ELSEWHERE}; /* an answer is there before its call is gone */
+    if (ferry_service_open(c->node, "lines", &options, &c->lines) < 0 ||
         ferry_service_method(c->lines, "add", add, c, NULL) < 0 ||
         ferry_service_method(c->lines, "end", end, c, NULL) < 0 || ferry_service_run(c->lines, FERRY_FOREVER) < 0 ||
         ferry_service_close(c->lines, PATIENCE) < 0) {
