@@ -24,7 +24,7 @@
  *
  * In a space that spans machines (nats://..., space.h), everything above holds, and further:
  *
- *   - What is held is a *lease*. A node that others have asked in vain for two seconds, because its process was killed or
+ *   - What is held is a *lease*. A node that others have asked in vain for two to three seconds, because its process was killed or
  *     stopped, or its machine or connection has failed, counts as dead, and who waits takes what it held. Only who waits asks:
  *     without waiters nothing is lost and nothing is sent. A holder that lives is told: ferry_mutex_check, unlock, release and
  *     the next lock return -ESTALE, once the lease was lost, or may have been, since there is no connection (for 1.4 s, or as

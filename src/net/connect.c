@@ -347,6 +347,7 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     if (r == 0) {
         net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
         (void)fi_nats.natsConnection_JetStream(&net->js, net->control, NULL);
+        (void)fi_nats.natsConnection_GetRTT(net->control, &net->round_trip);
         found(net->control, net);
     }
     return r;

@@ -22,6 +22,7 @@
 #define OPEN_NS INT64_C(5000000000)
 #define FIRST_PACE_NS INT64_C(50000000)
 #define LAST_PACE_NS INT64_C(1000000000)
+#define STUCK_NS INT64_C(500000000) /* a write that takes so long is stuck, most likely */
 
 /* ---- subscriptions ---- */
 
@@ -122,7 +123,12 @@ static void note_loss(fi_leases_t *leases) {
     bool cut = fi_nats.natsConnection_GetLastError(leases->net->control, &words) == NATS_STALE_CONNECTION ||
                fi_nats.natsConnection_GetLastError(leases->net->bulk, &words) == NATS_STALE_CONNECTION;
 
-    __atomic_store_n(&leases->gone_since, fi_now_ns() - (cut ? FI_LEASE_STALE_NS : 0), __ATOMIC_RELEASE);
+    /* While a write is stuck, nobody looks for missing pings. */
+    int64_t now = fi_now_ns();
+    int64_t writing = __atomic_load_n(&leases->net->writing_since, __ATOMIC_RELAXED);
+    bool stuck = writing != 0 && now - writing > STUCK_NS;
+    int64_t since = stuck ? writing - FI_LEASE_STALE_NS : cut ? now - FI_LEASE_STALE_NS : now;
+    __atomic_store_n(&leases->gone_since, since, __ATOMIC_RELEASE);
 }
 
 static void connection_changed(void *arg, bool up) {

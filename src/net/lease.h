@@ -88,8 +88,9 @@ typedef struct fi_leases {
     fi_suspect_t suspects[FI_LEASE_SUSPECTS];
     uint32_t next_handle;
     uint32_t replicas;
-    int64_t gone_since; /* no contact since then; 0: there is; atomic */
-    int64_t back_since; /* there was none for `gap` until then; 0: never; atomic */
+    int64_t gone_since;  /* no contact since then; 0: there is; atomic */
+    int64_t answered_at; /* ns, the engine has answered about a lease of ours; atomic */
+    int64_t back_since;  /* there was none for `gap` until then; 0: never; atomic */
     int64_t gap;
     pthread_cond_t ended; /* a subscription's last callback has run */
     fi_net_watch_t watch;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "platform/clock.h"
 
+#define LAST_WORD_NS INT64_C(1000000000)
 #define NODES_AT_ONCE 8u /* asked in one turn */
 
 /* ---- answering ---- */
@@ -165,7 +166,8 @@ int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out) {
         return *out ? 1 : -ENOMEM;
     }
     fi_net_node_subject(net, subject, node, "locks");
-    natsStatus s = fi_nats.natsConnection_Request(&msg, net->control, subject, "", 0, FI_LEASE_PATIENCE_NS / 1000000);
+    natsStatus s = fi_nats.natsConnection_Request(&msg, net->control, subject, "", 0,
+                                                  fi_net_patience(net, FI_LEASE_PATIENCE_NS) / 1000000);
     int r = s == NATS_OK ? 1 : s == NATS_NO_RESPONDERS ? 0 : s == NATS_TIMEOUT ? -ETIMEDOUT : -ENOTCONN;
     if (r == 1) {
         r = take_answer(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), out);
@@ -213,7 +215,7 @@ static bool is_dead(fi_leases_t *leases, uint64_t node, int answered) {
     if (answered != 0 && answered != -ETIMEDOUT) {
         s->since = 0;
     } else if (s->since == 0 || s->times_up != times_up || !fi_net_is_up(leases->net) ||
-               now - s->last > 4 * FI_LEASE_ASK_NS) {
+               now - s->last > fi_net_patience(leases->net, 4 * FI_LEASE_ASK_NS)) {
         s->since = now;
     }
     s->times_up = times_up;
@@ -293,7 +295,8 @@ static int bury(fi_lease_state_t *s, void *arg) {
 }
 
 static void change(fi_lease_object_t *o, fi_burial_t *b) {
-    fi_patience_t p = {.deadline = fi_deadline(FI_LEASE_PATIENCE_NS), .stubborn = true};
+    int64_t patience = fi_net_patience(o->leases->net, FI_LEASE_PATIENCE_NS);
+    fi_patience_t p = {.deadline = fi_deadline(patience), .stubborn = true};
 
     (void)fi_value_change(&o->record, fi_value_number(), bury, b, &p, NULL);
 }
@@ -315,11 +318,23 @@ static void compare(fi_lease_object_t *o, const fi_line_t *line, uint64_t node, 
     }
 }
 
+/* Its line may be longer than ours: before it counts as dead it has a second for one more answer. */
+static bool is_silent_for_good(fi_leases_t *leases, uint64_t node, int r) {
+    if (!is_dead(leases, node, r)) {
+        return false;
+    }
+    int there = r == 0 ? 0 : fi_net_is_there(leases->net, node, LAST_WORD_NS);
+    if (there == 1) {
+        (void)is_dead(leases, node, 1);
+    }
+    return there == 0 || there == -ETIMEDOUT;
+}
+
 static void look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) {
     fi_answer_t *a = NULL;
 
     int r = fi_answer_ask(o->leases, node, &a);
-    if (is_dead(o->leases, node, r)) {
+    if (is_silent_for_good(o->leases, node, r)) {
         fi_burial_t b = {.node = node};
         change(o, &b);
     }

@@ -12,6 +12,7 @@
 
 #define LOOK_NS INT64_C(5000000000) /* for calls without a timeout of their own */
 #define TIDY_NS INT64_C(500000000)
+#define TOUCH_MS 300 /* for the server's answer to a ping */
 
 typedef struct fi_lease_step {
     fi_lease_who_t who;
@@ -91,10 +92,30 @@ static int is_held(fi_lease_state_t *s, void *arg) {
     return fi_lease_holding(s, step->who.node, step->who.handle) ? 0 : -ESTALE;
 }
 
+/* The engine has answered: nobody has waited in vain for us since before that. */
+static void note_answer(fi_lease_t *l, int64_t at) {
+    __atomic_store_n(&l->object->leases->answered_at, at, __ATOMIC_RELAXED);
+}
+
+/* There seems to be a connection, but no answer came. Is it half open, or stuck, and for so long that others may take our
+ * leases? Or is it an election among servers, which takes longer? */
+static bool is_out_of_touch(fi_lease_t *l, int64_t *since) {
+    fi_net_t *net = fi_lease_net(l);
+    int64_t begin = fi_now_ns();
+
+    if (fi_net_is_up(net) && fi_nats.natsConnection_FlushTimeout(net->control, TOUCH_MS) == NATS_OK) {
+        note_answer(l, begin);
+        return false;
+    }
+    *since = __atomic_load_n(&l->object->leases->answered_at, __ATOMIC_RELAXED) + FI_LEASE_NS;
+    return fi_net_is_up(net) && fi_now_ns() > *since;
+}
+
 /* Does the handle, which believes so, still hold it? 0 or -ESTALE, which is noted. */
 static int look_whether_held(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(TIDY_NS), .stubborn = true};
+    int64_t begin = fi_now_ns();
+    fi_patience_t p = {.deadline = begin + TIDY_NS, .stubborn = true};
     int64_t since;
 
     if (fi_load_relaxed32(&l->lost)) {
@@ -105,12 +126,16 @@ static int look_whether_held(fi_lease_t *l) {
         fi_store_relaxed32(&l->lost, 1);
         return tell_lost(l, unheard);
     }
-    if (r < 0 && fi_lease_is_over(l->object->leases, &since)) {
+    if (r == 0) {
+        note_answer(l, begin);
+        return 0;
+    }
+    if (fi_lease_is_over(l->object->leases, &since) || is_out_of_touch(l, &since)) {
         fi_store_relaxed32(&l->lost, 1);
         l->lost_since = since;
         return tell_lost(l, cut_off);
     }
-    return 0; /* or not known, within the time that is ours */
+    return 0; /* it is not known, within the time that is ours */
 }
 
 static int any_holder(fi_lease_state_t *s, void *arg) {
@@ -187,6 +212,7 @@ static int take_or_wait(fi_lease_t *l, uint32_t role, int64_t timeout) {
     if (r > 0) {
         __atomic_store_n(&l->token, token, __ATOMIC_RELAXED);
         __atomic_store_n(&l->held_since, fi_now_ns(), __ATOMIC_RELAXED);
+        note_answer(l, fi_now_ns());
         fi_store_relaxed32(&l->lost, 0);
         l->lost_since = 0;
     }

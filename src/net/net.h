@@ -62,6 +62,8 @@ typedef struct fi_net {
     uint32_t times_lost;    /* atomic, as the next one */
     int64_t changed_at;     /* ns, when they were lost or came back */
     int64_t lost_at;        /* ns, when they were lost; 0: they are there; atomic */
+    int64_t writing_since;  /* ns, the bridge is inside a write; 0: it is not; atomic */
+    int64_t round_trip;     /* ns, to the server and back, when the space was opened */
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
@@ -106,6 +108,11 @@ void fi_net_close(fi_net_t *net);
 int fi_net_open_stream(fi_net_t *net);
 static inline natsConnection *fi_net_stream_connection(const fi_net_t *net) {
     return __atomic_load_n(&net->stream, __ATOMIC_ACQUIRE);
+}
+
+/* How long to wait for another node's answer: `ns` where lines are short. The way there may be as long as ours to the server, and twice. */
+static inline int64_t fi_net_patience(const fi_net_t *net, int64_t ns) {
+    return ns + 4 * net->round_trip;
 }
 
 static inline bool fi_net_is_up(const fi_net_t *net) {

@@ -108,10 +108,7 @@ static void ignore(const fi_net_card_t *card, void *arg) {
 }
 
 int fi_far_wait_for_cards(fi_bridge_t *b) {
-    int64_t round_trip = 0;
-
-    (void)fi_nats.natsConnection_GetRTT(b->net->control, &round_trip);
-    (void)fi_net_each_node(b->net, fi_later(CARDS_NS, ROUND_TRIPS * round_trip), ignore, NULL);
+    (void)fi_net_each_node(b->net, fi_later(CARDS_NS, ROUND_TRIPS * b->net->round_trip), ignore, NULL);
     return 0;
 }
 

@@ -69,14 +69,16 @@ static int begin(fi_value_t *r, const char *stream, uint64_t base, const fi_pati
 /* Does one of those live who have it open? Looks for as long as it takes to be sure that none does. */
 static int anybody_lives(const fi_value_t *r, const fi_lease_state_t *s, const fi_patience_t *p) {
     int64_t since = fi_now_ns();
+    int64_t patience = fi_net_patience(r->net, PING_NS);
     uint32_t times_up = fi_load_relaxed32(&r->net->times_up);
 
     do {
         for (uint32_t i = 0; i < s->head.openers; i++) {
-            if (s->openers[i] == r->net->node->id || fi_net_is_there(r->net, s->openers[i], PING_NS) == 1) {
+            if (s->openers[i] == r->net->node->id || fi_net_is_there(r->net, s->openers[i], patience) == 1) {
                 return 1;
             }
         }
+        patience = fi_net_patience(r->net, 5 * PING_NS); /* its line may be longer than ours */
         int e = s->head.openers ? fi_value_pause(r->net, PING_NS, p) : 0;
         if (e < 0) {
             return e;

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; and who is cut off is
+ * told so before another one has it, whichever way he is cut off.
+ */
+#include "lines.h"
+#include "objects.h"
+
+#define LARGE ((size_t)1 << 20)
+
+/* What a holder and a waiter of one lock share. */
+typedef struct scene {
+    lines_t *lines;
+    relay_t *line; /* the holder's */
+    const char *name;
+    atomic_uint held, told, done;
+
+    _Atomic int64_t last_check; /* ns, when the last check began that said it is held */
+    _Atomic int64_t taken;      /* when the other one had it for sure */
+    uint64_t tokens[2];
+} scene_t;
+
+static scene_t *scene_new(lines_t *lines, relay_t *line, const char *name) {
+    scene_t *s = share(sizeof *s);
+    s->lines = lines;
+    s->line = line;
+    s->name = name;
+    return s;
+}
+
+/* ---- a late line ---- */
+
+static void hold_for_long(void *arg) {
+    scene_t *s = arg;
+    ferry_t *node = lines_node(s->lines, "holder", s->line);
+    ferry_mutex_t *mutex = open_mutex(node, s->name);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
+    atomic_store(&s->held, 1);
+    await(&s->done, 1); /* the other one is waiting */
+    nap(2600 * MILLISECOND);
+    check_is(ferry_mutex_check(mutex), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+}
+
+static void a_holder_whose_answers_come_late_keeps_its_lock(void) {
+    lines_t *lines = lines_new();
+    scene_t *s = scene_new(lines, lines->far, "ledger");
+    relay_delay(lines->far, 70 * MILLISECOND);
+    pid_t holder = child_start(hold_for_long, s);
+    await(&s->held, 1);
+    ferry_t *node = lines_node(lines, "waiter", lines->near);
+    ferry_mutex_t *mutex = open_mutex(node, "ledger");
+    atomic_store(&s->done, 1);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0); /* and not FERRY_OWNER_DIED */
+    check_is(ferry_mutex_unlock(mutex), 0);
+    child_join(holder);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+    lines_end(lines);
+}
+
+/* ---- lines that are gone ---- */
+
+static void flood(ferry_sender_t *tx[8]) {
+    static unsigned char bytes[LARGE];
+    for (int k = 0; k < 8; k++)
+        for (int i = 0; i < 8; i++)
+            check_is(ferry_send(tx[i], bytes, LARGE, PATIENCE), 0);
+}
+
+static void check_until_told(scene_t *s, ferry_mutex_t *mutex) {
+    for (;;) {
+        int64_t begin = monotonic();
+        int r = ferry_mutex_check(mutex);
+        if (r < 0) {
+            check_error(r, -ESTALE, "lease lost");
+            return;
+        }
+        atomic_store(&s->last_check, begin);
+        nap(MILLISECOND);
+    }
+}
+
+static void hold_until_told(void *arg) {
+    scene_t *s = arg;
+    ferry_t *node = lines_node(s->lines, s->name, s->line);
+    ferry_mutex_t *mutex = open_mutex(node, s->name);
+    ferry_sender_t *tx[8];
+    bool floods = s->line == s->lines->far;
+    for (int i = 0; i < 8 && floods; i++)
+        tx[i] = open_sender(node, "large", FERRY_QUEUE, NULL);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
+    s->tokens[0] = ferry_mutex_token(mutex);
+    atomic_store(&s->held, 1);
+    await(&s->done, 1);
+    if (floods)
+        flood(tx);
+    check_until_told(s, mutex);
+    atomic_store(&s->told, 1);
+    await(&s->done, 2);
+    check_error(ferry_mutex_unlock(mutex), -ESTALE, "lease lost");
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0); /* it recovers by itself */
+    check(ferry_mutex_token(mutex) > s->tokens[1]);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    for (int i = 0; i < 8 && floods; i++)
+        (void)drop_sender(tx[i]);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+}
+
+static void take_over(void *arg) {
+    scene_t *s = arg;
+    engine_machine(s->lines->engine, "waiter");
+    ferry_t *node = open_node(engine_space(s->lines->engine));
+    ferry_mutex_t *mutex = open_mutex(node, s->name);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), FERRY_OWNER_DIED);
+    atomic_store(&s->taken, monotonic());
+    s->tokens[1] = ferry_mutex_token(mutex);
+    check(s->tokens[1] > s->tokens[0]);
+    check_is(ferry_mutex_repaired(mutex), 0);
+    await(&s->told, 1);
+    check(atomic_load(&s->last_check) <= atomic_load(&s->taken));
+    check_is(ferry_mutex_unlock(mutex), 0);
+    atomic_fetch_add(&s->lines->received, 1);
+    await(&s->done, 3); /* the last to close would take the mutex, and its tokens, along */
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+}
+
+static void drink(void *arg) {
+    lines_t *lines = arg;
+    engine_machine(lines->engine, "drinker");
+    ferry_t *node = open_node(engine_space(lines->engine));
+    ferry_receiver_t *rx = open_receiver(node, "large", FERRY_QUEUE, NULL);
+    ferry_msg_t *m;
+    atomic_store(&lines->ready, 1);
+    while (ferry_recv(rx, PATIENCE, &m) == 0)
+        release(m);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* One holder's line is half open, the other one's is stuck in the middle of a write. */
+static void a_holder_that_is_cut_off_is_told_before_another_has_it(void) {
+    lines_t *lines = lines_new();
+    scene_t *s[2] = {scene_new(lines, lines->near, "half-open"), scene_new(lines, lines->far, "stuck")};
+    pid_t holders[2], waiters[2], drinker = child_start(drink, lines);
+    await(&lines->ready, 1);
+    for (int i = 0; i < 2; i++)
+        holders[i] = child_start(hold_until_told, s[i]);
+    await(&s[0]->held, 1);
+    await(&s[1]->held, 1);
+    for (int i = 0; i < 2; i++)
+        waiters[i] = child_start(take_over, s[i]);
+    nap(200 * MILLISECOND); /* they wait */
+    relay_swallow(lines->near, true);
+    relay_hold(lines->far, true);
+    atomic_store(&s[0]->done, 1);
+    atomic_store(&s[1]->done, 1);
+    await(&lines->received, 2);
+    relay_swallow(lines->near, false);
+    relay_hold(lines->far, false);
+    atomic_store(&s[0]->done, 2);
+    atomic_store(&s[1]->done, 2);
+    child_join(holders[0]);
+    child_join(holders[1]);
+    atomic_store(&s[0]->done, 3);
+    atomic_store(&s[1]->done, 3);
+    child_join(waiters[0]);
+    child_join(waiters[1]);
+    child_join(drinker);
+    lines_end(lines);
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(a_holder_whose_answers_come_late_keeps_its_lock),
+        TEST(a_holder_that_is_cut_off_is_told_before_another_has_it),
+    };
+    return run_suite("net_line_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
