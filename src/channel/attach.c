@@ -33,6 +33,13 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p) {
     return fi_peer_send(p, &f, &cargo);
 }
 
+void fi_receiver_ration(fi_receiver_t *rx, const fi_rxlink_t *l) {
+    fi_frame_t f = fi_frame(FI_RATION, l->tx, rx->end.id);
+
+    f.a = rx->prefetch;
+    (void)fi_peer_send(l->peer, &f, NULL);
+}
+
 void fi_receiver_wake(fi_end_t *e) {
     fi_receiver_t *rx = fi_receiver_of(e);
 

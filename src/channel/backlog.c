@@ -252,6 +252,11 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
     (void)fi_backlog_take_record(tx, log, pos, word, taken, arg);
 }
 
+static bool is_untried(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
+    return l->untried_pos != 0 &&
+           (log->serial > l->untried_serial || (log->serial == l->untried_serial && pos >= l->untried_pos));
+}
+
 typedef void fi_record_fn(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
                           void *arg);
 
@@ -267,7 +272,7 @@ static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *
             uint64_t at = pos;
             uint64_t word = fi_ringw_walk(&log->w, &pos);
             if (fi_outlet_owes(o, log, at, word)) {
-                each(tx, l, log, at, word, at < taken, arg);
+                each(tx, l, log, at, word, at < taken && !is_untried(l, log, at), arg);
             }
         }
     }
@@ -312,15 +317,21 @@ static void visit_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, u
     }
     unsigned char *data = item.block ? fi_block_data(item.block) : (unsigned char *)(uintptr_t)item.data;
     fi_unreleased_t u = {
-        l,     data,        item.size, item.seq, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1,
-        taken, item.attempt};
+        l,     data,         item.size, item.seq, (unsigned char *)(uintptr_t)item.annex, taken || item.attempt > 1,
+        taken, item.attempt, 0};
     v->found = v->each(&u, v->arg);
 }
 
 static fi_unreleased_t as_unreleased(fi_waiting_t *w) {
-    return (fi_unreleased_t){
-        NULL,      fi_block_data(w->block), w->size, w->seq, w->annexed ? w->annex : NULL, w->attempt > 1, false,
-        w->attempt};
+    return (fi_unreleased_t){NULL,
+                             fi_block_data(w->block),
+                             w->size,
+                             w->seq,
+                             w->annexed ? w->annex : NULL,
+                             w->attempt > 1,
+                             false,
+                             w->attempt,
+                             w->due};
 }
 
 void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, void *arg), void *arg) {

@@ -425,6 +425,14 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     }
     if (m->frame.type == FI_REJECT) {
         fi_returned_rejected(tx, l, &m->frame);
+    } else if (m->frame.type == FI_RATION) {
+        tx->rationed -= is_rationed(l);
+        l->prefetch = tx->topic ? 0 : (uint32_t)m->frame.a;
+        tx->rationed += is_rationed(l);
+    } else if (m->frame.type == FI_UNTRIED) {
+        const fi_log_t *log = l->outlet->logs[m->frame.figures[0] % FI_LOGS];
+        l->untried_serial = log ? log->serial : 0;
+        l->untried_pos = log ? m->frame.a : 0;
     } else if (m->frame.type == FI_SKIPPED) {
         fi_purge_skipped(tx, l, &m->frame);
     } else {
@@ -477,7 +485,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             fi_returned_due(tx);
             fi_backlog_watch(tx);
             break;
-        default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT, SKIPPED */
+        default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT, SKIPPED, RATION, UNTRIED */
             on_link(tx, m);
         }
         if (tx->part.released) {

@@ -229,6 +229,8 @@ void fi_taken_settle_closed(fi_receiver_t *rx, ferry_msg_t *m);
 
 /* reject.c. Any thread that may use the handle, of which there is one; `flags`: enum fi_reject_flags. -EPIPE, -ENOMEM. */
 int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags);
+/* Likewise what others had from it in vain, to whom it was passed on, so often. */
+int fi_taken_hand_back(ferry_msg_t *m, int64_t delay, uint32_t attempts);
 /* Likewise, for the program: -ESTALE: it was held for too long, and its handle is gone. */
 int fi_taken_reject_held(ferry_msg_t *m, int64_t delay);
 void fi_taken_park(fi_receiver_t *rx, ferry_msg_t *m);
@@ -257,6 +259,8 @@ bool fi_dead_takes(fi_receiver_t *rx, ferry_msg_t *m);
 /* attach.c */
 void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m);
 int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
+/* Tells a sender of this node's that `prefetch` has changed since they met. For hidden receivers. The end is held. */
+void fi_receiver_ration(fi_receiver_t *rx, const fi_rxlink_t *l);
 void fi_receiver_wake(fi_end_t *e);
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
 /* What is held goes on as private copies: its senders may write over it once the links are gone. */

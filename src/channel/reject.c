@@ -23,7 +23,7 @@ static bool is_returned(const ferry_msg_t *m) {
     return fi_word_flags(fi_load_acquire64(&rec->word)) & FI_REC_RETURNED; /* A7 */
 }
 
-static int tell_sender(const ferry_msg_t *m, int64_t delay, uint32_t flags) {
+static int tell_sender(const ferry_msg_t *m, int64_t delay, uint32_t flags, uint32_t attempts) {
     const fi_rxlink_t *l = m->link;
     fi_frame_t f = fi_frame(FI_REJECT, l->tx, l->rx->end.id);
 
@@ -31,6 +31,7 @@ static int tell_sender(const ferry_msg_t *m, int64_t delay, uint32_t flags) {
     f.b = (uint64_t)delay;
     f.flags = flags;
     f.figures[0] = m->log->place;
+    f.figures[1] = attempts;
     return fi_peer_send(l->peer, &f, NULL);
 }
 
@@ -53,7 +54,7 @@ int fi_taken_reject_held(ferry_msg_t *m, int64_t delay) {
     return r;
 }
 
-int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags) {
+static int reject(ferry_msg_t *m, int64_t delay, uint32_t flags, uint32_t attempts) {
     fi_receiver_t *rx = m->link->rx;
     int cancel = fi_cancel_off();
 
@@ -61,7 +62,7 @@ int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags) {
     bool closed = rx->closed;
     pthread_mutex_unlock(&rx->returned_lock);
     if (!closed) {
-        int r = __atomic_load_n(&m->link->ended, __ATOMIC_RELAXED) ? -EPIPE : tell_sender(m, delay, flags);
+        int r = __atomic_load_n(&m->link->ended, __ATOMIC_RELAXED) ? -EPIPE : tell_sender(m, delay, flags, attempts);
         if (r < 0) {
             fi_cancel_restore(cancel);
             return r == -EPIPE ? nobody_left(m) : r;
@@ -70,6 +71,14 @@ int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags) {
     fi_taken_park(rx, m);
     fi_cancel_restore(cancel);
     return 0;
+}
+
+int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags) {
+    return reject(m, delay, flags, 0);
+}
+
+int fi_taken_hand_back(ferry_msg_t *m, int64_t delay, uint32_t attempts) {
+    return reject(m, delay, FI_REJECT_TRIED, attempts);
 }
 
 /* The handle is the program's no more. */

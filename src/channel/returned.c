@@ -90,6 +90,7 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
     }
     uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
     uint32_t attempts = f->flags & (FI_REJECT_UNCOUNTED | FI_REJECT_BURIED) ? 0 : 1;
+    attempts = f->flags & FI_REJECT_TRIED ? (uint32_t)fi_min(f->figures[1], (uint64_t)UINT16_MAX) : attempts;
     fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, attempts, fi_backlog_after(tx, seq));
     if (!w) {
         return; /* no memory: it stays where it is, and comes back with its receiver's end */

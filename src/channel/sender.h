@@ -85,7 +85,10 @@ typedef struct fi_txlink {
     uint64_t purged_to;     /* what was sent up to this number, and is not taken, goes to nobody, */
     uint32_t purged_serial; /* if it stands in this ring before this position, or in an older one */
     uint64_t purged_pos;
-    uint64_t purging; /* messages that its reader was asked to leave out, and has not answered for */
+    uint32_t
+        untried_serial;   /* what it took in this ring at this position (0: none) and behind it, it passed on: nobody */
+    uint64_t untried_pos; /* has tried it */
+    uint64_t purging;     /* messages that its reader was asked to leave out, and has not answered for */
 } fi_txlink_t;
 
 typedef struct fi_saved fi_saved_t;
@@ -110,10 +113,7 @@ typedef struct fi_outlet {
 typedef struct fi_waiting {
     struct fi_list link;
     fi_block_t *block; /* one reference */
-    uint64_t size;
-    uint64_t seq;
-    uint64_t tag;
-    uint64_t time_ns;
+    uint64_t size, seq, tag, time_ns;
     uint16_t attempt;
     bool annexed;
     bool origin;
@@ -366,9 +366,9 @@ typedef struct fi_unreleased {
     uint64_t size;
     uint64_t seq;
     unsigned char *annex; /* NULL: it has none */
-    bool begun;           /* a receiver has taken it, this one or an earlier one */
-    bool taken;           /* this one */
+    bool begun, taken;    /* a receiver has taken it, this one or an earlier one; this one */
     uint16_t attempt;
+    int64_t due; /* it waits until then, at least */
 } fi_unreleased_t;
 
 /* Calls `each` for them, until it returns true. The end is held. */

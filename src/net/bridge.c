@@ -121,6 +121,7 @@ static void describe(fi_own_t *own, fi_end_t *e) {
     } else {
         const fi_receiver_t *rx = fi_receiver_of(e);
         own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
+        own->prefetch = rx->prefetch;
     }
 }
 

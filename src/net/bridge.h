@@ -64,6 +64,7 @@ typedef struct fi_own {
     uint32_t retain;
     uint64_t quota;
     uint64_t capacity; /* UINT64_MAX: no limit */
+    uint32_t prefetch; /* receivers of queues; 0: no limit */
     fi_contract_t contract;
     char channel[104];
 } fi_own_t;
@@ -93,6 +94,7 @@ typedef struct fi_dest {
     struct fi_list link;
     fi_far_node_t *node;
     bool no_history;
+    uint64_t said; /* number of what it said last about its receivers */
 } fi_dest_t;
 
 typedef struct fi_arm {
@@ -116,7 +118,9 @@ typedef struct fi_kept {
     uint64_t tag;
     uint64_t time_ns;
     uint32_t attempt;
-    bool origin; /* its last bytes say where it comes from */
+    bool origin;       /* its last bytes say where it comes from */
+    uint32_t attempts; /* which would be its next, if it came back now; 0: not known */
+    int64_t due;       /* when that is wanted, then; 0: at once */
 } fi_kept_t;
 
 typedef struct fi_flow {
@@ -156,6 +160,7 @@ typedef struct fi_outward {
     struct fi_list flows;
     uint32_t changed; /* atomic: senders came or went */
     fi_intake_t intake;
+    bool rationed; /* how much its node may have at once has changed since it was opened */
 } fi_outward_t;
 
 /* What one node sends on one topic. */
@@ -176,8 +181,18 @@ typedef struct fi_arrived {
     fi_item_t item; /* came in pieces */
 } fi_arrived_t;
 
+/* What was so when its sender was last told of single messages (fate.c). */
+typedef struct fi_told {
+    int64_t at;        /* ns: when it was last looked at */
+    uint64_t returned; /* messages that had come back here */
+    uint64_t released;
+    uint64_t waiting; /* not released, if it was counted */
+    bool again;       /* it may not have heard of that */
+} fi_told_t;
+
 typedef struct fi_inward {
     struct fi_list link;
+    struct fi_bridge *bridge;
     fi_far_node_t *node; /* NULL: it has gone */
     uint64_t tx;
     uint64_t token;
@@ -201,6 +216,7 @@ typedef struct fi_inward {
     uint64_t shut;     /* number of the last one there will be; UINT64_MAX: not known */
     uint32_t must_ack; /* enum fi_far_flags, and bit 31 */
     bool complained;   /* that something is missing, since the last that was not */
+    fi_told_t told_fates;
 } fi_inward_t;
 
 enum fi_box_kind {
@@ -253,6 +269,7 @@ typedef struct fi_bridge {
     natsSubscription *answers; /* for deposits; NULL: there was none yet */
     uint32_t depositors_ever, pickups_ever;
     uint32_t askings_ever;
+    uint64_t haves_ever;
     unsigned char *buffer; /* for one batch */
     size_t piece;          /* bytes of it that are used at most */
     bool progress;         /* in this turn */
@@ -350,14 +367,31 @@ void fi_out_end(fi_bridge_t *b);
  * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and go, by
  * any thread. The intake is zero to begin with.
  */
-int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
-                            void (*changed)(void *), fi_intake_t *intake, fi_receiver_t **rx);
+typedef struct fi_hidden {
+    const char *channel;
+    uint32_t kind;
+    uint32_t prefetch;
+    uint64_t to_node;
+    void *whole;
+    void (*changed)(void *whole);
+    fi_intake_t *intake;
+} fi_hidden_t;
+
+int fi_hidden_receiver_open(fi_bridge_t *b, const fi_hidden_t *h, fi_receiver_t **rx);
 /* Its next message; NULL: none now. Its end is held. */
 ferry_msg_t *fi_hidden_receiver_take(fi_receiver_t *rx, fi_intake_t *intake);
 void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx); /* NULL is allowed */
 
 /* send.c */
 void fi_far_topic_subject(const fi_bridge_t *b, char out[FI_SUBJECT_MAX], const char *channel, uint64_t node);
+
+/* fate.c. The ends are held. Is there something to be said of single messages? `over`: of all, since nobody here takes any. */
+bool fi_in_has_fates(fi_inward_t *in, bool over);
+void fi_in_tell_fates(fi_bridge_t *b, fi_inward_t *in, bool over);
+/* What the other side says of that. */
+void fi_flow_fate(fi_flow_t *f, const fi_arm_t *arm, const fi_far_frame_t *frame);
+/* Hands back, to be tried by somebody else, what was told of. */
+void fi_flow_hand_back(fi_flow_t *f);
 
 /* in.c: what others send. */
 /* Its node is being asked: acknowledgements go with the question, so that it can say what it does not know any more. */

@@ -221,8 +221,10 @@ static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out)
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->depositors);
     fi_list_add_tail(&b->deposits, &p->link);
+    const fi_hidden_t hidden = {
+        .channel = p->channel, .kind = FERRY_QUEUE, .whole = p, .changed = links_changed, .intake = &p->intake};
     int r = listen_for_answers(b);
-    r = r == 0 ? fi_hidden_receiver_open(b, channel, FERRY_QUEUE, 0, p, links_changed, &p->intake, &p->rx) : r;
+    r = r == 0 ? fi_hidden_receiver_open(b, &hidden, &p->rx) : r;
     if (r < 0) {
         close_deposit(b, p);
         return r;

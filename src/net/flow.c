@@ -56,17 +56,20 @@ static uint64_t least(const fi_flow_t *f, bool released) {
     return number;
 }
 
+void fi_flow_let_go(fi_flow_t *f, fi_kept_t *k) {
+    fi_taken_release_held(k->msg);
+    k->msg = NULL;
+    f->held_bytes -= k->size;
+}
+
 /* A copy for those who come late, if there is memory for it. */
-static void let_go(fi_flow_t *f, fi_kept_t *k, uint64_t number) {
+static void keep_copy(const fi_flow_t *f, fi_kept_t *k, uint64_t number) {
     if (f->retain > 0 && number + f->retain >= f->next) {
         k->copy = malloc(k->size ? k->size : 1);
         if (k->copy) {
             memcpy(k->copy, k->msg->data, k->size);
         }
     }
-    fi_taken_release_held(k->msg);
-    k->msg = NULL;
-    f->held_bytes -= k->size;
 }
 
 static void forget_first(fi_flow_t *f) {
@@ -82,7 +85,11 @@ void fi_flow_release(fi_bridge_t *b, fi_flow_t *f) {
         f->way_bytes -= fi_min(f->way_bytes, fi_flow_at(f, f->acked + 1)->size);
     }
     for (; f->held <= to; f->held++) {
-        let_go(f, fi_flow_at(f, f->held), f->held);
+        fi_kept_t *k = fi_flow_at(f, f->held);
+        if (k->msg) {
+            keep_copy(f, k, f->held);
+            fi_flow_let_go(f, k);
+        }
         b->progress = true;
     }
     while (f->first < f->held && f->first + f->retain < f->next) {

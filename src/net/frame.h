@@ -15,6 +15,7 @@
  *     DATA first, records                ->
  *                                        <-  ACK received, released, bytes     also on its own, when something was released
  *     SHUT last                          ->                                    the sender has closed
+ *                                        <-  FATE runs                         what is released, or which attempt is next
  *                                        <-  GONE channel                      no receiver is left
  *   at any time: HELLO, CARD (an answer), BYE; PROBE, ALIVE; LOST token (I know no such link)
  *
@@ -53,12 +54,14 @@ enum fi_far_type {
     FI_FAR_ALIVE,
     FI_FAR_LOST,
     FI_FAR_DATA,
+    FI_FAR_FATE,
 };
 
 enum fi_far_flags {
     FI_FAR_MAY_LOSE = 1,
     FI_FAR_NO_HISTORY = 2,  /* HAVE */
     FI_FAR_TO_RECEIVER = 1, /* LOST: said by the sender's node */
+    FI_FAR_OVER = 1,        /* FATE: nobody receives there any more, and nothing above `b` was tried */
     FI_FAR_MISSES = 1,
     FI_FAR_PROBED = 2 /* ACK: something is missing; it answers a PROBE */
 };
@@ -73,22 +76,36 @@ typedef struct fi_far_head {
     uint64_t tx;   /* the sending end, in the sender's node */
     uint64_t token;
     uint64_t
-        a; /* SETTLED: links that will come; LIVE, DATA: number of the first record; ACK: received; SHUT: last number */
+        a; /* SETTLED: links that will come; LIVE, DATA: number of the first record; ACK: received; SHUT: last number;
+              FATE: how many runs there are */
     uint64_t
-        b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces; PROBE, ALIVE: its number */
+        b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces; PROBE, ALIVE: its number;
+              HAVE: messages of one sender that the queue's receivers there may have at once, 0: no limit */
     uint64_t
-        c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records */
+        c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records;
+              HAVE: grows with each, since one may overtake another */
     uint32_t flags;
     uint32_t asker; /* SEEK, HAVE: number of the asking; SETTLED: the same */
 } fi_far_head_t;
 
 _Static_assert(sizeof(fi_far_head_t) == FI_FAR_HEAD, "no gaps");
 
+#define FI_FAR_FATES 16u
+
+/* FATE: of messages `first` and so many in all. */
+typedef struct fi_far_fate {
+    uint64_t first;
+    uint32_t count;
+    uint32_t next;  /* which attempt would be their next; 0: they are released */
+    uint64_t delay; /* ns until it is wanted */
+} fi_far_fate_t;
+
 typedef struct fi_far_frame {
     fi_far_head_t head;
     fi_contract_t contract;
     char channel[104];
-    char text[256]; /* REFUSED: why */
+    char text[256];                    /* REFUSED: why */
+    fi_far_fate_t fates[FI_FAR_FATES]; /* FATE */
 } fi_far_frame_t;
 
 enum fi_far_described_bits {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/error.h"
@@ -103,6 +104,16 @@ static void stop_hearing(fi_hearing_t *h) {
 
 /* ---- opening and closing ---- */
 
+/* Its sender is armed: something has been released. */
+static void released(void *whole) {
+    const fi_inward_t *in = whole;
+    uint64_t one = 1;
+
+    if (in->sender && in->sender->waiting) {
+        (void)!write(in->bridge->bell, &one, sizeof one);
+    }
+}
+
 static void tell(fi_bridge_t *b, const fi_inward_t *in, enum fi_far_type type, uint32_t flags) {
     fi_far_frame_t f = fi_far_frame(b, type, in->kind, type == FI_FAR_ACK ? "" : in->channel);
 
@@ -126,8 +137,12 @@ static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f)
                                 .timestamps = f->contract.timestamps,
                                 .quota = fi_max(f->head.c, LEAST_QUOTA),
                                 .retain = (uint32_t)fi_min(f->head.b, (uint64_t)MAX_RETAIN_TAKEN)};
-    const fi_part_t part = {
-        .whole = in, .in_haste = true, .hidden = true, .from_node = f->head.node, .from_end = in->tx};
+    const fi_part_t part = {.whole = in,
+                            .released = released,
+                            .in_haste = true,
+                            .hidden = true,
+                            .from_node = f->head.node,
+                            .from_end = in->tx};
 
     return fi_sender_new_part(b->net->node, in->channel, (ferry_kind_t)in->kind, &c, &part, &in->sender);
 }
@@ -179,6 +194,7 @@ static void opened(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
     if (!in) {
         return; /* it asks again */
     }
+    in->bridge = b;
     in->node = n;
     in->tx = f->head.tx;
     in->token = f->head.token;
@@ -226,6 +242,7 @@ void fi_in_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         }
         if (f->head.type == FI_FAR_PROBE) {
             in->must_ack |= MUST_ACK | FI_FAR_PROBED;
+            in->told_fates.again = true;
         } else if (in->token == f->head.token) {
             if (f->head.type == FI_FAR_LIVE) {
                 live(in, f->head.a);
@@ -481,15 +498,29 @@ static void acknowledge(fi_bridge_t *b, fi_inward_t *in) {
     }
 }
 
-/* True: it is over. */
-static bool turn(fi_bridge_t *b, fi_inward_t *in) {
+/* Where the sender far away waits for each release before it gives more, the next one calls the bridge. */
+static void watch(fi_bridge_t *b, fi_inward_t *in) {
+    if (in->sender->rationed && in->kind == FERRY_QUEUE && in->put > in->released) {
+        fi_sender_arm(in->sender);
+        find_released(b, in); /* what was released before that rings no bell */
+    }
+}
+
+/* `over`: nobody here takes any more. True: it has ended. */
+static bool turn(fi_bridge_t *b, fi_inward_t *in, bool over) {
     if (fi_end_enter(&in->sender->end, FI_END_SENDER) < 0) {
         return false;
     }
     pass_on(b, in);
     find_released(b, in);
-    fi_end_leave(&in->sender->end);
+    watch(b, in);
+    bool fates = fi_in_has_fates(in, over);
+    in->must_ack |= fates ? MUST_ACK : 0; /* first: what may have to be sent again is not let go */
     acknowledge(b, in);
+    if (fates) {
+        fi_in_tell_fates(b, in, over);
+    }
+    fi_end_leave(&in->sender->end);
     return in->shut != UINT64_MAX && in->released >= in->shut && in->put >= in->shut;
 }
 
@@ -500,7 +531,7 @@ bool fi_in_turn(fi_bridge_t *b) {
 
     fi_list_each(at, after, &b->inwards) {
         fi_inward_t *in = fi_container(at, fi_inward_t, link);
-        if (turn(b, in)) {
+        if (turn(b, in, false)) {
             free_inward(in);
         } else {
             waits |= in->released != in->received || in->keeps_silent;
@@ -536,7 +567,7 @@ void fi_in_close_channel(fi_bridge_t *b, uint32_t kind, const char *channel) {
         fi_inward_t *in = fi_container(at, fi_inward_t, link);
         if (in->kind == kind && strcmp(in->channel, channel) == 0) {
             in->must_ack |= MUST_ACK; /* what was released until now must not come again */
-            (void)turn(b, in);
+            (void)turn(b, in, true);
             free_inward(in);
         }
     }

@@ -98,13 +98,40 @@ void fi_meet_denied(fi_bridge_t *b, const char *words) {
     }
 }
 
-static void ask(fi_bridge_t *b, const fi_own_t *o, uint64_t to, uint32_t asker) {
+/* Messages of one sender that this node's receivers may have at once, all together; 0: no limit. */
+static uint64_t prefetch_of_all(const fi_bridge_t *b, const char *channel) {
+    uint64_t sum = 0;
+
+    for (const struct fi_list *at = b->owns.next; at != &b->owns; at = at->next) {
+        const fi_own_t *o = fi_container(at, fi_own_t, link);
+        if (!o->is_sender && o->kind == FERRY_QUEUE && strcmp(o->channel, channel) == 0) {
+            if (o->prefetch == 0) {
+                return 0;
+            }
+            sum += o->prefetch;
+        }
+    }
+    return sum;
+}
+
+/* "There is such an end here." */
+static fi_far_frame_t tell_of(fi_bridge_t *b, const fi_own_t *o) {
     fi_far_frame_t f = fi_far_frame(b, o->is_sender ? FI_FAR_SEEK : FI_FAR_HAVE, o->kind, o->channel);
 
     f.head.tx = o->id;
-    f.head.asker = asker;
     f.head.flags = o->flags;
     f.contract = o->contract;
+    if (!o->is_sender) {
+        f.head.b = o->kind == FERRY_QUEUE ? prefetch_of_all(b, o->channel) : 0;
+        f.head.c = ++b->haves_ever;
+    }
+    return f;
+}
+
+static void ask(fi_bridge_t *b, const fi_own_t *o, uint64_t to, uint32_t asker) {
+    fi_far_frame_t f = tell_of(b, o);
+
+    f.head.asker = asker;
     fi_far_send(b, to, &f);
 }
 
@@ -150,17 +177,33 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     ask(b, o, 0, a->number);
 }
 
-bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel) {
+static const fi_own_t *find_receiver(fi_bridge_t *b, uint32_t kind, const char *channel) {
     struct fi_list *at;
     struct fi_list *after;
 
     fi_list_each(at, after, &b->owns) {
         const fi_own_t *o = fi_container(at, fi_own_t, link);
         if (!o->is_sender && o->kind == kind && strcmp(o->channel, channel) == 0) {
-            return true;
+            return o;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool fi_meet_has_receivers(fi_bridge_t *b, uint32_t kind, const char *channel) {
+    return find_receiver(b, kind, channel) != NULL;
+}
+
+static void receiver_closes(fi_bridge_t *b, const fi_own_t *o) {
+    const fi_own_t *other = find_receiver(b, o->kind, o->channel);
+    fi_far_frame_t f = fi_far_frame(b, FI_FAR_GONE, o->kind, o->channel);
+
+    if (!other) {
+        fi_in_close_channel(b, o->kind, o->channel);
+        fi_far_send_each(b, &f);
+    } else if (o->kind == FERRY_QUEUE && prefetch_of_all(b, o->channel) > 0) {
+        ask(b, other, 0, 0); /* fewer messages at once are enough */
+    }
 }
 
 void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
@@ -172,10 +215,8 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
     fi_list_remove(&o->link);
     if (is_durable(o)) {
         (o->is_sender ? fi_deposit_closing : fi_pickup_closing)(b, o);
-    } else if (!o->is_sender && !fi_meet_has_receivers(b, o->kind, o->channel)) {
-        fi_far_frame_t f = fi_far_frame(b, FI_FAR_GONE, o->kind, o->channel);
-        fi_in_close_channel(b, o->kind, o->channel);
-        fi_far_send_each(b, &f);
+    } else if (!o->is_sender) {
+        receiver_closes(b, o);
     }
     free(o);
 }
@@ -248,10 +289,7 @@ static void met(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         }
         count++;
         if (sender && count == 1) {
-            fi_far_frame_t have = fi_far_frame(b, FI_FAR_HAVE, o->kind, o->channel);
-            have.head.flags = o->flags;
-            have.contract = o->contract;
-            fi_far_send(b, n->id, &have);
+            ask(b, o, n->id, 0);
         }
     }
     if (r == 0 && count > 0 && !sender) {
@@ -303,6 +341,7 @@ void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         break;
     case FI_FAR_READY:
     case FI_FAR_ACK:
+    case FI_FAR_FATE:
         fi_out_frame(b, n, f);
         break;
     case FI_FAR_LOST:

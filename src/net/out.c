@@ -95,6 +95,9 @@ static void add_flow(fi_bridge_t *b, fi_outward_t *o, fi_rxlink_t *l) {
     fi_list_init(&f->arms);
     fi_list_add_tail(&o->flows, &f->link);
     l->far = f;
+    if (o->rationed) {
+        fi_receiver_ration(o->rx, l); /* it may have been met before that */
+    }
     fi_list_each(at, after, &o->dests) {
         (void)fi_arm_add(b, f, fi_container(at, fi_dest_t, link));
     }
@@ -130,21 +133,20 @@ static void links_changed(void *whole) {
     (void)!write(o->bridge->bell, &one, sizeof one);
 }
 
-int fi_hidden_receiver_open(fi_bridge_t *b, const char *channel, uint32_t kind, uint64_t to_node, void *whole,
-                            void (*changed)(void *), fi_intake_t *intake, fi_receiver_t **rx) {
-    const ferry_receiver_options_t options = {.senders = UINT32_MAX};
-    const fi_rxpart_t part = {.whole = whole,
-                              .gains = changed,
-                              .loses = changed,
+int fi_hidden_receiver_open(fi_bridge_t *b, const fi_hidden_t *h, fi_receiver_t **rx) {
+    const ferry_receiver_options_t options = {.senders = UINT32_MAX, .prefetch = h->prefetch};
+    const fi_rxpart_t part = {.whole = h->whole,
+                              .gains = h->changed,
+                              .loses = h->changed,
                               .in_haste = true,
                               .hidden = true,
-                              .to_node = to_node,
+                              .to_node = h->to_node,
                               .stays = true,
                               .unchecked = true};
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = &intake->readable};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = &h->intake->readable};
 
-    intake->readable = true; /* its first look arms the bell */
-    int r = fi_receiver_new_part(b->net->node, channel, (ferry_kind_t)kind, &options, &part, rx);
+    h->intake->readable = true; /* its first look arms the bell */
+    int r = fi_receiver_new_part(b->net->node, h->channel, (ferry_kind_t)h->kind, &options, &part, rx);
     if (r == 0 && (r = fi_end_enter(&(*rx)->end, FI_END_RECEIVER)) == 0) {
         r = fi_receiver_fd(*rx);
         fi_end_leave(&(*rx)->end);
@@ -173,7 +175,17 @@ void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx) {
     }
 }
 
+static void hand_back(const fi_outward_t *o) {
+    if (o->kind == FERRY_QUEUE && o->rx && fi_end_enter(&o->rx->end, FI_END_RECEIVER) == 0) {
+        for (struct fi_list *at = o->flows.next; at != &o->flows; at = at->next) {
+            fi_flow_hand_back(fi_container(at, fi_flow_t, link));
+        }
+        fi_end_leave(&o->rx->end);
+    }
+}
+
 static void close_outward(fi_bridge_t *b, fi_outward_t *o) {
+    hand_back(o);
     while (!fi_list_empty(&o->flows)) {
         fi_flow_free(fi_container(o->flows.next, fi_flow_t, link));
     }
@@ -203,17 +215,52 @@ static fi_outward_t *new_outward(fi_bridge_t *b, uint32_t kind, const char *chan
     return o;
 }
 
+/* How many messages a queue's receivers there may have at once. */
+static uint32_t prefetch_of(const fi_far_frame_t *have) {
+    return have->head.kind == FERRY_QUEUE ? (uint32_t)fi_min(have->head.b, (uint64_t)UINT32_MAX) : 0;
+}
+
+/* It is served already, and says so anew: receivers there have come or gone. */
+static void ration(fi_outward_t *o, fi_dest_t *d, const fi_far_frame_t *have) {
+    uint32_t prefetch = prefetch_of(have);
+
+    if (have->head.c < d->said) {
+        return; /* it was overtaken on its way */
+    }
+    d->said = have->head.c;
+    if (prefetch != o->rx->prefetch && fi_end_enter(&o->rx->end, FI_END_RECEIVER) == 0) {
+        o->rx->prefetch = prefetch;
+        o->rationed = true;
+        for (uint32_t i = 0; i < o->rx->link_count; i++) {
+            fi_receiver_ration(o->rx, o->rx->links[i]);
+        }
+        fi_end_leave(&o->rx->end);
+    }
+}
+
+static int open_receiver(fi_bridge_t *b, fi_outward_t *o, const fi_far_node_t *n, uint32_t prefetch) {
+    const fi_hidden_t h = {.channel = o->channel,
+                           .kind = o->kind,
+                           .prefetch = prefetch,
+                           .to_node = o->kind == FERRY_QUEUE ? n->id : 0, /* a topic's goes to all, once */
+                           .whole = o,
+                           .changed = links_changed,
+                           .intake = &o->intake};
+
+    return fi_hidden_receiver_open(b, &h, &o->rx);
+}
+
 void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) {
     fi_outward_t *o = find_outward(b, have->head.kind, have->channel, n);
-    fi_dest_t *d = o ? fi_outward_dest(o, n) : calloc(1, sizeof *d);
+    fi_dest_t *d = o ? fi_outward_dest(o, n) : NULL;
     struct fi_list *at;
     struct fi_list *after;
 
-    if (o && !d) {
-        d = calloc(1, sizeof *d);
-    } else if (o) {
-        return; /* it is served already */
+    if (d) {
+        ration(o, d, have);
+        return;
     }
+    d = calloc(1, sizeof *d);
     bool fresh = !o;
     o = o ? o : new_outward(b, have->head.kind, have->channel);
     if (!o || !d) {
@@ -222,9 +269,9 @@ void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n) 
     }
     d->node = n;
     d->no_history = (have->head.flags & FI_FAR_NO_HISTORY) != 0;
+    d->said = have->head.c;
     fi_list_add_tail(&o->dests, &d->link);
-    uint64_t to = o->kind == FERRY_QUEUE ? n->id : 0; /* a topic's goes to all, once */
-    if (fresh && fi_hidden_receiver_open(b, o->channel, o->kind, to, o, links_changed, &o->intake, &o->rx) < 0) {
+    if (fresh && open_receiver(b, o, n, prefetch_of(have)) < 0) {
         close_outward(b, o);
         return;
     }
@@ -383,6 +430,12 @@ void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *frame)
         break;
     case FI_FAR_ACK:
         acked(w.flow, w.arm, &frame->head);
+        break;
+    case FI_FAR_FATE:
+        if (w.flow->outward->kind == FERRY_QUEUE && fi_end_enter(&w.flow->outward->rx->end, FI_END_RECEIVER) == 0) {
+            fi_flow_fate(w.flow, w.arm, frame);
+            fi_end_leave(&w.flow->outward->rx->end);
+        }
         break;
     default: /* REFUSED, LOST: it will not have them; others may, and it may ask again */
         remove_dest(b, w.flow->outward, w.arm->dest);

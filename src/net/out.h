@@ -14,6 +14,7 @@ static inline fi_kept_t *fi_flow_at(const fi_flow_t *f, uint64_t number) {
 /* flow.c. The outward's end is held. */
 int fi_flow_make_room(fi_flow_t *f); /* for one more; -ENOMEM */
 void fi_flow_keep(fi_flow_t *f, ferry_msg_t *m);
+void fi_flow_let_go(fi_flow_t *f, fi_kept_t *k);
 /* Releases what all arms have. */
 void fi_flow_release(fi_bridge_t *b, fi_flow_t *f);
 void fi_flow_free(fi_flow_t *f);

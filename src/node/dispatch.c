@@ -263,6 +263,8 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_SKIPPED:
     case FI_REJECT:
     case FI_DENIED:
+    case FI_UNTRIED:
+    case FI_RATION:
         return to_end(n, m, true);
     case FI_CLOSE:
         return closed(n, m);

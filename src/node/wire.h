@@ -81,6 +81,8 @@ enum fi_frame_type {
     FI_DUE,     /* the moment has come that the end has named */
     FI_TELL,    /* tell of your links who asks */
     FI_DENIED,  /* the engine does not let its messages leave this machine; text: its words */
+    FI_UNTRIED, /* what a hidden receiver has from this place on (`a`, figure 0: the ring's place) was not tried by anybody */
+    FI_RATION, /* a hidden receiver may have so many messages at once from now on (`a`; 0: no limit) */
 };
 
 enum fi_hello_flags { FI_HELLO_ASYMMETRIC = 1 };
@@ -95,6 +97,7 @@ enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
 enum fi_reject_flags {
     FI_REJECT_UNCOUNTED = 1, /* this was no attempt */
     FI_REJECT_BURIED = 2,    /* it is kept aside: a copy is in the dead-letter queue */
+    FI_REJECT_TRIED = 8,     /* so often as figure 1 says: its receiver has passed it on (to another machine) */
     FI_REJECT_DONE = 4       /* that has been released: `a` is the sequence number of one that was buried */
 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
@@ -137,7 +140,7 @@ typedef struct fi_frame {
  *   SKIP           last sequence number, purge (figures: serial of the last ring, position there that is behind it)
  *                                              SKIPPED    messages, purge
  *   SEGMENT        id                           UNSEGMENT  id
- *   REJECT         position, delay in ns (figures: the ring's place); flags: enum fi_reject_flags
+ *   REJECT         position, delay in ns (figures: the ring's place, attempts); flags: enum fi_reject_flags
  *   MEET_RECEIVER  messages it asks to be kept
  */
 
