@@ -407,6 +407,7 @@ static void abandoned(fi_sender_t *tx) {
     /* Its receivers drain what is in the rings; what was in no ring is lost with its thread. */
     tx->claim = (fi_claim_t){0};
     tx->abandoned = true;
+    fi_sender_waited(tx); /* it may have been cancelled in its sleep */
     fi_backlog_drop(tx);
     fi_sender_unlink_all(tx);
 }

@@ -76,6 +76,7 @@ struct ferry_client {
     uint64_t calls;
     uint64_t answers;
     char service[FI_SERVICE_NAME_MAX + 1];
+    char awaited[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2]; /* what a listed wait is for */
 };
 
 /* The head of a call that was not released, in this process's own memory; NULL: it is none of ours. */

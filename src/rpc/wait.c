@@ -25,8 +25,6 @@ typedef struct waiting {
     ferry_call_t *c; /* NULL: for any */
     int64_t deadline;
     fi_pace_t pace;
-    fi_blocked_t blocked;
-    char name[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2];
 } waiting_t;
 
 /* ---- taking replies in ---- */
@@ -224,21 +222,21 @@ static bool find(const fi_unreleased_t *u, void *arg) {
 }
 
 /* Of calls that go far whoever has them, as far as that is known. */
-static void name_far(waiting_t *w, uint32_t most) {
+static void name_far(const waiting_t *w, fi_blocked_t *b, uint32_t most) {
     const ferry_client_t *k = w->k;
 
     for (uint32_t i = 0; i < k->places && most > 0; i++) {
         const ferry_call_t *c = k->table[i];
         uint64_t holder = c->open && c->far && (!w->c || c == w->c) ? fi_far_calls->holder(c) : 0;
         if (holder) {
-            w->blocked.keys[w->blocked.key_count++] = holder;
+            b->keys[b->key_count++] = holder;
             most--;
         }
     }
 }
 
-/* The thread that has the call; any thread of the service, while it is nobody's. The client's end is held. */
-static void name_near(waiting_t *w) {
+/* The thread that has the call; any thread of the service, while it is nobody's. */
+static void name_near(const waiting_t *w, fi_blocked_t *b) {
     fi_sender_t *tx = w->k->tx;
     struct finding f = {.id = w->c ? w->c->id : UINT64_MAX};
 
@@ -246,41 +244,46 @@ static void name_near(waiting_t *w) {
         fi_backlog_each(tx, find, &f);
     }
     if (f.found.link) {
-        fi_blocked_by(&w->blocked, f.found.link);
+        fi_blocked_by(b, f.found.link);
     }
     for (uint32_t i = 0; !f.found.link && i < tx->link_count; i++) {
-        fi_blocked_by(&w->blocked, tx->links[i]);
+        fi_blocked_by(b, tx->links[i]);
     }
 }
 
-static void name_servers(waiting_t *w) {
-    fi_sender_t *tx = w->k->tx;
-    fi_blocked_t *b = &w->blocked;
+static void name_servers(const waiting_t *w, fi_blocked_t *b) {
     uint32_t far = w->k->far ? MOST_FAR : 0;
+    uint32_t most = w->k->tx->link_count + far;
 
-    if (fi_end_enter(&tx->end, FI_END_SENDER) < 0) {
-        return;
-    }
-    b->keys = tx->link_count + far ? calloc(tx->link_count + far, sizeof *b->keys) : NULL;
+    b->keys = most ? calloc(most, sizeof *b->keys) : NULL;
     if (b->keys && !(w->c && w->c->far)) {
-        name_near(w);
+        name_near(w, b);
     }
     if (b->keys && far) {
-        name_far(w, far);
+        name_far(w, b, far);
     }
-    fi_end_leave(&tx->end);
 }
 
-static int look_why(waiting_t *w) {
-    fi_node_t *n = w->k->tx->end.node;
+/*
+ * Lists the wait anew.  It is listed as the sender's, which does not wait for room meanwhile: the thread may be cancelled in
+ * its sleep, and its stack is gone then.  Who ends the sender strikes it off.
+ */
+static int look_why(const waiting_t *w) {
+    ferry_client_t *k = w->k;
+    fi_node_t *n = k->tx->end.node;
+    fi_blocked_t *b = &k->tx->stall.blocked;
+    bool near = w->c && !w->c->far;
 
-    fi_waits_strike(n, &w->blocked);
-    snprintf(w->name, sizeof w->name, "%s.%s", w->k->service, w->c ? w->c->method : "*");
-    w->blocked =
-        (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = w->c && !w->c->far, .name = w->name, .since = w->pace.since};
-    name_servers(w);
-    fi_waits_list(n, &w->blocked);
-    return w->c && !w->c->far ? fi_waits_judge(n, &w->blocked, w->deadline) : 0;
+    if (fi_end_enter(&k->tx->end, FI_END_SENDER) < 0) {
+        return 0;
+    }
+    fi_waits_strike(n, b);
+    snprintf(k->awaited, sizeof k->awaited, "%s.%s", k->service, w->c ? w->c->method : "*");
+    *b = (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = near, .name = k->awaited, .since = w->pace.since};
+    name_servers(w, b);
+    fi_waits_list(n, b);
+    fi_end_leave(&k->tx->end);
+    return near ? fi_waits_judge(n, b, w->deadline) : 0;
 }
 
 /* ---- waiting ---- */
@@ -366,7 +369,7 @@ static int wait_long(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
     do {
         r = wait_more(&w, timeout);
     } while (r == 0 && !is_there(k, c));
-    fi_waits_strike(k->tx->end.node, &w.blocked);
+    fi_waits_strike(k->tx->end.node, &k->tx->stall.blocked);
     return r;
 }
 

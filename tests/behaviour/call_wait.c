@@ -4,6 +4,8 @@
  */
 #include "calls.h"
 
+#include "objects.h"
+
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -243,7 +245,17 @@ static bool somebody_calls(void *service) {
     return service_stats(service).running == 1;
 }
 
-static void a_caller_may_be_cancelled_in_its_wait(void) {
+static bool nobody_is_shown_to_wait(void *arg) {
+    ferry_look_t *look = NULL;
+    (void)arg;
+    check_is(ferry_look("test", NULL, &look), 0);
+    bool nobody = ferry_look_waits(look) == 0;
+    ferry_look_close(look);
+    return nobody;
+}
+
+/* When `shown`, it has waited for so long that others are told. */
+static void cancel_a_caller(bool shown) {
     atomic_uint *go = share(sizeof *go);
     ferry_t *node = open_node("test");
     ferry_service_t *service = open_service(node, "calm", NULL);
@@ -254,16 +266,29 @@ static void a_caller_may_be_cancelled_in_its_wait(void) {
     check_is(ferry_service_start(service, 1), 0);
     check_is(pthread_create(&thread, NULL, call_for_ever, node), 0);
     await_that(somebody_calls, service, "the call does not come");
-    nap(20 * MILLISECOND);
+    if (shown)
+        await_waits(1);
+    else
+        nap(20 * MILLISECOND);
     check_is(pthread_cancel(thread), 0);
     check_is(pthread_join(thread, &result), 0);
     check(result == PTHREAD_CANCELED);
+    await_that(nobody_is_shown_to_wait, NULL, "a thread that has ended is still shown to wait");
     atomic_store(go, 1);
     ferry_client_t *client = open_client(node, "calm", 1);
     check_is(call_number(client, "add", 1), 2);
     close_client(client);
     close_service(service);
     check(ferry_close(node) >= 0); /* with what the cancelled thread had open */
+}
+
+static void a_caller_may_be_cancelled_in_its_wait(void) {
+    cancel_a_caller(false);
+}
+
+/* Its wait does not stay listed on a stack that the next thread gets. */
+static void a_caller_may_be_cancelled_in_a_long_wait(void) {
+    cancel_a_caller(true);
 }
 
 /* ---- nobody calls ---- */
@@ -335,6 +360,7 @@ int main(int argc, char **argv) {
         TEST(a_signal_ends_a_programs_own_serving),
         TEST(a_signal_handler_may_stop_a_service),
         TEST(a_caller_may_be_cancelled_in_its_wait),
+        TEST(a_caller_may_be_cancelled_in_a_long_wait),
 #if !UNDER_TSAN
         TEST(idle_services_and_clients_sleep),
 #endif
