@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "node/contract.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 
 #define SPACE_NAME_MAX 63
@@ -408,6 +409,7 @@ void fi_space_forget(fi_space_t *s) {
  * it yet, his fi_space_lock tells him that it is gone.
  */
 void fi_space_close(fi_space_t *s) {
+    int cancel = fi_cancel_off();
     int lock = s->dirfd < 0 ? -1 : fi_space_lock(s);
     if (lock >= 0) {
         fi_space_sweep_unborn(s);
@@ -419,4 +421,5 @@ void fi_space_close(fi_space_t *s) {
         }
     }
     fi_space_forget(s);
+    fi_cancel_restore(cancel);
 }

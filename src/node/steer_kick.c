@@ -13,6 +13,7 @@
 #include "node/ask.h"
 #include "node/space.h"
 #include "node/steer.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 #include "platform/socket.h"
 
@@ -75,7 +76,7 @@ static int check(const fi_kicking_t *k, const char *name) {
 }
 
 /* The socket is renamed before it is removed: who watches the directory sees that it was not removed by its node. */
-static int remove_names(fi_kicking_t *k, const char *name) {
+static int remove_under_lock(fi_kicking_t *k, const char *name) {
     char expelled[FI_EXPELLED_NAME_MAX];
 
     fi_space_expelled_name(k->id, expelled);
@@ -88,6 +89,14 @@ static int remove_names(fi_kicking_t *k, const char *name) {
     (void)unlinkat(k->space.dirfd, expelled, 0);
     fi_space_unlock(lock);
     return 0;
+}
+
+static int remove_names(fi_kicking_t *k, const char *name) {
+    int cancel = fi_cancel_off();
+    int r = remove_under_lock(k, name);
+
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 /* `fd`: a connection to the node; -1: too many wait for it already. */

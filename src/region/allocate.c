@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "platform/cancel.h"
 #include "platform/memfd.h"
 #include "region/region.h"
 #include "store/heap_quick.h"
@@ -130,7 +131,7 @@ int fi_region_end(ferry_region_t *r, int result) {
  * Makes room for `bytes` more. Who dies, or finds no memory, in the middle leaves a file that is longer than the heap, perhaps
  * with holes: the next one who grows begins where the heap ends.
  */
-static int grow(ferry_region_t *r, uint64_t bytes) {
+static int lengthen(ferry_region_t *r, uint64_t bytes) {
     const fi_object_t *o = r->base.handle.object;
     uint64_t now = fi_memfd_bytes(o->memory->fd);
     uint64_t limit = o->spec.limit < o->memory->bytes ? o->spec.limit : o->memory->bytes;
@@ -158,6 +159,15 @@ static int grow(ferry_region_t *r, uint64_t bytes) {
     }
     catch_up(r);
     return fi_heap_extend(&r->heap, want);
+}
+
+/* Whoever is here has the heap's lock, and must not be cancelled by a system call. */
+static int grow(ferry_region_t *r, uint64_t bytes) {
+    int cancel = fi_cancel_off();
+    int rc = lengthen(r, bytes);
+
+    fi_cancel_restore(cancel);
+    return rc;
 }
 
 static int full(const ferry_region_t *r, uint64_t bytes) {

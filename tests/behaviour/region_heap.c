@@ -6,6 +6,7 @@
 #include "objects.h"
 #include "regions.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -288,6 +289,37 @@ static void a_stopped_user_is_waited_for_with_patience(void) {
     close_node(node);
 }
 
+/* ---- a thread that is cancelled ---- */
+
+static void *grow_cancelled(void *region) {
+    ferry_ref_t ref = 0;
+    check_is(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL), 0);
+    check_is(pthread_cancel(pthread_self()), 0);
+    check_is(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL), 0);
+    (void)ferry_region_alloc(region, 4 * MIB, &ref);
+    pthread_testcancel();
+    return NULL;
+}
+
+/* It is ended before or after it makes the region longer, and not with the allocator's lock. */
+static void a_thread_cancelled_while_the_region_grows_blocks_nobody(void) {
+    ferry_t *node = open_node("test");
+    ferry_region_options_t options = {.limit = 32 * MIB, .patience = SECOND};
+    ferry_region_t *region = open_region(node, "heap", MIB, &options);
+    ferry_region_t *its = open_region(node, "heap", MIB, &options);
+    pthread_t thread;
+    void *result = NULL;
+    check_is(pthread_create(&thread, NULL, grow_cancelled, its), 0);
+    check_is(pthread_join(thread, &result), 0);
+    check(result == PTHREAD_CANCELED);
+    (void)allocate(region, 1000);
+    (void)allocate(region, 8 * MIB);
+    check(ferry_region_check(region) > 0);
+    close_region(its);
+    close_region(region);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(blocks_keep_what_is_written_in_them),
@@ -299,6 +331,7 @@ int main(int argc, char **argv) {
         TEST(many_processes_leave_no_block_behind),
         TEST(a_killed_user_leaves_it_whole),
         TEST(a_stopped_user_is_waited_for_with_patience),
+        TEST(a_thread_cancelled_while_the_region_grows_blocks_nobody),
     };
     return run_suite("region_heap", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
