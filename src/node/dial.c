@@ -18,6 +18,8 @@
 #include "platform/socket.h"
 
 #define MAX_DYING 64u
+#define SURVIVES_NS                                                                                                    \
+    500000000ll       /* whose process lives for so long after its connection was lost, does not die of that */
 #define MAX_SWEPT 64u /* nodes looked at when we leave; whoever comes next does the rest */
 
 fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id) {
@@ -106,21 +108,79 @@ int fi_node_dial(fi_node_t *n, uint64_t id, fi_peer_t **out) {
     return r;
 }
 
-/* Removes the names of a peer that did not do so itself. */
-static void sweep_if_dead(fi_node_t *n, uint64_t id) {
+/* Nobody listens under its name any more. */
+static bool has_ended(fi_node_t *n, uint64_t id) {
     char name[FI_NODE_NAME_MAX];
     int fd;
 
-    if (id == 0 || fi_node_find_peer(n, id)) {
-        return;
-    }
     fi_space_node_name(id, name);
     int r = fi_socket_connect(n->space.dirfd, name, &fd);
     if (r == 0) {
         close(fd);
-    } else if (r == -ECONNREFUSED || r == -ENOENT) {
+    }
+    return r == -ECONNREFUSED || r == -ENOENT;
+}
+
+/* Removes the names of a peer that did not do so itself. */
+static void sweep_if_dead(fi_node_t *n, uint64_t id) {
+    if (id != 0 && !fi_node_find_peer(n, id) && has_ended(n, id)) {
         fi_space_remove_node(&n->space, id);
     }
+}
+
+/* ---- does it live? ---- */
+
+int fi_node_await_death(fi_node_t *n, fi_peer_t *p) {
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = (uint64_t)(uintptr_t)p | 1};
+
+    return epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0 ? -errno : 0;
+}
+
+/* Whom we dialled may have had no descriptor left to greet us; the connection tells of its process all the same. */
+static bool is_dead(fi_node_t *n, fi_peer_t *p) {
+    if (p->id == 0) {
+        return true; /* nobody has heard of it */
+    }
+    if (p->pidfd < 0 && (p->pidfd = fi_socket_peer_pidfd(p->fd)) >= 0 && fi_node_await_death(n, p) < 0) {
+        close(p->pidfd);
+        p->pidfd = -1;
+    }
+    if (p->pidfd == -ESRCH) {
+        p->pidfd = -1;
+        return true;
+    }
+    if (p->pidfd < 0) {
+        p->pidfd = -1;
+        return has_ended(n, p->id);
+    }
+    return fi_pidfd_dead(p->pidfd);
+}
+
+struct stranger {
+    fi_node_t *node;
+    uint32_t number;
+    uint64_t id;
+};
+
+static int meet_stranger(uint64_t id, void *arg) {
+    struct stranger *s = arg;
+    fi_peer_t *p;
+
+    if ((uint32_t)id != s->number || id == s->node->id) {
+        return 0;
+    }
+    int r = fi_node_dial(s->node, id, &p);
+    if (r != -ECONNREFUSED && r != -EPERM) {
+        s->id = id;
+    }
+    return s->id != 0;
+}
+
+uint64_t fi_node_meet_stranger(fi_node_t *n, uint32_t number) {
+    struct stranger s = {.node = n, .number = number};
+
+    (void)fi_space_each_node(&n->space, meet_stranger, &s);
+    return s.id;
 }
 
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
@@ -147,6 +207,13 @@ static void settle_for(fi_node_t *n, uint64_t end) {
     }
 }
 
+static bool has_name(const fi_node_t *n, uint64_t id) {
+    char name[FI_NODE_NAME_MAX];
+
+    fi_space_node_name(id, name);
+    return faccessat(n->space.dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* It left, or it is about to die: then its names are ours to sweep. One for each id, and not many. */
 static void await_death(fi_node_t *n, fi_peer_t *p) {
     struct fi_list *at;
@@ -163,9 +230,26 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
             fi_node_bury_peer(n, old);
         }
     }
-    /* What it holds is held for as long as its process lives. */
-    p->deadline = p->missed ? INT64_MAX : fi_now_ns() + FI_HANDSHAKE_NS;
+    p->deadline = fi_now_ns() + SURVIVES_NS;
     fi_list_add_tail(&n->dying, &p->link);
+}
+
+bool fi_node_look_again(fi_node_t *n, fi_peer_t *p) {
+    fi_peer_t *again;
+
+    if (is_dead(n, p) || (p->looked && !p->missed)) {
+        return false;
+    }
+    if (!fi_node_find_peer(n, p->id) && has_name(n, p->id)) {
+        n->meet_tries =
+            p->looked ? n->meet_tries : FI_MEET_TRIES; /* only the connection was lost: ends want another one */
+        if (p->missed) {
+            (void)fi_node_dial(n, p->id, &again); /* what both hold changes: each wants to hear of that */
+        }
+    }
+    p->looked = true;
+    p->deadline = fi_now_ns() + FI_HANDSHAKE_NS;
+    return true;
 }
 
 struct sweep {
@@ -180,13 +264,6 @@ static int sweep_one(uint64_t id, void *arg) {
         sweep_if_dead(s->node, id);
     }
     return --*s->left == 0;
-}
-
-static bool has_name(const fi_node_t *n, uint64_t id) {
-    char name[FI_NODE_NAME_MAX];
-
-    fi_space_node_name(id, name);
-    return faccessat(n->space.dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Tells every end, unless nobody has heard of the peer yet. */
@@ -238,7 +315,7 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     fi_list_remove(&p->link);
     n->peer_count--;
     n->losses++;
-    bool dead = p->pidfd < 0 || fi_pidfd_dead(p->pidfd);
+    bool dead = is_dead(n, p);
     tell_objects(n, p, dead);
     if (!dead && (p->missed || has_name(n, p->id))) {
         await_death(n, p);

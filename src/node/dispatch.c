@@ -71,10 +71,10 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     p->asymmetric = (m->frame.flags & FI_HELLO_ASYMMETRIC) != 0;
     memcpy(p->name, m->frame.text, sizeof p->name);
     fi_store_release32(&p->state, FI_PEER_MET);
-    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = (uint64_t)(uintptr_t)p | 1};
-    if (epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0) {
+    if (fi_node_await_death(n, p) < 0) {
         return -EPROTO; /* its death would go unnoticed */
     }
+    fi_objects_peer_back(n, p->id);
     int r = accepted ? fi_node_send_hello(n, p) : 0;
     return r == -EPIPE || r == -ECONNRESET ? 0 : r; /* it has left already; what it said before counts */
 }

@@ -167,6 +167,12 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why);
 /* Removes the names of nodes that died without anybody having met them. */
 void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
+/* From now on the steward hears of the death of the peer's process. -errno: it does not. */
+int fi_node_await_death(fi_node_t *n, fi_peer_t *p);
+/* The deadline of a lost peer has come. True: it is waited for on, since its process lives and may hold something. */
+bool fi_node_look_again(fi_node_t *n, fi_peer_t *p);
+/* Dials the node with this short number, and returns its id. 0: none lives in the space. */
+uint64_t fi_node_meet_stranger(fi_node_t *n, uint32_t number);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
 /* Somebody asks that a node be expelled, this one or a peer (expel.c). Steward. */
 int fi_node_kick_asked(fi_node_t *n, fi_mail_t *m);

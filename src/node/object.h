@@ -193,10 +193,12 @@ static inline fi_object_t *fi_object_outer(fi_object_t *o) {
 
 /* ---- deaths (repair.c); steward, the node's lock taken ---- */
 
-/* A peer is gone. True: it must be heard of when its process dies, for what it holds, or may hold others up by. */
+/* A peer is gone. True: it must be heard of when its process dies, for what it holds, and can still take. */
 bool fi_objects_need_death_of(struct ferry *n, uint64_t id);
 /* A peer is dead, or nobody needs to hear of that: what it held must be looked at. */
 void fi_objects_peer_gone(struct ferry *n, uint64_t id, bool dead);
+/* It is connected again: it may have changed something meanwhile, and could not say so. */
+void fi_objects_peer_back(struct ferry *n, uint64_t id);
 /* Does what such events demand. False: not possible now, try again a little later. */
 bool fi_objects_repair(struct ferry *n);
 /* Handles whose thread has ended. */

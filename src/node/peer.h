@@ -65,7 +65,8 @@ typedef struct fi_peer {
     bool asymmetric;  /* it takes part in membarrier */
     bool watches;     /* no node: somebody who wants to be told when this one leaves */
     bool missed;      /* lost, and its process lives: when that dies, objects must hear of it */
-    int64_t deadline; /* of the handshake */
+    bool looked;      /* lost, and was still there a while later */
+    int64_t deadline; /* of the handshake; lost: until it is looked after again */
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */

@@ -4,7 +4,7 @@
  *
  * A word names its owner by the short number of a node.  Who is he, and does he live?  He has connected to us before he
  * touched the object, or we to him.  So it is enough to take in all connections and greetings that wait, *after* the word
- * was read: if the owner is then not among those whose process lives, he is dead.
+ * was read: if the owner is then not among those whose process lives, nor anybody listens under his name, he is dead.
  */
 #include <errno.h>
 
@@ -45,13 +45,21 @@ static bool has_living_handle(const fi_node_t *n, uint64_t owner) {
 }
 
 struct judging {
-    fi_node_t *node;
+    fi_object_t *object;
     bool later; /* it cannot be said now */
 };
 
+/* Nobody has told us of him, or he could not let us in: then he stands under his name in the directory. */
+static bool is_stranger(fi_node_t *n, uint32_t number, struct judging *j) {
+    uint64_t id = fi_node_meet_stranger(n, number);
+
+    j->later |= id != 0 && fi_object_add_holder(fi_object_outer(j->object), id) < 0; /* his death will matter */
+    return id != 0;
+}
+
 static bool is_dead(uint64_t owner, void *arg) {
     struct judging *j = arg;
-    fi_node_t *n = j->node;
+    fi_node_t *n = j->object->node;
     uint32_t node = fi_owner_node(owner);
     bool lives = false;
 
@@ -66,7 +74,7 @@ static bool is_dead(uint64_t owner, void *arg) {
         j->later = true; /* somebody may wait at the door, and we have no descriptor to let him in */
         return false;
     }
-    return !is_in(&n->peers, node, &lives) && !is_in(&n->dying, node, &lives);
+    return !is_in(&n->peers, node, &lives) && !is_in(&n->dying, node, &lives) && !is_stranger(n, node, j);
 }
 
 /* ---- peers ---- */
@@ -80,31 +88,27 @@ static bool is_holder(const fi_object_t *o, uint64_t id) {
     return false;
 }
 
-struct naming {
-    uint32_t node;
-    bool named;
-};
-
-static bool is_named(uint64_t owner, void *arg) {
-    struct naming *x = arg;
-
-    x->named |= fi_owner_node(owner) == x->node;
-    return false;
-}
-
 bool fi_objects_need_death_of(fi_node_t *n, uint64_t id) {
     struct fi_list *at;
     struct fi_list *after;
-    struct naming x = {.node = (uint32_t)id};
+    bool holds = false;
+
+    fi_list_each(at, after, &n->objects) {
+        holds |= is_holder(fi_object_outer(fi_container(at, fi_object_t, link)), id);
+    }
+    return holds;
+}
+
+void fi_objects_peer_back(fi_node_t *n, uint64_t id) {
+    struct fi_list *at;
+    struct fi_list *after;
 
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
         if (o->ready && is_holder(fi_object_outer(o), id)) {
-            o->ops->bury(o, is_named, &x);
-            x.named |= o->ops->holder_died != NULL;
+            fi_object_ring_handles(o);
         }
     }
-    return x.named;
 }
 
 static void strike_holder(fi_object_t *o, uint64_t id) {
@@ -147,7 +151,7 @@ bool fi_objects_repair(fi_node_t *n) {
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
         if (o->ready && o->repair) {
-            struct judging j = {.node = n};
+            struct judging j = {.object = o};
             o->repair = false;
             o->ops->bury(o, is_dead, &j);
             fi_object_ring_handles(o); /* he may have been about to do so */

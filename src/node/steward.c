@@ -208,10 +208,12 @@ static int64_t next_deadline(fi_node_t *n, fi_peer_t *p, int64_t now, int64_t ne
     if (p->deadline > now) {
         return p->deadline < next ? p->deadline : next;
     }
-    if (p->state == FI_PEER_LOST) {
-        fi_node_bury_peer(n, p);
-    } else {
+    if (p->state != FI_PEER_LOST) {
         fi_node_lose_peer(n, p, -ETIMEDOUT);
+    } else if (fi_node_look_again(n, p)) {
+        return p->deadline < next ? p->deadline : next;
+    } else {
+        fi_node_bury_peer(n, p);
     }
     return next;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,6 +20,9 @@
 #include "base/error.h"
 
 #define BACKLOG 512
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* since Linux 6.5 */
+#endif
 
 static int new_socket(int *fd) {
     int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -296,6 +300,20 @@ int fi_socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
     *uid = peer.uid;
     *gid = peer.gid;
     return 0;
+}
+
+int fi_socket_peer_pidfd(int fd) {
+    int pidfd;
+    struct ucred peer;
+    socklen_t size = sizeof pidfd, bytes = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+        return pidfd;
+    if (errno != ENOPROTOOPT)
+        return errno == EINVAL ? -ESRCH : -errno;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0 || peer.pid == 0)
+        return -ENOSYS;
+    long opened = syscall(SYS_pidfd_open, peer.pid, 0U);
+    return opened < 0 ? -errno : (int)opened;
 }
 
 bool fi_socket_peer_in_group(int fd, gid_t gid) {

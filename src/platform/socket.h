@@ -67,6 +67,12 @@ int fi_socket_recv(int fd, void *buf, size_t cap, size_t *len, int *fds, unsigne
 /** Who is at the other end, as the kernel saw it when it connected (or listened). `*pid` is 0 when not visible here. */
 int fi_socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 
+/**
+ * A pidfd of the process at the other end, the caller's to close; also when it has closed its end since.
+ * Errors: -ESRCH it has ended; -ENOSYS it is not visible from here, and the kernel is older than Linux 6.5; -EMFILE.
+ */
+int fi_socket_peer_pidfd(int fd);
+
 /** Is the process at the other end in `gid`, with its primary or another group? */
 bool fi_socket_peer_in_group(int fd, gid_t gid);
 

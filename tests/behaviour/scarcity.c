@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 #include "mounts.h"
+#include "objects.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -166,6 +167,105 @@ static void a_running_link_needs_no_more_descriptors(void) {
     close_node(node);
 }
 
+#define SIZES 6u
+
+/* New memory comes with a descriptor that cannot be taken in: so the connection is lost, and nothing else. */
+static void receive_growing_messages(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    const ferry_receiver_options_t options = {.size = sizeof options, .senders = UINT32_MAX};
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, &options);
+    atomic_store(stage, 1);
+    check_is(receive_number(rx), 0);
+    allow_descriptors(3);
+    atomic_store(stage, 2);
+    await(stage, 3);
+    nap(100 * MILLISECOND);
+    allow_descriptors(256);
+    for (size_t i = 1; i < SIZES;) {
+        ferry_msg_t *m = receive(rx);
+        check(filled(ferry_msg_data(m), ferry_msg_size(m), i) && ferry_msg_size(m) == (size_t)10000 << 2 * i);
+        i++;
+        release(m);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_link_that_is_lost_for_want_of_descriptors_comes_back(void) {
+    static unsigned char bytes[10000 << 2 * SIZES];
+    atomic_uint *stage = share(sizeof *stage);
+    pid_t child = child_start(receive_growing_messages, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    await(stage, 1);
+    send_number(tx, 0);
+    await(stage, 2);
+    for (size_t i = 1; i < SIZES; i++) {
+        fill(bytes, (size_t)10000 << 2 * i, i);
+        check_is(ferry_send(tx, bytes, (size_t)10000 << 2 * i, PATIENCE), 0);
+    }
+    atomic_store(stage, 3);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    child_join(child);
+    close_node(node);
+}
+
+typedef struct keeper {
+    atomic_uint holds;
+    atomic_uint others; /* have it open, too */
+    atomic_uint stranger;
+    unsigned spare; /* descriptors: another node would need three */
+} keeper_t;
+
+static void keep_without_descriptors(void *arg) {
+    keeper_t *k = arg;
+    ferry_t *node = open_node("test");
+    object_t mutex = object_open(node, MUTEX, "m", NULL);
+    check_is(object_take(&mutex, FERRY_NOW), 0);
+    atomic_store(&k->holds, 1);
+    await(&k->others, 1);
+    allow_descriptors(open_descriptors() - 3 + k->spare); /* the count has three of its own */
+    atomic_store(&k->holds, 2);
+    await(&k->stranger, 1);
+    allow_descriptors(256);
+    check_is(object_give(&mutex), 0);
+    object_close(&mutex);
+    close_node(node);
+}
+
+static void expect_it_to_be_kept(unsigned spare) {
+    keeper_t *k = share(sizeof *k);
+    k->spare = spare;
+    pid_t keeper = child_start(keep_without_descriptors, k);
+    await(&k->holds, 1);
+    ferry_t *node = open_node("test");
+    object_t mine = object_open(node, MUTEX, "m", NULL);
+    check_is(object_take(&mine, FERRY_NOW), -EAGAIN);
+    atomic_store(&k->others, 1);
+    await(&k->holds, 2);
+    ferry_t *stranger = open_node("test");
+    object_t its = object_open(stranger, MUTEX, "m", NULL);
+    check_is(object_take(&its, FERRY_NOW), -EAGAIN);
+    check_is(object_take(&mine, 300 * MILLISECOND), -ETIMEDOUT);
+    check_is(object_take(&its, 300 * MILLISECOND), -ETIMEDOUT);
+    atomic_store(&k->stranger, 1);
+    check_is(object_take(&its, PATIENCE), 0);
+    check_is(object_give(&its), 0);
+    child_join(keeper);
+    object_close(&its);
+    object_close(&mine);
+    close_node(stranger);
+    close_node(node);
+}
+
+/* Others cannot be connected with it, or not any more. That it lives the kernel tells them. */
+static void who_has_no_descriptors_left_keeps_what_it_holds(void) {
+    for (unsigned spare = 0; spare < 3; spare++)
+        expect_it_to_be_kept(spare);
+}
+
 /* ---- no memory ---- */
 
 #if !UNDER_SANITIZER
@@ -290,6 +390,8 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_process_without_descriptors_is_told_and_loses_nothing),
         TEST(a_running_link_needs_no_more_descriptors),
+        TEST(a_link_that_is_lost_for_want_of_descriptors_comes_back),
+        TEST(who_has_no_descriptors_left_keeps_what_it_holds),
 #if !UNDER_SANITIZER /* they need address space without end */
         TEST(a_process_without_memory_is_told_and_loses_nothing),
         TEST(a_receiver_without_memory_for_a_segment_is_told_and_another_one_gets_the_message),
