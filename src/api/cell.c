@@ -2,7 +2,6 @@
 #include "region/cell.h"
 #include "api/check.h"
 #include "net/cell.h"
-#include "platform/cancel.h"
 
 /*
  * A cell of a space that spans machines has a magic number of its own (net/cell.h): the quick ways below are not its, and each
@@ -11,15 +10,6 @@
 static inline fi_net_cell_t *far(const ferry_cell_t *cell) {
     return fi_net_cell_of(cell);
 }
-
-/* The thread is not cancelled in the middle. */
-#define FAR(call)                                                                                                      \
-    __extension__({                                                                                                    \
-        int cancel_ = fi_cancel_here();                                                                                \
-        int result_ = (call);                                                                                          \
-        fi_cancel_restore(cancel_);                                                                                    \
-        result_;                                                                                                       \
-    })
 
 /* ---- opening ---- */
 
@@ -58,14 +48,14 @@ int ferry_cell_open(ferry_t *node, const char *name, const ferry_cell_options_t 
     r = r == 0 ? fi_check_node(node) : r;
     r = r == 0 ? check_options(options, name) : r;
     if (r == 0 && node->net) {
-        return FAR(fi_net_cell_open(node->net, name, options, cell));
+        return FI_WHOLE(fi_net_cell_open(node->net, name, options, cell));
     }
     return r == 0 ? fi_cell_open(node, name, options, cell) : r;
 }
 
 int ferry_cell_close(ferry_cell_t *cell) {
     if (far(cell)) {
-        return FAR(fi_net_cell_close(far(cell)));
+        return FI_WHOLE(fi_net_cell_close(far(cell)));
     }
     return fi_lock_close(fi_lock_of(cell), FI_CELL_MAGIC, NULL);
 }
@@ -191,7 +181,7 @@ __attribute__((noinline)) static int get_closely(ferry_cell_t *cell, uint32_t in
     fi_cell_look_t l;
 
     if (far(cell)) {
-        return FAR(fi_net_cell_get(far(cell), index, p->buf, p->cap, p->len, p->version));
+        return FI_WHOLE(fi_net_cell_get(far(cell), index, p->buf, p->cap, p->len, p->version));
     }
     int r = check(cell, index);
     if (r == 0 && !p->buf && p->cap > 0) {
@@ -246,7 +236,7 @@ int ferry_cell_version(ferry_cell_t *cell, uint32_t index, uint64_t *version) {
     int r = fi_check_output(version, "ferry_cell_version");
 
     if (r == 0 && far(cell)) {
-        return FAR(fi_net_cell_version(far(cell), index, version));
+        return FI_WHOLE(fi_net_cell_version(far(cell), index, version));
     }
     r = r == 0 ? check(cell, index) : r;
     if (r == 0) {
@@ -342,7 +332,7 @@ static int put_far(fi_net_cell_t *cell, const put_t *p) {
                       .len = p->len,
                       .version = p->version};
 
-    return FAR(fi_net_cell_put(cell, &f));
+    return FI_WHOLE(fi_net_cell_put(cell, &f));
 }
 
 __attribute__((noinline)) static int put_closely(ferry_cell_t *cell, const put_t *p, const void *where) {
@@ -408,7 +398,7 @@ int ferry_cell_put_fenced(ferry_cell_t *cell, uint32_t index, uint64_t token, co
 
 static int wait_for_newer(ferry_cell_t *cell, uint32_t index, uint64_t after, int64_t timeout, const void *where) {
     if (far(cell)) {
-        return FAR(fi_net_cell_wait(far(cell), index, after, timeout));
+        return FI_WHOLE(fi_net_cell_wait(far(cell), index, after, timeout));
     }
     int r = enter(cell, index, where);
     if (r < 0) {
@@ -442,7 +432,7 @@ static int watch(ferry_cell_t *cell, uint64_t *seen, uint32_t *changed, uint32_t
 
 int ferry_cell_watch(ferry_cell_t *cell, uint64_t *seen, uint32_t *changed, uint32_t max, int64_t timeout) {
     if (far(cell)) {
-        return FAR(fi_net_cell_watch(far(cell), seen, changed, max, timeout));
+        return FI_WHOLE(fi_net_cell_watch(far(cell), seen, changed, max, timeout));
     }
     int r = enter(cell, 0, __builtin_return_address(0));
 
@@ -451,7 +441,7 @@ int ferry_cell_watch(ferry_cell_t *cell, uint64_t *seen, uint32_t *changed, uint
 
 int ferry_cell_fd(ferry_cell_t *cell) {
     if (far(cell)) {
-        return FAR(fi_net_cell_fd(far(cell)));
+        return FI_WHOLE(fi_net_cell_fd(far(cell)));
     }
     int r = enter(cell, 0, NULL);
 
@@ -460,7 +450,7 @@ int ferry_cell_fd(ferry_cell_t *cell) {
 
 int ferry_cell_rearm(ferry_cell_t *cell) {
     if (far(cell)) {
-        return FAR(fi_net_cell_rearm(far(cell)));
+        return FI_WHOLE(fi_net_cell_rearm(far(cell)));
     }
     int r = enter(cell, 0, NULL);
     if (r < 0) {
@@ -487,7 +477,7 @@ int ferry_cell_info(ferry_cell_t *cell, ferry_cell_info_t *info) {
         return r;
     }
     if (far(cell)) {
-        return fi_net_cell_info(far(cell), info);
+        return FI_WHOLE(fi_net_cell_info(far(cell), info));
     }
     const fi_object_t *o = cell->base.handle.object;
     *info = (ferry_cell_info_t){
@@ -510,7 +500,7 @@ static int only_far(const ferry_t *node, const char *what) {
 int ferry_cell_remove(ferry_t *node, const char *name) {
     int r = only_far(node, "nothing to remove");
 
-    return r < 0 ? r : FAR(fi_net_cell_remove(node->net, name));
+    return r < 0 ? r : FI_WHOLE(fi_net_cell_remove(node->net, name));
 }
 
 int ferry_cell_each(ferry_t *node, int (*each)(const char *name, const ferry_cell_info_t *info, void *arg), void *arg) {
@@ -519,5 +509,5 @@ int ferry_cell_each(ferry_t *node, int (*each)(const char *name, const ferry_cel
     if (r == 0 && !each) {
         r = fi_fail(-EINVAL, "ferry_cell_each needs a function to call, not NULL");
     }
-    return r < 0 ? r : FAR(fi_net_cell_each(node->net, each, arg));
+    return r < 0 ? r : FI_WHOLE(fi_net_cell_each(node->net, each, arg));
 }

@@ -9,6 +9,16 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/cancel.h"
+
+/* A call in the middle of which the thread is not cancelled. */
+#define FI_WHOLE(call)                                                                                                 \
+    __extension__({                                                                                                    \
+        int cancel_ = fi_cancel_here();                                                                                \
+        int result_ = (call);                                                                                          \
+        fi_cancel_restore(cancel_);                                                                                    \
+        result_;                                                                                                       \
+    })
 
 /* An options struct of this version, or one that says nothing of its size. */
 static inline int fi_check_size(size_t given, size_t known, const char *what) {

@@ -40,7 +40,7 @@ int ferry_durable_each(ferry_t *node, int (*each)(const ferry_durable_info_t *in
     if (r == 0 && !each) {
         r = fi_fail(-EINVAL, "ferry_durable_each needs a function to call, not NULL");
     }
-    return r < 0 ? r : fi_durable_each(node->net, each, arg);
+    return r < 0 ? r : FI_WHOLE(fi_durable_each(node->net, each, arg));
 }
 
 int ferry_durable_purge(ferry_t *node, const char *queue, uint32_t remove, uint64_t *messages) {
@@ -48,7 +48,7 @@ int ferry_durable_purge(ferry_t *node, const char *queue, uint32_t remove, uint6
 
     int r = check_engine(node);
     r = r == 0 ? fi_channel_check(queue) : r;
-    r = r == 0 ? fi_durable_purge(node->net, queue, remove != 0, &count) : r;
+    r = r == 0 ? FI_WHOLE(fi_durable_purge(node->net, queue, remove != 0, &count)) : r;
     if (r == 0 && messages) {
         *messages = count;
     }

@@ -48,7 +48,7 @@ int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t *
     }
     fi_address_t address;
     bool is_far = space && fi_address_parse(space, &address) == 0 && address.networked;
-    return is_far ? look_far(space, options, look) : fi_look(space, options, look);
+    return is_far ? FI_WHOLE(look_far(space, options, look)) : fi_look(space, options, look);
 }
 
 size_t ferry_look_nodes(const ferry_look_t *look) {

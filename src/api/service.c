@@ -11,7 +11,7 @@ int ferry_service_open(ferry_t *node, const char *name, const ferry_service_opti
 
     r = r == 0 ? fi_check_node(node) : r;
     r = r == 0 && options ? fi_check_size(options->size, sizeof *options, "ferry_service_options_t") : r;
-    return r == 0 ? fi_service_open(node, name, options, service) : r;
+    return r == 0 ? FI_WHOLE(fi_service_open(node, name, options, service)) : r;
 }
 
 int ferry_service_method(ferry_service_t *service, const char *method, ferry_handler_t *handler, void *arg,
@@ -24,7 +24,7 @@ int ferry_service_method(ferry_service_t *service, const char *method, ferry_han
 
 int ferry_service_start(ferry_service_t *service, unsigned threads) {
     int r = fi_service_check(service);
-    return r == 0 ? fi_service_start(service, threads) : r;
+    return r == 0 ? FI_WHOLE(fi_service_start(service, threads)) : r;
 }
 
 int ferry_service_run(ferry_service_t *service, int64_t timeout) {
@@ -47,7 +47,7 @@ int ferry_service_close(ferry_service_t *service, int64_t timeout) {
         return 0;
     }
     int r = fi_service_check(service);
-    return r == 0 ? fi_service_close(service, timeout) : r;
+    return r == 0 ? FI_WHOLE(fi_service_close(service, timeout)) : r;
 }
 
 int ferry_service_stats(ferry_service_t *service, ferry_service_stats_t *stats) {

@@ -35,6 +35,7 @@ typedef struct fi_far_client {
 
     bool polled; /* its descriptor is; guarded by the lock */
 
+    int cancel;    /* whether its thread could be cancelled before the call that it is in */
     uint32_t open; /* calls of its that are far; written by its thread */
     uint64_t held; /* bytes of their arguments */
     int64_t usual; /* ns that they take; 0: not known */

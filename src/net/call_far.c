@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "net/call_client.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 
 #define USUAL_QUOTA (UINT64_C(64) << 20)
@@ -209,6 +210,7 @@ static int upload(fi_far_client_t *fk, fi_far_call_t *fc) {
     const ferry_call_t *c = fc->c;
 
     while (c->open && !fc->uploaded) {
+        fi_cancel_chance(fk->cancel);
         int64_t now = fi_now_ns();
         if (now >= c->deadline) {
             return fi_fail(-ETIMEDOUT, "the time for \"%s\" has passed before its argument was sent", c->method);

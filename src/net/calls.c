@@ -14,26 +14,6 @@
 #include "base/error.h"
 #include "platform/clock.h"
 
-static const fi_far_calls_t table = {
-    .service_begins = fi_far_service_begins,
-    .service_ends = fi_far_service_ends,
-    .reply = fi_far_service_reply,
-    .done = fi_far_service_done,
-    .client_open = fi_far_client_open,
-    .client_close = fi_far_client_close,
-    .start = fi_far_call_start,
-    .watch = fi_far_client_watch,
-    .take_in = fi_far_client_take_in,
-    .take_direct = fi_far_client_take_direct,
-    .tend = fi_far_client_tend,
-    .cancel = fi_far_call_cancel,
-    .consumed = fi_far_call_consumed,
-    .forget = fi_far_call_forget,
-    .holder = fi_far_call_holder,
-    .expected = fi_far_client_expected,
-    .servers = fi_far_client_servers,
-};
-
 /* ---- how long it lives ---- */
 
 void fi_calls_ref(fi_calls_t *calls) {
@@ -101,7 +81,7 @@ int fi_calls_open(fi_net_t *net) {
     calls->watch = (fi_net_watch_t){.changed = connection_changed, .arg = calls};
     fi_net_watch(net, &calls->watch);
     net->calls = calls;
-    fi_far_calls = &table;
+    fi_far_calls = &fi_calls_table;
     return 0;
 }
 

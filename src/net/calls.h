@@ -170,6 +170,9 @@ int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
 /* call_tell.c: tells a looking process which of its threads run calls from afar. Any thread. */
 void fi_calls_tell(fi_net_t *net, fi_peer_t *p);
 
+/* call_entry.c: what rpc/ is given. */
+extern const fi_far_calls_t fi_calls_table;
+
 /* ---- call_client.c ---- */
 
 int fi_far_client_open(ferry_client_t *k);

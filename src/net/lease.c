@@ -433,18 +433,24 @@ int fi_lease_enter(fi_lease_t *l) {
                        "close it and open a new one",
                        fi_lease_name(l));
     }
+    int cancel = fi_cancel_here();
     if (!fi_cas32(&l->busy, &nobody, 1)) {
+        fi_cancel_restore(cancel);
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on \"%s\": open one for each thread",
                        fi_lease_name(l));
     }
     if (!fi_is_own(&l->own)) {
         (void)fi_own_again(&l->own); /* leases are not buried */
     }
+    l->cancel = cancel;
     return 0;
 }
 
 int fi_lease_leave(fi_lease_t *l, int r) {
+    int cancel = l->cancel;
+
     fi_store_release32(&l->busy, 0);
+    fi_cancel_restore(cancel);
     return r;
 }
 
@@ -500,13 +506,40 @@ static void end_wait(fi_lease_t *l) {
     pthread_mutex_unlock(&l->object->leases->lock);
 }
 
+/* The thread is cancelled in its wait: it dies with what this handle has, which others must not wait for. */
+static void die_waiting(void *arg) {
+    fi_lease_t *l = arg;
+    fi_patience_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_lease_who_t who;
+
+    (void)fi_cancel_off();
+    end_wait(l);
+    fi_lease_who(l, &who);
+    who.died = true;
+    if (fi_net_is_up(fi_lease_net(l))) {
+        (void)fi_value_change(&l->object->record, who.number, leave_all, &who, &p, NULL);
+    }
+    fi_store_release32(&l->busy, 0);
+}
+
+static int sleep_cancellably(const fi_lease_t *l, struct pollfd *items, nfds_t count, const struct timespec *t) {
+    int r;
+
+    pthread_cleanup_push(die_waiting, (void *)(uintptr_t)l);
+    fi_cancel_restore(l->cancel);
+    r = ppoll(items, count, t, NULL);
+    (void)fi_cancel_off();
+    pthread_cleanup_pop(0);
+    return r;
+}
+
 /* 0: somebody has rung, or it is `until`. */
 static int sleep_until(const fi_lease_t *l, int64_t until) {
     struct pollfd items[2] = {{.fd = l->bell, .events = POLLIN}, {.fd = fi_lease_net(l)->node->halt, .events = POLLIN}};
     int64_t left = fi_time_left(until);
     struct timespec t = fi_timespec(left);
 
-    if (ppoll(items, 2, left == FI_NEVER ? NULL : &t, NULL) < 0) {
+    if (sleep_cancellably(l, items, 2, left == FI_NEVER ? NULL : &t) < 0) {
         return -EINTR;
     }
     return items[1].revents ? -ESHUTDOWN : 0;

@@ -58,6 +58,7 @@ typedef struct fi_lease_object {
 typedef struct fi_lease {
     uint32_t magic; /* first, as in a fi_handle_t */
     uint32_t busy;
+    int cancel; /* whether the thread that is inside could be cancelled before */
     fi_owned_t own;
     struct fi_list link; /* guarded by the lock, as is all that says so */
     fi_lease_object_t *object;
@@ -144,7 +145,7 @@ int fi_lease_event_wait(fi_lease_t *l, const uint32_t *count, int64_t timeout);
 
 /* ---- between the files of this module ---- */
 
-/* Begins a call, as fi_lock_enter; ends it with its result. */
+/* Begins a call, as fi_lock_enter; ends it with its result. In between the thread is cancelled only where it says so. */
 int fi_lease_enter(fi_lease_t *l);
 int fi_lease_leave(fi_lease_t *l, int r);
 /* Is it an open handle of this process? */

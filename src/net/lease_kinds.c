@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "lock/lock.h"
 #include "net/lease.h"
+#include "platform/cancel.h"
 #include "platform/clock.h"
 
 #define LOOK_NS INT64_C(5000000000) /* for calls without a timeout of their own */
@@ -414,8 +415,11 @@ static int look(fi_lease_t *l, fi_change_fn *f) {
     if (r < 0) {
         return r;
     }
+    int cancel = fi_cancel_here();
     fi_lease_who(l, &step.who);
-    return change(l, &step, f, &p, NULL);
+    r = change(l, &step, f, &p, NULL);
+    fi_cancel_restore(cancel);
+    return r;
 }
 
 int fi_lease_value(fi_lease_t *l) {

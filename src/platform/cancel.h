@@ -27,4 +27,11 @@ static inline void fi_cancel_restore(int before) {
     (void)pthread_setcancelstate(before, &before);
 }
 
+/* In the middle of something long, where nothing is held: the same chance for who had it before. */
+static inline void fi_cancel_chance(int before) {
+    fi_cancel_restore(before);
+    pthread_testcancel();
+    (void)fi_cancel_off();
+}
+
 #endif

@@ -7,6 +7,7 @@
 #include "engine.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +363,56 @@ static void the_nats_server_is_restarted_during_calls(void) {
     end(&s);
 }
 
+/* ---- threads that are cancelled ---- */
+
+typedef struct caller {
+    ferry_t *node;
+    const char *method;
+    void *bytes;
+    size_t size;
+    atomic_uint calls;
+} caller_t;
+
+static void *call_until_cancelled(void *arg) {
+    caller_t *c = arg;
+    ferry_client_t *client = open_client(c->node, "bank", 2);
+    ferry_msg_t *reply = NULL;
+    atomic_store(&c->calls, 1);
+    if (ferry_call(client, c->method, c->bytes, c->size, FERRY_FOREVER, &reply) == 0)
+        release(reply);
+    for (;;)
+        nap(MILLISECOND);
+    return NULL;
+}
+
+static void cancel_a_call(ferry_t *node, const char *method, size_t size, int64_t after) {
+    caller_t c = {.node = node, .method = method, .bytes = calloc(1, size), .size = size};
+    pthread_t thread;
+    void *result = NULL;
+    check_is(pthread_create(&thread, NULL, call_until_cancelled, &c), 0);
+    await(&c.calls, 1);
+    nap(after);
+    check_is(pthread_cancel(thread), 0);
+    check_is(pthread_join(thread, &result), 0);
+    check(result == PTHREAD_CANCELED);
+    free(c.bytes);
+}
+
+/* Whatever it was doing: waiting for this answer alone, or for anything, or sending a large argument. */
+static void who_is_cancelled_in_a_call_disturbs_nobody(void) {
+    scene_t s = begin();
+    for (int i = 0; i < 4; i++) {
+        cancel_a_call(s.node, "once", 8, i * 3 * MILLISECOND);
+        cancel_a_call(s.node, "echo", 12 * MIB, (1 + i) * MILLISECOND);
+    }
+    check_is(call_number(s.client, "echo", 1), 1);
+    check_is(ferry_client_close(s.client, SECOND, NULL), 0);
+    check(ferry_close(s.node) >= 8);
+    atomic_store(&s.remote->stop, 1);
+    child_join(s.pid);
+    engine_stop(s.engine);
+}
+
 int main(int argc, char **argv) {
     static const test_t tests[] = {TEST(results_are_what_was_sent),
                                    TEST(many_calls_are_under_way_at_once),
@@ -375,6 +426,7 @@ int main(int argc, char **argv) {
                                    TEST(the_only_server_dies_and_poll_tells),
                                    TEST(another_server_goes_on),
                                    TEST(the_nats_server_is_restarted_between_calls),
-                                   TEST(the_nats_server_is_restarted_during_calls)};
+                                   TEST(the_nats_server_is_restarted_during_calls),
+                                   TEST(who_is_cancelled_in_a_call_disturbs_nobody)};
     return run_suite("net_calls", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -436,6 +436,45 @@ static void signals_and_shutdown_end_a_wait(void) {
     engine_stop(engine);
 }
 
+/* ---- threads that are cancelled ---- */
+
+static void *lock_until_cancelled(void *mutex) {
+    atomic_fetch_add(&scene->step, 1);
+    (void)ferry_mutex_lock(mutex, FERRY_FOREVER);
+    check(!"the thread is cancelled in its wait");
+    return NULL;
+}
+
+/* Nobody waits for those, whatever they were doing: asking, waiting in the line, or looking for a deadlock. */
+static void who_is_cancelled_in_a_wait_leaves_the_line(void) {
+    enum { WAITERS = 6 };
+    set_up();
+    ferry_t *a = node_on("a"), *b = node_on("b");
+    ferry_mutex_t *held = open_mutex(a, "line"), *last = open_mutex(b, "line"), *mutex[WAITERS];
+    pthread_t threads[WAITERS];
+    void *result = NULL;
+    check_is(ferry_mutex_lock(held, PATIENCE), 0);
+    for (unsigned i = 0; i < WAITERS; i++) {
+        mutex[i] = open_mutex(a, "line");
+        check_is(pthread_create(&threads[i], NULL, lock_until_cancelled, mutex[i]), 0);
+        await(&scene->step, i + 1);
+        nap(i % 3 * 2 * MILLISECOND);
+        check_is(pthread_cancel(threads[i]), 0);
+    }
+    for (unsigned i = 0; i < WAITERS; i++) {
+        check_is(pthread_join(threads[i], &result), 0);
+        check(result == PTHREAD_CANCELED);
+    }
+    check_is(ferry_mutex_unlock(held), 0);
+    check_is(ferry_mutex_lock(last, FERRY_NOW), 0);
+    check_is(ferry_mutex_unlock(last), 0);
+    for (unsigned i = 0; i < WAITERS; i++)
+        check_is(ferry_mutex_lock(mutex[i], PATIENCE) + ferry_mutex_unlock(mutex[i]), 0);
+    check_is(ferry_close(a), WAITERS + 1);
+    check_is(ferry_close(b), 1);
+    engine_stop(engine);
+}
+
 /* ---- the end of nodes ---- */
 
 static void use_parents_handle(ferry_mutex_t *mutex) {
@@ -474,6 +513,7 @@ int main(int argc, char **argv) {
         TEST(locks_and_waits_outlive_a_server),
         TEST(without_a_server_a_lease_is_over_and_told),
         TEST(signals_and_shutdown_end_a_wait),
+        TEST(who_is_cancelled_in_a_wait_leaves_the_line),
         TEST(what_is_left_open_is_closed_and_counted),
     };
     return run_suite("net_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
