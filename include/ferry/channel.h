@@ -28,11 +28,12 @@ typedef enum ferry_hold {
     FERRY_HOLD_NEVER = 2 /**< senders never wait: a slow receiver loses its oldest and is told how many */
 } ferry_hold_t;
 
-/** Do a queue's messages outlive the programs that have sent them? */
+/** Do a channel's messages outlive the programs that have sent them? */
 typedef enum ferry_durable {
-    FERRY_DURABLE_ANY = 0, /**< no opinion: as the queue is already (if its server says so within a second), else not */
-    FERRY_DURABLE = 1,     /**< the engine keeps them on disk until they are released; needs a space that has one */
-    FERRY_DURABLE_NOT = 2  /**< they wait in their sender's memory */
+    FERRY_DURABLE_ANY =
+        0,             /**< no opinion: as the channel is already (if its server says so within a second), else not */
+    FERRY_DURABLE = 1, /**< the engine keeps them on disk; needs a space that has one */
+    FERRY_DURABLE_NOT = 2 /**< they wait in their sender's memory */
 } ferry_durable_t;
 
 /** What a sender does when its quota or capacity is used up. */
@@ -73,7 +74,11 @@ typedef struct ferry_contract {
                               the message, and takes it back when none has */
 
     /* shared by all ends */
-    ferry_durable_t durable; /**< queues in a space that spans machines (`nats://...`): see "Durable queues" below */
+    ferry_durable_t
+        durable; /**< in a space that spans machines (`nats://...`): see "Durable queues" and "Durable topics" */
+
+    /* each sender's own */
+    int64_t retain_age; /**< durable topics: nanoseconds after which the engine drops a message; 0: no opinion */
 } ferry_contract_t;
 
 /*
@@ -93,6 +98,36 @@ typedef struct ferry_contract {
  *   - ferry_recv never says that the queue has ended (-EPIPE): another sender may come in a year.
  *   - All ends go through the engine, also those of one process.
  */
+
+/*
+ * Durable topics.  Likewise a topic: the engine keeps its messages in a stream, from which every receiver reads for itself, at
+ * its own pace, from where it likes (`replay`), also those of a machine that was off when they were sent.  What is different from
+ * other topics:
+ *
+ *   - The stream keeps the last `retain` messages of all senders together (0: as many as fit), `quota` bytes (0: 1 GiB), and
+ *     none that is older than `retain_age`.  What a sender states is so from then on, for all; what it leaves at 0 stays as it is.
+ *   - Receivers hold no sender back.  One that has not read what the stream drops loses it, which is counted (`lost_before`);
+ *     a contract that says FERRY_HOLD_BACK is refused.
+ *   - Each receiver gets each message once, in the order of the stream, which is each sender's own but for messages that the
+ *     engine refused meanwhile.
+ *   - A message counts as released, for ferry_sender_flush, ferry_sender_close and the sender's quota, once it is stored.
+ *   - ferry_msg_info: `sequence` is the stream's count, which a restarted receiver can go on from: `replay`
+ *     FERRY_REPLAY_SEQUENCE, `replay_from` one more than its last; `sender_node` is UINT64_MAX and `sender` 0.
+ *   - `depth` and `newest` of a receiver count over all senders together.
+ *   - Sizes and the end are those of durable queues.
+ */
+
+/** Where a receiver of a durable topic begins to read. */
+typedef enum ferry_replay {
+    FERRY_REPLAY_RETAINED = 0, /**< as with other topics: what `retain` says is kept, if a sender has said so; else, and
+                                    with no_history, what is sent from now on */
+    FERRY_REPLAY_LAST = 1,     /**< the last `replay_from` messages, as far as they are kept, and on */
+    FERRY_REPLAY_SEQUENCE =
+        2, /**< the one whose `sequence` is `replay_from`; if it is dropped already, that is counted as lost */
+    FERRY_REPLAY_TIME =
+        3, /**< the first that was stored at `replay_from` or later: ns since 1970, by the engine's clock */
+    FERRY_REPLAY_ALL = 4 /**< all that is kept */
+} ferry_replay_t;
 
 /** A receiver's own wishes; all zero is a good default. */
 typedef struct ferry_receiver_options {
@@ -121,6 +156,8 @@ typedef struct ferry_receiver_options {
                               millisecond counts as one; 0: for ever */
     uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`; 0: no limit */
     const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
+    ferry_replay_t replay;   /**< durable topics: where it begins; other than 0, it is an error with other channels */
+    uint64_t replay_from;    /**< what `replay` says */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */
@@ -133,7 +170,7 @@ typedef struct ferry_receiver ferry_receiver_t;
  * returns, it is linked with every receiver that was open before, except those that did not answer within a second.
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
- * -ENOTSUP a durable queue in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
+ * -ENOTSUP a durable channel in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
  * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EACCES also
  * when the server of a space that spans machines does not permit what the channel needs (the sentence has its words).
  */

@@ -65,26 +65,29 @@ typedef struct ferry_kicked {
  */
 FERRY_API int ferry_kick(const char *space, const ferry_options_t *options, uint64_t node, ferry_kicked_t *result);
 
-/** What the engine keeps of a durable queue (see channel.h). Strings belong to the call. */
+/** What the engine keeps of a durable queue or topic (see channel.h). Strings belong to the call. */
 typedef struct ferry_durable_info {
-    const char *queue;
-    uint64_t messages;  /**< not released yet; those that receivers hold among them */
+    const char *queue;  /**< or topic */
+    uint64_t messages;  /**< kept: of a queue not released yet, those that receivers hold among them */
     uint64_t bytes;     /**< that they take up there */
     uint64_t sent;      /**< ever put in */
     uint64_t oldest_ns; /**< when the oldest was stored, by the engine's clock: ns since 1970; 0: there is none */
+    uint32_t kind;      /**< FERRY_QUEUE or FERRY_TOPIC */
+    uint32_t reserved;
 } ferry_durable_info_t;
 
 /**
- * Calls `each(info, arg)` for every durable queue of the space, until it returns something other than 0, and returns that; else
+ * Calls `each(info, arg)` for every durable queue and topic of the space, until it returns something other than 0, and returns that; else
  * 0. Any thread. Errors: -ENOTSUP the space has no engine, or one without JetStream; -ETIMEDOUT, -ENOTCONN it cannot be
  * asked within 5 s; -EACCES it does not permit it; -EBADF, -ECHILD, -EINVAL; -ENOMEM.
  */
 FERRY_API int ferry_durable_each(ferry_t *node, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
 
 /**
- * Drops all messages that the engine keeps of a durable queue; with `remove` 1 the queue as well: nothing is left of it on the
- * engine's disk, and the name may be used for something else once its ends are closed. What receivers hold stays readable for them.
- * `*messages` (may be NULL) says how many there were. Any thread. Errors: -ENOENT there is no such queue; -EINVAL a bad name;
+ * Drops all messages that the engine keeps of a durable queue or topic; with `remove` 1 that itself as well: nothing is left of it on
+ * the engine's disk, and the name may be used for something else once its ends are closed. What receivers hold stays readable for
+ * them; a topic's receivers count what they had not read as lost. `*messages` (may be NULL) says how many there were. Any thread.
+ * Errors: -ENOENT there is no such channel; -EINVAL a bad name;
  * and those of ferry_durable_each.
  */
 FERRY_API int ferry_durable_purge(ferry_t *node, const char *queue, uint32_t remove, uint64_t *messages);

@@ -7,19 +7,86 @@
 #include "base/error.h"
 #include "net/durable.h"
 
-int fi_settle_durable(fi_node_t *n, const char *channel, ferry_kind_t kind, ferry_contract_t *c) {
-    bool wanted = c->durable == FERRY_DURABLE;
-
-    if (wanted && kind != FERRY_QUEUE) {
-        return fi_fail(-ENOTSUP, "'%s' is a topic: only queues can be durable; a topic can `retain` messages", channel);
+static int check_space(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c) {
+    if (c->durable != FERRY_DURABLE) {
+        return 0;
     }
-    if (wanted && !n->net) {
+    if (!n->net) {
         return fi_fail(-ENOTSUP,
                        "'%s' cannot be durable in a space of one machine: a NATS server keeps such messages; open the "
                        "space as nats://HOST/SPACE (`ferry engine` starts a server)",
                        channel);
     }
-    return n->net && kind == FERRY_QUEUE ? fi_durable_settle(n->net, channel, c) : 0;
+    if (kind == FERRY_TOPIC && c->hold == FERRY_HOLD_BACK) {
+        return fi_fail(-ENOTSUP,
+                       "'%s' cannot hold senders back and be a durable topic: its stream keeps what receivers have not "
+                       "read, as far as its bounds go; leave `hold` at FERRY_HOLD_ANY",
+                       channel);
+    }
+    return 0;
+}
+
+int fi_settle_durable_sender(fi_node_t *n, const char *channel, ferry_kind_t kind, ferry_contract_t *c,
+                             fi_part_t *part) {
+    bool topic = kind == FERRY_TOPIC;
+
+    if (c->retain_age < 0 || (c->retain_age > 0 && !topic)) {
+        return fi_fail(-EINVAL,
+                       "`retain_age` is how long a durable topic keeps a message, in ns: 0 or more, and for topics");
+    }
+    part->kept = (fi_kept_bounds_t){.messages = c->retain, .bytes = c->quota, .age = (uint64_t)c->retain_age};
+    int r = check_space(n, channel, kind, c);
+    r = r == 0 && n->net ? fi_durable_settle(n->net, channel, kind, &part->kept, c) : r;
+    if (r < 0) {
+        return r;
+    }
+    if (c->durable != FERRY_DURABLE) {
+        return c->retain_age == 0
+                   ? 0
+                   : fi_fail(-EINVAL, "'%s' is not durable: `retain_age` is for durable topics", channel);
+    }
+    part->unhurried = true;
+    part->explain = fi_durable_explain;
+    part->most = n->net->max_payload - FI_DURABLE_HEAD;
+    c->quota = c->quota ? c->quota : FI_DURABLE_QUOTA;
+    c->retain = 0; /* the stream's matter */
+    return 0;
+}
+
+static int check_replay(const ferry_receiver_options_t *o, ferry_kind_t kind) {
+    if ((unsigned)o->replay > FERRY_REPLAY_ALL) {
+        return fi_fail(-EINVAL, "the receiver's replay (%d) is not one of the values in ferry/channel.h",
+                       (int)o->replay);
+    }
+    if (o->replay && (kind != FERRY_TOPIC || o->tap)) {
+        return fi_fail(-EINVAL, "`replay` is for receivers of durable topics");
+    }
+    if (o->replay && o->no_history) {
+        return fi_fail(-EINVAL,
+                       "`replay` asks for messages that were sent before, `no_history` for none: give one of them");
+    }
+    return 0;
+}
+
+int fi_settle_durable_receiver(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                               ferry_contract_t *c, fi_rxpart_t *part) {
+    static const fi_kept_bounds_t nothing;
+
+    int r = check_replay(o, kind);
+    if (r < 0 || o->tap) {
+        return r;
+    }
+    r = check_space(n, channel, kind, c);
+    r = r == 0 && n->net ? fi_durable_settle(n->net, channel, kind, &nothing, c) : r;
+    if (r < 0) {
+        return r;
+    }
+    if (o->replay && c->durable != FERRY_DURABLE) {
+        return fi_fail(-ENOTSUP, "'%s' is not durable: there is nothing to replay; open it with FERRY_DURABLE",
+                       channel);
+    }
+    return kind == FERRY_TOPIC && c->durable == FERRY_DURABLE ? fi_durable_find_start(n->net, channel, o, &part->replay)
+                                                              : 0;
 }
 
 /* Can this node's space have such queues at all? */
@@ -28,7 +95,7 @@ static int check_engine(const fi_node_t *n) {
 
     if (r == 0 && !n->net) {
         r = fi_fail(-ENOTSUP,
-                    "a space of one machine has no durable queues: a NATS server keeps them; open the space as "
+                    "a space of one machine has no durable channels: a NATS server keeps them; open the space as "
                     "nats://HOST/SPACE");
     }
     return r;

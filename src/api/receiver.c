@@ -26,9 +26,10 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
     }
     ferry_receiver_options_t o = options ? *options : (ferry_receiver_options_t){.size = 0};
     ferry_contract_t c = o.contract ? *o.contract : (ferry_contract_t){.size = 0};
-    r = o.tap ? 0 : fi_settle_durable(node, channel, kind, &c);
+    fi_rxpart_t part = {.whole = NULL};
+    r = fi_settle_durable_receiver(node, channel, kind, &o, &c, &part);
     o.contract = &c;
-    return r < 0 ? r : fi_receiver_new(node, channel, kind, &o, rx);
+    return r < 0 ? r : fi_receiver_new_part(node, channel, kind, &o, &part, rx);
 }
 
 int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *options,

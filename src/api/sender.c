@@ -4,7 +4,6 @@
 #include "api/durable.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
-#include "net/durable.h"
 #include "platform/cancel.h"
 
 static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
@@ -24,13 +23,7 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
     }
     ferry_contract_t c = contract ? *contract : (ferry_contract_t){.size = 0};
     fi_part_t part = {.whole = NULL};
-    r = fi_settle_durable(node, channel, kind, &c);
-    if (r == 0 && c.durable == FERRY_DURABLE) {
-        part.unhurried = true;
-        part.explain = fi_durable_explain;
-        part.most = node->net->max_payload - FI_DURABLE_HEAD;
-        c.quota = c.quota ? c.quota : FI_DURABLE_QUOTA;
-    }
+    r = fi_settle_durable_sender(node, channel, kind, &c, &part);
     return r < 0 ? r : fi_sender_new_part(node, channel, kind, &c, &part, tx);
 }
 

@@ -184,7 +184,7 @@ void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     f.kind = (uint16_t)tx->end.kind;
     f.a = l->start;
     f.b = l->first;
-    f.flags = l->lossy ? FI_OFFER_LOSSY : 0;
+    f.flags = (l->lossy ? FI_OFFER_LOSSY : 0u) | (tx->part.counted ? FI_OFFER_COUNTED : 0u);
     f.contract = tx->end.contract;
     f.figures[0] = l->start < log->w.pos ? fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq : tx->seq + 1;
     f.figures[1] = tx->part.from_node;
@@ -219,7 +219,9 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         return r;
     }
     fi_log_t *log = fi_outlet_log(o);
-    l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || tx->end.contract.hold == FERRY_HOLD_NEVER);
+    /* Of a durable topic, it is the stream that loses what is not read. */
+    bool loses = tx->end.contract.hold == FERRY_HOLD_NEVER && tx->end.contract.durable != FERRY_DURABLE;
+    l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || loses);
     l->per_tag = l->lossy && (m->frame.flags & FI_MEET_PER_TAG) != 0;
     l->depth = fi_min(m->frame.a, (uint64_t)FI_MAX_RING_LINES);
     l->first = o->current;

@@ -69,13 +69,20 @@ typedef struct fi_rxlink {
     fi_latency_t latency;
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
-    bool fence; /* the sender does not take part in membarrier */
+    bool counts; /* lossy ones too: where a number is missing, that message is lost */
+    bool fence;  /* the sender does not take part in membarrier */
     bool live;
     bool ended;
     bool detached; /* dropped from the receiver, kept for its held messages */
     uint32_t segment_count;
     fi_rxsegment_t **segments; /* by id % FI_SEGMENT_BUCKETS; NULL: none has come yet */
 } fi_rxlink_t;
+
+/* Where a receiver of a durable topic begins. */
+typedef struct fi_replay {
+    uint64_t first; /* number in the stream; 0: by time */
+    uint64_t since; /* ns since 1970 */
+} fi_replay_t;
 
 /* What a receiver can be part of, and which goes with it. Everything may be 0. */
 typedef struct fi_rxpart {
@@ -88,9 +95,10 @@ typedef struct fi_rxpart {
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
     bool hidden;
-    uint64_t to_node; /* a hidden one: to which its messages go on; 0: to several */
-    bool stays;       /* also when the thread ends that used it last: what is held stays where it is */
-    bool unchecked;   /* FERRY_CHECK=1: what it takes may change */
+    uint64_t to_node;   /* a hidden one: to which its messages go on; 0: to several */
+    bool stays;         /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked;     /* FERRY_CHECK=1: what it takes may change */
+    fi_replay_t replay; /* for the bridge */
 } fi_rxpart_t;
 
 struct ferry_receiver {

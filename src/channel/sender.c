@@ -166,6 +166,8 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
     tx->end.kind = (uint32_t)kind;
     tx->end.in_haste = part->in_haste;
     tx->end.hidden = part->hidden;
+    tx->end.only = part->only;
+    tx->seq = part->first_seq ? part->first_seq - 1 : 0;
     tx->end.contract = shared;
     tx->part = *part;
     memcpy(tx->end.channel, channel, strlen(channel) + 1);

@@ -20,6 +20,7 @@
 #define FI_SENDER_H
 
 #include "channel/message.h"
+#include "channel/part.h"
 #include "channel/sample.h"
 #include "channel/wait.h"
 #include "ferry/channel.h"
@@ -179,29 +180,6 @@ typedef struct fi_purge {
     fi_peer_t *asker; /* counted; NULL: nobody, or all is told */
     uint64_t number;  /* of purges */
 } fi_purge_t;
-
-/* What a sender can be part of, and which goes with it. Everything may be 0. The hooks are called with the end held, by
- * any thread. */
-typedef struct fi_part {
-    void *whole;
-    void (*ends)(void *whole); /* the sender is closed */
-    /* A receiver has gone or refused the link. What it had not released waits for another one, if there was memory. */
-    void (*loses)(void *whole);
-    /* Something may have been released; what this sender was armed for is over. */
-    void (*released)(void *whole);
-    /* Nothing waits in the backlog any more. */
-    void (*drained)(void *whole);
-    /* Which of several links takes the next message; it returns NULL if none shall now, and it waits in the backlog. */
-    fi_outlet_t *(*choose)(struct ferry_sender *tx);
-    bool in_haste; /* opening it does not wait for receivers to be linked */
-    bool hidden;
-    uint64_t from_node; /* a hidden one: whose messages it sends on; 0: its own */
-    uint64_t from_end;
-    uint64_t most; /* bytes of a message, since the engine takes no more; 0: it does not matter */
-    /* Why there is no room, if that is known better than by the sender: a sentence in `text`. */
-    bool (*explain)(struct ferry_sender *tx, char *text, size_t cap);
-    bool unhurried; /* its reader takes its time: what finds no room in the ring waits in the pool at once */
-} fi_part_t;
 
 struct ferry_sender {
     fi_end_t end;

@@ -96,7 +96,7 @@ void fi_link_account(const fi_rxlink_t *l, ferry_msg_t *m) {
 static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     fi_receiver_t *rx = l->rx;
 
-    if (l->lossy) {
+    if (l->counts) {
         m->lost = s->seq > l->next_seq ? s->seq - l->next_seq : 0;
         fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + m->lost);
         l->next_seq = s->seq + 1;

@@ -118,8 +118,10 @@ static void describe(fi_own_t *own, fi_end_t *e) {
         own->retain = fi_sender_of(e)->retain;
         own->quota = fi_sender_of(e)->pool.quota;
         own->capacity = fi_sender_of(e)->capacity;
+        own->kept = fi_sender_of(e)->part.kept;
     } else {
         const fi_receiver_t *rx = fi_receiver_of(e);
+        own->replay = rx->part.replay;
         own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
         own->prefetch = rx->prefetch;
     }
@@ -127,8 +129,8 @@ static void describe(fi_own_t *own, fi_end_t *e) {
 
 /* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as without a
  * connection, nobody is asked: 1. */
-static int await_answer(fi_bridge_t *b, fi_asking_t *a) {
-    struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS);
+static int await_answer(fi_bridge_t *b, fi_asking_t *a, int64_t more) {
+    struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS + more);
     int waited = 0;
 
     pthread_mutex_lock(&b->lock);
@@ -162,8 +164,12 @@ static int opened(fi_net_t *net, fi_end_t *e) {
     item->kind = FI_BOX_OPENED;
     describe(&item->own, e);
     item->asking = a;
+    bool needs_link = item->own.is_sender && e->contract.durable == FERRY_DURABLE && e->kind == FERRY_TOPIC;
     fi_bridge_post(b, item);
-    int r = await_answer(b, a);
+    int r = await_answer(b, a, needs_link ? FI_OWN_LINK_NS : 0);
+    if (r > 0 && needs_link) { /* what it sent would go nowhere */
+        return fi_fail(-ETIMEDOUT, "'%s' cannot be opened: this node's connection takes nothing", e->channel);
+    }
     return r < 0 ? r : r > 0 || e->contract.durable == FERRY_DURABLE ? 0 : fi_permit_end(b, e, denials);
 }
 
@@ -249,6 +255,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         fi_out_again(b);
         fi_deposit_again(b);
         fi_pickup_again(b);
+        fi_reader_again(b);
         break;
     case FI_BOX_STORED:
         b->singles++;
@@ -258,6 +265,10 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
     case FI_BOX_PICKED:
         b->singles++;
         fi_pickup_arrived(b, item->number, item->msg);
+        break;
+    case FI_BOX_READ:
+        b->singles++;
+        fi_reader_arrived(b, item->number, item->msg);
         break;
     case FI_BOX_DENIED:
         fi_meet_denied(b, item->text);
@@ -315,7 +326,7 @@ static bool is_stopping(fi_bridge_t *b) {
 }
 
 /*
- * The engine's messages about durable queues come one by one. To be woken for each would cost more than all else; so where they
+ * The engine's messages about durable channels come one by one. To be woken for each would cost more than all else; so where they
  * come densely, a moment passes between turns, and they are taken together.
  */
 static void gather(fi_bridge_t *b) {
@@ -346,6 +357,7 @@ static void *bridge_main(void *arg) {
         waits |= fi_in_turn(b);
         more |= fi_deposit_turn(b, &ns, &waits);
         waits |= fi_pickup_turn(b, &ns);
+        waits |= fi_reader_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
@@ -416,6 +428,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->hearings);
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
+    fi_list_init(&b->readers);
     b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
     b->buffer = malloc(b->piece);
@@ -496,6 +509,7 @@ void fi_bridge_close(fi_net_t *net) {
     (void)fi_in_turn(b);
     fi_deposit_end(b);
     fi_pickup_end(b);
+    fi_reader_end(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
     say_farewell(b);

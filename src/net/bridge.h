@@ -32,7 +32,9 @@
 #define FI_FAR_PIECE (1u << 20)         /* bytes of a message in pieces */
 #define FI_FAR_PROBE_NS 1000000000ll    /* between questions to a node with which there are links */
 #define FI_FAR_IMPATIENT_NS 250000000ll /* the same while something is not acknowledged */
-#define FI_FAR_SETTLE_NS 1000000000ll   /* how long an open waits for nodes elsewhere */
+#define FI_OWN_LINK_NS                                                                                                 \
+    20000000000ll /* how long a durable topic's sender waits for a link to its own node: machines stall */
+#define FI_FAR_SETTLE_NS 1000000000ll /* how long an open waits for nodes elsewhere */
 
 /* What channels have exchanged with a node. */
 typedef struct fi_far_traffic {
@@ -63,8 +65,10 @@ typedef struct fi_own {
     uint32_t flags; /* enum fi_far_flags */
     uint32_t retain;
     uint64_t quota;
-    uint64_t capacity; /* UINT64_MAX: no limit */
-    uint32_t prefetch; /* receivers of queues; 0: no limit */
+    uint64_t capacity;     /* UINT64_MAX: no limit */
+    uint32_t prefetch;     /* receivers of queues; 0: no limit */
+    fi_kept_bounds_t kept; /* durable topics: a sender's, */
+    fi_replay_t replay;    /* a receiver's */
     fi_contract_t contract;
     char channel[104];
 } fi_own_t;
@@ -80,6 +84,7 @@ typedef struct fi_asking {
     uint32_t unanswered; /* nodes that have not said how many links will come */
     uint32_t expected;   /* links that those who did have announced */
     int64_t deadline;
+    bool durable;
     bool done;      /* guarded by the bridge's lock, with what follows */
     bool abandoned; /* nobody waits for it any more: whoever ends it frees it */
     int error;
@@ -226,6 +231,7 @@ enum fi_box_kind {
     FI_BOX_UP,
     FI_BOX_STORED,
     FI_BOX_PICKED,
+    FI_BOX_READ,
     FI_BOX_DENIED,
     FI_BOX_INQUIRY
 };
@@ -234,7 +240,7 @@ typedef struct fi_box_item {
     struct fi_list link;
     enum fi_box_kind kind;
     natsMsg *msg;
-    uint32_t number; /* PICKED: whose */
+    uint32_t number; /* PICKED, READ: whose */
     fi_own_t own;
     fi_asking_t *asking;
     char *text; /* FI_BOX_DENIED: the server's words; allocated */
@@ -260,20 +266,20 @@ typedef struct fi_bridge {
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
-    struct fi_list deposits, pickups; /* durable.h */
-    struct {                          /* the newest of the engine's to store a message */
+    struct fi_list deposits, pickups, readers; /* durable.h */
+    struct {                                   /* the newest of the engine's to store a message */
         char channel[104];
         char words[160];
         int64_t at; /* ns */
     } refusal;
     natsSubscription *answers; /* for deposits; NULL: there was none yet */
-    uint32_t depositors_ever, pickups_ever;
+    uint32_t depositors_ever, pickups_ever, readers_ever;
     uint32_t askings_ever;
     uint64_t haves_ever;
     unsigned char *buffer; /* for one batch */
     size_t piece;          /* bytes of it that are used at most */
     bool progress;         /* in this turn */
-    bool dense;            /* the engine's messages about durable queues come so: they are taken together */
+    bool dense;            /* the engine's messages about durable channels come so: they are taken together */
     int64_t singles;       /* of these, since */
     int64_t counted_at;    /* ns */
 } fi_bridge_t;

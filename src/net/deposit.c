@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durable queues, the senders' side: what own senders send is put into the stream (deposit_send.c), and released once it is
+ * Durable channels, the senders' side: what own senders send is put into the stream (deposit_send.c), and released once it is
  * stored. Here: who sends, and what is taken from them.
  */
 #include <errno.h>
@@ -21,13 +21,13 @@
 
 /* ---- finding ---- */
 
-static fi_deposit_t *find(fi_bridge_t *b, const char *channel) {
+static fi_deposit_t *find(fi_bridge_t *b, ferry_kind_t kind, const char *channel) {
     struct fi_list *at;
     struct fi_list *after;
 
     fi_list_each(at, after, &b->deposits) {
         fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
-        if (strcmp(p->channel, channel) == 0) {
+        if (p->kind == kind && strcmp(p->channel, channel) == 0) {
             return p;
         }
     }
@@ -36,7 +36,12 @@ static fi_deposit_t *find(fi_bridge_t *b, const char *channel) {
 
 /* ---- depositors ---- */
 
-static void set_limits(fi_depositor_t *d, const fi_own_t *own) {
+/* A topic's stream makes room by itself. */
+static void set_limits(const fi_deposit_t *p, fi_depositor_t *d, const fi_own_t *own) {
+    if (p->kind == FERRY_TOPIC) {
+        d->quota = d->capacity = UINT64_MAX;
+        return;
+    }
     d->quota = own ? own->quota : DEFAULT_QUOTA; /* we are not told yet, or it is closed again */
     d->capacity = own && own->capacity != UINT64_MAX ? own->capacity : DEFAULT_CAPACITY;
 }
@@ -53,8 +58,8 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     d->tx = l->tx;
     d->number = ++b->depositors_ever;
     d->window = FI_DEPOSIT_WINDOW;
-    set_limits(d, own);
-    fi_durable_names(b->net, p->channel, d->subject, stream);
+    set_limits(p, d, own);
+    fi_durable_names(b->net, p->kind, p->channel, d->subject, stream);
     size_t len = strlen(d->subject);
     snprintf(d->subject + len, sizeof d->subject - len, ".%016" PRIx64 "-%" PRIx64, b->net->node->id, l->tx);
     fi_list_add_tail(&p->depositors, &d->link);
@@ -211,18 +216,19 @@ static int listen_for_answers(fi_bridge_t *b) {
     return fi_net_subscribe(b->net, b->net->bulk, subject, NULL, answered, b, &b->answers);
 }
 
-static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out) {
+static int open_deposit(fi_bridge_t *b, ferry_kind_t kind, const char *channel, fi_deposit_t **out) {
     fi_deposit_t *p = calloc(1, sizeof *p);
 
     if (!p) {
-        return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
+        return fi_fail(-ENOMEM, "no memory for the durable channel '%s'", channel);
     }
     p->bridge = b;
+    p->kind = kind;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->depositors);
     fi_list_add_tail(&b->deposits, &p->link);
     const fi_hidden_t hidden = {
-        .channel = p->channel, .kind = FERRY_QUEUE, .whole = p, .changed = links_changed, .intake = &p->intake};
+        .channel = p->channel, .kind = kind, .whole = p, .changed = links_changed, .intake = &p->intake};
     int r = listen_for_answers(b);
     r = r == 0 ? fi_hidden_receiver_open(b, &hidden, &p->rx) : r;
     if (r < 0) {
@@ -234,31 +240,45 @@ static int open_deposit(fi_bridge_t *b, const char *channel, fi_deposit_t **out)
 }
 
 int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own) {
-    fi_deposit_t *p = find(b, own->channel);
-
+    ferry_kind_t kind = (ferry_kind_t)own->kind;
+    fi_deposit_t *p = find(b, kind, own->channel);
     struct fi_list *at;
     struct fi_list *after;
 
-    int r = p ? 0 : open_deposit(b, own->channel, &p);
+    int r = p ? 0 : open_deposit(b, kind, own->channel, &p);
     if (r < 0) {
         return r;
     }
     p->senders++;
+    p->kept = own->kept;
     fi_list_each(at, after, &p->depositors) { /* it may have been linked before we were told of it */
         fi_depositor_t *d = fi_container(at, fi_depositor_t, link);
         if (d->tx == own->id) {
-            set_limits(d, own);
+            set_limits(p, d, own);
         }
     }
     return 0;
 }
 
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own) {
-    fi_deposit_t *p = find(b, own->channel);
+    fi_deposit_t *p = find(b, (ferry_kind_t)own->kind, own->channel);
 
     if (p && p->senders > 0) {
         p->senders--;
     }
+}
+
+bool fi_deposit_is_linked(fi_bridge_t *b, ferry_kind_t kind, const char *channel, uint64_t tx) {
+    fi_deposit_t *p = find(b, kind, channel);
+    bool linked = false;
+
+    if (p && fi_end_enter(&p->rx->end, FI_END_RECEIVER) == 0) {
+        for (uint32_t i = 0; i < p->rx->link_count; i++) {
+            linked |= p->rx->links[i]->tx == tx && p->rx->links[i]->live;
+        }
+        fi_end_leave(&p->rx->end);
+    }
+    return linked;
 }
 
 void fi_deposit_end(fi_bridge_t *b) {
@@ -276,7 +296,7 @@ void fi_deposits_tell(fi_bridge_t *b, fi_peer_t *p) {
     fi_list_each(at, after, &b->deposits) {
         const fi_deposit_t *d = fi_container(at, fi_deposit_t, link);
         fi_frame_t f = fi_frame(FI_LOOK_VIA, 0, d->rx->end.id);
-        f.kind = FERRY_QUEUE;
+        f.kind = (uint16_t)d->kind;
         memcpy(f.text, d->channel, sizeof f.text);
         (void)fi_peer_send(p, &f, NULL);
     }

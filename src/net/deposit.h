@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/deposit.h - what deposit.c and deposit_send.c share: senders of a durable queue, and their messages on the way into its stream.
+ * net/deposit.h - what deposit.c and deposit_send.c share: senders of a durable channel, and their messages on the way into its stream.
  */
 #ifndef FI_NET_DEPOSIT_H
 #define FI_NET_DEPOSIT_H
@@ -34,6 +34,7 @@ typedef struct fi_depositor {
     uint64_t capacity, quota; /* of what is published and not gone */
     uint32_t window;
     natsConnection *way; /* of what is under way */
+    uint32_t losses;     /* of connections, when something was last put on its way */
     int64_t answered_at; /* ns: when an answer last came, or one was first waited for */
     int64_t paused_until;
     int64_t pause;
@@ -46,6 +47,8 @@ typedef struct fi_deposit {
     fi_bridge_t *bridge;
     fi_receiver_t *rx;
     char channel[104];
+    ferry_kind_t kind;
+    fi_kept_bounds_t kept; /* of a topic: as an own sender has stated it last */
     struct fi_list depositors;
     uint32_t senders; /* own ones that are open */
     uint32_t changed; /* atomic: links came or went */

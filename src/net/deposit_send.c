@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Putting messages into the stream of a durable queue.
+ * Putting messages into the stream of a durable channel.
  *
  * Messages of one sender are published in order, up to a window ahead of the engine's answers.  After a lost connection, an
  * answer that does not come, or a refusal, the first that is not stored is next again: the engine drops by its id what it has.
@@ -66,7 +66,28 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     return s == NATS_OK;
 }
 
+/* The first that is not stored is next again. */
+static void begin_again(fi_depositor_t *d) {
+    d->sent = d->stored;
+    d->sent_bytes = d->stored_bytes;
+}
+
+/*
+ * The library keeps what it is given while a connection is away, and sends it first once that is back: it would overtake what was
+ * lost with the connection.  So it is given nothing then; and after a loss, nothing before that.
+ */
+static bool goes_straight(const fi_bridge_t *b, const fi_depositor_t *d) {
+    return fi_nats.natsConnection_Status(d->way) == NATS_CONN_STATUS_CONNECTED &&
+           fi_load_acquire32(&b->net->times_lost) == d->losses;
+}
+
 static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
+    uint32_t losses = fi_load_acquire32(&b->net->times_lost);
+
+    if (losses != d->losses) {
+        d->losses = losses;
+        begin_again(d);
+    }
     if (!fi_net_is_up(b->net) || now < d->paused_until) {
         return;
     }
@@ -75,7 +96,7 @@ static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
     } else if (d->way != fi_durable_way(b) && b->dense) {
         return; /* what is under way arrives first: on another connection it could be overtaken */
     }
-    while (may_publish(d)) {
+    while (may_publish(d) && goes_straight(b, d)) {
         fi_put_t *put = fi_put_at(d, d->sent + 1);
         if (put->msg && !publish(b, d, d->sent + 1)) {
             d->paused_until = now + PAUSE_NS;
@@ -88,12 +109,6 @@ static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
         d->sent_bytes += put->size;
         b->progress = true;
     }
-}
-
-/* The first that is not stored is next again. */
-static void begin_again(fi_depositor_t *d) {
-    d->sent = d->stored;
-    d->sent_bytes = d->stored_bytes;
 }
 
 static void hold_off(fi_depositor_t *d, int64_t now) {
@@ -109,7 +124,7 @@ static void ask(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now)
     char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], subject[FI_DURABLE_API_MAX], reply[FI_SUBJECT_MAX];
     char text[FI_SUBJECT_MAX + 32];
 
-    fi_durable_names(b->net, p->channel, base, stream);
+    fi_durable_names(b->net, p->kind, p->channel, base, stream);
     snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
     snprintf(text, sizeof text, "d.%" PRIx32 ".i%" PRIx64, d->number, d->stored);
     fi_net_node_subject(b->net, reply, b->net->node->id, text);
@@ -172,7 +187,7 @@ static bool is_refusal(natsMsg *msg) {
 static void mend(fi_bridge_t *b, fi_deposit_t *p, int64_t now) {
     if (now - p->mended_at > LONGEST_PAUSE_NS) {
         p->mended_at = now;
-        fi_durable_mend(b->net, p->channel);
+        fi_durable_mend(b->net, p->kind, p->channel, &p->kept);
     }
 }
 

@@ -1,53 +1,59 @@
 /* SPDX-License-Identifier: MIT
  *
- * The streams and consumers of durable queues. What is said to the engine is JSON of its own; names need no escapes.
+ * The streams and consumers of durable channels. What is said to the engine is JSON of its own; names need no escapes.
  */
 #include "net/durable.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "net/ask.h"
 
 #define ASK_NS 5000000000ll
-#define JSON_MAX 1024
 #define REPLICAS 3 /* where there are servers for them */
 
-void fi_durable_names(const fi_net_t *net, const char *channel, char subject[FI_SUBJECT_MAX],
+void fi_durable_names(const fi_net_t *net, ferry_kind_t kind, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]) {
-    fi_net_subject(net, subject, "q", channel);
-    fi_net_stream(net, stream, "q", channel);
+    fi_net_subject(net, subject, fi_durable_word(kind), channel);
+    fi_net_stream(net, stream, fi_durable_word(kind), channel);
 }
 
-static int stream_json(const fi_net_t *net, const char *channel, int replicas, char json[JSON_MAX]) {
+static int queue_json(const fi_net_t *net, const char *channel, int replicas, char json[FI_DURABLE_JSON_MAX]) {
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
 
-    fi_durable_names(net, channel, subject, stream);
-    return snprintf(json, JSON_MAX,
+    fi_durable_names(net, FERRY_QUEUE, channel, subject, stream);
+    return snprintf(json, FI_DURABLE_JSON_MAX,
                     "{\"name\":\"%s\",\"subjects\":[\"%s.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
                     "\"discard\":\"new\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,"
-                    "\"max_msg_size\":-1,\"num_replicas\":%d,\"duplicate_window\":120000000000}",
-                    stream, subject, replicas);
+                    "\"max_msg_size\":-1,\"num_replicas\":%d,\"duplicate_window\":%llu}",
+                    stream, subject, replicas, FI_DURABLE_IDS_NS);
 }
 
-static int consumer_json(const char *stream, char json[JSON_MAX]) {
-    return snprintf(json, JSON_MAX,
+static int stream_json(const fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept,
+                       int replicas, char json[FI_DURABLE_JSON_MAX]) {
+    return kind == FERRY_TOPIC ? fi_durable_topic_json(net, channel, kept, replicas, json)
+                               : queue_json(net, channel, replicas, json);
+}
+
+static int consumer_json(const char *stream, char json[FI_DURABLE_JSON_MAX]) {
+    return snprintf(json, FI_DURABLE_JSON_MAX,
                     "{\"stream_name\":\"%s\",\"config\":{\"durable_name\":\"ferry\",\"deliver_policy\":\"all\","
                     "\"ack_policy\":\"explicit\",\"ack_wait\":%lld,\"max_deliver\":-1,\"max_ack_pending\":1000000,"
                     "\"max_waiting\":8192,\"replay_policy\":\"instant\"}}",
                     stream, (long long)FI_DURABLE_ACK_NS);
 }
 
-static void api_subject(char out[FI_DURABLE_API_MAX], const char *what, const char *stream, const char *after) {
+void fi_durable_api(char out[FI_DURABLE_API_MAX], const char *what, const char *stream, const char *after) {
     snprintf(out, FI_DURABLE_API_MAX, "$JS.API.%s.%s%s", what, stream, after);
 }
 
-/* Asks the engine. 0: it has answered; `*code` is its error's number, or 0. */
-static int ask(fi_ask_t *a, const char *subject, const char *json, int *code) {
+int fi_durable_ask(fi_ask_t *a, const char *subject, const char *json, int *code, natsMsg **answer) {
     natsStatus s;
 
     do {
@@ -59,9 +65,13 @@ static int ask(fi_ask_t *a, const char *subject, const char *json, int *code) {
         s = fi_nats.natsConnection_Request(&msg, a->net->control, subject, json, (int)strlen(json), a->options.Wait);
         *code = s == NATS_OK ? fi_durable_error(msg) : 0;
         a->code = (jsErrCode)*code;
-        fi_nats.natsMsg_Destroy(msg);
+        if (s == NATS_OK && answer) {
+            *answer = msg;
+        } else {
+            fi_nats.natsMsg_Destroy(msg);
+        }
         if (s == NATS_NO_RESPONDERS) {
-            int there = fi_net_stream_check(a->net, "durable queues");
+            int there = fi_net_stream_check(a->net, "durable channels");
             if (there < 0) {
                 return there;
             }
@@ -70,7 +80,7 @@ static int ask(fi_ask_t *a, const char *subject, const char *json, int *code) {
     return s == NATS_OK ? 0 : fi_ask_fail(a, s);
 }
 
-static int refused(const fi_ask_t *a, int code) {
+int fi_durable_refused(const fi_ask_t *a, int code) {
     switch (code) {
     case JSInsufficientResourcesErr:
     case JSMaximumStreamsLimitErr:
@@ -78,7 +88,7 @@ static int refused(const fi_ask_t *a, int code) {
         return fi_fail(-ENOSPC, "cannot %s '%s': the server has no room for it (%d)", a->doing, a->what, code);
     case JSNotEnabledErr:
     case JSNotEnabledForAccountErr:
-        return fi_net_stream_check(a->net, "durable queues");
+        return fi_net_stream_check(a->net, "durable channels");
     case JSStreamSubjectOverlapErr:
         return fi_fail(-EEXIST, "cannot %s '%s': another stream of the server's has its subjects", a->doing, a->what);
     default:
@@ -91,80 +101,95 @@ static int exists(fi_ask_t *a, const char *stream) {
     char subject[FI_DURABLE_API_MAX];
     int code = 0;
 
-    api_subject(subject, "STREAM.INFO", stream, "");
-    int r = ask(a, subject, "", &code);
+    fi_durable_api(subject, "STREAM.INFO", stream, "");
+    int r = fi_durable_ask(a, subject, "", &code, NULL);
     return r < 0 ? r : code == 0;
 }
 
 static int make_consumer(fi_ask_t *a, const char *stream) {
     char subject[FI_DURABLE_API_MAX];
-    char json[JSON_MAX];
+    char json[FI_DURABLE_JSON_MAX];
     int code = 0;
 
-    api_subject(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
+    fi_durable_api(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
     (void)consumer_json(stream, json);
-    int r = ask(a, subject, json, &code);
-    return r == 0 && code ? refused(a, code) : r;
+    int r = fi_durable_ask(a, subject, json, &code, NULL);
+    return r == 0 && code ? fi_durable_refused(a, code) : r;
 }
 
-static int make_stream(fi_ask_t *a, const char *channel, const char *stream) {
+static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
+                       const fi_kept_bounds_t *kept) {
     char subject[FI_DURABLE_API_MAX];
-    char json[JSON_MAX];
+    char json[FI_DURABLE_JSON_MAX];
     int code = 0;
 
-    api_subject(subject, "STREAM.CREATE", stream, "");
-    (void)stream_json(a->net, channel, REPLICAS, json);
-    int r = ask(a, subject, json, &code);
+    fi_durable_api(subject, "STREAM.CREATE", stream, "");
+    (void)stream_json(a->net, kind, channel, kept, REPLICAS, json);
+    int r = fi_durable_ask(a, subject, json, &code, NULL);
     if (r == 0 && (code == JSStreamReplicasNotSupportedErr || code == JSClusterNoPeersErr)) {
-        (void)stream_json(a->net, channel, 1, json);
-        r = ask(a, subject, json, &code);
+        (void)stream_json(a->net, kind, channel, kept, 1, json);
+        r = fi_durable_ask(a, subject, json, &code, NULL);
     }
     if (r < 0) {
         return r;
     }
     if (code == JSStreamSubjectOverlapErr) { /* said also while another one is just making it */
         int there = exists(a, stream);
-        code = there > 0 ? 0 : code;
+        code = there > 0 ? JSStreamNameExistErr : code;
     }
-    if (code && code != JSStreamNameExistErr) { /* that one is there, made by another version or by hand */
-        return refused(a, code);
+    if (code &&
+        code !=
+            JSStreamNameExistErr) { /* that one is there, with other bounds, or of another version, or made by hand */
+        return fi_durable_refused(a, code);
+    }
+    if (kind == FERRY_TOPIC) {
+        return code ? fi_durable_topic_bound(a, channel, kept) : 0;
     }
     return make_consumer(a, stream);
 }
 
-int fi_durable_settle(fi_net_t *net, const char *channel, ferry_contract_t *c) {
+int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, const fi_kept_bounds_t *kept,
+                      ferry_contract_t *c) {
+    bool topic = kind == FERRY_TOPIC;
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
 
-    fi_durable_names(net, channel, subject, stream);
-    if (c->durable == FERRY_DURABLE) {
-        fi_ask_t a = fi_ask_begin(net, ASK_NS, "open the durable queue", channel);
-        int r = make_stream(&a, channel, stream);
-        return r < 0 ? r : fi_net_open_stream(net);
-    }
+    fi_durable_names(net, kind, channel, subject, stream);
     if (c->durable == FERRY_DURABLE_ANY) {
-        /* An engine that cannot be asked now, or keeps nothing, leaves it at a queue that waits in memory. */
-        fi_ask_t a = fi_ask_begin(net, FI_FAR_SETTLE_NS, "look for the durable queue", channel);
+        /* An engine that cannot be asked now, or keeps nothing, leaves it at a channel that waits in memory. */
+        fi_ask_t a = fi_ask_begin(net, FI_FAR_SETTLE_NS,
+                                  topic ? "look for the durable topic" : "look for the durable queue", channel);
         c->durable = fi_net_is_up(net) && exists(&a, stream) > 0 ? FERRY_DURABLE : FERRY_DURABLE_NOT;
+        if (c->durable == FERRY_DURABLE_NOT || !topic) { /* a topic's sender may have something to state */
+            return c->durable == FERRY_DURABLE ? fi_net_open_stream(net) : 0;
+        }
     }
-    return c->durable == FERRY_DURABLE ? fi_net_open_stream(net) : 0;
+    if (c->durable != FERRY_DURABLE) {
+        return 0;
+    }
+    fi_ask_t a = fi_ask_begin(net, ASK_NS, topic ? "open the durable topic" : "open the durable queue", channel);
+    int r = make_stream(&a, kind, channel, stream, kept);
+    return r < 0 ? r : fi_net_open_stream(net);
 }
 
-void fi_durable_mend(fi_net_t *net, const char *channel) {
+void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept) {
     char base[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
     char subject[FI_DURABLE_API_MAX];
-    char json[JSON_MAX];
+    char json[FI_DURABLE_JSON_MAX];
 
-    fi_durable_names(net, channel, base, stream);
-    api_subject(subject, "STREAM.CREATE", stream, "");
-    int len = stream_json(net, channel, REPLICAS, json);
+    fi_durable_names(net, kind, channel, base, stream);
+    fi_durable_api(subject, "STREAM.CREATE", stream, "");
+    int len = stream_json(net, kind, channel, kept, REPLICAS, json);
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
-    len = stream_json(net, channel, 1, json); /* where there are no servers for them; else it is there already */
+    len = stream_json(net, kind, channel, kept, 1,
+                      json); /* where there are no servers for them; else it is there already */
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
-    api_subject(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
-    len = consumer_json(stream, json);
-    (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
+    if (kind == FERRY_QUEUE) {
+        fi_durable_api(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
+        len = consumer_json(stream, json);
+        (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
+    }
 }
 
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number) {
@@ -206,4 +231,56 @@ void fi_durable_words(natsMsg *msg, char *words, size_t cap) {
         words[n++] = *at++;
     }
     words[n] = '\0';
+}
+
+/* $JS.ACK.[DOMAIN.ACCOUNT.]STREAM.CONSUMER.DELIVERED.SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING[.RANDOM] */
+bool fi_durable_read_ack(const char *ack, fi_delivery_t *d) {
+    const char *words[13];
+    uint32_t count = 0;
+
+    if (!ack || strncmp(ack, "$JS.ACK.", 8) != 0) {
+        return false;
+    }
+    for (const char *at = ack; at && count < 13; at = strchr(at, '.')) {
+        at += *at == '.';
+        words[count++] = at;
+    }
+    uint32_t base = count == 9 ? 4 : 6;
+    if (count < 9 || count == 10) {
+        return false;
+    }
+    d->attempt = (uint32_t)fi_min(strtoull(words[base], NULL, 10), 65535ull);
+    d->seq = strtoull(words[base + 1], NULL, 10);
+    d->number = strtoull(words[base + 2], NULL, 10);
+    d->time = strtoull(words[base + 3], NULL, 10);
+    return d->attempt > 0 && d->seq > 0;
+}
+
+fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d) {
+    const char *text = NULL;
+    char written[64] = "";
+    uint64_t node, end, number;
+
+    if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text &&
+        sscanf(text, "%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &node, &end, &number) == 3) {
+        snprintf(written, sizeof written, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, node, end, number);
+    }
+    if (text && strcmp(text, written) == 0) { /* exactly as a deposit writes it; others' mean something else */
+        return (fi_identity_t){node ^ (end << 32 | end >> 32), number};
+    }
+    return (fi_identity_t){d->time, d->seq};
+}
+
+bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id) {
+    fi_identity_t *slot = &known[(id.origin + id.number) % count];
+    bool was = slot->origin == id.origin && slot->number == id.number;
+
+    *slot = id;
+    return was;
+}
+
+uint64_t fi_durable_tag(natsMsg *msg) {
+    const char *text = NULL;
+
+    return fi_nats.natsMsgHeader_Get(msg, "Ferry-Tag", &text) == NATS_OK && text ? strtoull(text, NULL, 16) : 0;
 }

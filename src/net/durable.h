@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/durable.h - durable queues: the engine keeps what was sent in a stream until somebody has released it.
+ * net/durable.h - durable channels: the engine keeps what was sent in a stream.
+ *
+ * A queue's is kept until somebody has released it:
  *
  *     stream    FERRY=SPACE=q=NAME                  work queue: a message that is acknowledged is gone
  *     subjects  ferry.SPACE.q.NAME.NODE-END         one for each sender, so that each has its own bounds
  *     consumer  ferry                               one for all receivers: each message goes to one of them
+ *
+ * A topic's for as long as its bounds say, whoever reads it:
+ *
+ *     stream    FERRY=SPACE=dt=NAME                 limits: the oldest goes
+ *     subjects  ferry.SPACE.dt.NAME.NODE-END
+ *     consumer  NODE-READER-ROUND                   one for each receiver, for as long as it is open; nothing is acknowledged
+ *
+ * Of both:
+ *
  *     headers   Nats-Msg-Id: NODE-END-SEQUENCE      the engine drops what comes twice
  *               Ferry-Tag: TAG                      in hex, if it is not 0
  *               Ferry-Again: 1                      it may be there already, under another number
  *
  * So any client of the engine's can put messages in and take them out.  On a node, the bridge's thread does both (see bridge.h),
- * again as hidden ends: own senders and receivers of a durable queue meet only those.
+ * again as hidden ends: own senders and receivers of a durable channel meet only those.
  *
  *   deposit   a hidden receiver that takes what own senders send, and puts it into the stream; released when it is stored
  *   pickup    a hidden sender that asks the stream for as much as own receivers can do with; what they release is
  *             acknowledged
+ *   reader    a hidden sender for one own receiver of a topic, which reads the stream for it (reader.c)
  */
 #ifndef FI_NET_DURABLE_H
 #define FI_NET_DURABLE_H
@@ -22,25 +34,33 @@
 #include <ferry/channel.h>
 #include <ferry/steer.h>
 
+#include "net/ask.h"
 #include "net/bridge.h"
 
 #define FI_DURABLE_HEAD 1024u          /* bytes that headers may need of the engine's largest message */
 #define FI_DURABLE_ACK_NS 6000000000ll /* what a machine that is lost had taken comes again after so long */
 
-#define FI_DURABLE_API_MAX (FI_SUBJECT_MAX + 64u) /* "$JS.API....STREAM.ferry", with its end */
+#define FI_DURABLE_IDS_NS 120000000000ull /* for so long the engine knows an id */
+
+#define FI_DURABLE_API_MAX (FI_SUBJECT_MAX + 96u) /* "$JS.API....STREAM.CONSUMER", with its end */
 
 /*
- * What the engine knows of a queue that is about to be opened. Makes `c->durable` definite, and the stream if there is to be one.
+ * What the engine knows of a channel that is about to be opened. Makes `c->durable` definite, and the stream if there is to be one;
+ * `kept`: what a topic's sender has stated, or zeros.
  * Errors: -ENOTSUP no JetStream; -ETIMEDOUT, -ENOTCONN the engine cannot be asked; -EACCES; -ENOSPC; -EIO.
  */
-int fi_durable_settle(fi_net_t *net, const char *channel, ferry_contract_t *c);
+int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, const fi_kept_bounds_t *kept,
+                      ferry_contract_t *c);
+
+/* durable_topic.c: where a receiver of a durable topic begins. Errors likewise. */
+int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiver_options_t *o, fi_replay_t *start);
 
 /* durable_all.c: see ferry/steer.h. */
 int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
-int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *messages);
+int fi_durable_purge(fi_net_t *net, const char *name, bool remove, uint64_t *messages);
 
-/* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer. */
-void fi_durable_mend(fi_net_t *net, const char *channel);
+/* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer. `kept`: a topic's. */
+void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept);
 
 /* The number behind `"key":` in an answer of the engine's. False: there is none. */
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number);
@@ -54,9 +74,47 @@ static inline natsConnection *fi_durable_way(const fi_bridge_t *b) {
     return b->dense ? fi_net_stream_connection(b->net) : b->net->bulk;
 }
 
+/* What stands for the kind in names; "t" is what topics use that are not durable. */
+static inline const char *fi_durable_word(ferry_kind_t kind) {
+    return kind == FERRY_TOPIC ? "dt" : "q";
+}
+
 /* "ferry.SPACE.q.NAME", with its stream in `stream`. */
-void fi_durable_names(const fi_net_t *net, const char *channel, char subject[FI_SUBJECT_MAX],
+void fi_durable_names(const fi_net_t *net, ferry_kind_t kind, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]);
+
+/* What the subject for acknowledgements says of a message that a consumer delivers. */
+typedef struct fi_delivery {
+    uint32_t attempt;
+    uint64_t seq;    /* the message's number in the stream */
+    uint64_t number; /* among what the consumer has delivered */
+    uint64_t time;   /* when the stream got it: numbers may be used again by a server that was killed */
+} fi_delivery_t;
+bool fi_durable_read_ack(const char *ack, fi_delivery_t *d);
+
+/* Which message it is, whatever number it has in the stream: a sender may have had to send it again. */
+typedef struct fi_identity {
+    uint64_t origin; /* the sender; of a client that is not Ferry's, when the stream got it */
+    uint64_t number; /* the sender's; of another client's, the stream's */
+} fi_identity_t;
+fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d);
+/* Was it here before? From now on it was. `known`: a table of `count`. */
+bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id);
+uint64_t fi_durable_tag(natsMsg *msg);
+
+/* ---- between durable*.c ---- */
+
+#define FI_DURABLE_JSON_MAX 1024
+/* Asks the engine. 0: it has answered; `*code` is its error's number, or 0; `*answer` (may be NULL) is to be destroyed. */
+int fi_durable_ask(fi_ask_t *a, const char *subject, const char *json, int *code, natsMsg **answer);
+/* A refusal, as an errno with a sentence. */
+int fi_durable_refused(const fi_ask_t *a, int code);
+void fi_durable_api(char out[FI_DURABLE_API_MAX], const char *what, const char *stream, const char *after);
+/* A topic's stream as JSON. */
+int fi_durable_topic_json(const fi_net_t *net, const char *channel, const fi_kept_bounds_t *kept, int replicas,
+                          char json[FI_DURABLE_JSON_MAX]);
+/* Makes a topic's stream have what is stated. */
+int fi_durable_topic_bound(fi_ask_t *a, const char *channel, const fi_kept_bounds_t *kept);
 
 /* deposit.c: own senders. */
 
@@ -67,6 +125,8 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap);
 /* An end has been opened. -ENOMEM and others, with a sentence: it cannot be. */
 int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own);
+/* Does it take what this sender sends? */
+bool fi_deposit_is_linked(fi_bridge_t *b, ferry_kind_t kind, const char *channel, uint64_t tx);
 /* An answer of the engine's has come. */
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg);
 /* The server has denied something, in these words: senders whose subject it is are told. */
@@ -88,5 +148,13 @@ void fi_pickup_again(fi_bridge_t *b);
 /* True: something is not released, or waits for room. */
 bool fi_pickup_turn(fi_bridge_t *b, int64_t *next);
 void fi_pickup_end(fi_bridge_t *b);
+
+/* reader.c: own receivers of topics. */
+int fi_reader_opened(fi_bridge_t *b, const fi_own_t *own);
+void fi_reader_closing(fi_bridge_t *b, const fi_own_t *own);
+void fi_reader_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg);
+void fi_reader_again(fi_bridge_t *b);
+bool fi_reader_turn(fi_bridge_t *b, int64_t *next);
+void fi_reader_end(fi_bridge_t *b);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * All durable queues of a space: listing, purging and removing them.
+ * All durable queues and topics of a space: listing, purging and removing them.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 
 struct listing {
     fi_net_t *net;
+    ferry_kind_t kind;
     int (*each)(const ferry_durable_info_t *info, void *arg);
     void *arg;
 };
@@ -23,33 +24,36 @@ static int tell(const jsStreamInfo *info, void *arg) {
     struct listing *l = arg;
     char name[104];
 
-    if (!fi_streams_name(l->net, "q", info->Config, name)) {
+    if (!fi_streams_name(l->net, fi_durable_word(l->kind), info->Config, name)) {
         return 0;
     }
     const ferry_durable_info_t told = {.queue = name,
                                        .messages = info->State.Msgs,
                                        .bytes = info->State.Bytes,
                                        .sent = info->State.LastSeq,
-                                       .oldest_ns = info->State.Msgs > 0 ? (uint64_t)info->State.FirstTime : 0};
+                                       .oldest_ns = info->State.Msgs > 0 ? (uint64_t)info->State.FirstTime : 0,
+                                       .kind = l->kind};
     return l->each(&told, l->arg);
 }
 
 int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg) {
-    struct listing l = {net, each, arg};
+    struct listing l = {net, FERRY_QUEUE, each, arg};
 
-    return fi_streams_each(net, "q", "the durable queues", tell, &l);
+    int r = fi_streams_each(net, fi_durable_word(FERRY_QUEUE), "the durable queues", tell, &l);
+    l.kind = FERRY_TOPIC;
+    return r != 0 ? r : fi_streams_each(net, fi_durable_word(FERRY_TOPIC), "the durable topics", tell, &l);
 }
 
-int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *messages) {
-    fi_ask_t ask =
-        fi_ask_begin(net, PATIENCE_NS, remove ? "remove the durable queue" : "purge the durable queue", queue);
+/* 1: there is no such stream. */
+static int purge(fi_net_t *net, ferry_kind_t kind, const char *name, bool remove, uint64_t *messages) {
+    fi_ask_t ask = fi_ask_begin(net, PATIENCE_NS, remove ? "remove what is durable of" : "purge the durable", name);
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
     uint64_t there = 0;
     bool tried = false;
     natsStatus s;
 
-    fi_durable_names(net, queue, subject, stream);
+    fi_durable_names(net, kind, name, subject, stream);
     do {
         jsStreamInfo *info = NULL;
         int r = fi_ask_next(&ask);
@@ -68,11 +72,18 @@ int fi_durable_purge(fi_net_t *net, const char *queue, bool remove, uint64_t *me
     if (ask.code == JSStreamNotFoundErr && remove && tried) {
         s = NATS_OK; /* likewise */
     } else if (ask.code == JSStreamNotFoundErr) {
-        return fi_fail(-ENOENT, "there is no durable queue '%s' in this space", queue);
+        return 1;
     }
     if (s != NATS_OK) {
         return fi_ask_fail(&ask, s);
     }
     *messages = there;
     return 0;
+}
+
+int fi_durable_purge(fi_net_t *net, const char *name, bool remove, uint64_t *messages) {
+    int r = purge(net, FERRY_QUEUE, name, remove, messages);
+
+    r = r == 1 ? purge(net, FERRY_TOPIC, name, remove, messages) : r;
+    return r == 1 ? fi_fail(-ENOENT, "there is no durable queue or topic '%s' in this space", name) : r;
 }

@@ -67,6 +67,27 @@ static bool is_settled(fi_bridge_t *b, const fi_asking_t *a) {
                         : fi_in_count(b, a->kind, a->channel) >= a->expected;
 }
 
+/* What a durable topic's sender sends before somebody takes it for the stream would go nowhere: that is waited for, longer. */
+static bool lacks_link(fi_bridge_t *b, const fi_asking_t *a) {
+    return a->is_sender && a->durable && a->kind == FERRY_TOPIC && a->error == 0 &&
+           !fi_deposit_is_linked(b, FERRY_TOPIC, a->channel, a->end);
+}
+
+/* ns until this one is to be looked at again; 0: it is over. */
+static int64_t look_at(fi_bridge_t *b, fi_asking_t *a, int64_t now) {
+    if (fi_node_is_shut(b->net->node)) {
+        return 0;
+    }
+    if (!lacks_link(b, a)) {
+        return now >= a->deadline || is_settled(b, a) ? 0 : a->deadline - now;
+    }
+    if (now >= a->deadline + FI_OWN_LINK_NS) {
+        refuse_asking(a, -ETIMEDOUT, "the node's own threads did not get to link a durable topic's sender");
+        return 0;
+    }
+    return a->deadline + FI_OWN_LINK_NS - now;
+}
+
 int64_t fi_meet_settle(fi_bridge_t *b) {
     struct fi_list *at;
     struct fi_list *after;
@@ -75,10 +96,11 @@ int64_t fi_meet_settle(fi_bridge_t *b) {
 
     fi_list_each(at, after, &b->askings) {
         fi_asking_t *a = fi_container(at, fi_asking_t, link);
-        if (now >= a->deadline || is_settled(b, a) || fi_node_is_shut(b->net->node)) {
+        int64_t left = look_at(b, a, now);
+        if (left == 0) {
             finish(b, a);
         } else {
-            next = next < 0 ? a->deadline - now : fi_earlier(next, a->deadline - now);
+            next = fi_sooner(next, left);
         }
     }
     return next;
@@ -148,6 +170,22 @@ static bool is_durable(const fi_own_t *o) {
     return o->contract.durable == FERRY_DURABLE;
 }
 
+static int open_durable(fi_bridge_t *b, const fi_own_t *o) {
+    return o->is_sender             ? fi_deposit_opened(b, o)
+           : o->kind == FERRY_TOPIC ? fi_reader_opened(b, o)
+                                    : fi_pickup_opened(b, o);
+}
+
+static void close_durable(fi_bridge_t *b, const fi_own_t *o) {
+    if (o->is_sender) {
+        fi_deposit_closing(b, o);
+    } else if (o->kind == FERRY_TOPIC) {
+        fi_reader_closing(b, o);
+    } else {
+        fi_pickup_closing(b, o);
+    }
+}
+
 void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     fi_own_t *o = malloc(sizeof *o);
     fi_asking_t *a = item->asking;
@@ -157,6 +195,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     a->is_sender = item->own.is_sender;
     a->kind = item->own.kind;
     memcpy(a->channel, item->own.channel, sizeof a->channel);
+    a->durable = is_durable(&item->own);
     a->deadline = fi_now_ns() + FI_FAR_SETTLE_NS;
     a->unanswered = fi_net_is_up(b->net) ? count_nodes(b) : 0;
     fi_list_add_tail(&b->askings, &a->link);
@@ -166,7 +205,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     }
     *o = item->own;
     fi_list_add_tail(&b->owns, &o->link);
-    int r = !is_durable(o) ? 0 : o->is_sender ? fi_deposit_opened(b, o) : fi_pickup_opened(b, o);
+    int r = is_durable(o) ? open_durable(b, o) : 0;
     if (r < 0) {
         refuse_asking(a, r, fi_error_text());
         fi_list_remove(&o->link); /* nothing of it is to be closed */
@@ -214,7 +253,7 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
     }
     fi_list_remove(&o->link);
     if (is_durable(o)) {
-        (o->is_sender ? fi_deposit_closing : fi_pickup_closing)(b, o);
+        close_durable(b, o);
     } else if (!o->is_sender) {
         receiver_closes(b, o);
     }

@@ -30,26 +30,13 @@
 #define KNOWN 16384u /* that have been here, and are recognised */
 #define PULLS 2u
 
-/* Which message it is, whatever number it has in the stream: a sender may have had to send it again. */
-typedef struct identity {
-    uint64_t origin; /* the sender; of a client that is not Ferry's, when the stream got it */
-    uint64_t number; /* the sender's; of another client's, the stream's */
-} identity_t;
-
-/* What the subject for acknowledgements says. */
-typedef struct delivery {
-    uint32_t attempt;
-    uint64_t seq;  /* the message's number in the stream */
-    uint64_t time; /* when the stream got it: numbers may be used again by a server that was killed */
-} delivery_t;
-
 /* A message that is with own receivers, or waits for room with them. */
 typedef struct picked {
     struct fi_list link;   /* of all, oldest first */
     struct fi_list bucket; /* of those with the like number */
     natsMsg *msg;          /* until it is put into a ring */
-    identity_t id;
-    uint64_t seq, time; /* of its delivery_t */
+    fi_identity_t id;
+    uint64_t seq, time; /* of its fi_delivery_t */
     uint32_t attempt;
     uint32_t round; /* the last in which it was seen with a receiver */
     uint64_t size;
@@ -72,7 +59,7 @@ typedef struct fi_pickup {
     struct fi_list held;    /* picked_t in own receivers' hands */
     struct fi_list waiting; /* picked_t without room there yet */
     struct fi_list buckets[BUCKETS];
-    identity_t known[KNOWN];
+    fi_identity_t known[KNOWN];
     uint32_t count; /* held and waiting, */
     uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
     uint64_t bytes;
@@ -113,21 +100,12 @@ static picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
     return NULL;
 }
 
-/* Was it here before? From now on it was. */
-static bool is_known(fi_pickup_t *p, identity_t id) {
-    identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
-    bool known = slot->origin == id.origin && slot->number == id.number;
-
-    *slot = id;
-    return known;
-}
-
 /* It was not delivered after all. */
-static void unknow(fi_pickup_t *p, identity_t id) {
-    identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
+static void unknow(fi_pickup_t *p, fi_identity_t id) {
+    fi_identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
 
     if (slot->origin == id.origin && slot->number == id.number) {
-        *slot = (identity_t){0, 0};
+        *slot = (fi_identity_t){0, 0};
     }
 }
 
@@ -217,43 +195,6 @@ static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
 
 /* ---- arriving ---- */
 
-/* $JS.ACK.[DOMAIN.ACCOUNT.]STREAM.CONSUMER.DELIVERED.SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING[.RANDOM] */
-static bool read_ack(const char *ack, delivery_t *d) {
-    const char *words[13];
-    uint32_t count = 0;
-
-    if (!ack || strncmp(ack, "$JS.ACK.", 8) != 0) {
-        return false;
-    }
-    for (const char *at = ack; at && count < 13; at = strchr(at, '.')) {
-        at += *at == '.';
-        words[count++] = at;
-    }
-    uint32_t base = count == 9 ? 4 : 6;
-    if (count < 9 || count == 10) {
-        return false;
-    }
-    d->attempt = (uint32_t)fi_min(strtoull(words[base], NULL, 10), 65535ull);
-    d->seq = strtoull(words[base + 1], NULL, 10);
-    d->time = strtoull(words[base + 3], NULL, 10);
-    return d->attempt > 0 && d->seq > 0;
-}
-
-static identity_t identify(natsMsg *msg, const delivery_t *d) {
-    const char *text = NULL;
-    char written[64] = "";
-    uint64_t node, end, number;
-
-    if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text &&
-        sscanf(text, "%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &node, &end, &number) == 3) {
-        snprintf(written, sizeof written, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, node, end, number);
-    }
-    if (text && strcmp(text, written) == 0) { /* exactly as a deposit writes it; others' mean something else */
-        return (identity_t){node ^ (end << 32 | end >> 32), number};
-    }
-    return (identity_t){d->time, d->seq};
-}
-
 static uint32_t *oldest_pull(fi_pickup_t *p) {
     uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].until < p->pulls[0].until);
 
@@ -269,11 +210,11 @@ static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t n
     if (!status ||
         strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
         p->paused_until = now + SLOW_NS;
-        fi_durable_mend(b->net, p->channel);
+        fi_durable_mend(b->net, FERRY_QUEUE, p->channel, NULL);
     }
 }
 
-static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, identity_t id, int64_t now) {
+static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identity_t id, int64_t now) {
     const char *ack = fi_nats.natsMsg_GetReply(msg);
     size_t len = strlen(ack) + 1;
     picked_t *k = calloc(1, sizeof *k + len);
@@ -301,9 +242,9 @@ static bool keep(fi_pickup_t *p, natsMsg *msg, const delivery_t *d, identity_t i
 
 static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
     const char *ack = fi_nats.natsMsg_GetReply(msg);
-    delivery_t d;
+    fi_delivery_t d;
 
-    if (!read_ack(ack, &d)) {
+    if (!fi_durable_read_ack(ack, &d)) {
         word_arrived(b, p, msg, now);
         fi_nats.natsMsg_Destroy(msg);
         return;
@@ -315,8 +256,8 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
         forget(p, k); /* the server that gave it this number has lost it */
         k = NULL;
     }
-    identity_t id = identify(msg, &d);
-    bool known = is_known(p, id);
+    fi_identity_t id = fi_durable_identify(msg, &d);
+    bool known = fi_durable_is_known(p->known, KNOWN, id);
     if (known && !k) {
         say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
     }
@@ -336,8 +277,8 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
         message_arrived(b, p, msg, fi_now_ns());
     } else {
         const char *ack = fi_nats.natsMsg_GetReply(msg);
-        delivery_t d;
-        if (read_ack(ack, &d)) {
+        fi_delivery_t d;
+        if (fi_durable_read_ack(ack, &d)) {
             say(b, ack, "-NAK"); /* nobody receives here any more */
         }
         fi_nats.natsMsg_Destroy(msg);
@@ -346,12 +287,6 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
 
 /* ---- passing on ---- */
 
-static uint64_t tag_of(natsMsg *msg) {
-    const char *text = NULL;
-
-    return fi_nats.natsMsgHeader_Get(msg, "Ferry-Tag", &text) == NATS_OK && text ? strtoull(text, NULL, 16) : 0;
-}
-
 /* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
 static void pass_on(fi_bridge_t *b, fi_pickup_t *p) {
     while (!fi_list_empty(&p->waiting)) {
@@ -359,7 +294,7 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p) {
         fi_item_t item = {.data = fi_nats.natsMsg_GetData(k->msg),
                           .size = k->size,
                           .seq = k->seq,
-                          .tag = tag_of(k->msg),
+                          .tag = fi_durable_tag(k->msg),
                           .attempt = (uint16_t)k->attempt};
         int r = fi_sender_forward(p->tx, &item);
         if (r == -EMSGSIZE) { /* the contract of own receivers has no room for it: somebody else's may */
@@ -509,7 +444,7 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     for (uint32_t i = 0; i < BUCKETS; i++) {
         fi_list_init(&p->buckets[i]);
     }
-    fi_durable_names(b->net, channel, subject, stream);
+    fi_durable_names(b->net, FERRY_QUEUE, channel, subject, stream);
     snprintf(p->next, sizeof p->next, "$JS.API.CONSUMER.MSG.NEXT.%s.ferry", stream);
     snprintf(word, sizeof word, "p.%" PRIx32, p->number);
     fi_net_node_subject(b->net, p->reply, b->net->node->id, word);

@@ -28,7 +28,7 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
 
 /*
  * Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node; the
- * ends of a durable queue meet only hidden ones, and taps.
+ * ends of a durable channel meet only hidden ones, and taps; and what one receiver is sent of a durable topic is for it alone.
  */
 static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) {
     const fi_frame_t *f = &m->frame;
@@ -39,6 +39,10 @@ static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) 
         return false;
     }
     if (!e->hidden && e->stated.durable == FERRY_DURABLE && !other_hidden && !tap) {
+        return false;
+    }
+    uint64_t only = magic == FI_END_SENDER ? e->only : f->rx; /* of the two, the sender's */
+    if (only && only != (magic == FI_END_SENDER ? f->rx : e->id)) {
         return false;
     }
     bool same_kind = e->kind == f->kind || tap;

@@ -80,6 +80,7 @@ typedef struct fi_end {
     bool published;
     bool in_haste; /* when it is opened, it does not wait until those it meets are linked */
     bool hidden;   /* of this node's own ends' concern only: it has no name, and hidden ends do not meet each other */
+    uint64_t only; /* a hidden sender: the only receiver that it meets; 0: all that it may */
     bool tap;      /* receivers: it takes no part, it only looks */
     bool alone;    /* receivers: what is taken is released by the thread that has taken it */
     char channel[104];

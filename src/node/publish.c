@@ -116,7 +116,7 @@ void fi_node_unpublish(fi_node_t *n, fi_end_t *e) {
 
 /* Asks a peer for receivers of a sender's channel, or for taps of it. */
 static int ask_for(const fi_end_t *e, fi_peer_t *p, bool taps) {
-    fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, 0);
+    fi_frame_t f = fi_frame(FI_MEET_SENDER, e->id, e->only);
 
     f.kind = (uint16_t)e->kind;
     f.contract = e->stated;

@@ -93,7 +93,10 @@ enum fi_meet_flags {
     FI_MEET_TAP = 8,
     FI_MEET_PER_TAG = 16
 };
-enum fi_offer_flags { FI_OFFER_LOSSY = 1 };
+enum fi_offer_flags {
+    FI_OFFER_LOSSY = 1,
+    FI_OFFER_COUNTED = 2 /* not lossy, but a number that is missing is a message that is lost */
+};
 enum fi_reject_flags {
     FI_REJECT_UNCOUNTED = 1, /* this was no attempt */
     FI_REJECT_BURIED = 2,    /* it is kept aside: a copy is in the dead-letter queue */

@@ -112,11 +112,31 @@ it_shares_durable_queues() {
     "${ferry[@]}" recv --count 4 jobs.v1 >out
     printf '%s\n' 4 5 six seven | same - out
     "${ferry[@]}" purge --remove jobs.v1 >out
-    has '0 messages that the server kept; the queue is removed' out
+    has '0 messages that the server kept; the channel is removed' out
+}
+
+the_server_keeps_durable_topics() {
+    begin
+    seq 5 | "${ferry[@]}" pub --durable --retain 4 news.v1
+    "${ferry[@]}" ls --json >found
+    json found '[(t["topic"], t["messages"], t["sent"]) for t in d["durable"]] == [("news.v1", 4, 5)]'
+    "${ferry[@]}" sub --replay all --count 4 news.v1 >out
+    printf '%s\n' 2 3 4 5 | same - out
+    "${ferry[@]}" sub --replay 1h --count 4 news.v1 | same - out
+    "${ferry[@]}" sub --replay 1 --count 1 news.v1 >out
+    echo 5 | same - out
+    "${ferry[@]}" sub --replay '#1' --count 1 news.v1 >out 2>said
+    echo 2 | same - out
+    has 'a record was lost, because the server had dropped' said
+    status_of 2 "${ferry[@]}" sub --replay soon news.v1 2>said
+    has "not 'soon'" said
+    "${ferry[@]}" purge --remove news.v1 >out
+    has '4 messages that the server kept; the channel is removed' out
 }
 
 test_that "it finds Ferry's services" it_finds_ferrys_services
 test_that "it calls Ferry's services" it_calls_ferrys_services
 test_that "Ferry calls its services" ferry_calls_its_services
 test_that "it shares durable queues with Ferry" it_shares_durable_queues
+test_that "the server keeps durable topics, and subscribers begin where they like" the_server_keeps_durable_topics
 all_done

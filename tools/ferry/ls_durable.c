@@ -22,8 +22,11 @@ static int add(const ferry_durable_info_t *info, void *arg) {
         return 1;
     all->items = more;
     durable_t *d = &all->items[all->n++];
-    *d =
-        (durable_t){.messages = info->messages, .bytes = info->bytes, .sent = info->sent, .oldest_ns = info->oldest_ns};
+    *d = (durable_t){.is_topic = info->kind == FERRY_TOPIC,
+                     .messages = info->messages,
+                     .bytes = info->bytes,
+                     .sent = info->sent,
+                     .oldest_ns = info->oldest_ns};
     snprintf(d->queue, sizeof d->queue, "%s", info->queue);
     return 0;
 }
@@ -43,7 +46,7 @@ int durables_take(durables_t *all, const looks_t *looks) {
         return status;
     int result = ferry_durable_each(node, add, all);
     if (result > 0)
-        say("no memory for the list of durable queues");
+        say("no memory for the list of durable channels");
     status = result > 0 ? STATUS_FAILED : result < 0 && result != -ENOTSUP ? library_failed(result) : STATUS_OK;
     stop_forget_node();
     ferry_close(node);
@@ -66,8 +69,8 @@ static double age_ns(uint64_t since_ns) {
 }
 
 int print_durables(const durables_t *all) {
-    static const char *const heads[] = {"DURABLE QUEUE", ">MESSAGES", ">BYTES", ">EVER SENT", ">OLDEST"};
-    table_t table = {.heads = heads, .columns = 5};
+    static const char *const heads[] = {"DURABLE", "KIND", ">MESSAGES", ">BYTES", ">EVER SENT", ">OLDEST"};
+    table_t table = {.heads = heads, .columns = 6};
 
     for (size_t i = 0; i < all->n; i++) {
         const durable_t *d = &all->items[i];
@@ -75,12 +78,13 @@ int print_durables(const durables_t *all) {
         if (row == NULL)
             return -1;
         snprintf(row->cells[0], TABLE_CELL, "%s", d->queue);
-        show_count(d->messages, row->cells[1]);
-        show_bytes((double)d->bytes, row->cells[2]);
-        show_count(d->sent, row->cells[3]);
-        snprintf(row->cells[4], TABLE_CELL, "-");
+        snprintf(row->cells[1], TABLE_CELL, "%s", d->is_topic ? "topic" : "queue");
+        show_count(d->messages, row->cells[2]);
+        show_bytes((double)d->bytes, row->cells[3]);
+        show_count(d->sent, row->cells[4]);
+        snprintf(row->cells[5], TABLE_CELL, "-");
         if (d->oldest_ns > 0)
-            show_duration(age_ns(d->oldest_ns), row->cells[4]);
+            show_duration(age_ns(d->oldest_ns), row->cells[5]);
     }
     if (all->looks->n == 0 && table.n > 0) /* there is nothing above it */
         table_print(&table, 0);
@@ -95,7 +99,7 @@ void json_durables(json_t *j, const durables_t *all) {
     for (size_t i = 0; i < all->n; i++) {
         const durable_t *d = &all->items[i];
         json_open(j, NULL, '{');
-        json_text(j, "queue", d->queue);
+        json_text(j, d->is_topic ? "topic" : "queue", d->queue);
         json_count(j, "messages", d->messages);
         json_count(j, "bytes", d->bytes);
         json_count(j, "sent", d->sent);

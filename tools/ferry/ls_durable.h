@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ls_durable.h - `ferry ls`: the durable queues that the server of a space keeps, whoever is there.
+ * ls_durable.h - `ferry ls`: the durable queues and topics that the server of a space keeps, whoever is there.
  */
 #ifndef FERRY_TOOL_LS_DURABLE_H
 #define FERRY_TOOL_LS_DURABLE_H
@@ -9,7 +9,8 @@
 #include "looks.h"
 
 typedef struct durable {
-    char queue[104];
+    char queue[104]; /* or topic */
+    bool is_topic;
     uint64_t messages, bytes, sent, oldest_ns;
 } durable_t;
 

@@ -18,17 +18,17 @@
 static const char text[] =
     "Drops what waits in CHANNEL: the messages of a queue that no receiver has taken, and what a\n"
     "topic keeps for subscribers that come late. Says how many, and whose they were. A sender\n"
-    "counts them as purged, not as delivered, and waits for them no longer. Of a durable queue\n"
-    "also what the server keeps.";
+    "counts them as purged, not as delivered, and waits for them no longer. Of a durable\n"
+    "queue or topic also what the server keeps.";
 
 static const char examples[] = "ferry purge jobs\n"
                                "ferry purge --sender 4711 jobs      only what this process has sent\n"
-                               "ferry purge --remove jobs           a durable queue, and all that is in it\n"
+                               "ferry purge --remove jobs           a durable channel, and all that is in it\n"
                                "ferry purge --json jobs | jq '.senders[].messages'";
 
 typedef struct purging {
     bool json, quiet, remove, only_senders;
-    bool durable;  /* the server keeps the queue */
+    bool durable;  /* the server keeps the channel */
     uint64_t kept; /* and has kept so many */
     json_t j;
     uint64_t messages, pending;
@@ -111,11 +111,12 @@ static int purge(purging_t *p, const common_t *common, const char *channel, cons
         char count[UNITS_TEXT];
         if (!p->json && !common->quiet)
             printf("%s message%s that the server kept%s\n", show_count(p->kept, count), p->kept == 1 ? "" : "s",
-                   p->remove ? "; the queue is removed" : "");
+                   p->remove ? "; the channel is removed" : "");
         return p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
     }
     if (p->remove)
-        say("'%s' is no durable queue of the space %s: there is nothing to remove", channel, common_space(common));
+        say("'%s' is no durable queue or topic of the space %s: there is nothing to remove", channel,
+            common_space(common));
     if (p->senders == 0 && !common->quiet && !p->remove)
         say("no sender has '%s' open in the space %s", channel, common_space(common));
     return p->senders == 0 || p->remove || p->pending > 0 || p->silent > 0 ? STATUS_NO : STATUS_OK;
@@ -155,7 +156,7 @@ int command_purge(int argc, char **argv) {
         {.name = "remove",
          .kind = OPTION_FLAG,
          .target = &remove,
-         .help = "a durable queue: remove it, with all that the server keeps of it"},
+         .help = "a durable queue or topic: remove it, with all that the server keeps"},
         {.name = "sender",
          .value = "PID|NODE",
          .kind = OPTION_TEXT,
@@ -181,7 +182,7 @@ int command_purge(int argc, char **argv) {
         return usage_error(&usage, "one name is enough, but '%s' was given too", operands.items[1]);
     if (sender != NULL && remove)
         return usage_error(&usage,
-                           "--remove concerns the whole queue, --sender only what one has sent; give one of them");
+                           "--remove concerns the whole channel, --sender only what one has sent; give one of them");
     status = sender != NULL ? target_find(&common, &usage, sender, &target) : 0;
     return status != 0 ? status : run(&common, operands.items[0], &target, remove);
 }

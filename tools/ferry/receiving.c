@@ -15,7 +15,9 @@
 enum { BATCH = 128 };
 
 int receiving_open(receiving_t *r) {
-    const ferry_contract_t contract = {.size = sizeof contract, .type_name = r->type};
+    const ferry_contract_t contract = {.size = sizeof contract,
+                                       .type_name = r->type,
+                                       .durable = r->replay_text != NULL ? FERRY_DURABLE : FERRY_DURABLE_ANY};
     const ferry_receiver_options_t options = {.size = sizeof options,
                                               .contract = &contract,
                                               .max_held = (uint32_t)r->max_held,
@@ -24,6 +26,8 @@ int receiving_open(receiving_t *r) {
                                               .tap = r->tap,
                                               .depth = (uint32_t)r->depth,
                                               .newest = (ferry_newest_t)r->newest,
+                                              .replay = r->replay,
+                                              .replay_from = r->replay_from,
                                               .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
     return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);

@@ -23,7 +23,10 @@ typedef struct receiving {
     bool nul, whole, framed, follow, may_lose, no_history, tap;
     const char *type;
     uint64_t count, senders, max_held, depth;
-    int newest; /* ferry_newest_t */
+    int newest;              /* ferry_newest_t */
+    const char *replay_text; /* NULL: not given */
+    ferry_replay_t replay;
+    uint64_t replay_from;
     int64_t idle, timeout;
 
     /* the run */

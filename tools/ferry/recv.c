@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "receiving.h"
@@ -29,9 +30,11 @@ static const char sub_text[] = "Subscribes to a topic and writes every record to
 static const char sub_examples[] = "ferry sub news\n"
                                    "ferry sub --follow --may-lose log | grep --line-buffered error\n"
                                    "ferry sub --newest camera > /dev/shm/last    shows what is, not what was\n"
-                                   "ferry sub --count 1 motd";
+                                   "ferry sub --count 1 motd\n"
+                                   "ferry sub --replay 1h news             of a durable topic: the last hour, and on\n"
+                                   "ferry sub --replay all --idle 1s news  all that its server keeps";
 
-enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 5 };
+enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 6 };
 
 /* The options of `recv`, which `sub` has too. */
 static void shared_options(receiving_t *r, option_t *options) {
@@ -101,6 +104,11 @@ static void sub_options(receiving_t *r, option_t *options) {
          .kind = OPTION_FLAG,
          .target = &r->no_history,
          .help = "do not ask for records that publishers retain"},
+        {.name = "replay",
+         .value = "all|N|DURATION|#N",
+         .kind = OPTION_TEXT,
+         .target = &r->replay_text,
+         .help = "of a durable topic: first all that is kept, its last N, since, from number N"},
         {.name = "newest",
          .kind = OPTION_SET,
          .target = &r->newest,
@@ -122,6 +130,29 @@ static void sub_options(receiving_t *r, option_t *options) {
         options[i] = own[i];
 }
 
+/* False: it is none of what --replay can be. */
+static bool read_replay(receiving_t *r) {
+    struct timespec now;
+    int64_t ago;
+
+    if (strcmp(r->replay_text, "all") == 0) {
+        r->replay = FERRY_REPLAY_ALL;
+    } else if (r->replay_text[0] == '#') {
+        r->replay = FERRY_REPLAY_SEQUENCE;
+        return parse_count(r->replay_text + 1, &r->replay_from);
+    } else if (parse_count(r->replay_text, &r->replay_from)) {
+        r->replay = FERRY_REPLAY_LAST;
+    } else if (parse_duration(r->replay_text, &ago) && ago >= 0) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        uint64_t since = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+        r->replay = FERRY_REPLAY_TIME;
+        r->replay_from = (uint64_t)ago < since ? since - (uint64_t)ago : 1;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* What the table cannot check. Returns 0 or STATUS_USAGE. */
 static int check(receiving_t *r, const operands_t *operands, bool count_given) {
     if (operands->n == 0)
@@ -135,6 +166,11 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
     if (r->newest != FERRY_NEWEST_ALL && r->depth > 0)
         return usage_error(r->usage, "--depth and --%s both say how much is kept; give one of them",
                            r->newest == FERRY_NEWEST_ONLY ? "newest" : "newest-per-tag");
+    if (r->replay_text != NULL && !read_replay(r))
+        return usage_error(r->usage, "--replay is `all`, a number of records, how long ago (10m), or #NUMBER, not '%s'",
+                           r->replay_text);
+    if (r->replay_text != NULL && r->no_history)
+        return usage_error(r->usage, "--replay asks for earlier records, --no-history for none; give one of them");
     if (r->max_held > UINT32_MAX || r->depth > UINT32_MAX || r->senders >= UINT32_MAX)
         return usage_error(r->usage, "a count is larger than anything Ferry can hold");
     if (count_given && r->count == 0)
@@ -143,11 +179,13 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
     return 0;
 }
 
-static void report_lost(uint64_t lost) {
+static void report_lost(const receiving_t *r, uint64_t lost) {
     char text[UNITS_TEXT];
 
     if (lost > 0)
-        say("%s lost, because this subscriber was too slow: %s", lost == 1 ? "a record was" : "records were",
+        say("%s lost, because %s: %s", lost == 1 ? "a record was" : "records were",
+            r->replay == FERRY_REPLAY_SEQUENCE ? "the server had dropped it before, or this subscriber was too slow"
+                                               : "this subscriber was too slow",
             show_count(lost, text));
 }
 
@@ -165,7 +203,7 @@ static int close_receiver(receiving_t *r, int status) {
     stop_forget_node();
     ferry_close(r->node);
     progress_end(&r->progress, records, bytes);
-    report_lost(stats.lost);
+    report_lost(r, stats.lost);
     return status;
 }
 

@@ -29,13 +29,14 @@ static const char send_examples[] = "zcat big.gz | ferry send lines      each li
 static const char pub_text[] =
     "Publishes records on a topic; each goes to every subscriber (ferry sub). Records are the\n"
     "RECORDs given, or else the lines of the FILEs or of standard input. What is published\n"
-    "while nobody listens reaches nobody, unless --retain keeps it.";
+    "while nobody listens reaches nobody, unless --retain or --durable keeps it.";
 
 static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "tail -f log | ferry pub --hold never log   a slow subscriber loses lines\n"
-                                   "ferry pub --retain 1 --stay forever motd hello";
+                                   "ferry pub --retain 1 --stay forever motd hello\n"
+                                   "ferry pub --durable --retain 1000 news hello  the server keeps the last 1000";
 
-enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 4 };
+enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 6 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -129,6 +130,15 @@ static void pub_options(sending_t *s, option_t *options) {
          .kind = OPTION_DURATION,
          .target = &s->stay,
          .help = "at the end keep them available for so long"},
+        {.name = "durable",
+         .kind = OPTION_FLAG,
+         .target = &s->durable,
+         .help = "the server keeps the records, for ferry sub --replay (with nats://... spaces)"},
+        {.name = "retain-age",
+         .value = "DURATION",
+         .kind = OPTION_DURATION,
+         .target = &s->retain_age,
+         .help = "with --durable: drop what is older"},
         {.name = "hold",
          .value = "any|back|never",
          .kind = OPTION_CHOICE,
@@ -155,6 +165,10 @@ static int check(sending_t *s, const operands_t *operands) {
     if (s->rendezvous && (s->detach || s->durable))
         return usage_error(s->usage, "with --rendezvous nothing is kept ahead of its receiver, with --%s it is",
                            s->detach ? "detach" : "durable");
+    if (s->durable && s->stay != 0)
+        return usage_error(s->usage, "--stay keeps records here, with --durable the server has them; give one of them");
+    if (s->retain_age != 0 && (!s->durable || s->retain_age < 0))
+        return usage_error(s->usage, "--retain-age is for --durable, and has an end");
     if (s->capacity > UINT32_MAX || s->retain > UINT32_MAX || s->wait_for > INT32_MAX)
         return usage_error(s->usage, "a count is larger than anything Ferry can hold");
     if (s->detach && s->detach_for < 0)
@@ -178,7 +192,8 @@ static int open_end(sending_t *s) {
                                        .retain = (uint32_t)s->retain,
                                        .hold = (ferry_hold_t)s->hold,
                                        .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY,
-                                       .rendezvous = s->rendezvous};
+                                       .rendezvous = s->rendezvous,
+                                       .retain_age = s->retain_age};
     int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
     if (result < 0)
         return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);

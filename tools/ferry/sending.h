@@ -30,7 +30,7 @@ typedef struct sending {
     const char *type;
     uint64_t quota, capacity, retain, wait_for;
     int hold; /* 0: no opinion, else a ferry_hold_t */
-    int64_t linger, timeout, stay;
+    int64_t linger, timeout, stay, retain_age;
 
     /* the run */
     ferry_t *node;
