@@ -36,7 +36,7 @@ fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id) {
 }
 
 void fi_node_poll_peer(fi_node_t *n, fi_peer_t *p, bool writable) {
-    struct epoll_event ev = {.events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.ptr = p};
+    struct epoll_event ev = {.events = (p->starved ? 0u : EPOLLIN) | (writable ? EPOLLOUT : 0u), .data.ptr = p};
     (void)epoll_ctl(n->epoll, EPOLL_CTL_MOD, p->fd, &ev);
 }
 

@@ -102,9 +102,9 @@ struct ferry {
     uint64_t due;   /* ns: when the steward looks at them, unless it is called before */
     int epoll;
     int listener;
-    bool listener_paused;     /* no descriptors left to accept with */
-    bool resend;              /* a peer's queue waits for the kernel to have room for descriptors */
-    uint32_t meet_tries;      /* left, to dial nodes that were too busy */
+    bool listener_paused; /* no descriptors left to accept with */
+    bool resend;          /* a peer's queue waits for the kernel to have room for descriptors, or a peer is starved */
+    uint32_t meet_tries;  /* left, to dial nodes that were too busy */
     uint32_t republish_tries; /* left, while the directory is being swept */
     int watch;                /* inotify; -1 when the system has none left */
     int pidfd;

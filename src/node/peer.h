@@ -65,6 +65,7 @@ typedef struct fi_peer {
     bool asymmetric;  /* it takes part in membarrier */
     bool watches;     /* no node: somebody who wants to be told when this one leaves */
     bool missed;      /* lost, and its process lives: when that dies, objects must hear of it */
+    bool starved;     /* there is no descriptor left for what it says: it waits in the socket */
     bool looked;      /* lost, and was still there a while later */
     int64_t deadline; /* of the handshake; lost: until it is looked after again */
     char name[104];

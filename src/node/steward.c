@@ -158,6 +158,9 @@ static void peer_event(fi_node_t *n, uint64_t tag, uint32_t events) {
         if (r == 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
             r = p->route->readable(p);
         }
+        if (r == 0 && p->starved && events & EPOLLHUP) {
+            r = -EPIPE; /* it is gone, and its last words cannot be taken in */
+        }
     }
     if (r < 0) {
         fi_node_lose_peer(n, p, r);
@@ -275,13 +278,17 @@ static void forget_lost(fi_node_t *n) {
     }
 }
 
-static void resend(fi_node_t *n) {
+static void try_peers_again(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
 
     n->resend = false;
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (p->starved) {
+            p->starved = false;
+            fi_node_poll_peer(n, p, fi_peer_is_behind(p));
+        }
         if (p->route->writable && p->route->writable(p) < 0) {
             fi_node_lose_peer(n, p, -EPIPE);
         }
@@ -324,7 +331,7 @@ void *fi_steward_main(void *arg) {
             pause_listener(n, false);
         }
         if (n->resend) {
-            resend(n);
+            try_peers_again(n);
         }
         for (int i = 0; i < count; i++) {
             one_event(n, &events[i]);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -289,6 +290,26 @@ int fi_socket_recv(int fd, void *buf, size_t cap, size_t *len, int *fds, unsigne
         memcpy(fds, got, count * sizeof(int));
     *nfds = count;
     return 1;
+}
+
+/* Without room for descriptors the kernel tells that there are some, and makes none. */
+int fi_socket_peek(int fd, void *buf, size_t cap, size_t *len, bool *burdened) {
+    struct iovec part = {.iov_base = buf, .iov_len = cap};
+    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t n = recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+    *len = n < 0 ? 0 : (size_t)n;
+    *burdened = n > 0 && (msg.msg_flags & MSG_CTRUNC) != 0;
+    return n > 0;
+}
+
+bool fi_descriptors_left(unsigned count) {
+    int fds[FI_SOCKET_MAX_FDS];
+    unsigned made = 0;
+    fi_assert(count <= FI_SOCKET_MAX_FDS);
+    while (made < count && (fds[made] = eventfd(0, EFD_CLOEXEC)) >= 0)
+        made++;
+    close_all(fds, made);
+    return made == count;
 }
 
 int fi_socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {

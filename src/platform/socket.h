@@ -64,6 +64,15 @@ int fi_socket_send(int fd, const void *data, size_t len, const int *fds, unsigne
  */
 int fi_socket_recv(int fd, void *buf, size_t cap, size_t *len, int *fds, unsigned maxfds, unsigned *nfds);
 
+/**
+ * Reads the next packet without taking it, as far as it fits. `*burdened`: there are descriptors with it.
+ * 1; 0: there is none, or it could not be read: fi_socket_recv tells.
+ */
+int fi_socket_peek(int fd, void *buf, size_t cap, size_t *len, bool *burdened);
+
+/** Can this process have `count` more descriptors at this moment? */
+bool fi_descriptors_left(unsigned count);
+
 /** Who is at the other end, as the kernel saw it when it connected (or listened). `*pid` is 0 when not visible here. */
 int fi_socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 

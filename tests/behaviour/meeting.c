@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * meeting.c - two processes that open the same objects at the same moment: both may dial, and are then connected twice.
+ * And two that lose their connection, and live.
  */
 #include "harness.h"
 #include "objects.h"
+
+#include <sys/socket.h>
 
 #define MEETINGS 60
 
@@ -53,9 +56,72 @@ static void who_opened_at_the_same_moment_hears_of_the_others_death(void) {
     }
 }
 
+typedef struct parting {
+    atomic_uint ready;
+    atomic_uint received;
+} parting_t;
+
+#define NUMBERS 200u
+
+static void receive_all_numbers(void *arg) {
+    parting_t *p = arg;
+    const ferry_receiver_options_t options = {.size = sizeof options, .senders = UINT32_MAX};
+    bool seen[NUMBERS] = {false};
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, &options);
+    object_t mutex = object_open(node, MUTEX, "m", NULL);
+    check_is(object_take(&mutex, FERRY_NOW), 0);
+    atomic_store(&p->ready, 1);
+    for (unsigned i = 0; i < NUMBERS;) {
+        uint64_t number = receive_number(rx);
+        i += !seen[number];
+        seen[number] = true;
+        atomic_store(&p->received, i);
+    }
+    check_is(object_give(&mutex), 0);
+    object_close(&mutex);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* As if too much had waited in it, or no memory had been left for what came. */
+static void cut_all_connections(void) {
+    for (int fd = 3; fd < 256; fd++) {
+        int type = 0, listens = 1;
+        socklen_t size = sizeof type, bytes = sizeof listens;
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) == 0 && !listens)
+            check_is(shutdown(fd, SHUT_RDWR), 0);
+    }
+}
+
+static void who_loses_a_connection_to_one_who_lives_meets_him_again(void) {
+    parting_t *p = share(sizeof *p);
+    pid_t receiver = child_start(receive_all_numbers, p);
+    await(&p->ready, 1);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    object_t mutex = object_open(node, MUTEX, "m", NULL);
+    for (uint64_t i = 0; i < NUMBERS; i++) {
+        if (i == NUMBERS / 2) {
+            cut_all_connections();
+            check_is(object_take(&mutex, 100 * MILLISECOND), -ETIMEDOUT);
+        }
+        send_number(tx, i);
+    }
+    await(&p->received, NUMBERS);
+    check_is(object_take(&mutex, PATIENCE), 0);
+    check_is(object_give(&mutex), 0);
+    object_close(&mutex);
+    close_sender(tx);
+    child_join(receiver);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_opened_at_the_same_moment_hears_of_the_others_death),
+        TEST(who_loses_a_connection_to_one_who_lives_meets_him_again),
     };
     return run_suite("meeting", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -21,6 +21,7 @@
 #define MAX_RING_BYTES (64u << 20)
 #define MAX_OBJECT_BYTES ((size_t)1 << 45)
 #define MAX_QUEUED 16384u  /* frames for a peer that does not read them */
+#define MOST_FDS 3u        /* of one frame */
 #define FRAMES_PER_TURN 64 /* then others have their turn */
 
 /* What each frame must carry. */
@@ -47,7 +48,7 @@ static struct burden burden_of(unsigned type) {
     }
 }
 
-static unsigned cargo_fds(const fi_cargo_t *cargo, int fds[3]) {
+static unsigned cargo_fds(const fi_cargo_t *cargo, int fds[MOST_FDS]) {
     unsigned count = 0;
 
     if (cargo->memory) {
@@ -116,7 +117,7 @@ static bool must_wait(int r) {
 }
 
 static int shm_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
-    int fds[3];
+    int fds[MOST_FDS];
     unsigned count = cargo_fds(cargo, fds);
     int r = -EAGAIN;
 
@@ -142,7 +143,7 @@ static int shm_writable(fi_peer_t *p) {
         fi_mail_t *m = fi_container(p->queue.next, fi_mail_t, link);
         fi_cargo_t cargo = {m->memory,
                             {m->memory && m->memory->companion >= 0 ? m->memory->companion : m->fds[0], m->fds[1]}};
-        int fds[3];
+        int fds[MOST_FDS];
         unsigned count = cargo_fds(&cargo, fds);
         r = fi_socket_send(p->fd, &m->frame, sizeof m->frame, fds, count);
         if (r == 0) {
@@ -237,6 +238,21 @@ static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, size_t len) {
     return true;
 }
 
+/* Everything else that brings descriptors waits in the socket until there are some: it would be lost with what it says. */
+static bool must_wait_outside(fi_peer_t *p) {
+    fi_frame_t f;
+    bool burdened;
+    size_t len;
+
+    if (fi_socket_peek(p->fd, &f, sizeof f, &len, &burdened) != 1 || !burdened || !frame_is_sound(&f, len) ||
+        f.type == FI_RING || f.type == FI_OFFER || fi_descriptors_left(MOST_FDS)) {
+        return false;
+    }
+    p->starved = p->node->resend = true; /* the steward tries again a little later */
+    fi_node_poll_peer(p->node, p, fi_peer_is_behind(p));
+    return true;
+}
+
 static int shm_readable(fi_peer_t *p) {
     fi_frame_t f;
     int fds[FI_SOCKET_MAX_FDS];
@@ -244,6 +260,9 @@ static int shm_readable(fi_peer_t *p) {
     size_t len;
 
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        if (must_wait_outside(p)) {
+            return 0;
+        }
         int r = fi_socket_recv(p->fd, &f, sizeof f, &len, fds, FI_SOCKET_MAX_FDS, &count);
         if (r == -EAGAIN || r == -EINTR) {
             return 0;
