@@ -24,7 +24,9 @@
 #define QUICK_NS 50000000ll      /* released sooner: more can be asked for */
 #define SLOW_NS 500000000ll      /* held for longer: less */
 #define PULL_NS 10000000000ll    /* a question holds for so long, */
-#define LOST_NS 12000000000ll    /* and is taken for lost after this */
+#define BEAT_NS 2000000000ll     /* while the engine says that often that it has it, */
+#define QUIET_NS 4500000000ll    /* and is lost after so long without a word */
+#define FIRST_NS 500000000ll     /* the first one holds for so long, and is lost after twice that */
 #define QUOTA (64ull << 20)
 #define BUCKETS 1024u
 #define KNOWN 16384u /* that have been here, and are recognised */
@@ -68,8 +70,10 @@ typedef struct fi_pickup {
     uint32_t round;
     struct {
         uint32_t left; /* messages asked for that have not come */
+        int64_t asked; /* ns */
         int64_t until; /* ns: then the question was lost */
     } pulls[PULLS];
+    bool heard; /* the consumer has said something since the last question that was lost */
     int64_t paused_until;
 } fi_pickup_t;
 
@@ -159,6 +163,28 @@ static uint32_t asked_for(const fi_pickup_t *p) {
     return sum;
 }
 
+/*
+ * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the leader has died. So
+ * the first question is short, and others are not believed to wait there unless the engine says so.
+ */
+static int ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
+    p->pulls[place].left = batch;
+    p->pulls[place].asked = now;
+    p->pulls[place].until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
+    if (!p->heard) {
+        return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)FIRST_NS);
+    }
+    return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", batch, (long long)PULL_NS,
+                    (long long)BEAT_NS);
+}
+
+static void hear(fi_pickup_t *p, int64_t now) {
+    p->heard = true;
+    for (uint32_t i = 0; i < PULLS; i++) {
+        p->pulls[i].until = now + QUIET_NS;
+    }
+}
+
 /* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or -1. */
 static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     uint32_t free_place = PULLS;
@@ -167,6 +193,7 @@ static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     for (uint32_t i = 0; i < PULLS; i++) {
         if (p->pulls[i].left > 0 && now >= p->pulls[i].until) {
             p->pulls[i].left = 0;
+            p->heard = false;
         }
         if (p->pulls[i].left == 0) {
             free_place = i;
@@ -185,18 +212,16 @@ static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     char text[96];
     uint64_t usual = p->usual_size + 1;
     uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
-    int len = snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)PULL_NS);
-    p->pulls[free_place].left = batch;
-    p->pulls[free_place].until = now + LOST_NS;
+    int len = ask_for(p, free_place, batch, now, text, sizeof text);
     (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, p->next, p->reply, text, len);
     b->progress = true;
-    return next < 0 ? LOST_NS : next;
+    return fi_sooner(next, p->pulls[free_place].until - now);
 }
 
 /* ---- arriving ---- */
 
 static uint32_t *oldest_pull(fi_pickup_t *p) {
-    uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].until < p->pulls[0].until);
+    uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked < p->pulls[0].asked);
 
     return &p->pulls[first].left;
 }
@@ -205,8 +230,11 @@ static uint32_t *oldest_pull(fi_pickup_t *p) {
 static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
     const char *status = NULL;
 
-    *oldest_pull(p) = 0;
     (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
+    if (status && strcmp(status, "100") == 0) {
+        return; /* it waits there */
+    }
+    *oldest_pull(p) = 0;
     if (!status ||
         strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
         p->paused_until = now + SLOW_NS;
@@ -244,6 +272,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
     const char *ack = fi_nats.natsMsg_GetReply(msg);
     fi_delivery_t d;
 
+    hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
         word_arrived(b, p, msg, now);
         fi_nats.natsMsg_Destroy(msg);
@@ -396,6 +425,7 @@ void fi_pickup_again(fi_bridge_t *b) {
     fi_list_each(at, after, &b->pickups) {
         fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
         memset(p->pulls, 0, sizeof p->pulls);
+        p->heard = false;
         p->paused_until = 0;
     }
 }

@@ -29,7 +29,7 @@ struct engine {
 };
 
 /* Below the ports that the system gives to connections: otherwise one of these may take it while the server is away. */
-static int free_port(void) {
+int engine_free_port(void) {
     for (unsigned i = 0; i < 1000; i++) {
         int port = 10000 + (int)(((uint64_t)monotonic() / 1000 + (uint64_t)getpid() * 7919 + i * 31) % 20000);
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -131,7 +131,7 @@ engine_t *engine_start_with(const char *const *arguments) {
     check(mkdtemp(engine->directory) != NULL);
     bool runs = false;
     for (unsigned i = 0; i < TRIES && !runs; i++) {
-        engine->port = free_port();
+        engine->port = engine_free_port();
         runs = try_to_run(engine);
     }
     if (!runs)

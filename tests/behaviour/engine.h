@@ -29,6 +29,8 @@ typedef struct engine engine_t;
 engine_t *engine_start(void);
 /** The same with further arguments, up to 15 and a NULL ("--user", "u", ...). */
 engine_t *engine_start_with(const char *const *arguments);
+/** A port of 127.0.0.1 that nobody has, and that the system gives to nobody. */
+int engine_free_port(void);
 /** "nats://127.0.0.1:PORT". */
 const char *engine_url(const engine_t *engine);
 /** "nats://127.0.0.1:PORT/test", for ferry_open. */

@@ -4,6 +4,7 @@
  * more than one holder.
  */
 #include "engine.h"
+#include "history.h"
 #include "objects.h"
 
 #include <stdio.h>
@@ -113,57 +114,14 @@ static void a_chain_of_three_is_no_circle(void) {
 
 /* ---- histories ---- */
 
-#define HISTORY_MAX 20000
-
-typedef struct hold {
-    uint64_t token;
-    int64_t begin, end; /* of the monotonic clock, which one machine's processes share; end 0: killed meanwhile */
-} hold_t;
-
-typedef struct history {
-    atomic_uint count;
-    atomic_uint enough;
-    hold_t holds[HISTORY_MAX];
-} history_t;
-
 static history_t *history;
 
-/* What was seen while it was held is within the time that it was held. */
 static void write_history(void *arg) {
     char machine[16];
     snprintf(machine, sizeof machine, "h%u", (unsigned)(uintptr_t)arg);
     ferry_t *node = node_on(machine);
-    ferry_mutex_t *mutex = open_mutex(node, "history");
-    while (!atomic_load(&history->enough)) {
-        int r = ferry_mutex_lock(mutex, PATIENCE);
-        check(r == 0 || r == FERRY_OWNER_DIED);
-        unsigned i = atomic_fetch_add(&history->count, 1);
-        check(i < HISTORY_MAX);
-        hold_t *hold = &history->holds[i];
-        hold->token = ferry_mutex_token(mutex);
-        hold->begin = monotonic();
-        if (r == FERRY_OWNER_DIED)
-            check_is(ferry_mutex_repaired(mutex), 0);
-        hold->end = monotonic();
-        r = ferry_mutex_unlock(mutex);
-        check(r == 0 || r == -ESTALE); /* -ESTALE: the machine stood still for seconds */
-    }
-    check_is(ferry_mutex_close(mutex), 0);
+    history_write(history, node, 0);
     close_node(node);
-}
-
-static int by_token(const void *a, const void *b) {
-    const hold_t *x = a, *y = b;
-    return x->token < y->token ? -1 : x->token > y->token;
-}
-
-/* Independent of everything above: tokens are all different, and in their order nobody begins before the one before ends. */
-static void check_history(hold_t *holds, unsigned count) {
-    qsort(holds, count, sizeof *holds, by_token);
-    for (unsigned i = 1; i < count; i++) {
-        check(holds[i].token > holds[i - 1].token);
-        check(holds[i].begin >= holds[i - 1].begin && holds[i].begin >= holds[i - 1].end);
-    }
 }
 
 static int number_from(const char *variable, int otherwise) {
@@ -177,24 +135,24 @@ static void a_history_with_kills_shows_one_holder_at_a_time(void) {
     unsigned holds = (unsigned)number_from("FERRY_HISTORY_HOLDS", 300);
     pid_t pids[4];
     set_up();
-    history = share(sizeof *history);
+    history = history_new();
     for (unsigned i = 0; i < 4; i++)
         pids[i] = child_start(write_history, (void *)(uintptr_t)i);
     for (int k = 0; k <= kills; k++) {
         unsigned wanted = holds * (unsigned)(k + 1) / (unsigned)(kills + 1);
         int64_t end = monotonic() + 2 * PATIENCE;
-        while (atomic_load(&history->count) < wanted && monotonic() < end)
+        while (history_count(history) < wanted && monotonic() < end)
             nap(MILLISECOND);
-        check(atomic_load(&history->count) >= wanted);
+        check(history_count(history) >= wanted);
         if (k < kills) {
             child_kill(pids[k % 4]);
             pids[k % 4] = child_start(write_history, (void *)(uintptr_t)(4 + k));
         }
     }
-    atomic_store(&history->enough, 1);
+    history_end(history);
     for (unsigned i = 0; i < 4; i++)
         child_join(pids[i]);
-    check_history(history->holds, atomic_load(&history->count));
+    history_check(history);
     engine_stop(engine);
 }
 

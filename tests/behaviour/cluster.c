@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Servers know each other by routes to all. */
+static void write_config(const char *path, int number, const int ports[CLUSTER_SERVERS]) {
+    FILE *out = fopen(path, "w");
+    check(out != NULL);
+    fprintf(out, "server_name: s%d\ncluster { name: test, listen: \"127.0.0.1:%d\", routes: [\n", number,
+            ports[number]);
+    for (int i = 0; i < CLUSTER_SERVERS; i++)
+        fprintf(out, "    \"nats-route://127.0.0.1:%d\"\n", ports[i]);
+    fprintf(out, "] }\n");
+    check(fclose(out) == 0);
+}
+
+/* The newest line of all logs that holds both texts; its server. Times in them can be compared. */
+static engine_t *newest(const cluster_t *cluster, const char *text, const char *other) {
+    char line[1024], path[300], last[32] = "";
+    engine_t *found = NULL;
+    for (int i = 0; i < CLUSTER_SERVERS && cluster->servers[i]; i++) {
+        snprintf(path, sizeof path, "%s/log", engine_directory(cluster->servers[i]));
+        FILE *log = fopen(path, "re");
+        while (log && fgets(line, sizeof line, log)) {
+            const char *time = strchr(line, ' '); /* "[PID] 2026/01/31 12:00:00.123456 ..." */
+            if (time && strstr(line, text) && strstr(line, other) && strncmp(time, last, 27) > 0) {
+                snprintf(last, sizeof last, "%.27s", time);
+                found = cluster->servers[i];
+            }
+        }
+        if (log)
+            fclose(log);
+    }
+    return found;
+}
+
+/* All of them: streams made while one is missing would have fewer copies. */
+static bool has_leader(void *arg) {
+    const cluster_t *cluster = arg;
+    int know = 0;
+    for (int i = 0; i < CLUSTER_SERVERS; i++) {
+        cluster_t one = {.servers = {cluster->servers[i]}};
+        know += newest(&one, "JetStream cluster", "metadata leader") != NULL;
+    }
+    return know == CLUSTER_SERVERS;
+}
+
+cluster_t *cluster_start(void) {
+    static cluster_t *known __attribute__((used)); /* as in engine_start_with */
+    char path[300];
+    int ports[CLUSTER_SERVERS];
+    cluster_t *cluster = calloc(1, sizeof *cluster);
+    check(cluster != NULL);
+    known = cluster;
+    for (int i = 0; i < CLUSTER_SERVERS; i++) {
+        ports[i] = engine_free_port();
+        for (int k = 0; k < i; k++)
+            check(ports[k] != ports[i]);
+    }
+    size_t len = (size_t)snprintf(cluster->space, sizeof cluster->space, "nats://");
+    for (int i = 0; i < CLUSTER_SERVERS; i++) {
+        snprintf(path, sizeof path, "%s/s%d.conf", getenv("FERRY_DIR"), i);
+        write_config(path, i, ports);
+        const char *const arguments[] = {"-c", path, NULL};
+        cluster->servers[i] = engine_start_with(arguments);
+        remove(path);
+        len += (size_t)snprintf(cluster->space + len, sizeof cluster->space - len, "%s%s", i ? "," : "",
+                                engine_url(cluster->servers[i]) + strlen("nats://"));
+    }
+    snprintf(cluster->space + len, sizeof cluster->space - len, "/test");
+    await_that(has_leader, cluster, "no server of the cluster leads");
+    return cluster;
+}
+
+ferry_t *cluster_node(const cluster_t *cluster, const char *machine) {
+    engine_machine(cluster->servers[0], machine);
+    return open_node(cluster->space);
+}
+
+engine_t *cluster_leader(const cluster_t *cluster, const char *stream) {
+    engine_t *leader = newest(cluster, "new stream leader", stream);
+    check(leader != NULL);
+    return leader;
+}
+
+void cluster_stop(cluster_t *cluster) {
+    for (int i = 0; i < CLUSTER_SERVERS; i++)
+        engine_stop(cluster->servers[i]);
+    free(cluster);
+}
