@@ -171,7 +171,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
         r = open_dead_letters(rx, o);
     }
     if (r == 0) {
-        fi_own(&rx->end.own);
+        (void)fi_own(&rx->end.own);
         r = fi_node_join(n, &rx->end);
     }
     if (r < 0) {

@@ -173,7 +173,7 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
     memcpy(tx->end.channel, channel, strlen(channel) + 1);
     r = set_up(tx, c);
     if (r == 0) {
-        fi_own(&tx->end.own);
+        (void)fi_own(&tx->end.own);
         r = fi_node_join(n, &tx->end);
     }
     if (r < 0) {

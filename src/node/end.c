@@ -67,6 +67,13 @@ static int belongs_to_parent(const fi_end_t *e) {
                    e->channel);
 }
 
+static int died(const fi_end_t *e) {
+    return fi_fail(-EOWNERDEAD,
+                   "the thread that used this handle on '%s' last has ended without closing it, so it counts as dead: "
+                   "close it and open a new one",
+                   e->channel);
+}
+
 int fi_end_enter_with_chores(fi_end_t *e) {
     if (fi_node_is_forked(e->node)) {
         fi_store_relaxed32(&e->busy, FI_BUSY_NO);
@@ -84,17 +91,17 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
         return belongs_to_parent(e);
     }
     if (fi_is_orphan(&e->own)) {
-        return fi_fail(-EOWNERDEAD,
-                       "the thread that used this handle on '%s' last has ended without closing it, so it counts as "
-                       "dead: close it and open a new one",
-                       e->channel);
+        return died(e);
     }
     uint32_t free_of_others = FI_BUSY_NO;
     if (!fi_cas32(&e->busy, &free_of_others, FI_BUSY_CALL)) {
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on '%s': open one for each thread",
                        e->channel);
     }
-    fi_own(&e->own);
+    if (!fi_own(&e->own)) {
+        fi_end_leave(e); /* it ended meanwhile; what has come since is this thread's to do, or the steward's */
+        return died(e);
+    }
     fi_barrier_light();
     return fi_load_acquire32(&e->wanted) ? fi_end_enter_with_chores(e) : 0;
 }

@@ -68,14 +68,16 @@ static void put_into(struct fi_list *mine, fi_owned_t *o) {
     __atomic_store_n(&o->owner, fi_thread_mark(), __ATOMIC_RELAXED);
 }
 
-void fi_own(fi_owned_t *o) {
+bool fi_own(fi_owned_t *o) {
     struct fi_list *mine = list_of_thread();
 
-    if (mine) {
-        pthread_mutex_lock(&own_lock);
+    pthread_mutex_lock(&own_lock);
+    bool orphan = fi_is_orphan(o);
+    if (mine && !orphan) {
         put_into(mine, o);
-        pthread_mutex_unlock(&own_lock);
     }
+    pthread_mutex_unlock(&own_lock);
+    return !orphan;
 }
 
 bool fi_own_again(fi_owned_t *o) {

@@ -46,8 +46,8 @@ static inline bool fi_is_buried(const fi_owned_t *o) {
 }
 
 void fi_owned_init(fi_owned_t *o, struct ferry *node);
-/* Makes the calling thread the owner. */
-void fi_own(fi_owned_t *o);
+/* Makes the calling thread the owner. False: the one before has ended, and what it had is being taken apart. */
+bool fi_own(fi_owned_t *o);
 /* The same for what an ended thread may have left: it is no orphan any more. False: it is buried. */
 bool fi_own_again(fi_owned_t *o);
 /* Of an orphan, with the owners' lock, and before anybody else may get what it held: he shall find it buried. */

@@ -392,6 +392,54 @@ static void a_thread_that_ends_in_another_process_gives_back_what_it_held(void) 
     close_node(node);
 }
 
+/* ---- a handle that moves while its thread ends ---- */
+
+#define BAGGAGE 300 /* handles that the thread leaves, too: so that its end takes a while */
+
+static void *send_and_end_slowly(void *arg) {
+    leaver_t *leaver = arg;
+    ferry_mutex_t *mutex = NULL;
+    for (unsigned i = 0; i < BAGGAGE; i++) {
+        check_is(ferry_mutex_open(leaver->node, "baggage", NULL, &mutex), 0);
+        check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
+        check_is(ferry_mutex_unlock(mutex), 0);
+    }
+    leaver->tx = open_sender(leaver->node, "moving", FERRY_QUEUE, NULL);
+    send_number(leaver->tx, 0);
+    atomic_store(&leaver->sent, 1);
+    return NULL;
+}
+
+/* The new thread gets an end that works, or learns that it is dead. */
+static void take_it_over(int64_t after) {
+    leaver_t leaver = {.node = open_node("test")};
+    ferry_receiver_t *rx = open_receiver(leaver.node, "moving", FERRY_QUEUE, NULL);
+    pthread_t thread;
+    uint64_t number = 1;
+    check_is(pthread_create(&thread, NULL, send_and_end_slowly, &leaver), 0);
+    await(&leaver.sent, 1);
+    for (int64_t begin = monotonic(); monotonic() - begin < after;)
+        ;
+    int r = ferry_send(leaver.tx, &number, sizeof number, PATIENCE);
+    check(r == 0 || r == -EOWNERDEAD);
+    pthread_join(thread, NULL);
+    check_is(receive_number(rx), 0);
+    if (r == 0) {
+        nap(5 * MILLISECOND); /* the steward has done what it does after a thread's end */
+        check_is(receive_number(rx), 1);
+        send_number(leaver.tx, 2);
+        check_is(receive_number(rx), 2);
+    }
+    check_is(ferry_sender_close(leaver.tx, FERRY_NOW, NULL), 0);
+    close_receiver(rx);
+    check_is(ferry_close(leaver.node), BAGGAGE);
+}
+
+static void a_handle_that_moves_while_its_thread_ends_works_or_is_dead(void) {
+    for (int64_t i = 0; i < 20; i++)
+        take_it_over(i * 20 * MILLISECOND / 1000);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_closed_sender_is_known),
@@ -409,6 +457,7 @@ int main(int argc, char **argv) {
         TEST(what_a_thread_held_when_it_ended_comes_back),
         TEST(what_a_thread_sent_before_it_ended_is_drained_and_then_comes_the_end),
         TEST(a_thread_that_ends_in_another_process_gives_back_what_it_held),
+        TEST(a_handle_that_moves_while_its_thread_ends_works_or_is_dead),
     };
     return run_suite("handle", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
