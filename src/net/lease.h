@@ -37,8 +37,8 @@ typedef struct fi_lease_subscription {
 } fi_lease_subscription_t;
 
 typedef struct fi_suspect {
-    uint64_t node;
-    int64_t since; /* it has not answered since then; 0: nobody */
+    uint64_t node; /* 0: nobody */
+    int64_t since; /* it has not answered since then */
     int64_t last;  /* it was asked last */
     uint32_t times_up;
 } fi_suspect_t;
@@ -51,6 +51,7 @@ typedef struct fi_lease_object {
     uint32_t refs;
     fi_lease_subscription_t changes;
     int64_t asked_at;
+    int64_t asked_for;   /* how long the last asking took */
     uint32_t asked_next; /* of those who may be asked, where to go on */
 } fi_lease_object_t;
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "node/picture.h"
 #include "platform/clock.h"
 
 #define LAST_WORD_NS INT64_C(1000000000)
@@ -190,37 +191,59 @@ uint32_t fi_answer_bits(const fi_answer_t *a, uint32_t handle, int32_t *tid) {
 
 /* ---- who is dead ---- */
 
-/* The node's place, or, if it has none, that of nobody or of who was asked longest ago. With the lock taken. */
+/* With the lock taken. NULL: it is none. */
 static fi_suspect_t *find_suspect(fi_leases_t *leases, uint64_t node) {
+    for (uint32_t i = 0; i < FI_LEASE_SUSPECTS; i++) {
+        if (leases->suspects[i].node == node) {
+            return &leases->suspects[i];
+        }
+    }
+    return NULL;
+}
+
+/* In the place of nobody, or of who was asked longest ago. */
+static fi_suspect_t *new_suspect(fi_leases_t *leases, uint64_t node) {
     fi_suspect_t *place = &leases->suspects[0];
 
-    for (uint32_t i = 0; i < FI_LEASE_SUSPECTS; i++) {
+    for (uint32_t i = 1; i < FI_LEASE_SUSPECTS; i++) {
         fi_suspect_t *s = &leases->suspects[i];
-        if (s->node == node) {
-            return s;
-        }
-        place = s->last < place->last ? s : place;
+        place = s->node == 0 || (place->node != 0 && s->last < place->last) ? s : place;
     }
     *place = (fi_suspect_t){.node = node};
     return place;
 }
 
-/* It has answered, or not. Has it been silent for long enough, all of the time while we were connected and asked? */
-static bool is_dead(fi_leases_t *leases, uint64_t node, int answered) {
+static bool is_suspect(fi_leases_t *leases, uint64_t node) {
+    pthread_mutex_lock(&leases->lock);
+    bool is = find_suspect(leases, node) != NULL;
+    pthread_mutex_unlock(&leases->lock);
+    return is;
+}
+
+static void clear(fi_leases_t *leases, uint64_t node) {
+    pthread_mutex_lock(&leases->lock);
+    fi_suspect_t *s = find_suspect(leases, node);
+    if (s) {
+        *s = (fi_suspect_t){0};
+    }
+    pthread_mutex_unlock(&leases->lock);
+}
+
+/* It has not answered. Was it silent for long enough, all of the time while we were connected and asked? `pause`: the longest
+ * one between two questions that is none. */
+static bool is_dead(fi_leases_t *leases, uint64_t node, int64_t pause) {
     uint32_t times_up = fi_load_relaxed32(&leases->net->times_up);
     int64_t now = fi_now_ns();
 
     pthread_mutex_lock(&leases->lock);
     fi_suspect_t *s = find_suspect(leases, node);
-    if (answered != 0 && answered != -ETIMEDOUT) {
-        s->since = 0;
-    } else if (s->since == 0 || s->times_up != times_up || !fi_net_is_up(leases->net) ||
-               now - s->last > fi_net_patience(leases->net, 4 * FI_LEASE_ASK_NS)) {
+    s = s ? s : new_suspect(leases, node);
+    if (s->since == 0 || s->times_up != times_up || !fi_net_is_up(leases->net) || now - s->last > pause) {
         s->since = now;
     }
     s->times_up = times_up;
     s->last = now;
-    bool dead = s->since != 0 && now - s->since >= FI_NET_DEAD_NS;
+    bool dead = now - s->since >= FI_NET_DEAD_NS;
     pthread_mutex_unlock(&leases->lock);
     return dead;
 }
@@ -230,24 +253,49 @@ static bool is_dead(fi_leases_t *leases, uint64_t node, int answered) {
 typedef struct fi_line {
     uint64_t me;
     uint32_t handle;
-    uint32_t skip; /* of the nodes there, how many come later */
-    uint32_t seen;
-    uint32_t nodes;
-    uint64_t node[NODES_AT_ONCE];
+    bool is_barrier;
     fi_lease_entry_t *entries; /* of all obstacles */
     uint32_t count, room;
-    bool is_barrier;
+    uint64_t *there; /* their nodes, each once */
+    uint32_t there_count;
+    uint64_t node[NODES_AT_ONCE]; /* to be asked now */
+    uint32_t nodes;
+    int64_t began;
 } fi_line_t;
 
-static void add_node(fi_line_t *line, uint64_t node) {
-    for (uint32_t i = 0; i < line->nodes; i++) {
-        if (line->node[i] == node) {
-            return;
+static bool is_one_of(const uint64_t *nodes, uint32_t count, uint64_t node) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (nodes[i] == node) {
+            return true;
         }
     }
-    if (line->nodes < NODES_AT_ONCE && line->seen++ >= line->skip) {
+    return false;
+}
+
+static void add_node(fi_line_t *line, uint64_t node) {
+    if (!is_one_of(line->there, line->there_count, node) &&
+        fi_grow((void **)&line->there, line->there_count, sizeof *line->there)) {
+        line->there[line->there_count++] = node;
+    }
+}
+
+static void choose(fi_line_t *line, uint64_t node) {
+    if (!is_one_of(line->node, line->nodes, node)) {
         line->node[line->nodes++] = node;
     }
+}
+
+/* Who did not answer is asked each time, else nobody would know since when; then the others, in turn. Returns where to go on. */
+static uint32_t choose_whom_to_ask(fi_leases_t *leases, fi_line_t *line, uint32_t from) {
+    for (uint32_t i = 0; i < line->there_count && line->nodes < NODES_AT_ONCE / 2; i++) {
+        if (is_suspect(leases, line->there[i])) {
+            choose(line, line->there[i]);
+        }
+    }
+    while (from < line->there_count && line->nodes < NODES_AT_ONCE) {
+        choose(line, line->there[from++]);
+    }
+    return from < line->there_count ? from : 0;
 }
 
 static bool add_obstacle(const fi_lease_entry_t *e, void *arg) {
@@ -319,13 +367,17 @@ static void compare(fi_lease_object_t *o, const fi_line_t *line, uint64_t node, 
 }
 
 /* Its line may be longer than ours: before it counts as dead it has a second for one more answer. */
-static bool is_silent_for_good(fi_leases_t *leases, uint64_t node, int r) {
-    if (!is_dead(leases, node, r)) {
+static bool is_silent_for_good(fi_leases_t *leases, uint64_t node, int r, int64_t pause) {
+    if (r != 0 && r != -ETIMEDOUT) {
+        clear(leases, node);
+        return false;
+    }
+    if (!is_dead(leases, node, pause)) {
         return false;
     }
     int there = r == 0 ? 0 : fi_net_is_there(leases->net, node, LAST_WORD_NS);
     if (there == 1) {
-        (void)is_dead(leases, node, 1);
+        clear(leases, node);
     }
     return there == 0 || there == -ETIMEDOUT;
 }
@@ -334,7 +386,9 @@ static void look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) 
     fi_answer_t *a = NULL;
 
     int r = fi_answer_ask(o->leases, node, &a);
-    if (is_silent_for_good(o->leases, node, r)) {
+    /* Others who are asked in between take their time to be silent, too. */
+    int64_t pause = fi_net_patience(o->leases->net, 4 * FI_LEASE_ASK_NS) + o->asked_for + fi_now_ns() - line->began;
+    if (is_silent_for_good(o->leases, node, r, pause)) {
         fi_burial_t b = {.node = node};
         change(o, &b);
     }
@@ -345,12 +399,12 @@ static void look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) 
 }
 
 /* One of the node's waiting threads at a time does it for all. */
-static bool is_my_turn(fi_lease_object_t *o, int64_t now, uint32_t *skip) {
+static bool is_my_turn(fi_lease_object_t *o, int64_t now, uint32_t *next) {
     pthread_mutex_lock(&o->leases->lock);
     bool mine = now - o->asked_at >= FI_LEASE_ASK_NS;
     if (mine) {
         o->asked_at = now;
-        *skip = o->asked_next;
+        *next = o->asked_next;
     }
     pthread_mutex_unlock(&o->leases->lock);
     return mine;
@@ -359,16 +413,21 @@ static bool is_my_turn(fi_lease_object_t *o, int64_t now, uint32_t *skip) {
 void fi_lease_look_after(fi_lease_t *l, int64_t now) {
     fi_lease_object_t *o = l->object;
     fi_line_t line = {.me = fi_lease_net(l)->node->id, .handle = l->number, .is_barrier = o->record.kind == 'b'};
+    uint32_t next;
 
-    if (o->record.kind == 'e' || !fi_net_is_up(o->leases->net) || !is_my_turn(o, now, &line.skip)) {
+    if (o->record.kind == 'e' || !fi_net_is_up(o->leases->net) || !is_my_turn(o, now, &next)) {
         return;
     }
+    line.began = fi_now_ns();
     fi_value_look(&o->record, see_line, &line);
+    next = choose_whom_to_ask(o->leases, &line, next);
     for (uint32_t i = 0; i < line.nodes; i++) {
         look_at(o, &line, line.node[i]);
     }
     pthread_mutex_lock(&o->leases->lock);
-    o->asked_next = line.nodes == NODES_AT_ONCE ? line.skip + NODES_AT_ONCE : 0;
+    o->asked_next = next;
+    o->asked_for = fi_now_ns() - line.began;
     pthread_mutex_unlock(&o->leases->lock);
     free(line.entries);
+    free(line.there);
 }

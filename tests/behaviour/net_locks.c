@@ -475,6 +475,48 @@ static void who_is_cancelled_in_a_wait_leaves_the_line(void) {
     engine_stop(engine);
 }
 
+/* ---- many ---- */
+
+#define GUESTS 17u /* more than are asked at once, and more than can be suspected */
+
+static void open_and_wait_to_be_killed(void *arg) {
+    (void)arg;
+    ferry_t *node = node_on("dead");
+    (void)open_barrier(node, "gate", GUESTS + 1);
+    atomic_store(&scene->step, 1);
+    for (;;)
+        pause();
+}
+
+static void *wait_in_vain(void *arg) {
+    check_error(ferry_barrier_wait(arg, PATIENCE), -EOWNERDEAD, "gate");
+    return NULL;
+}
+
+static void a_death_is_noticed_among_many(void) {
+    ferry_t *node[GUESTS];
+    ferry_barrier_t *barrier[GUESTS];
+    pthread_t thread[GUESTS];
+    set_up();
+    pid_t dead = child_start(open_and_wait_to_be_killed, NULL);
+    await(&scene->step, 1);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        char machine[16];
+        snprintf(machine, sizeof machine, "m%u", i);
+        node[i] = node_on(machine);
+        barrier[i] = open_barrier(node[i], "gate", GUESTS + 1);
+        check_is(pthread_create(&thread[i], NULL, wait_in_vain, barrier[i]), 0);
+    }
+    child_kill(dead);
+    for (unsigned i = 0; i < GUESTS; i++)
+        check_is(pthread_join(thread[i], NULL), 0);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        check_is(ferry_barrier_close(barrier[i]), 0);
+        close_node(node[i]);
+    }
+    engine_stop(engine);
+}
+
 /* ---- the end of nodes ---- */
 
 static void use_parents_handle(ferry_mutex_t *mutex) {
@@ -514,6 +556,7 @@ int main(int argc, char **argv) {
         TEST(without_a_server_a_lease_is_over_and_told),
         TEST(signals_and_shutdown_end_a_wait),
         TEST(who_is_cancelled_in_a_wait_leaves_the_line),
+        TEST(a_death_is_noticed_among_many),
         TEST(what_is_left_open_is_closed_and_counted),
     };
     return run_suite("net_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
