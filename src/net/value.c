@@ -284,8 +284,16 @@ static int look_again(fi_changing_t *c, int how) {
     return how;
 }
 
+/* A count says nothing of who changed it: if it is not certain that ours was not, once more could be twice. */
+static bool may_be_counted_already(const fi_changing_t *c, uint64_t tried_as) {
+    bool counts = c->r->kind == 'e' || (c->r->kind == 's' && !c->r->options);
+
+    return counts && c->seq >= tried_as + FI_LEASE_RECENT;
+}
+
 static int make_change(fi_changing_t *c, uint64_t number, fi_change_fn *change, void *arg) {
-    int tried = 0; /* a try had no answer; it would have had this result */
+    int tried = 0;         /* a try had no answer; it would have had this result, */
+    uint64_t tried_as = 0; /* and this number */
     bool unknown = false;
 
     for (;;) {
@@ -293,6 +301,13 @@ static int make_change(fi_changing_t *c, uint64_t number, fi_change_fn *change, 
         if (unknown && c->fresh && fi_lease_is_signed(&c->s, c->r->net->node->id, number)) {
             c->placed = true;
             return tried;
+        }
+        if (unknown && c->fresh && may_be_counted_already(c, tried_as)) {
+            return fi_fail(
+                -ENOTCONN,
+                "the connection was lost while the %s \"%s\" was changed, and others have changed it too often "
+                "since to tell whether this change was made",
+                c->r->word, c->r->name);
         }
         if (c->seq != 0) {
             int result = change(&c->s, arg);
@@ -308,6 +323,7 @@ static int make_change(fi_changing_t *c, uint64_t number, fi_change_fn *change, 
             }
             unknown |= how == FI_UNKNOWN;
             tried = how == FI_UNKNOWN ? result : tried;
+            tried_as = how == FI_UNKNOWN ? c->seq + 1 : tried_as;
         }
         how = how >= 0 ? look_again(c, how) : how;
         if (how < 0) {
