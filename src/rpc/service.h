@@ -90,6 +90,7 @@ typedef struct fi_worker {
     fi_receiver_t *rx; /* NULL: closed */
     pthread_t thread;  /* if it is the service's own */
     bool own_thread;
+    bool inherited;   /* from a thread that has ended; guarded by the service's lock */
     uint32_t inside;  /* 1: the thread is inside ferry_service_run */
     uint32_t serving; /* 1: inside a handler */
     uint32_t sweep;   /* 1: some client has gone */

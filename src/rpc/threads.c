@@ -47,6 +47,17 @@ static const fi_end_ops_t server_ops = {
     .figures = figures,
 };
 
+/* What a thread that has ended left. Without the service's lock, which is taken by who has that of the calls from afar. */
+static void clear_away(fi_worker_t *w) {
+    if (w->inherited) {
+        fi_worker_close(w);
+        fi_store_relaxed32(&w->serving, 0);
+        pthread_mutex_lock(&w->service->lock);
+        w->inherited = false;
+        pthread_mutex_unlock(&w->service->lock);
+    }
+}
+
 /* By the thread that will serve. */
 static int open_receiver(fi_worker_t *w) {
     const ferry_service_t *s = w->service;
@@ -62,6 +73,7 @@ static int open_receiver(fi_worker_t *w) {
     fi_receiver_t *rx = NULL;
     char channel[104];
 
+    clear_away(w);
     snprintf(channel, sizeof channel, "%c%s", FI_CALLS, s->name);
     int r = fi_receiver_new_part(s->node, channel, FERRY_QUEUE, &options, &part, &rx);
     if (r < 0) {
@@ -107,11 +119,8 @@ static fi_worker_t *find_spare(ferry_service_t *s) {
         fi_worker_t *w = s->workers[i];
         const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
         bool has_died = rx && fi_is_orphan(&rx->end.own);
-        if (!w->own_thread && (has_died || (!rx && !w->inside))) {
-            if (has_died) {
-                fi_worker_close(w);
-                fi_store_relaxed32(&w->serving, 0);
-            }
+        if (!w->own_thread && !w->inherited && (has_died || (!rx && !w->inside))) {
+            w->inherited = has_died;
             return w;
         }
     }
