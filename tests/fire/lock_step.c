@@ -160,7 +160,7 @@ static bool object_has_changed(const run_t *r) {
 static bool is_point(run_t *r) {
     bool in_library = stepping_in_library(r->victim);
     bool crossed = in_library != r->in_library;
-    bool point = object_has_changed(r);
+    bool point = (in_library || crossed) && object_has_changed(r); /* else others have changed it */
     r->in_library = in_library;
     r->instructions += in_library;
     point |= crossed || r->instructions >= r->stride;
@@ -272,12 +272,16 @@ static void hunt_in(run_t *r) {
 }
 
 void hunt(const trial_t *trials, size_t count) {
-    unsigned stride = fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next", 16, 16);
+    const unsigned strides[] = {
+        [EVERY] =
+            fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next in short calls", 1, 1),
+        [SELDOM] = fire_count("FERRY_FIRE_SELDOM", "at most in long ones (1: every one, in half an hour)", 100, 100),
+    };
     marks_t *marks = share(sizeof *marks);
     run_t r = {.marks = marks, .helpers = helpers_start(HELPERS, marks)};
     for (size_t i = 0; i < count; i++) {
         r.trial = &trials[i];
-        r.stride = trials[i].stride ? trials[i].stride : stride;
+        r.stride = strides[trials[i].often];
         hunt_in(&r);
     }
     helpers_end(r.helpers, HELPERS);

@@ -21,9 +21,8 @@ typedef struct marks {
 
 enum { ANNA, BEN, WITNESS, HELPERS };
 
-/* How seldom the victim is killed where nothing that is shared has changed. */
-#define EVERY 0u /* as the environment says, else after every instruction */
-#define SELDOM 100u
+/* How often the victim is killed where nothing that is shared has changed, as the environment says; else: */
+typedef enum often { EVERY /* after every instruction of the library's */, SELDOM /* after a hundred */ } often_t;
 
 struct run;
 
@@ -40,7 +39,7 @@ typedef struct trial {
     bool inherits;                  /* who gets the lock first gets it from a dead owner in any case */
     bool gives;                     /* the victim gives, else it takes */
     bool enters;                    /* the victim waits for a reader to leave, which is not yet holding */
-    unsigned stride;                /* EVERY or SELDOM */
+    often_t often;
 } trial_t;
 
 /* One victim's life and what becomes of it. */

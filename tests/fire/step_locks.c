@@ -232,33 +232,33 @@ static void it_is_lost(run_t *r) {
 
 /* What the victim takes and Anna and Ben want in their ways: free, held, given back to sleepers. */
 /* clang-format off */
-#define FREE(word, way, a, b, often) \
-    {.name = word ", free: taken and given back", .kind = way, .ways = {a, b}, .stride = often, \
+#define FREE(word, way, a, b, how) \
+    {.name = word ", free: taken and given back", .kind = way, .ways = {a, b}, .often = how, \
      .prepare = take_and_give, .act = take_and_then_give, .judge = all_get_it}
 #define HELD(word, way, a, b) \
-    {.name = word ", held: slept for, taken and given back", .kind = way, .ways = {a, b}, .stride = SELDOM, \
+    {.name = word ", held: slept for, taken and given back", .kind = way, .ways = {a, b}, .often = SELDOM, \
      .arrange = anna_takes_it, .prepare = try_in_vain, .act = take_and_then_give, \
      .cue = ben_asks_and_anna_gives, .judge = all_get_it}
-#define GIVEN(word, way, a, b) \
-    {.name = word ", given back to two that sleep", .kind = way, .ways = {a, b}, .stride = SELDOM, \
+#define GIVEN(word, way, a, b, how) \
+    {.name = word ", given back to two that sleep", .kind = way, .ways = {a, b}, .often = how, \
      .prepare = take, .gather = both_ask, .act = give, .judge = all_get_it}
-#define GIVEN_LATE(word, way, a, b, often) \
-    {.name = word ", given back to two that are hungry", .kind = way, .ways = {a, b}, .stride = often, \
+#define GIVEN_LATE(word, way, a, b, how) \
+    {.name = word ", given back to two that are hungry", .kind = way, .ways = {a, b}, .often = how, \
      .prepare = take, .gather = both_ask_and_are_hungry, .act = give, .judge = all_get_it}
-#define ALL(word, way, a, b, often_free, often_given) \
-    FREE(word, way, a, b, often_free), HELD(word, way, a, b), GIVEN(word, way, a, b), \
-    GIVEN_LATE(word, way, a, b, often_given)
+#define ALL(word, way, a, b, how_free, how_given, how_late) \
+    FREE(word, way, a, b, how_free), HELD(word, way, a, b), GIVEN(word, way, a, b, how_given), \
+    GIVEN_LATE(word, way, a, b, how_late)
 /* clang-format on */
 
-static const trial_t mutex[] = {ALL("mutex", MUTEX, MUTEX, MUTEX, EVERY, EVERY)};
+static const trial_t mutex[] = {ALL("mutex", MUTEX, MUTEX, MUTEX, EVERY, EVERY, EVERY)};
 
 void killed_in_a_mutex(void) {
     hunt(mutex, COUNT(mutex));
 }
 
 static const trial_t reader_writer_lock[] = {
-    ALL("to write", WRITER, WRITER, READER, SELDOM, EVERY),
-    ALL("to read", READER, WRITER, WRITER, EVERY, EVERY),
+    ALL("to write", WRITER, WRITER, READER, SELDOM, SELDOM, EVERY),
+    ALL("to read", READER, WRITER, WRITER, EVERY, SELDOM, EVERY),
     {.name = "to write, after a reader",
      .kind = WRITER,
      .ways = {READER, READER},
@@ -268,14 +268,14 @@ static const trial_t reader_writer_lock[] = {
      .cue = ben_asks_and_anna_gives,
      .judge = all_get_it,
      .enters = true,
-     .stride = SELDOM},
+     .often = SELDOM},
 };
 
 void killed_in_a_reader_writer_lock(void) {
     hunt(reader_writer_lock, COUNT(reader_writer_lock));
 }
 
-static const trial_t owned_semaphore[] = {ALL("owned unit", OWNED, OWNED, OWNED, SELDOM, SELDOM)};
+static const trial_t owned_semaphore[] = {ALL("owned unit", OWNED, OWNED, OWNED, SELDOM, SELDOM, EVERY)};
 
 void killed_in_an_owned_semaphore(void) {
     hunt(owned_semaphore, COUNT(owned_semaphore));
@@ -283,27 +283,28 @@ void killed_in_an_owned_semaphore(void) {
 
 /* The one who recovers is killed in its turn. */
 /* clang-format off */
-#define TAKEN_OVER(word, way) \
+#define TAKEN_OVER(word, way, how) \
     {.name = word ", of one that died: taken, repaired, given back", .kind = way, .ways = {way, way}, \
-     .stride = SELDOM, .inherits = true, .arrange = an_owner_has_died, .act = take_repair_and_give, .judge = all_get_it}
+     .often = how, .inherits = true, .prepare = take_and_give, .gather = an_owner_has_died, \
+     .act = take_repair_and_give, .judge = all_get_it}
 #define INHERITED(word, way) \
     {.name = word ", of one that dies meanwhile: the same", .kind = way, .ways = {way, way}, \
-     .stride = SELDOM, .inherits = true, .arrange = a_doomed_one_holds_it, .prepare = try_in_vain, \
+     .often = SELDOM, .inherits = true, .arrange = a_doomed_one_holds_it, .prepare = try_in_vain, \
      .act = take_repair_and_give, .cue = the_doomed_one_dies, .judge = all_get_it}
-#define REPAIRED(word, way) \
+#define REPAIRED(word, way, how) \
     {.name = word ", of one that died: repaired and given to one asleep", .kind = way, .ways = {way, way}, \
-     .stride = SELDOM, .arrange = an_owner_has_died, .prepare = take_from_dead, .gather = ben_asks_and_is_hungry, \
+     .often = how, .arrange = an_owner_has_died, .prepare = take_from_dead, .gather = ben_asks_and_is_hungry, \
      .act = repair_and_give, .judge = all_get_it}
 #define GIVEN_UP(word, way) \
     {.name = word ", of one that died: given up unrepaired", .kind = way, .ways = {way, way}, \
-     .stride = SELDOM, .arrange = an_owner_has_died, .prepare = take_from_dead, .gather = ben_asks_and_is_hungry, \
+     .often = SELDOM, .arrange = an_owner_has_died, .prepare = take_from_dead, .gather = ben_asks_and_is_hungry, \
      .act = give, .judge = it_is_lost}
 /* clang-format on */
 
 static const trial_t taking_over[] = {
-    TAKEN_OVER("mutex", MUTEX),    TAKEN_OVER("to write", WRITER), INHERITED("mutex", MUTEX),
-    INHERITED("to write", WRITER), REPAIRED("mutex", MUTEX),       REPAIRED("to write", WRITER),
-    GIVEN_UP("mutex", MUTEX),      GIVEN_UP("to write", WRITER),
+    TAKEN_OVER("mutex", MUTEX, EVERY), TAKEN_OVER("to write", WRITER, SELDOM), INHERITED("mutex", MUTEX),
+    INHERITED("to write", WRITER),     REPAIRED("mutex", MUTEX, EVERY),        REPAIRED("to write", WRITER, SELDOM),
+    GIVEN_UP("mutex", MUTEX),          GIVEN_UP("to write", WRITER),
 };
 
 void killed_while_taking_over(void) {

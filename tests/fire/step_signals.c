@@ -209,23 +209,28 @@ static void they_agree(run_t *r) {
         meet(r);
 }
 
+static void they_come_and_agree(run_t *r) {
+    both_ask(r);
+    they_agree(r);
+}
+
 /* ---- trials ---- */
 
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
 /* clang-format off */
 #define WAITED_FOR(word, way) \
-    {.name = word, .kind = way, .ways = {way, way}, .stride = SELDOM, .arrange = nothing_is_there, \
+    {.name = word, .kind = way, .ways = {way, way}, .often = SELDOM, .arrange = nothing_is_there, \
      .prepare = try_in_vain, .act = take, .cue = ben_asks_and_witness_gives, \
      .judge = all_get_one}
-#define GIVEN(word, way, when, often) \
-    {.name = word, .kind = way, .ways = {way, way}, .stride = often, .arrange = nothing_is_there, \
+#define GIVEN(word, way, when, how) \
+    {.name = word, .kind = way, .ways = {way, way}, .often = how, .arrange = nothing_is_there, \
      .prepare = try_in_vain, .gather = when, .act = give, .gives = true, .judge = all_get_one}
-#define SET(word, first, second, when, often) \
-    {.name = word, .kind = EVENT, .ways = {first, second}, .stride = often, \
+#define SET(word, first, second, when, how) \
+    {.name = word, .kind = EVENT, .ways = {first, second}, .often = how, \
      .prepare = try_in_vain, .gather = when, .act = give, .judge = all_see_it}
-#define MET(word, when, often) \
-    {.name = word, .kind = BARRIER, .ways = {BARRIER, BARRIER}, .stride = often, \
+#define MET(word, when, how) \
+    {.name = word, .kind = BARRIER, .ways = {BARRIER, BARRIER}, .often = how, \
      .prepare = try_in_vain, .gather = when, .act = arrive, .judge = they_agree}
 /* clang-format on */
 
@@ -252,6 +257,14 @@ void killed_in_an_event(void) {
 }
 
 static const trial_t barrier[] = {
+    {.name = "barrier, the first one comes and sleeps",
+     .kind = BARRIER,
+     .ways = {BARRIER, BARRIER},
+     .prepare = try_in_vain,
+     .act = arrive,
+     .cue = both_ask,
+     .judge = they_come_and_agree,
+     .often = SELDOM},
     MET("barrier, the last one comes to two that sleep", both_ask, SELDOM),
     MET("barrier, the last one comes to two that have slept long", both_ask_and_are_hungry, EVERY),
 };

@@ -4,7 +4,7 @@
  */
 #include "stepping.h"
 
-#include <dlfcn.h>
+#include <link.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -65,12 +65,35 @@ enum stopped stepping_on(pid_t pid, bool by_call, int64_t patience) {
     return stepping_await(pid, patience);
 }
 
-/* Forked, the child has everything where the leader has it. */
+/* From where to where the library stands. Forked, the child has everything where the leader has it. */
+typedef struct span {
+    uintptr_t begin, end;
+} span_t;
+
+static int find_library(struct dl_phdr_info *info, size_t size, void *arg) {
+    span_t *library = arg;
+    (void)size;
+    if (!strstr(info->dlpi_name, "libferry"))
+        return 0;
+    library->begin = UINTPTR_MAX;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t begin = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type != PT_LOAD)
+            continue;
+        library->begin = begin < library->begin ? begin : library->begin;
+        library->end = begin + part->p_memsz > library->end ? begin + part->p_memsz : library->end;
+    }
+    return 1;
+}
+
 bool stepping_in_library(pid_t pid) {
+    static span_t library;
     struct __ptrace_syscall_info at;
-    Dl_info code;
+    if (library.end == 0)
+        check(dl_iterate_phdr(find_library, &library) == 1);
     check(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof at, &at) > 0);
-    return dladdr((void *)(uintptr_t)at.instruction_pointer, &code) != 0 && strstr(code.dli_fname, "libferry");
+    return at.instruction_pointer - library.begin < library.end - library.begin;
 }
 
 void stepping_kill(pid_t pid) {
