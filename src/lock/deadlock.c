@@ -28,6 +28,26 @@ static void rwlock_holders(const fi_lock_t *l, fi_add_key_fn *add_key, void *arg
     }
 }
 
+static bool has_free_unit(const fi_semaphore_t *s) {
+    for (uint32_t i = 0; i < s->units; i++) {
+        if (fi_load_acquire64(&s->shared->unit[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Any of them can end the wait. A unit that is free has ended it: who waits has only not seen that yet, and who holds the others
+ * does not matter. One that was given back since we looked is held by nobody who waits. */
+static void unit_holders(const fi_semaphore_t *s, fi_add_key_fn *add_key, void *arg) {
+    if (has_free_unit(s)) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->units; i++) {
+        add_key(fi_load_acquire64(&s->shared->unit[i]) & FI_OWNER, arg);
+    }
+}
+
 static void holders(const fi_blocked_t *b, fi_add_key_fn *add_key, void *arg) {
     const fi_lock_t *l = fi_container((void *)(uintptr_t)b, fi_lock_t, blocked);
     fi_semaphore_t s = fi_semaphore_of(l->handle.object);
@@ -42,9 +62,7 @@ static void holders(const fi_blocked_t *b, fi_add_key_fn *add_key, void *arg) {
         rwlock_holders(l, add_key, arg);
         break;
     case FERRY_FOR_UNIT:
-        for (uint32_t i = 0; i < s.units; i++) {
-            add(fi_load_acquire64(&s.shared->unit[i]), add_key, arg);
-        }
+        unit_holders(&s, add_key, arg);
         break;
     default:
         break; /* nobody in particular */

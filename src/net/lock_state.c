@@ -557,8 +557,13 @@ void fi_lease_each_obstacle(const fi_lease_state_t *s, uint64_t node, uint32_t h
     uint32_t place = find(s, node, handle, true);
     uint32_t role = place < s->head.entries ? s->entries[place].role & ~(uint32_t)FI_LEASE_WAITS : FI_LEASE_WRITE;
 
+    /* While a unit is free, those who have the others keep nobody waiting. */
+    bool is_there = role == FI_LEASE_UNIT && fi_lease_free_units(s) > 0;
+
     for (uint32_t i = 0; i < s->head.entries; i++) {
-        if (i != place && is_obstacle(&s->entries[i], role, i < place) && !each(&s->entries[i], arg)) {
+        const fi_lease_entry_t *e = &s->entries[i];
+        bool stands = i != place && is_obstacle(e, role, i < place) && (waits(e) || !is_there);
+        if (stands && !each(e, arg)) {
             return;
         }
     }

@@ -109,6 +109,32 @@ static void units_return_and_plain_ones_do_not(void **state) {
     fi_lease_free(&s);
 }
 
+static bool count_one(const fi_lease_entry_t *e, void *arg) {
+    (void)e;
+    ++*(unsigned *)arg;
+    return true;
+}
+
+static unsigned obstacles_of(const fi_lease_state_t *s, uint64_t node) {
+    unsigned count = 0;
+
+    fi_lease_each_obstacle(s, node, 1, count_one, &count);
+    return count;
+}
+
+/* Who waits may not have seen it yet. Else a circle through the other holders would be taken for a deadlock. */
+static void a_free_unit_has_nobody_in_its_way(void **state) {
+    (void)state;
+    fi_lease_state_t s = begin('s', 1, 2);
+    assert_int_equal(take(&s, FI_LEASE_UNIT, 1, true), FI_LEASE_TAKEN);
+    assert_int_equal(take(&s, FI_LEASE_UNIT, 1, true), FI_LEASE_TAKEN);
+    assert_int_equal(take(&s, FI_LEASE_UNIT, 2, true), 0);
+    assert_int_equal(obstacles_of(&s, 2), 1);
+    assert_int_equal(fi_lease_give(&s, 1, 1, false), 0);
+    assert_int_equal(obstacles_of(&s, 2), 0);
+    fi_lease_free(&s);
+}
+
 static void rounds_end_complete_or_spoilt(void **state) {
     (void)state;
     fi_lease_state_t s = begin('b', 0, 2);
@@ -259,6 +285,7 @@ int main(void) {
         cmocka_unit_test(a_death_is_told_until_it_is_repaired),
         cmocka_unit_test(readers_wait_behind_a_waiting_writer),
         cmocka_unit_test(units_return_and_plain_ones_do_not),
+        cmocka_unit_test(a_free_unit_has_nobody_in_its_way),
         cmocka_unit_test(rounds_end_complete_or_spoilt),
         cmocka_unit_test(the_last_takes_it_along),
         cmocka_unit_test(operations_are_known_for_a_while),
