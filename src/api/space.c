@@ -39,7 +39,7 @@ static int open_uncancelled(const char *space, const ferry_options_t *options, f
 }
 
 const char *ferry_warning(const ferry_t *node) {
-    return fi_check_node(node) == 0 && node->net ? node->net->warning : "";
+    return fi_check_node(node) == 0 && node->net ? fi_net_warning(node->net) : "";
 }
 
 int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {

@@ -5,6 +5,7 @@
 #include "net/bridge.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -188,8 +189,22 @@ static const fi_far_t far_ops = {opened, closing};
 
 /* ---- the thread ---- */
 
+/* Its first bytes are a head's in every version. */
+static void meet_stranger(fi_bridge_t *b, const fi_far_frame_t *f) {
+    fi_net_card_t card = {.node = f->head.node, .version = f->head.version};
+
+    if (f->head.type == FI_FAR_HELLO) {
+        snprintf(card.name, sizeof card.name, "%s", f->channel);
+        snprintf(card.host, sizeof card.host, "%.63s", f->text);
+    }
+    fi_net_meet_stranger(b->net, &card);
+    if (f->head.type == FI_FAR_HELLO) {
+        fi_far_introduce(b, f->head.node); /* it shall learn of us, too */
+    }
+}
+
 /* A frame from the wire, with what was cut off as zeros and its strings ended. False: it is none, or of another version. */
-static bool take_frame(natsMsg *msg, fi_far_frame_t *f) {
+static bool take_frame(fi_bridge_t *b, natsMsg *msg, fi_far_frame_t *f) {
     int len = fi_nats.natsMsg_GetDataLength(msg);
 
     if (len < (int)FI_FAR_HEAD) {
@@ -201,6 +216,9 @@ static bool take_frame(natsMsg *msg, fi_far_frame_t *f) {
     memcpy(f, fi_nats.natsMsg_GetData(msg), fi_min((size_t)len, wanted));
     f->channel[sizeof f->channel - 1] = f->text[sizeof f->text - 1] = '\0';
     f->contract.type_name[sizeof f->contract.type_name - 1] = '\0';
+    if (f->head.magic == FI_FAR_MAGIC && f->head.version != FI_NET_VERSION) {
+        meet_stranger(b, f);
+    }
     return f->head.magic == FI_FAR_MAGIC && f->head.version == FI_NET_VERSION;
 }
 
@@ -223,7 +241,7 @@ static void take_message(fi_bridge_t *b, fi_box_item_t *item) {
 
     if (fi_nats.natsMsg_IsNoResponders(item->msg)) {
         take_silence(b, item->msg);
-    } else if (take_frame(item->msg, &f) && is_far(b, f.head.node) && !fi_far_node_frame(b, &f)) {
+    } else if (take_frame(b, item->msg, &f) && is_far(b, f.head.node) && !fi_far_node_frame(b, &f)) {
         fi_far_node_t *n = fi_far_find(b, f.head.node);
         if (n && f.head.type == FI_FAR_DATA) {
             fi_in_data(b, n, &f.head, item->msg);

@@ -328,6 +328,7 @@ void fi_far_silent(fi_bridge_t *b, uint64_t id);
 /* Asks who must be asked, and gives up who has been silent for too long. Returns ns until it is to be called again, or -1. */
 int64_t fi_far_look_after(fi_bridge_t *b);
 void fi_far_hello(fi_bridge_t *b);
+void fi_far_introduce(fi_bridge_t *b, uint64_t to);
 /* For the thread that opens the space: until those who are there have said so, or for as long as a server answers and a bit. 0. */
 int fi_far_wait_for_cards(fi_bridge_t *b);
 void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n);

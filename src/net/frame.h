@@ -66,7 +66,7 @@ enum fi_far_flags {
     FI_FAR_PROBED = 2 /* ACK: something is missing; it answers a PROBE */
 };
 
-/* The first FI_FAR_HEAD bytes of every frame. */
+/* The first FI_FAR_HEAD bytes of every frame; magic, version, type and node stand there in all versions. */
 typedef struct fi_far_head {
     uint32_t magic;
     uint8_t version; /* FI_NET_VERSION */

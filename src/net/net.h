@@ -78,7 +78,9 @@ typedef struct fi_net {
     bool answers;             /* the bridge takes inquiries; guarded by lock */
     struct fi_shares *shares; /* net/shares.h */
     struct fi_calls *calls;
-    char warning[400]; /* ferry_warning */
+    char warning[400];      /* what was doubtful when it was opened; see fi_net_warning */
+    char strangers[900];    /* the same, and of a node of another version; written once */
+    uint32_t has_strangers; /* atomic */
 } fi_net_t;
 
 /* Asked in `who`: a node answers with its card, and then, if the question has a body, with all it has (tell.h). */
@@ -97,6 +99,11 @@ typedef struct fi_net_card {
 } fi_net_card_t;
 
 #define FI_NET_VERSION 2u
+
+/* A node of another version was seen; what it says is not for us. Any thread. */
+void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card);
+/* For ferry_warning. */
+const char *fi_net_warning(const fi_net_t *net);
 
 /* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
  * wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be read; -ENOMEM. */

@@ -102,13 +102,18 @@ void fi_far_hello(fi_bridge_t *b) {
     send_card(b, 0, FI_FAR_HELLO, 0);
 }
 
-static void ignore(const fi_net_card_t *card, void *arg) {
-    (void)card;
-    (void)arg;
+void fi_far_introduce(fi_bridge_t *b, uint64_t to) {
+    send_card(b, to, FI_FAR_CARD, 0);
+}
+
+static void compare_version(const fi_net_card_t *card, void *net) {
+    if (card->version != FI_NET_VERSION) {
+        fi_net_meet_stranger(net, card);
+    }
 }
 
 int fi_far_wait_for_cards(fi_bridge_t *b) {
-    (void)fi_net_each_node(b->net, fi_later(CARDS_NS, ROUND_TRIPS * b->net->round_trip), ignore, NULL);
+    (void)fi_net_each_node(b->net, fi_later(CARDS_NS, ROUND_TRIPS * b->net->round_trip), compare_version, b->net);
     return 0;
 }
 

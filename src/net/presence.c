@@ -36,6 +36,45 @@ static void answer(natsConnection *c, natsSubscription *sub, natsMsg *msg, void 
     fi_nats.natsMsg_Destroy(msg);
 }
 
+/* ---- other versions ---- */
+
+/* What another version has written there, as far as it can be shown. */
+static void show(const char *text, size_t cap, const char *otherwise, char out[104]) {
+    size_t i = 0;
+
+    for (; i < cap && i < 103 && text[i]; i++) {
+        out[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    }
+    out[i] = '\0';
+    if (i == 0) {
+        snprintf(out, 104, "%s", otherwise);
+    }
+}
+
+void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card) {
+    char name[104];
+    char host[104];
+
+    pthread_mutex_lock(&net->lock);
+    if (!fi_load_relaxed32(&net->has_strangers)) {
+        show(card->name, sizeof card->name, "a node", name);
+        show(card->host, sizeof card->host, "some machine", host);
+        snprintf(net->strangers, sizeof net->strangers,
+                 "another version of Ferry is in this space: \"%s\" on \"%s\" speaks version %u of the network's "
+                 "protocol, this program version %u, so they do not see each other; use the same version, or another "
+                 "space%s%s",
+                 name, host, card->version, FI_NET_VERSION, net->warning[0] ? ". And " : "", net->warning);
+        fi_store_release32(&net->has_strangers, 1);
+    }
+    pthread_mutex_unlock(&net->lock);
+}
+
+const char *fi_net_warning(const fi_net_t *net) {
+    return fi_load_acquire32(&net->has_strangers) ? net->strangers : net->warning;
+}
+
+/* ---- being there ---- */
+
 int fi_net_present(fi_net_t *net) {
     char subject[FI_SUBJECT_MAX];
 

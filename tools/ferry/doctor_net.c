@@ -210,10 +210,15 @@ void check_login(const common_t *common, finding_t *f) {
         return;
     }
     const char *warning = ferry_warning(net.node);
+    bool others = strstr(warning, "another version of Ferry") != NULL;
     find(f, warning[0] != '\0' ? VERDICT_WARN : VERDICT_OK, "the space was joined in %s%s",
          show_duration((double)(now_ns() - begin), took),
-         warning[0] != '\0' ? ", by a connection to another machine that is not encrypted" : "");
-    if (warning[0] != '\0')
+         others               ? ", where another version of Ferry is, too"
+         : warning[0] != '\0' ? ", by a connection to another machine that is not encrypted"
+                              : "");
+    if (others)
+        advise(f, "%.300s", warning);
+    else if (warning[0] != '\0')
         advise(f, "others on the way can read and change what it carries: write nats+tls:// (ferry engine --tls)");
 }
 
