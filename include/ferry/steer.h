@@ -2,8 +2,7 @@
  *
  * ferry/steer.h - steering a space from outside: what `ferry purge` and `ferry kick` do.
  *
- * Whoever may join a space may steer it so, as far as the header of each call says.  What is done concerns nodes on this
- * machine, also in a space that spans machines.
+ * Whoever may join a space may steer it so, as far as the header of each call says.
  */
 #ifndef FERRY_STEER_H
 #define FERRY_STEER_H
@@ -25,12 +24,17 @@ typedef struct ferry_purged {
     uint64_t pending;  /**< a receiver that does not answer (stopped?) may have taken them: it drops those it has not */
     uint32_t answered; /**< 0: the node did not answer in time, nothing is known; `end` and the figures are 0 */
     uint32_t reserved;
+    const char *host; /**< the node's machine, when that is another one (then `uid` is UINT32_MAX); else NULL */
 } ferry_purged_t;
 
 /**
  * Drops what waits in `channel`: a queue's messages that no receiver has taken, those that are to be tried later among
  * them; a topic's retained messages. `node`: that of whose senders; 0: of all. What a receiver has taken stays taken. The
  * senders count what was dropped as purged (ferry_sender_stats), and their flush and close no longer wait for it.
+ *
+ * In a space that spans machines all are asked. What a machine has from senders on others, and no receiver there has taken, is
+ * dropped there, and told with `end` 0 of a node that had it; its senders count that as released. What is on its way between
+ * machines at this moment is not.
  *
  * `each(p, arg)` is called for every sender, in this thread; NULL is allowed. Waits a second at most for a node that does not
  * answer. Returns how many senders there were. Errors: -ENOENT no such space; -EINVAL a bad name; -EPERM, -EACCES as

@@ -2,8 +2,8 @@
  *
  * ferry/watch.h - being told when nodes come and go: what `ferry ls --follow` shows.
  *
- * A watch sees the nodes of its space that are on this machine, also those that its own node shares no channel with. It
- * sleeps while nothing happens.
+ * A watch sees the nodes of its space, also those that its own node shares no channel with. It sleeps while nothing
+ * happens; in a space that spans machines its node asks all others once a second whether they are there.
  */
 #ifndef FERRY_WATCH_H
 #define FERRY_WATCH_H
@@ -18,8 +18,9 @@ extern "C" {
 typedef enum ferry_change {
     FERRY_NODE_JOINED = 1, /**< it was opened, or was there when the watch was */
     FERRY_NODE_LEFT,       /**< it was closed, or its program has ended in good order */
-    FERRY_NODE_DIED,       /**< its process was killed, or executed another program, without closing it */
-    FERRY_NODE_EXPELLED    /**< by ferry_kick */
+    FERRY_NODE_DIED,       /**< its process was killed, or executed another program, without closing it; on another
+                                machine: it has had no connection with the server for two seconds */
+    FERRY_NODE_EXPELLED    /**< by ferry_kick; of a node on another machine it is told as having died, or left */
 } ferry_change_t;
 
 /** One event. */
@@ -31,6 +32,7 @@ typedef struct ferry_watch_event {
     int32_t pid; /**< as this process sees it; 0 when it lives in a PID namespace that is not visible from here */
     uint32_t uid;
     char name[104]; /**< "?" if it has never answered (stopped?) */
+    char host[64];  /**< of a node on another machine, its name; then `uid` is UINT32_MAX and `pid` is that machine's */
 } ferry_watch_event_t;
 
 /** A watch. Used by one thread at a time; to be closed before its node. */

@@ -2,7 +2,23 @@
 #include "ferry/steer.h"
 
 #include "api/check.h"
+#include "net/purge.h"
+#include "node/address.h"
 #include "node/steer.h"
+
+/* In a space that spans machines: what `near` senders have dropped was told already. */
+static int purge_far(const char *space, const ferry_options_t *options, const char *channel, uint64_t node, int near,
+                     void (*each)(const ferry_purged_t *p, void *arg), void *arg) {
+    ferry_t *n = NULL;
+
+    int r = near < 0 && near != -ENOENT ? near : ferry_open(space, options, &n);
+    if (r < 0) {
+        return r;
+    }
+    r = fi_net_purge(n->net, channel, node, each, arg);
+    (void)ferry_close(n);
+    return r < 0 || near < 0 ? r : r + near;
+}
 
 int ferry_purge(const char *space, const ferry_options_t *options, const char *channel, uint64_t node,
                 void (*each)(const ferry_purged_t *p, void *arg), void *arg) {
@@ -10,7 +26,13 @@ int ferry_purge(const char *space, const ferry_options_t *options, const char *c
     if (r == 0) {
         r = fi_channel_check(channel);
     }
-    return r < 0 ? r : fi_purge(space, options, channel, node, each, arg);
+    if (r < 0) {
+        return r;
+    }
+    fi_address_t address;
+    bool is_far = space && fi_address_parse(space, &address) == 0 && address.networked;
+    r = fi_purge(space, options, channel, node, each, arg);
+    return is_far ? purge_far(space, options, channel, node, r, each, arg) : r;
 }
 
 int ferry_kick(const char *space, const ferry_options_t *options, uint64_t node, ferry_kicked_t *result) {

@@ -34,6 +34,7 @@ static void report(fi_sender_t *tx, uint64_t count) {
     (void)fi_sender_unreleased(tx, true); /* for the figures */
     f.a = count;
     f.b = pending(tx);
+    f.flags = tx->end.hidden ? FI_PURGE_PASSED_ON : 0;
     if (tx->purge.asker) {
         (void)fi_peer_send(tx->purge.asker, &f, NULL);
     }

@@ -185,7 +185,7 @@ static void closing(fi_net_t *net, fi_end_t *e) {
     }
 }
 
-static const fi_far_t far_ops = {opened, closing};
+static const fi_far_t far_ops = {opened, closing, fi_far_watch, fi_far_unwatch};
 
 /* ---- the thread ---- */
 
@@ -295,7 +295,14 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         free(item->text);
         break;
     case FI_BOX_INQUIRY:
-        fi_inquiry_begin(b, item->msg);
+        if (fi_purge_is_asked(b, item->msg)) {
+            fi_nats.natsMsg_Destroy(item->msg);
+        } else {
+            fi_inquiry_begin(b, item->msg);
+        }
+        break;
+    case FI_BOX_WATCH:
+        fi_far_watch_changed(b, item->watch);
         break;
     }
     free(item);
@@ -441,6 +448,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->owns);
     fi_list_init(&b->askings);
     fi_list_init(&b->inquiries);
+    fi_list_init(&b->watches);
     fi_list_init(&b->outwards);
     fi_list_init(&b->inwards);
     fi_list_init(&b->hearings);
@@ -532,6 +540,7 @@ void fi_bridge_close(fi_net_t *net) {
     fi_far_send_each(b, &bye);
     say_farewell(b);
     fi_inquiry_end_all(b);
+    fi_far_watches_end(b);
     fi_out_end(b);
     fi_in_end(b);
     while (!fi_list_empty(&b->nodes)) {

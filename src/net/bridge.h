@@ -20,6 +20,8 @@
 #ifndef FI_NET_BRIDGE_H
 #define FI_NET_BRIDGE_H
 
+#include "ferry/watch.h"
+
 #include "channel/receiver.h"
 #include "channel/sender.h"
 #include "net/frame.h"
@@ -47,6 +49,8 @@ typedef struct fi_far_node {
     uint64_t id;
     char name[104];
     char host[64];
+    uint32_t pid;
+    bool named;           /* it has said what it is called, and who watches was told of it */
     int64_t heard_at;     /* ns: when anything last came from it */
     int64_t asked_at;     /* when it was last asked whether it is there */
     int64_t silent_since; /* its connection has been gone since; 0: it is not */
@@ -233,7 +237,8 @@ enum fi_box_kind {
     FI_BOX_PICKED,
     FI_BOX_READ,
     FI_BOX_DENIED,
-    FI_BOX_INQUIRY
+    FI_BOX_INQUIRY,
+    FI_BOX_WATCH
 };
 
 typedef struct fi_box_item {
@@ -243,7 +248,8 @@ typedef struct fi_box_item {
     uint32_t number; /* PICKED, READ: whose */
     fi_own_t own;
     fi_asking_t *asking;
-    char *text; /* FI_BOX_DENIED: the server's words; allocated */
+    char *text;                 /* FI_BOX_DENIED: the server's words; allocated */
+    struct fi_far_watch *watch; /* FI_BOX_WATCH: it begins or ends */
 } fi_box_item_t;
 
 typedef struct fi_bridge {
@@ -263,6 +269,7 @@ typedef struct fi_bridge {
     struct fi_list owns;
     struct fi_list askings;
     struct fi_list inquiries; /* tell.c */
+    struct fi_list watches;   /* watched.c */
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
@@ -308,6 +315,8 @@ int fi_permit_refuse(const char *channel, const char *words);
 /* bridge.c, tell.c: somebody wants to know all of this node. Takes the message over. Any thread of the library's. */
 void fi_bridge_ask_all(fi_net_t *net, natsMsg *msg);
 void fi_inquiry_begin(fi_bridge_t *b, natsMsg *msg);
+/* purge.c: is it a request to drop something? That was done, then. */
+bool fi_purge_is_asked(fi_bridge_t *b, natsMsg *msg);
 /* Answers once round trips have been measured, or that takes too long. Returns ns until the next deadline, or -1. */
 int64_t fi_inquiry_turn(fi_bridge_t *b);
 void fi_inquiry_end_all(fi_bridge_t *b);
@@ -331,7 +340,15 @@ void fi_far_hello(fi_bridge_t *b);
 void fi_far_introduce(fi_bridge_t *b, uint64_t to);
 /* For the thread that opens the space: until those who are there have said so, or for as long as a server answers and a bit. 0. */
 int fi_far_wait_for_cards(fi_bridge_t *b);
-void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n);
+void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n, ferry_change_t how);
+
+/* watched.c: watches of this node's program (fi_far_t). */
+void *fi_far_watch(fi_net_t *net, fi_far_changed_t *changed, void *arg);
+void fi_far_unwatch(fi_net_t *net, void *watch);
+void fi_far_watch_changed(fi_bridge_t *b, struct fi_far_watch *w); /* it begins, or ends */
+void fi_far_named(fi_bridge_t *b, fi_far_node_t *n);
+void fi_far_gone(fi_bridge_t *b, const fi_far_node_t *n, ferry_change_t how);
+void fi_far_watches_end(fi_bridge_t *b);
 
 /* meet.c: who receives, who sends. */
 void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item);

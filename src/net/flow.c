@@ -76,6 +76,12 @@ static void forget_first(fi_flow_t *f) {
     free(fi_flow_at(f, f->first++)->copy);
 }
 
+void fi_flow_forget_history(fi_flow_t *f) {
+    while (f->first < f->held) {
+        forget_first(f);
+    }
+}
+
 /* Releases what all have. The outward's end is held. */
 void fi_flow_release(fi_bridge_t *b, fi_flow_t *f) {
     uint64_t acked = fi_min(least(f, false), f->sent);

@@ -83,7 +83,7 @@ typedef struct fi_far_head {
               HAVE: messages of one sender that the queue's receivers there may have at once, 0: no limit */
     uint64_t
         c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records;
-              HAVE: grows with each, since one may overtake another */
+              HAVE: grows with each, since one may overtake another; HELLO, CARD, ALIVE: process id */
     uint32_t flags;
     uint32_t asker; /* SEEK, HAVE: number of the asking; SETTLED: the same */
 } fi_far_head_t;

@@ -86,8 +86,18 @@ typedef struct fi_net {
 /* Asked in `who`: a node answers with its card, and then, if the question has a body, with all it has (tell.h). */
 typedef struct fi_net_question {
     uint32_t version; /* FI_NET_VERSION */
-    uint32_t flags;   /* 0 */
+    uint32_t flags;   /* FI_NET_PURGE: it is a request */
 } fi_net_question_t;
+
+enum { FI_NET_PURGE = 1 };
+
+/* Asked in `who`, too: what waits in a channel shall be dropped (purge.h). */
+typedef struct fi_net_request {
+    fi_net_question_t question;
+    uint64_t asker; /* node */
+    uint64_t only;  /* by this node; 0: by all */
+    char channel[104];
+} fi_net_request_t;
 
 /* What a node says of itself. On the wire as it is: little-endian, no gaps. */
 typedef struct fi_net_card {

@@ -94,6 +94,7 @@ static void send_card(fi_bridge_t *b, uint64_t to, enum fi_far_type type, uint64
     fi_far_frame_t f = fi_far_frame(b, type, 0, b->net->node->name);
 
     f.head.b = echo;
+    f.head.c = (uint64_t)getpid();
     (void)gethostname(f.text, sizeof f.text - 1);
     fi_far_send(b, to, &f);
 }
@@ -117,7 +118,8 @@ int fi_far_wait_for_cards(fi_bridge_t *b) {
     return 0;
 }
 
-void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n) {
+void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n, ferry_change_t how) {
+    fi_far_gone(b, n, how);
     fi_meet_node_gone(b, n);
     fi_out_node_gone(b, n);
     fi_in_node_gone(b, n);
@@ -155,7 +157,7 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     case FI_FAR_CARD:
         break;
     case FI_FAR_BYE:
-        fi_far_forget(b, n);
+        fi_far_forget(b, n, FERRY_NODE_LEFT);
         return true;
     case FI_FAR_PROBE:
         send_card(b, n->id, FI_FAR_ALIVE, f->head.b);
@@ -168,6 +170,8 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     }
     memcpy(n->name, f->channel, sizeof n->name);
     memcpy(n->host, f->text, sizeof n->host - 1);
+    n->pid = (uint32_t)f->head.c;
+    fi_far_named(b, n);
     return true;
 }
 
@@ -236,10 +240,10 @@ int64_t fi_far_look_after(fi_bridge_t *b) {
             n->silent_since = n->silent_since ? now : 0; /* we would not hear it */
         }
         if (n->silent_since && now - n->silent_since >= FI_NET_DEAD_NS) {
-            fi_far_forget(b, n);
+            fi_far_forget(b, n, FERRY_NODE_DIED);
             continue;
         }
-        if (!n->silent_since && !fi_out_serves(b, n) && !fi_in_serves(b, n)) {
+        if (!n->silent_since && !fi_out_serves(b, n) && !fi_in_serves(b, n) && fi_list_empty(&b->watches)) {
             continue;
         }
         int64_t due = fi_later(n->asked_at, n->heard_at) + interval(b, n);

@@ -17,6 +17,8 @@ void fi_flow_keep(fi_flow_t *f, ferry_msg_t *m);
 void fi_flow_let_go(fi_flow_t *f, fi_kept_t *k);
 /* Releases what all arms have. */
 void fi_flow_release(fi_bridge_t *b, fi_flow_t *f);
+/* Nobody who comes late gets what is kept for that. */
+void fi_flow_forget_history(fi_flow_t *f);
 void fi_flow_free(fi_flow_t *f);
 /* An arm for `d`, which is asked for it. False: no memory. */
 bool fi_arm_add(fi_bridge_t *b, fi_flow_t *f, fi_dest_t *d);

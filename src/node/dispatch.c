@@ -198,7 +198,10 @@ static int closed(fi_node_t *n, fi_mail_t *m) {
 }
 
 static bool is_to_purge(const fi_end_t *e, const fi_mail_t *m) {
-    return e->magic == FI_END_SENDER && e->published && !e->hidden && strcmp(e->channel, m->frame.text) == 0;
+    bool wanted =
+        e->hidden ? m->frame.flags & FI_PURGE_PASSED_ON : e->published && !(m->frame.flags & FI_PURGE_NOT_OWN);
+
+    return e->magic == FI_END_SENDER && wanted && strcmp(e->channel, m->frame.text) == 0;
 }
 
 /* Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer. */

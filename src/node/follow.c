@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@
 #define MASK (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR)
 
 /* What an epoll event is about; else the id of a node, which is random and none of these. */
-enum { OF_DIRECTORY = 1, OF_TIMER = 2, OF_HALT = 3, OF_LAST = 4 };
+enum { OF_DIRECTORY = 1, OF_TIMER = 2, OF_HALT = 3, OF_FAR = 4, OF_LAST = 5 };
 
 typedef struct fi_known {
     uint64_t id;
@@ -58,6 +59,13 @@ struct ferry_watch {
     size_t first, event_count;
     bool lost; /* somebody swept the directory: its node makes it anew */
     bool short_of_memory;
+    /* nodes on other machines, of which another thread tells */
+    void *far;    /* NULL: the space does not span machines */
+    int far_bell; /* eventfd */
+    pthread_mutex_t far_lock;
+    ferry_watch_event_t *far_events; /* guarded by it, with the next two */
+    size_t far_count;
+    bool far_short; /* of memory */
 };
 
 static fi_known_t *find(ferry_watch_t *w, uint64_t id) {
@@ -69,20 +77,28 @@ static fi_known_t *find(ferry_watch_t *w, uint64_t id) {
     return NULL;
 }
 
-static void tell(ferry_watch_t *w, const fi_known_t *k, ferry_change_t what) {
+static bool append(ferry_watch_event_t **events, size_t *count, const ferry_watch_event_t *e) {
+    ferry_watch_event_t *more = realloc(*events, (*count + 1) * sizeof *more);
+    if (more) {
+        *events = more;
+        more[(*count)++] = *e;
+    }
+    return more != NULL;
+}
+
+static void note(ferry_watch_t *w, const ferry_watch_event_t *e) {
     if (w->first == w->event_count) {
         w->first = w->event_count = 0;
     }
-    ferry_watch_event_t *more = realloc(w->events, (w->event_count + 1) * sizeof *more);
-    if (!more) {
-        w->short_of_memory = true;
-        return;
-    }
-    w->events = more;
-    ferry_watch_event_t *e = &more[w->event_count++];
-    *e = k->about;
-    e->what = what;
-    e->was_there = what == FERRY_NODE_JOINED && k->about.was_there;
+    w->short_of_memory |= !append(&w->events, &w->event_count, e);
+}
+
+static void tell(ferry_watch_t *w, const fi_known_t *k, ferry_change_t what) {
+    ferry_watch_event_t e = k->about;
+
+    e.what = what;
+    e.was_there = what == FERRY_NODE_JOINED && k->about.was_there;
+    note(w, &e);
 }
 
 static void show(ferry_watch_t *w, fi_known_t *k) {
@@ -294,6 +310,37 @@ static void node_speaks(ferry_watch_t *w, uint64_t id) {
     }
 }
 
+/* --- nodes on other machines -------------------------------------------------------------------------------------- */
+
+/* By the thread that knows of them. */
+static void far_changed(void *arg, const ferry_watch_event_t *e) {
+    ferry_watch_t *w = arg;
+    uint64_t one = 1;
+
+    pthread_mutex_lock(&w->far_lock);
+    w->far_short |= !append(&w->far_events, &w->far_count, e);
+    pthread_mutex_unlock(&w->far_lock);
+    if (write(w->far_bell, &one, sizeof one) < 0) {
+        /* full: it is readable already */
+    }
+}
+
+static void look_far(ferry_watch_t *w) {
+    uint64_t times;
+
+    if (read(w->far_bell, &times, sizeof times) < 0) {
+        /* somebody else has looked */
+    }
+    pthread_mutex_lock(&w->far_lock);
+    for (size_t i = 0; i < w->far_count; i++) {
+        note(w, &w->far_events[i]);
+    }
+    w->far_count = 0;
+    w->short_of_memory |= w->far_short;
+    w->far_short = false;
+    pthread_mutex_unlock(&w->far_lock);
+}
+
 /* --- time -------------------------------------------------------------------------------------------------------- */
 
 static void set_timer(const ferry_watch_t *w) {
@@ -342,12 +389,24 @@ static int add(const ferry_watch_t *w, int fd, uint64_t about) {
     return added ? 0 : fi_fail_errno(errno, "cannot create the descriptors of a watch");
 }
 
+static int watch_far(ferry_watch_t *w) {
+    w->far_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int r = add(w, w->far_bell, OF_FAR);
+    if (r == 0) {
+        w->far = w->node->far->watch(w->node->net, far_changed, w);
+    }
+    return r < 0 || w->far ? r : fi_fail(-ENOMEM, "no memory for a watch");
+}
+
 static int set_up(ferry_watch_t *w) {
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     w->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int r = add(w, w->timer, OF_TIMER);
     if (r == 0) {
         r = add(w, w->node->halt, OF_HALT);
+    }
+    if (r == 0 && w->node->far) {
+        r = watch_far(w);
     }
     if (r == 0) {
         r = open_directory(w);
@@ -366,7 +425,8 @@ int fi_follow_open(ferry_t *node, ferry_watch_t **out) {
     }
     w->magic = WATCH_MAGIC;
     w->node = node;
-    w->epoll = w->timer = w->directory = w->dirfd = -1;
+    w->epoll = w->timer = w->directory = w->dirfd = w->far_bell = -1;
+    pthread_mutex_init(&w->far_lock, NULL);
     int r = set_up(w);
     if (r < 0) {
         fi_follow_close(w);
@@ -382,6 +442,8 @@ static void one_event(ferry_watch_t *w, uint64_t about) {
         look_at_directory(w);
     } else if (about == OF_TIMER) {
         look_at_time(w);
+    } else if (about == OF_FAR) {
+        look_far(w);
     } else if (about != OF_HALT) {
         node_speaks(w, about);
     }
@@ -447,6 +509,9 @@ bool fi_follow_is_open(const ferry_watch_t *w) {
 }
 
 void fi_follow_close(ferry_watch_t *w) {
+    if (w->far) {
+        w->node->far->unwatch(w->node->net, w->far); /* from here on nobody else knows of it */
+    }
     while (w->known_count > 0) {
         forget(w, &w->known[0]);
     }
@@ -457,6 +522,11 @@ void fi_follow_close(ferry_watch_t *w) {
     if (w->epoll >= 0) {
         close(w->epoll);
     }
+    if (w->far_bell >= 0) {
+        close(w->far_bell);
+    }
+    pthread_mutex_destroy(&w->far_lock);
+    free(w->far_events);
     free(w->known);
     free(w->events);
     w->magic = 0;

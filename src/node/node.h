@@ -45,10 +45,17 @@ enum fi_measure { FI_MEASURE_NOT, FI_MEASURE_WANTED, FI_MEASURE_TRIED };
 struct fi_net;
 
 /* What a space that spans machines wants to know of a node's ends. Called by the user's thread, which holds nothing. */
+struct ferry_watch_event;
+typedef void fi_far_changed_t(void *arg, const struct ferry_watch_event *e);
+
 typedef struct fi_far {
     /* An end has been opened; returns once those far away have been met, or did not answer. Errors: it shall not be open. */
     int (*opened)(struct fi_net *net, fi_end_t *e);
     void (*closing)(struct fi_net *net, fi_end_t *e);
+    /* Calls `changed`, by another thread, with nodes on other machines that are there, come and go, until `unwatch` returns.
+     * NULL: no memory. */
+    void *(*watch)(struct fi_net *net, fi_far_changed_t *changed, void *arg);
+    void (*unwatch)(struct fi_net *net, void *watch);
 } fi_far_t;
 
 typedef struct fi_routes {

@@ -15,9 +15,13 @@ static void close_fd(int fd) {
 
 fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd) {
     fi_peer_t *p = calloc(1, sizeof *p);
-    if (!p) {
-        return NULL;
+    if (p) {
+        fi_peer_init(p, node, route, fd);
     }
+    return p;
+}
+
+void fi_peer_init(fi_peer_t *p, struct ferry *node, const fi_route_t *route, int fd) {
     p->node = node;
     p->route = route;
     p->refs = 1;
@@ -27,7 +31,6 @@ fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd) {
     fi_list_init(&p->link);
     fi_list_init(&p->queue);
     pthread_mutex_init(&p->lock, NULL);
-    return p;
 }
 
 fi_peer_t *fi_peer_ref(fi_peer_t *p) {

@@ -108,6 +108,8 @@ struct fi_receiver_page {
 #define FI_SLEEP_FENCE 2u /* the receiver does not issue barriers: fence before you look at this word */
 
 fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd);
+/* The same in memory that is zero and was allocated by itself: the last reference frees it. */
+void fi_peer_init(fi_peer_t *p, struct ferry *node, const fi_route_t *route, int fd);
 fi_peer_t *fi_peer_ref(fi_peer_t *p);
 void fi_peer_unref(fi_peer_t *p);
 

@@ -211,6 +211,64 @@ a_plain_connection_to_another_machine_is_warned_of_once() {
     until_true says 's["connections"][0]["exposed"]'
 }
 
+who_comes_and_goes_elsewhere_is_shown_as_it_happens() {
+    begin
+    "${there[@]}" "$FERRY" recv --follow x >none &
+    until_true says 'any(e["role"] == "receiver" for e in s["ends"])'
+    "${signalled[@]}" ls --follow >events &
+    local follower=$!
+    "${signalled[@]}" ls --follow --json >events.json &
+    local other=$!
+    until_true grep -Eq 'is here .*ferry-recv \(process [0-9]+@.+\)' events
+    until_true grep -q ferry-recv events.json
+    "${there[@]}" "$FERRY" pub y one 2>said
+    until_true grep -Eq 'left .*ferry-pub \(process [0-9]+@.+\)' events
+    kill -KILL "$(sed -nE 's/^is here .*ferry-recv \(process ([0-9]+)@.*/\1/p' events)"
+    until_true grep -Eq 'died .*ferry-recv' events
+    until_true grep -q died events.json
+    kill -INT "$follower" "$other"
+    ended 130 "$follower"
+    ended 130 "$other"
+    python3 - events.json <<'END'
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+of = [(e["event"], e["was_there"], "host" in e, "uid" in e) for e in events if e["name"] == "ferry-recv"]
+assert of == [("joined", True, True, False), ("died", False, True, False)], of
+END
+}
+
+# sends_and_stays CHANNEL: on the far machine, one record that nobody receives; its process is $!
+sends_and_stays() {
+    (echo one && sleep 60) | "${there[@]}" "$FERRY" send --linger 0s "$1" 2>none &
+}
+
+what_waits_elsewhere_is_purged() {
+    begin
+    sends_and_stays x
+    until_true says 'any(e["role"] == "sender" and e["depth"] == 1 for e in s["ends"])'
+    local id
+    id=$(python3 -c 'import json; print([x["id"] for x in json.load(open("json"))["spaces"][0]["nodes"]][0])')
+    "${ferry[@]}" purge --sender "$id" x >out
+    grep -Eq '^1 message of ferry-send \(process [0-9]+@.+\)$' out
+    says 's["ends"][0]["depth"] == 0'
+    "${ferry[@]}" purge --json x >out
+    python3 -c 'import json; d = json.load(open("out")); e, = d["senders"]; assert e["messages"] == 0 and "host" in e and "uid" not in e, d'
+    status_of 1 "${ferry[@]}" purge y 2>said
+    has 'no sender has' said
+}
+
+who_is_elsewhere_is_neither_expelled_nor_tapped_from_here() {
+    begin
+    sends_and_stays x
+    until_true says 'any(e["role"] == "sender" for e in s["ends"])'
+    local id
+    id=$(python3 -c 'import json; print([x["id"] for x in json.load(open("json"))["spaces"][0]["nodes"]][0])')
+    status_of 125 "${ferry[@]}" kick "$id" 2>said
+    has "run \`ferry kick $id\` there" said
+    status_of 1 "${ferry[@]}" tap x 2>said
+    has 'run it there' said
+}
+
 test_that "ls shows all machines and their links" ls_shows_all_machines_and_their_links
 test_that "ls shows objects of all machines, and what the server keeps" ls_shows_objects_of_all_machines_and_what_the_server_keeps
 test_that "ls counts lost connections" ls_counts_lost_connections
@@ -222,4 +280,7 @@ test_that "what a liar tells does no harm" what_a_liar_tells_does_no_harm
 test_that "doctor looks at the server" doctor_looks_at_the_server
 test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_denied_and_missing
 test_that "a plain connection to another machine is warned of, once" a_plain_connection_to_another_machine_is_warned_of_once
+test_that "who comes and goes elsewhere is shown as it happens" who_comes_and_goes_elsewhere_is_shown_as_it_happens
+test_that "what waits elsewhere is purged" what_waits_elsewhere_is_purged
+test_that "who is elsewhere is neither expelled nor tapped from here" who_is_elsewhere_is_neither_expelled_nor_tapped_from_here
 all_done

@@ -36,18 +36,24 @@ static void print_json(const ferry_watch_event_t *e) {
     json_id(&j, "node", e->node);
     json_text(&j, "name", e->name);
     json_signed(&j, "pid", e->pid);
-    json_count(&j, "uid", e->uid);
+    if (e->host[0] == '\0')
+        json_count(&j, "uid", e->uid);
+    else
+        json_text(&j, "host", e->host);
     json_close(&j, '}');
     printf("\n");
 }
 
 static void print_text(const ferry_watch_event_t *e) {
     char name[sizeof e->name];
+    char host[sizeof e->host];
 
     snprintf(name, sizeof name, "%s", e->name);
+    snprintf(host, sizeof host, "%s", e->host);
     make_plain(name);
-    printf("%-8s  %016" PRIx64 "  %s (process %" PRId32 ")\n", e->was_there ? "is here" : event_word(e->what), e->node,
-           name, e->pid);
+    make_plain(host);
+    printf("%-8s  %016" PRIx64 "  %s (process %" PRId32 "%s%s)\n", e->was_there ? "is here" : event_word(e->what),
+           e->node, name, e->pid, host[0] != '\0' ? "@" : "", host);
 }
 
 /* The output is watched for errors only: who has seen enough need not wait for the next event. */

@@ -83,5 +83,13 @@ int command_kick(int argc, char **argv) {
     if (operands.n > 1)
         return usage_error(&usage, "one at a time, but '%s' was given too", operands.items[1]);
     status = target_find(&common, &usage, operands.items[0], &target);
-    return status != 0 ? status : run(&common, &target);
+    if (status != 0)
+        return status;
+    make_plain(target.host);
+    if (target.host[0] != '\0') {
+        say("node %s is on the machine %s, whose kernel must say who asks: run `ferry kick %s` there",
+            operands.items[0], target.host, operands.items[0]);
+        return STATUS_FAILED;
+    }
+    return run(&common, &target);
 }

@@ -41,7 +41,10 @@ static void print_json(purging_t *p, const ferry_purged_t *s) {
     json_count(&p->j, "end", s->end);
     json_text(&p->j, "name", s->name);
     json_signed(&p->j, "pid", s->pid);
-    json_count(&p->j, "uid", s->uid);
+    if (s->host == NULL)
+        json_count(&p->j, "uid", s->uid);
+    else
+        json_text(&p->j, "host", s->host);
     json_count(&p->j, "messages", s->messages);
     json_count(&p->j, "pending", s->pending);
     json_bool(&p->j, "answered", s->answered != 0);
@@ -50,15 +53,19 @@ static void print_json(purging_t *p, const ferry_purged_t *s) {
 
 static void print_text(const ferry_purged_t *s) {
     char name[104];
+    char where[88];
     char count[UNITS_TEXT];
 
     snprintf(name, sizeof name, "%s", s->name);
     make_plain(name);
+    snprintf(where, sizeof where, "%" PRId32 "%s%s", s->pid, s->host != NULL ? "@" : "",
+             s->host != NULL ? s->host : "");
+    make_plain(where);
     if (s->answered)
-        printf("%s message%s of %s (process %" PRId32 ")\n", show_count(s->messages, count),
-               s->messages == 1 ? "" : "s", name, s->pid);
+        printf("%s message%s %s %s (process %s)\n", show_count(s->messages, count), s->messages == 1 ? "" : "s",
+               s->end == 0 ? "from other machines, waiting at" : "of", name, where);
     if (!s->answered)
-        say("process %" PRId32 " does not answer (stopped?), so nothing that it sends was dropped", s->pid);
+        say("process %s does not answer (stopped?), so nothing that it sends was dropped", where);
     if (s->pending > 0)
         say("%s message%s of %s may be with a receiver that does not answer (stopped?): it drops what it has not taken "
             "when it goes on; `ferry kick` expels it",
@@ -68,7 +75,7 @@ static void print_text(const ferry_purged_t *s) {
 static void each(const ferry_purged_t *s, void *arg) {
     purging_t *p = arg;
 
-    p->senders++;
+    p->senders += s->end != 0 || !s->answered;
     p->messages += s->messages;
     p->pending += s->pending;
     p->silent += s->answered == 0;

@@ -196,6 +196,36 @@ static int close_tap(tapping_t *t, int status) {
     return status;
 }
 
+/* A tap sees what is sent on its own machine: says where else somebody sends. False: only there, so there is nothing to see. */
+static bool senders_are_near(const tapping_t *t) {
+    ferry_options_t options = common_options(&t->r.common, NULL);
+    ferry_look_t *look = NULL;
+    const char *host = NULL;
+    bool near = t->r.follow;
+    char name[64];
+
+    if (!space_is_far(&t->r.common) || ferry_look(common_space(&t->r.common), &options, &look) < 0)
+        return true;
+    for (size_t i = 0; i < ferry_look_ends(look); i++) {
+        const ferry_look_end_t *end = ferry_look_end(look, i);
+        for (size_t k = 0; end->is_sender && strcmp(end->channel, t->r.channel) == 0 && k < ferry_look_nodes(look);
+             k++) {
+            const ferry_look_node_t *node = ferry_look_node(look, k);
+            if (node->id == end->node && node->host[0] != '\0')
+                host = node->host;
+            else
+                near |= node->id == end->node;
+        }
+    }
+    snprintf(name, sizeof name, "%s", host != NULL ? host : "");
+    ferry_look_close(look);
+    make_plain(name);
+    if (name[0] != '\0')
+        say("'%s' has senders on the machine %s: a tap sees what is sent on its own machine; run it there, too",
+            t->r.channel, name);
+    return near || name[0] == '\0';
+}
+
 static int run(tapping_t *t) {
     receiving_t *r = &t->r;
     framing_t framing = r->nul ? FRAMING_NULS : r->whole ? FRAMING_WHOLE : r->framed ? FRAMING_FRAMED : FRAMING_LINES;
@@ -213,6 +243,8 @@ static int run(tapping_t *t) {
         int result = receiving_open(r);
         if (result < 0)
             status = stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
+        else if (!senders_are_near(t))
+            status = STATUS_NO;
         else
             status = t->hz || t->bw || r->common.json ? finish_output(run_by_itself(t)) : receiving_run(r);
     }

@@ -2,6 +2,7 @@
 #include "target.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,8 +34,12 @@ int target_find(const common_t *common, const usage_t *usage, const char *word, 
         return library_failed(result);
     for (size_t i = 0; i < ferry_look_nodes(look) && target->n < TARGET_IDS; i++) {
         const ferry_look_node_t *node = ferry_look_node(look, i);
-        if (id != 0 ? node->id == id : node->pid > 0 && (uint64_t)node->pid == pid)
-            target->ids[target->n++] = node->id;
+        bool far = node->host[0] != '\0'; /* process ids are each machine's own */
+        if (id != 0 ? node->id != id : far || node->pid <= 0 || (uint64_t)node->pid != pid)
+            continue;
+        target->ids[target->n++] = node->id;
+        if (far)
+            snprintf(target->host, sizeof target->host, "%s", node->host);
     }
     ferry_look_close(look);
     if (target->n > 0)

@@ -15,6 +15,7 @@ enum { TARGET_IDS = 64 };
 typedef struct target {
     uint64_t ids[TARGET_IDS];
     size_t n;
+    char host[64]; /* the machine that it is on, if it is another one */
 } target_t;
 
 /* Finds them in the space. Returns 0, or the exit status, all said. */
