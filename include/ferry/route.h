@@ -136,6 +136,7 @@ typedef struct ferry_route_link {
     ferry_choice_t room_spin_ns; /**< by the sender, when it waits for room */
     ferry_choice_t
         completion_ns; /**< of a queue: when the next message given to this link is expected to be done with */
+    uint32_t durable;  /**< 1: the server keeps the channel; the other end is that, whoever receives or sends */
 } ferry_route_link_t;
 
 /** A picture of one channel's links at one moment. Not shared between threads. */

@@ -2,6 +2,8 @@
 #include "ferry/look.h"
 
 #include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,9 +119,24 @@ void ferry_look_close(ferry_look_t *look) {
     fi_look_close(look);
 }
 
+/* The name of the space whose directory is called so: "SPACE", or "SPACE@HOST:PORT" of one that spans machines. */
+static bool name_of(const char *directory, char *name, size_t cap) {
+    const char *at = strchr(directory, '@');
+    fi_address_t address;
+
+    if (!at) {
+        snprintf(name, cap, "%s", directory);
+    } else {
+        snprintf(name, cap, "nats://%s/%.*s", at + 1, (int)(at - directory), directory);
+    }
+    return fi_address_parse(name, &address) == 0 && strcmp(address.directory, directory) == 0;
+}
+
 static int is_space(const struct dirent *d) {
+    char name[2 * NAME_MAX];
+
     return d->d_name[0] != '.' && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN) &&
-           fi_space_check_name(d->d_name) == 0;
+           name_of(d->d_name, name, sizeof name);
 }
 
 int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, void *arg), void *arg) {
@@ -137,7 +154,9 @@ int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, v
     r = 0;
     for (int i = 0; i < count; i++) {
         if (r >= 0) {
-            r = each(names[i]->d_name, arg);
+            char name[2 * NAME_MAX];
+            (void)name_of(names[i]->d_name, name, sizeof name);
+            r = each(name, arg);
         }
         free(names[i]);
     }

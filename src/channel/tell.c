@@ -102,6 +102,10 @@ static uint64_t usual_lines(const fi_sender_t *tx) {
     return size > tx->inline_max ? 1 : fi_record_lines(size, fi_record_place(size, false));
 }
 
+static unsigned durable(const fi_end_t *e) {
+    return e->contract.durable == FERRY_DURABLE ? FI_LINK_DURABLE : 0u;
+}
+
 static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     fi_frame_t f = fi_frame(FI_LOOK_LINK, tx->end.id, l->remote->end);
     uint64_t lines = usual_lines(tx);
@@ -110,7 +114,7 @@ static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     f.kind = (uint16_t)tx->end.kind;
     f.flags = (l->remote->peer == tx->end.node->self ? FI_LINK_THREAD : 0u) | (l->hidden ? FI_LINK_FAR : 0u) |
               (l->lossy ? FI_LINK_LOSSY : 0u) | (l->tap ? FI_LINK_TAP : 0u) |
-              (fi_load_relaxed32(l->sleep) & FI_SLEEP_FENCE ? FI_LINK_FENCE : 0u);
+              (fi_load_relaxed32(l->sleep) & FI_SLEEP_FENCE ? FI_LINK_FENCE : 0u) | durable(&tx->end);
     memcpy(f.text, tx->end.channel, sizeof f.text);
     f.figures[FI_SENT_PER_S] = l->pace.lines_per_s / lines;
     f.figures[FI_SENT_SIZE] = tx->sampling.size;
@@ -180,7 +184,7 @@ static void tell_taken(const fi_receiver_t *rx, const fi_rxlink_t *l, fi_peer_t 
     f.kind = (uint16_t)rx->end.kind;
     f.flags = FI_LINK_RECEIVER | (l->peer == rx->end.node->self ? FI_LINK_THREAD : 0u) |
               (l->from_node != l->peer->id ? FI_LINK_FAR : 0u) | (l->lossy ? FI_LINK_LOSSY : 0u) |
-              (l->fence ? FI_LINK_FENCE : 0u) | (rx->spinner.full_ns ? FI_LINK_OWN_SPIN : 0u);
+              (l->fence ? FI_LINK_FENCE : 0u) | (rx->spinner.full_ns ? FI_LINK_OWN_SPIN : 0u) | durable(&rx->end);
     memcpy(f.text, rx->end.channel, sizeof f.text);
     f.figures[FI_TAKEN_MEAN] = l->latency.mean_ns;
     f.figures[FI_TAKEN_LEAST] = l->latency.least_ns;

@@ -21,6 +21,7 @@ enum fi_link_flags {
     FI_LINK_LOSSY = 8,    /* the receiver may be overtaken */
     FI_LINK_FENCE = 16,   /* the other side must fence, since this one always sleeps, or membarrier is refused */
     FI_LINK_TAP = 64,     /* the receiver only looks */
+    FI_LINK_DURABLE = 128, /* the engine keeps the channel */
     FI_LINK_OWN_SPIN = 32 /* a wake-up was measured on the receiver's own links */
 };
 

@@ -144,7 +144,8 @@ void fi_route_tell_ways(const ferry_route_t *r, ferry_route_link_t *l) {
                             .one_process = l->sender.pid != 0 && l->sender.pid == l->receiver.pid,
                             .networked = r->networked,
                             .directory = r->directory,
-                            .far = far->host};
+                            .far = far->host,
+                            .durable = l->durable != 0};
 
     (void)gethostname(here, sizeof here - 1);
     facts.same_machine = far->host[0] && strcmp(far->host, here) == 0;
@@ -221,6 +222,7 @@ static void add_link(ferry_route_t *r, const fi_frame_t *sent, const fi_frame_t 
     *l = (ferry_route_link_t){.channel = fi_picture_keep(&r->texts, one->text),
                               .kind = (ferry_kind_t)one->kind,
                               .way = way_of(one),
+                              .durable = (one->flags & FI_LINK_DURABLE) != 0,
                               .sender = end_of(r, sent ? one->b : one->a, one->tx, sent != NULL),
                               .receiver = end_of(r, sent ? one->a : one->b, one->rx, taken != NULL)};
     if (sent && l->way == FERRY_WAY_NATS) {

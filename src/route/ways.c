@@ -18,6 +18,8 @@ static void tell_thread(const fi_way_facts_t *f, ferry_way_choice_t *c) {
 
     if (c->taken) {
         why = "both ends are in one node: memory is handed over as it is, nothing is nearer";
+    } else if (f->durable) {
+        why = "the channel is durable: no message goes from end to end";
     } else if (f->way == FERRY_WAY_NATS) {
         why = f->same_machine ? "they are different processes" : "they are on different machines";
     } else if (f->one_process) {
@@ -31,6 +33,8 @@ static void tell_shm(const fi_way_facts_t *f, ferry_way_choice_t *c) {
         snprintf(c->why, sizeof c->why, "different nodes on one machine, which meet in %.150s", f->directory);
     } else if (f->way == FERRY_WAY_THREAD) {
         snprintf(c->why, sizeof c->why, "the same rings, but memory must be mapped twice and told of by a socket");
+    } else if (f->durable) {
+        snprintf(c->why, sizeof c->why, "the channel is durable: memory ends with the programs that share it");
     } else if (f->same_machine) {
         snprintf(c->why, sizeof c->why,
                  "the other node is on this machine (%.60s), but in another base directory: with one $FERRY_DIR "
@@ -42,7 +46,9 @@ static void tell_shm(const fi_way_facts_t *f, ferry_way_choice_t *c) {
 }
 
 static void tell_nats(const fi_way_facts_t *f, ferry_way_choice_t *c) {
-    if (c->taken) {
+    if (c->taken && f->durable) {
+        snprintf(c->why, sizeof c->why, "the channel is durable: a NATS server keeps its messages");
+    } else if (c->taken) {
         snprintf(c->why, sizeof c->why, "the other end is on %s%.60s: only the network leads there",
                  f->same_machine ? "this machine, out of reach: "
                  : f->far[0]     ? ""

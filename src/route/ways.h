@@ -15,6 +15,7 @@ typedef struct fi_way_facts {
     bool networked;        /* the space spans machines */
     const char *directory; /* where the nodes of this machine meet */
     const char *far;       /* the other machine's name; "" when it is not known */
+    bool durable;          /* the engine keeps the channel */
     bool same_machine;     /* `far` is this one: its node is here, and has another base directory */
 } fi_way_facts_t;
 

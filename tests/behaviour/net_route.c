@@ -130,10 +130,33 @@ static void without_a_server_the_near_half_is_told(void) {
     engine_stop(engine);
 }
 
+static int is_this_one(const char *name, void *arg) {
+    return strcmp(name, arg) == 0 ? -EEXIST : 0;
+}
+
+static void a_durable_queue_says_so_and_its_space_is_among_all(void) {
+    const ferry_contract_t durable = {.durable = FERRY_DURABLE};
+    engine_t *engine = engine_start();
+    ferry_route_t *route;
+    engine_machine(engine, "here");
+    ferry_t *node = open_node(engine_space(engine));
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &durable);
+    check_is(ferry_route(engine_space(engine), "q", NULL, &route), 0);
+    check(ferry_route_links(route) >= 1);
+    const ferry_route_link_t *l = ferry_route_link(route, 0);
+    check(l->durable && l->way == FERRY_WAY_NATS && strstr(l->ways[FERRY_WAY_NATS - 1].why, "durable"));
+    ferry_route_close(route);
+    check_is(ferry_spaces(NULL, is_this_one, (void *)(uintptr_t)engine_space(engine)), -EEXIST);
+    close_sender(tx);
+    close_node(node);
+    engine_stop(engine);
+}
+
 int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST(links_to_other_machines_are_shown_with_what_keeps_them_from_a_nearer_way),
         TEST(without_a_server_the_near_half_is_told),
+        TEST(a_durable_queue_says_so_and_its_space_is_among_all),
     };
     return run_suite("net-route", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

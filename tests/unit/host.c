@@ -331,6 +331,8 @@ static void a_slower_way_says_why_no_quicker_one_is_taken(void **state) {
     ways_are(f, "different machines", "no memory in common", "the other end is on storage1");
     f.same_machine = true;
     ways_are(f, "different processes", "in another base directory", "on this machine, out of reach: storage1");
+    f.durable = true;
+    ways_are(f, "durable", "durable", "keeps its messages");
 }
 
 int main(void) {

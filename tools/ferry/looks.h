@@ -31,6 +31,7 @@ typedef struct looks {
     const common_t *common;
     const char *channel; /* only what has a name that matches this pattern; NULL: all */
     bool rates;
+    bool all; /* every space that is there, not one that was named */
     space_look_t *spaces;
     size_t n;
 } looks_t;

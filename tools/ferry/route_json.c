@@ -111,6 +111,7 @@ void route_json_links(const char *channel, const ferry_route_t *route) {
         const ferry_route_link_t *l = ferry_route_link(route, i);
         json_open(&j, NULL, '{');
         json_text(&j, "kind", l->kind == FERRY_QUEUE ? "queue" : "topic");
+        json_bool(&j, "durable", l->durable != 0);
         end(&j, "sender", &l->sender);
         end(&j, "receiver", &l->receiver);
         ways(&j, l);

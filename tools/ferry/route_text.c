@@ -54,8 +54,10 @@ void route_print_host(const ferry_host_t *host, const ferry_host_choices_t *choi
 
 /* --- links ------------------------------------------------------------------------------------------------------- */
 
-static void print_end(const ferry_route_end_t *end) {
-    if (end->node == 0)
+static void print_end(const ferry_route_end_t *end, bool durable) {
+    if (durable && !end->told)
+        printf("the server");
+    else if (end->node == 0)
         printf("other machines");
     else if (end->host[0] != '\0')
         printf("%s@%s (%" PRId32 ")", end->name, end->host, end->pid);
@@ -108,9 +110,9 @@ static void print_link(const ferry_route_link_t *l) {
     char t[UNITS_TEXT];
 
     printf("\n");
-    print_end(&l->sender);
+    print_end(&l->sender, l->durable != 0);
     printf(" -> ");
-    print_end(&l->receiver);
+    print_end(&l->receiver, l->durable != 0);
     printf("\n");
     print_ways(l);
     print_latency(l);
