@@ -55,8 +55,14 @@ static bool parse_name(const char *name, fi_entry_t *e) {
     return true;
 }
 
+/* Of a thousand channels most names are others': that is seen without taking them apart. */
+static bool may_be_of(const char *name, const char *channel, size_t length) {
+    return strncmp(name, "e-", 2) == 0 && strncmp(name + 2, channel, length) == 0 && name[2 + length] == ':';
+}
+
 typedef struct walk {
     const char *channel;
+    size_t length; /* of that */
     int (*each)(const fi_entry_t *e, void *arg);
     void *arg;
 } walk_t;
@@ -64,13 +70,18 @@ typedef struct walk {
 static int visit_name(const char *name, void *arg) {
     const walk_t *walk = arg;
     fi_entry_t e;
+    if (walk->channel != NULL && !may_be_of(name, walk->channel, walk->length))
+        return 0;
     if (!parse_name(name, &e) || (walk->channel != NULL && strcmp(e.channel, walk->channel) != 0))
         return 0;
     return walk->each(&e, walk->arg);
 }
 
 int fi_entry_each(fi_space_t *s, const char *channel_or_null, int (*each)(const fi_entry_t *e, void *arg), void *arg) {
-    walk_t walk = {.channel = channel_or_null, .each = each, .arg = arg};
+    walk_t walk = {.channel = channel_or_null,
+                   .length = channel_or_null != NULL ? strlen(channel_or_null) : 0,
+                   .each = each,
+                   .arg = arg};
     return fi_space_each_name(s, visit_name, &walk);
 }
 
@@ -309,7 +320,7 @@ static int visit_under_lock(const char *name, void *arg) {
         (void)unlinkat(p->space->dirfd, name, 0);
         return 0;
     }
-    if (!parse_name(name, &e) || strcmp(e.channel, p->mine->channel) != 0)
+    if (!may_be_of(name, p->mine->channel, strlen(p->mine->channel)) || !parse_name(name, &e))
         return 0;
     return compare_entry(&e, p);
 }

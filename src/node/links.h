@@ -15,14 +15,14 @@
 #include "node/wire.h"
 
 enum fi_link_flags {
-    FI_LINK_RECEIVER = 1, /* the receiver speaks */
-    FI_LINK_THREAD = 2,   /* the two are in one node */
-    FI_LINK_FAR = 4,      /* the other end is on another machine */
-    FI_LINK_LOSSY = 8,    /* the receiver may be overtaken */
-    FI_LINK_FENCE = 16,   /* the other side must fence, since this one always sleeps, or membarrier is refused */
-    FI_LINK_TAP = 64,     /* the receiver only looks */
+    FI_LINK_RECEIVER = 1,  /* the receiver speaks */
+    FI_LINK_THREAD = 2,    /* the two are in one node */
+    FI_LINK_FAR = 4,       /* the other end is on another machine */
+    FI_LINK_LOSSY = 8,     /* the receiver may be overtaken */
+    FI_LINK_FENCE = 16,    /* the other side must fence, since this one always sleeps, or membarrier is refused */
+    FI_LINK_TAP = 64,      /* the receiver only looks */
     FI_LINK_DURABLE = 128, /* the engine keeps the channel */
-    FI_LINK_OWN_SPIN = 32 /* a wake-up was measured on the receiver's own links */
+    FI_LINK_OWN_SPIN = 32  /* a wake-up was measured on the receiver's own links */
 };
 
 enum fi_sent_figure {

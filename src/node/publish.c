@@ -110,7 +110,13 @@ int fi_node_publish(fi_node_t *n, fi_end_t *e) {
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e) {
     fi_entry_t entry;
 
+    char name[FI_ENTRY_NAME_MAX];
+
     end_entry(n, e, &entry);
+    if (n->watch >= 0) {
+        fi_entry_name(&entry, name);
+        fi_watch_forget(n->watch, &n->space, name); /* or the steward would look for all names, whether one was swept */
+    }
     fi_entry_remove(&n->space, &entry);
 }
 

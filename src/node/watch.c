@@ -53,6 +53,25 @@ int fi_watch_add(int fd, fi_space_t *s, const char *name) {
     return add(fd, path, name, FILE_EVENTS);
 }
 
+void fi_watch_forget(int fd, const fi_space_t *s, const char *name) {
+    char path[320];
+    int n = snprintf(path, sizeof path, "/proc/self/fd/%d/%s", s->dirfd, name);
+    int watch = n > 0 && (size_t)n < sizeof path ? inotify_add_watch(fd, path, FILE_EVENTS) : -1;
+    if (watch >= 0)
+        (void)inotify_rm_watch(fd, watch); /* it was watched already: an inode has one watch */
+}
+
+/* Is any of these events more than the end of a watch, which somebody has asked for? */
+static bool has_news(const char *bytes, ssize_t n) {
+    for (ssize_t at = 0; at < n;) {
+        const struct inotify_event *e = (const void *)(bytes + at);
+        if (e->mask & ~(uint32_t)IN_IGNORED)
+            return true;
+        at += (ssize_t)(sizeof *e + e->len);
+    }
+    return false;
+}
+
 /* Bounded: what is left after 64 KiB of events wakes us again. */
 bool fi_watch_drain(int fd) {
     union {
@@ -64,7 +83,7 @@ bool fi_watch_drain(int fd) {
         ssize_t n = read(fd, &events, sizeof events);
         if (n <= 0 && !(n < 0 && errno == EINTR))
             break;
-        any = any || n > 0;
+        any = any || has_news(events.bytes, n);
     }
     return any;
 }

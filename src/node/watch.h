@@ -24,8 +24,10 @@ int fi_watch_open(fi_space_t *s, int *fd);
 
 /** Watches one of our own files. Errors: -ENOENT it has vanished already; -ENOSPC, -ENOMEM no more watches. */
 int fi_watch_add(int fd, fi_space_t *s, const char *name);
+/** Watches it no longer: it is about to be removed. */
+void fi_watch_forget(int fd, const fi_space_t *s, const char *name);
 
-/** Takes all events; true when there was one, also for what we removed ourselves: look which files are missing. */
+/** Takes all events; true when one is news (the end of a watch is none): look which files are missing. */
 bool fi_watch_drain(int fd);
 
 #endif
