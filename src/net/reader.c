@@ -34,8 +34,11 @@
 #define ANSWER_NS 2000000000ll  /* an answer that takes longer has been lost */
 #define PAUSE_NS 100000000ll    /* before it begins anew, twice as long after each time in vain, */
 #define LONGEST_PAUSE_NS 1000000000ll
-#define PULL_NS 10000000000ll      /* a question for messages holds for so long, */
-#define LOST_NS 12000000000ll      /* and is taken for lost after this */
+#define PULL_NS 10000000000ll /* a question for messages holds for so long, */
+#define BEAT_NS 2000000000ll  /* while the engine says that often that it has it, */
+#define QUIET_NS 4500000000ll /* and is lost after so long without a word */
+#define FIRST_NS 500000000ll  /* the first ones hold for so long, as pickup.c says why, are lost after twice that, */
+#define LOST_NS 12000000000ll /* and after this so is the consumer */
 #define FORGOTTEN_NS 60000000000ll /* the engine drops a consumer that nobody asks */
 #define KNOWN 4096u                /* messages that have been here, and are recognised */
 #define CREATED_MAX 40u
@@ -72,6 +75,8 @@ typedef struct fi_reader {
     uint32_t left;             /* messages asked for that have not come */
     int64_t until;             /* ns: then the answer that is waited for is lost, or the pause over */
     int64_t pause;
+    int64_t made_at; /* ns: the consumer */
+    bool heard;      /* it has said something */
     fi_identity_t known[KNOWN];
 } fi_reader_t;
 
@@ -184,8 +189,10 @@ static void pull(fi_reader_t *p, int64_t now) {
     uint64_t usual = p->usual_size + 1;
 
     p->left = (uint32_t)fi_min((uint64_t)MOST_AHEAD, 1 + MOST_BYTES / usual);
-    p->until = now + LOST_NS;
-    int len = snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", p->left, PULL_NS);
+    p->until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
+    int len = p->heard ? snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", p->left,
+                                  PULL_NS, BEAT_NS)
+                       : snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", p->left, FIRST_NS);
     consumer_subject(p, "MSG.NEXT", subject);
     ask(p, subject, 'm', text, len);
 }
@@ -249,10 +256,19 @@ static void take_made(fi_reader_t *p, natsMsg *msg, int64_t now) {
     p->next = p->next ? p->next : before + 1;
     p->expected = 1;
     p->state = READING;
+    p->made_at = now;
+    p->heard = false;
     p->pause = 0;
     if (!p->tx && open_sender(p) < 0) {
         p->tx = NULL;
         begin_again(p, now);
+    }
+}
+
+static void hear(fi_reader_t *p, int64_t now) {
+    if (p->state == READING) {
+        p->heard = true;
+        p->until = now + QUIET_NS;
     }
 }
 
@@ -261,6 +277,10 @@ static void take_status(fi_reader_t *p, natsMsg *msg, int64_t now) {
     const char *status = NULL;
 
     (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
+    hear(p, now);
+    if (status && strcmp(status, "100") == 0) {
+        return; /* it waits there */
+    }
     p->left = 0;
     if (!status || strcmp(status, "408") != 0) {
         begin_again(p, now);
@@ -296,6 +316,7 @@ static bool is_of_round(const fi_reader_t *p, const char *consumer) {
 static bool take_message(fi_reader_t *p, natsMsg *msg, const fi_delivery_t *d, int64_t now) {
     const char *again = NULL;
 
+    hear(p, now);
     p->left -= p->left > 0;
     if (d->number != p->expected || d->seq < p->next) { /* one is missing */
         begin_again(p, now);
@@ -391,6 +412,15 @@ static void pass_on(fi_reader_t *p) {
     }
 }
 
+/* No answer came. A consumer that was just made may have no leader yet: it is asked again. */
+static void lost(fi_reader_t *p, int64_t now) {
+    if (p->state == READING && !p->heard && now - p->made_at < LOST_NS) {
+        pull(p, now);
+    } else {
+        begin_again(p, now);
+    }
+}
+
 /* One turn. Returns ns until the next is due. */
 static int64_t turn(fi_reader_t *p, int64_t now) {
     if (p->tx && p->count > 0 && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
@@ -403,7 +433,7 @@ static int64_t turn(fi_reader_t *p, int64_t now) {
     if (p->state == WHERE && now >= p->until) {
         ask_where(p, now);
     } else if (p->state != WHERE && now >= p->until && (p->state != READING || p->left > 0)) {
-        begin_again(p, now);
+        lost(p, now);
     } else if (p->state == READING && p->left == 0 && p->count < MOST_AHEAD / 2 && p->bytes < MOST_BYTES / 2) {
         pull(p, now);
     }
