@@ -58,7 +58,8 @@ idle_ends_after_a_quiet_time() {
     local sender=$!
     exec 7>pipe
     echo a >&7
-    "${ferry[@]}" recv --idle 300ms x >out
+    open_ends sender x 1 # a sender that comes late would come too late
+    "${ferry[@]}" recv --idle 1s x >out
     exec 7>&-
     ended 0 "$sender"
     [ "$(cat out)" = a ]
