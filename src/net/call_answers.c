@@ -12,6 +12,7 @@
 #include "platform/clock.h"
 
 #define AGAIN_NS 50000000ll         /* between two tries to find a server after a lost connection */
+#define LEAST_TRIES 20u             /* of these, by a thread that may have stood still in between */
 #define LARGEST (UINT64_C(1) << 34) /* of a result */
 
 /* ---- answers ---- */
@@ -111,6 +112,11 @@ static void take_large(fi_far_client_t *fk, fi_far_call_t *fc, const uint64_t f[
     if (fc->coming && fc->serial == f[LARGE_SERIAL] && fc->source == f[LARGE_NODE]) {
         return;
     }
+    if (fc->coming && !fc->c->streams) { /* of another attempt: one result is enough */
+        fi_far_call_frame(fk, fc, f[LARGE_NODE], (fi_call_frame_t){.type = FI_FRAME_GOT, .a = f[LARGE_SERIAL]}, false,
+                          false);
+        return;
+    }
     if (!is_kind || f[LARGE_NODE] == 0 || f[LARGE_TOTAL] == 0 || f[LARGE_TOTAL] > LARGEST || fc->coming ||
         (!fc->c->streams && f[LARGE_KIND] == FI_REPLY_MORE)) {
         fi_far_call_tell_cancelled(fk, fc);
@@ -184,6 +190,7 @@ static void give_pieces(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t node, u
 
     fc->server = node;
     fc->uploaded = len == 0;
+    fc->given |= at + len == fc->size;
     if (at > fc->size || len > fc->size - at) {
         fi_far_call_ends(fk, fc, -EPROTO);
         return;
@@ -242,8 +249,11 @@ static void look_for_foreign(fi_far_client_t *fk, fi_far_call_t *fc) {
 void fi_far_call_nobody(fi_far_client_t *fk, fi_far_call_t *fc) {
     int64_t now = fi_now_ns();
 
-    fk->direct = fk->direct == fc ? NULL : fk->direct;
-    if (fi_calls_is_settling(fk->calls, now)) {
+    if (fc->attempt == 1) {
+        fk->direct = fk->direct == fc ? NULL : fk->direct;
+    }
+    if (fi_calls_is_settling(fk->calls, now) || (fc->unheard > 0 && fc->unheard < LEAST_TRIES)) {
+        fc->unheard++;
         fc->again_at = now + AGAIN_NS; /* servers may still be on their way back */
     } else if (fc->attempt > 1) {
         fi_far_call_ends(fk, fc, -ECONNRESET);
@@ -253,7 +263,6 @@ void fi_far_call_nobody(fi_far_client_t *fk, fi_far_call_t *fc) {
 }
 
 static void has(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t node, uint64_t state) {
-    fc->asked_since = 0;
     if (state) {
         fc->server = node;
         if (state == 2 && fk->direct == fc) {
@@ -322,6 +331,11 @@ static void take_own(fi_far_client_t *fk, natsMsg *msg) {
     }
 }
 
+/* What the procedure has answered, however often it was called: the headers of plain results, which have none, apart. */
+static bool is_whole(const char *result) {
+    return strcmp(result, "error") == 0 || strncmp(result, "large ", 6) == 0;
+}
+
 void fi_far_client_take_one(fi_far_client_t *fk, const fi_heard_t *h) {
     ferry_call_t *c = h->id == FI_CALLS_CLIENTS_OWN ? NULL : fi_call_find(fk->k, h->id);
     fi_far_call_t *fc = c ? c->far : NULL;
@@ -339,9 +353,9 @@ void fi_far_client_take_one(fi_far_client_t *fk, const fi_heard_t *h) {
         }
         return; /* of a probe: it counts as silence */
     }
-    fc->asked_since = 0;
+    fc->silent = 0;
     const char *result = fi_calls_header(h->msg, "Ferry-Result");
-    if (result && h->attempt == fc->attempt) {
+    if (result && (h->attempt == fc->attempt || is_whole(result))) {
         take_result(fk, fc, h->msg, result);
     } else if (!result) {
         take_plain(fk, fc, h->msg);

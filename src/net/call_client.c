@@ -209,6 +209,7 @@ bool fi_far_client_take_in(ferry_client_t *k) {
     pthread_mutex_lock(&fk->calls->lock);
     fi_heard_t *list = take_heard(fk);
     pthread_mutex_unlock(&fk->calls->lock);
+    fi_far_client_look_direct(fk); /* what is in there came before */
     for (const fi_heard_t *h = list; h; h = h->next) {
         fi_far_client_take_one(fk, h);
     }

@@ -61,13 +61,15 @@ typedef struct fi_far_call {
     uint64_t server; /* the node that has it; 0: not known */
     int64_t begun;
     int64_t ask_at;
-    int64_t again_at;    /* to be sent again; 0: not */
-    int64_t asked_since; /* without an answer; 0: none is awaited */
-    int64_t look_at;     /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
+    int64_t again_at; /* to be sent again; 0: not */
+    uint32_t silent;  /* questions, one after the other, that were not answered */
+    uint32_t unheard; /* times that it found nobody */
+    int64_t look_at;  /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
     int64_t look_after;
     bool foreign;
     bool over;
-    bool uploaded;
+    bool uploaded; /* the server has said that it has the whole argument */
+    bool given;    /* it was sent the whole argument */
     uint32_t results;
     uint32_t consumed;
     ferry_msg_t *coming; /* a large answer */
@@ -122,6 +124,8 @@ void fi_far_call_pull(fi_far_client_t *fk, fi_far_call_t *fc);
 
 /* ---- call_tend.c ---- */
 
+/* Takes what has come to the thread's own inbox. */
+void fi_far_client_look_direct(fi_far_client_t *fk);
 /* Can the thread wait for this call's answer alone? */
 bool fi_far_call_is_alone(fi_far_client_t *fk, const fi_far_call_t *fc, uint32_t flags);
 

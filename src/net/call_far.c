@@ -68,7 +68,7 @@ static int send_request(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t id, con
     snprintf(subject, sizeof subject, "%s.%s", fk->prefix, word);
     fi_far_reply_subject(fk, id, fc->attempt, false, reply);
     fc->foreign = foreign != NULL;
-    if (fk->direct == fc && id != FI_CALLS_CLIENTS_OWN) {
+    if (fk->direct == fc && id != FI_CALLS_CLIENTS_OWN && fc->look_at == 0) {
         snprintf(reply, sizeof reply, "%s.%" PRIx64 ".%" PRIx64 ".%x", fk->direct_inbox, fk->number, id, fc->attempt);
     }
     if (foreign && is_large) {
@@ -94,7 +94,7 @@ static int send_request(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t id, con
 int fi_far_call_send(fi_far_client_t *fk, fi_far_call_t *fc) {
     fc->again_at = 0;
     fc->server = 0;
-    fc->asked_since = 0;
+    fc->silent = 0;
     fc->ask_at = fi_now_ns() + FI_CALLS_ASK_NS;
     return send_request(fk, fc, fc->c->id, fc->c->method, fc->c->deadline);
 }
@@ -120,10 +120,22 @@ static void drop_coming(fi_far_call_t *fc) {
     }
 }
 
+/* What is answered there is not wanted any more, and must not be taken for something else. */
+static void leave_direct(fi_far_client_t *fk, const fi_far_call_t *fc) {
+    if (fk->direct == fc) {
+        fk->direct = NULL;
+        fi_calls_unsubscribe(fk->direct_sub);
+        fk->direct_sub = NULL;
+    }
+}
+
 /* The argument is not needed any more. */
 void fi_far_call_over(fi_far_client_t *fk, fi_far_call_t *fc) {
     if (!fc->over) {
         fc->over = true;
+        if (fc->attempt > 1) { /* the first one may still be answered */
+            leave_direct(fk, fc);
+        }
         fk->direct = fk->direct == fc ? NULL : fk->direct;
         fi_store_release32(&fk->open, fk->open - 1);
         fk->held -= fc->size;
@@ -142,15 +154,6 @@ void fi_far_call_tell_cancelled(fi_far_client_t *fk, const fi_far_call_t *fc) {
 void fi_far_call_ends(fi_far_client_t *fk, fi_far_call_t *fc, int result) {
     fi_far_call_over(fk, fc);
     fi_call_end(fc->c, result);
-}
-
-/* What is answered there is not wanted any more, and must not be taken for something else. */
-static void leave_direct(fi_far_client_t *fk, const fi_far_call_t *fc) {
-    if (fk->direct == fc) {
-        fk->direct = NULL;
-        fi_calls_unsubscribe(fk->direct_sub);
-        fk->direct_sub = NULL;
-    }
 }
 
 void fi_far_call_cancel(ferry_call_t *c) {
@@ -184,17 +187,20 @@ void fi_far_call_consumed(ferry_call_t *c, uint32_t count) {
 
 /* Nobody has it any more: perhaps it has run. Whoever is next runs it if that does no harm. */
 void fi_far_call_try_next(fi_far_client_t *fk, fi_far_call_t *fc) {
+    fi_far_client_look_direct(fk);
+    if (fc->over) {
+        return;
+    }
     bool may_retry = !(fc->c->streams && fc->c->results > 0) && ++fc->tries <= FI_CALLS_MOST_TRIES && !fc->foreign;
 
     drop_coming(fc);
-    leave_direct(fk, fc);
     if (!may_retry) {
         fi_far_call_tell_cancelled(fk, fc);
         fi_far_call_ends(fk, fc, -ECONNRESET);
         return;
     }
-    fc->attempt += fc->uploaded || fc->size <= fi_calls_piece(fk->calls);
-    fc->uploaded = false;
+    fc->attempt += fc->given || fc->size <= fi_calls_piece(fk->calls);
+    fc->given = fc->uploaded = false;
     fc->results = 0;
     int r = fi_far_call_send(fk, fc);
     if (r < 0) {

@@ -34,6 +34,30 @@ static void set_consumed(fi_served_t *v, uint64_t count) {
     }
 }
 
+/*
+ * A client that has heard nothing for long sends its call again, though the first one may have been on its way all the time:
+ * this machine, or the NATS server, stood still.  Then the two are one call, which is known by the later attempt from here on, and
+ * answered there.  Not if results of a stream have gone out: they belong to the earlier one.
+ */
+bool fi_served_is_again(fi_calls_t *calls, const fi_served_t *again) {
+    const fi_call_frame_t q = {.node = again->f.node, .client = again->f.client, .id = again->f.head.id};
+    fi_served_t *v = again->ours && again->reply[0] && q.id ? fi_served_find(calls, &q, 0) : NULL;
+
+    if (!v || v->fs != again->fs || v->known_as > again->known_as || v->answering ||
+        (v->fs->service && fi_far_has_died(v->fs->service, &v->f))) {
+        return false;
+    }
+    v->known_as = again->known_as;
+    v->heard_at = fi_now_ns();
+    strcpy(v->reply, again->reply);
+    if (v->whole) {
+        fi_served_ask(v);
+    } else {
+        tell_has(calls, v->reply, 1);
+    }
+    return true;
+}
+
 /* The answer shall go elsewhere. */
 static bool move(fi_served_t *v, const char *reply) {
     size_t n = strlen(reply);

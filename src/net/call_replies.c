@@ -274,12 +274,12 @@ int fi_far_service_reply(const ferry_request_t *rq, fi_far_request_t *f, fi_repl
                          const void *data, uint64_t size) {
     fi_served_t *v = fi_served_of(f);
 
-    if (!v->reply[0]) {
-        return 0;
-    }
     pthread_mutex_lock(&v->calls->lock);
     v->answering = true; /* from here on `reply` does not change */
     pthread_mutex_unlock(&v->calls->lock);
+    if (!v->reply[0]) {
+        return 0;
+    }
     if (!fi_calls_enter(v->calls)) {
         return fi_fail(-EPIPE, "the node was closed: nobody hears the answer of \"%s\"", rq->method->name);
     }

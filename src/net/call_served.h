@@ -20,6 +20,7 @@ typedef struct fi_served {
     bool ours;               /* a client of Ferry's calls */
     bool coming;             /* its argument is not all here */
     bool answering;          /* its last answer is on its way; guarded by the lock, as is `reply` */
+    uint32_t known_as;       /* the attempt by which its client knows it: the last one; guarded by the lock */
     uint32_t results;
     int64_t begun;
     int64_t heard_at;
@@ -52,6 +53,11 @@ void fi_served_take_out(fi_served_t *v);
 void fi_served_free(fi_served_t *v);
 /* With the lock: asks for the next pieces of an argument. */
 void fi_served_ask(fi_served_t *v);
+
+/* ---- call_frames.c ---- */
+
+/* With the lock: the client has sent again what is here already, and hears so. False: it is not here, or cannot go on. */
+bool fi_served_is_again(fi_calls_t *calls, const fi_served_t *again);
 
 /* ---- call_replies.c ---- */
 

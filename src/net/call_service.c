@@ -31,7 +31,7 @@ fi_served_t *fi_served_find(fi_calls_t *calls, const fi_call_frame_t *q, uint32_
     fi_list_each(at, after, bucket) {
         fi_served_t *v = fi_container(at, fi_served_t, link);
         if (v->f.node == q->node && v->f.client == q->client && v->f.head.id == q->id &&
-            (attempt == 0 || v->f.attempt == attempt)) {
+            (attempt == 0 || v->known_as == attempt)) {
             return v;
         }
     }
@@ -254,15 +254,19 @@ static void take_request(fi_far_service_t *fs, natsMsg *msg) {
         v->f.node = field[CALL_NODE];
         v->f.client = field[CALL_CLIENT];
         v->f.attempt = field[CALL_ATTEMPT] > 0 && field[CALL_ATTEMPT] < 1000 ? (uint32_t)field[CALL_ATTEMPT] : 1;
+        v->known_as = v->f.attempt;
     }
     pthread_mutex_lock(&calls->lock);
-    int r = admit(v);
-    if (r == 0) {
+    bool is_again = fi_served_is_again(calls, v);
+    int r = is_again ? 0 : admit(v);
+    if (r == 0 && !is_again) {
         take_in(v);
     }
     pthread_mutex_unlock(&calls->lock);
     if (r < 0) {
         (void)fi_far_answer_refuse(calls, reply, text != NULL, r);
+    }
+    if (r < 0 || is_again) {
         fi_served_free(v);
     }
 }

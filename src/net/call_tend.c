@@ -23,7 +23,9 @@ static bool take_from_own(fi_far_client_t *fk, int64_t ms) {
 
     natsStatus s = fi_nats.natsSubscription_NextMsg(&msg, fk->direct_sub, ms);
     if (s == NATS_NO_RESPONDERS) { /* of this call: after one that was given up the inbox is another one */
-        fi_far_call_nobody(fk, fc);
+        if (fc->attempt == 1) {
+            fi_far_call_nobody(fk, fc);
+        }
         return true;
     }
     if (s != NATS_OK) {
@@ -39,6 +41,11 @@ static bool take_from_own(fi_far_client_t *fk, int64_t ms) {
     return true;
 }
 
+void fi_far_client_look_direct(fi_far_client_t *fk) {
+    while (fk->direct && take_from_own(fk, 0)) {
+    }
+}
+
 /* The thread is going to wait for everything: the answer shall come where that is heard of. */
 static void move(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
     fc->look_after = MILLISECOND_NS;
@@ -51,8 +58,7 @@ static int64_t look_in_own(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) 
     if (fc->look_at == 0) {
         move(fk, fc, now);
     } else if (now >= fc->look_at) {
-        while (fk->direct == fc && take_from_own(fk, 0)) {
-        }
+        fi_far_client_look_direct(fk);
         fc->look_after = fi_earlier(2 * fc->look_after, FI_CALLS_ASK_NS);
         fc->look_at = now + fc->look_after;
     }
@@ -94,20 +100,22 @@ bool fi_far_call_is_alone(fi_far_client_t *fk, const fi_far_call_t *fc, uint32_t
 
 /* ---- looking after calls ---- */
 
+/* Questions are counted, and not time: what stands still hears no answers. */
+#define MOST_SILENT (FI_NET_DEAD_NS / FI_CALLS_ASK_AGAIN_NS)
+
 static void ask(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
     fi_net_t *net = fk->calls->net;
 
     fc->ask_at = now + FI_CALLS_ASK_AGAIN_NS;
     if (!fi_net_is_up(net)) {
-        fc->asked_since = 0;
+        fc->silent = 0;
         return;
     }
-    if (fc->asked_since && now - fc->asked_since >= FI_NET_DEAD_NS) {
-        fc->asked_since = 0;
+    if (fc->silent >= MOST_SILENT) {
         fi_far_call_try_next(fk, fc);
         return;
     }
-    fc->asked_since = fc->asked_since ? fc->asked_since : now;
+    fc->silent++;
     if (fc->foreign) {
         return;
     }

@@ -36,8 +36,9 @@
  *
  * Death.  A client that has waited for 100 ms asks who has the call, then that node, every quarter of a second, and
  * at once when a lost connection is there again.  A node sends an answer before it says that it has the call no more, and on
- * the same way; so then the answer was lost.  A call that nobody has is sent again with the next attempt number, which runs
- * it if the method is idempotent, else answers that it may have run.
+ * the same way; so then the answer was lost.  A call that nobody has is sent again with the next attempt number: who has the
+ * earlier one after all goes on with that and says so; anybody else runs it if the method is idempotent, else answers that it
+ * may have run.
  */
 #ifndef FI_NET_CALLS_H
 #define FI_NET_CALLS_H
