@@ -13,10 +13,12 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "platform/clock.h"
 #include "rpc/service.h"
 
 #define MEETING_NS 5000000            /* for a client that answers as usual, this is long */
-#define LINGER_NS INT64_C(1000000000) /* for replies that wait in a backlog; those in a ring need none */
+#define LINGER_NS INT64_C(1000000000) /* for replies that wait in a backlog, unless ferry_service_close says how long */
+#define SLICE_NS INT64_C(50000000)
 
 static fi_caller_t **bucket_of(fi_worker_t *w, uint64_t node, uint64_t end) {
     uint64_t mixed = (node ^ end * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xff51afd7ed558ccd);
@@ -218,11 +220,21 @@ void fi_callers_sweep(fi_worker_t *w) {
 
 /* ---- the end ---- */
 
-/* Gives replies that wait a moment to go out. */
+static bool may_linger(const ferry_service_t *s, int64_t since) {
+    int64_t close_by = (int64_t)fi_load_acquire64(&s->close_by);
+
+    return fi_now_ns() < (close_by ? close_by : since + LINGER_NS);
+}
+
+/* Gives replies that wait time to go out. */
 static void linger(const fi_caller_t *c) {
-    if (c->owed && c->tx && !fi_load_acquire32(&c->gone) && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+    int64_t since = fi_now_ns();
+    int r = -ETIMEDOUT;
+
+    while (r == -ETIMEDOUT && c->owed && c->tx && !fi_load_acquire32(&c->gone) &&
+           may_linger(c->worker->service, since) && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
         c->tx->stall.bears_it = true;
-        (void)fi_sender_wait_until(c->tx, fi_backlog_try, NULL, LINGER_NS, false);
+        r = fi_sender_wait_until(c->tx, fi_backlog_try, NULL, SLICE_NS, false);
         c->tx->stall.bears_it = false;
         fi_end_leave(&c->tx->end);
     }

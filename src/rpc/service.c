@@ -323,6 +323,7 @@ int fi_service_close(ferry_service_t *s, int64_t timeout) {
         return fi_fail(-EDEADLK, "a handler of the service \"%s\" cannot close it: it would wait for itself", s->name);
     }
     int64_t deadline = timeout == FERRY_NOW ? fi_now_ns() : fi_deadline(timeout);
+    fi_store_release64(&s->close_by, (uint64_t)deadline);
     (void)fi_service_stop(s);
     pthread_mutex_lock(&s->lock);
     wait_for_all(s, deadline);

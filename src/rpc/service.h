@@ -127,6 +127,7 @@ struct ferry_service {
     void *reach; /* what net/ knows of it; NULL: nobody can call it from afar. Guarded by the lock */
     uint32_t stopping;
     uint32_t hurry;       /* 1: calls under way count as cancelled */
+    uint64_t close_by;    /* ferry_service_close waits so long; 0: it was not called */
     uint32_t nudging;     /* threads that look through the workers to wake them */
     pthread_mutex_t lock; /* guards what follows, and the table until somebody serves */
     pthread_cond_t changed;

@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,46 @@ static void what_was_sent_before_the_stop_is_done(where_t where) {
     check_error(ferry_call(client, "add", calls, 8, PATIENCE, NULL), -ENOENT, "coming");
     close_client(client);
     crew_end(crew);
+}
+
+static void wake_later(void *arg) {
+    nap(1200 * MILLISECOND);
+    check_is(kill(*(const pid_t *)arg, SIGCONT), 0);
+}
+
+/* A client that stands still, and was never answered by this thread before: there is no way to it yet. */
+static void call_from_elsewhere(void *arg) {
+    tale_t *tale = arg;
+    ferry_t *node = open_node("test");
+    ferry_client_t *client = open_client(node, "coming", 1);
+    ferry_call_t *call = start_call(client, "add", 5);
+    atomic_store(&tale->callers, 1);
+    check_is(finish_call(call), 6);
+    close_client(client);
+    close_node(node);
+}
+
+static void a_client_that_stands_still_finds_its_result_later(void) {
+    tale_t *tale = share(sizeof *tale);
+    ferry_t *node = open_node("test"), *other = open_node("test");
+    ferry_service_t *service = open_with_methods(node, tale);
+    check_is(ferry_service_start(service, 1), 0);
+    ferry_client_t *client = open_client(other, "coming", 1);
+    ferry_call_t *first = start_call(client, "hold", 1);
+    await(&tale->inside, 1);
+    pid_t pid = child_start(call_from_elsewhere, tale);
+    await(&tale->callers, 1);
+    check_is(kill(pid, SIGSTOP), 0);
+    pid_t waker = child_start(wake_later, &pid);
+    atomic_store(&tale->go, 1);
+    check_is(finish_call(first), 1);
+    close_client(client);
+    close_service(service);
+    child_join(pid);
+    child_join(waker);
+    check_is(atomic_load(&tale->run), 1);
+    close_node(other);
+    close_node(node);
 }
 
 /* ---- closing ---- */
@@ -418,6 +459,7 @@ int main(int argc, char **argv) {
         TEST_ALL(a_server_that_leaves_loses_no_call_to_another_that_stays),
         TEST_ALL(the_last_server_that_leaves_says_what_was_not_run),
         TEST_BOTH(what_was_sent_before_the_stop_is_done),
+        TEST(a_client_that_stands_still_finds_its_result_later),
         TEST(closing_cancels_what_does_not_end_in_time),
         TEST(results_outlive_the_service_that_gave_them),
         TEST(a_hundred_services_one_after_the_other_leave_nothing),
