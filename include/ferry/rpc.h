@@ -131,7 +131,9 @@ FERRY_API int ferry_service_stop(ferry_service_t *service);
 /**
  * Stops the service, and waits for its threads to finish what they have accepted, for at most `timeout`; then their
  * calls are seen as cancelled (ferry_request_is_cancelled), and it waits for their handlers to return. NULL is
- * allowed. Results that were given stay readable. Errors: -EBADF; -ECHILD; -EDEADLK called by a handler.
+ * allowed. Results that were given stay readable; those for a client that stands still are lost if it does not go on
+ * within `timeout`: that one hears that its call may have run. Between machines, what was on its way to the service is
+ * finished, too. Errors: -EBADF; -ECHILD; -EDEADLK called by a handler.
  */
 FERRY_API int ferry_service_close(ferry_service_t *service, int64_t timeout);
 

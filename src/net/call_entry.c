@@ -15,6 +15,13 @@ static int service_begins(ferry_service_t *s) {
     return r;
 }
 
+static void service_drains(ferry_service_t *s) {
+    int cancel = fi_cancel_off();
+
+    fi_far_service_drains(s);
+    fi_cancel_restore(cancel);
+}
+
 static void service_ends(ferry_service_t *s) {
     int cancel = fi_cancel_off();
 
@@ -103,6 +110,7 @@ static unsigned servers(ferry_client_t *k) {
 /* Where rpc/ has turned it off already, or nothing is locked, there is no need. */
 const fi_far_calls_t fi_calls_table = {
     .service_begins = service_begins,
+    .service_drains = service_drains,
     .service_ends = service_ends,
     .reply = fi_far_service_reply,
     .done = fi_far_service_done,

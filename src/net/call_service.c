@@ -135,7 +135,7 @@ static int admit(fi_served_t *v) {
     const ferry_service_t *s = v->fs->service;
     uint64_t quota = s && s->quota ? s->quota : FI_CALLS_USUAL_QUOTA;
 
-    if (calls->closed || !s || fi_load_acquire32(&s->stopping)) {
+    if (calls->closed || !s || v->fs->refuses) {
         return -ESHUTDOWN;
     }
     if (v->fs->waiting >= MOST_REQUESTS) {
@@ -415,14 +415,52 @@ int fi_far_service_begins(ferry_service_t *s) {
     return 0;
 }
 
+#define DRAIN_SLICE_MS 20
+
+/* What the NATS server has sent, or will have until it hears of this, is taken in. */
+static void drain(const ferry_service_t *s, natsSubscription *sub) {
+    int64_t most = fi_net_is_up(s->node->net) ? FI_NET_ASK_MS : DRAIN_SLICE_MS;
+
+    if (sub && fi_nats.natsSubscription_DrainTimeout(sub, most) == NATS_OK) {
+        while (fi_nats.natsSubscription_WaitForDrainCompletion(sub, DRAIN_SLICE_MS) == NATS_TIMEOUT) {
+        }
+    }
+}
+
+void fi_far_service_drains(ferry_service_t *s) {
+    fi_calls_t *calls = s->node->net->calls;
+
+    pthread_mutex_lock(&calls->lock);
+    fi_far_service_t *fs = fi_load_acquire_ptr(&s->reach);
+    bool drains = fs && !fs->drained;
+    if (drains) {
+        fs->drained = true;
+        (void)fi_add32(&fs->refs, 1);
+    }
+    pthread_mutex_unlock(&calls->lock);
+    if (drains) {
+        drain(s, fs->requests);
+        fi_far_service_unref(fs);
+    }
+}
+
 void fi_far_service_ends(ferry_service_t *s) {
-    fi_far_service_t *fs = __atomic_exchange_n(&s->reach, NULL, __ATOMIC_ACQ_REL);
+    fi_calls_t *calls = s->node->net->calls;
     fi_far_request_t *f;
 
+    pthread_mutex_lock(&calls->lock);
+    fi_far_service_t *fs = __atomic_exchange_n(&s->reach, NULL, __ATOMIC_ACQ_REL);
+    bool drains = fs && !fs->drained;
+    if (fs) {
+        fs->refuses = fs->drained = true;
+    }
+    pthread_mutex_unlock(&calls->lock);
     if (!fs) {
         return;
     }
-    fi_calls_t *calls = fs->calls;
+    if (drains) {
+        drain(s, fs->requests);
+    }
     fi_calls_unsubscribe(fs->requests);
     fi_calls_unsubscribe(fs->srv_name);
     fi_calls_unsubscribe(fs->srv_id);
@@ -438,6 +476,9 @@ void fi_far_service_ends(ferry_service_t *s) {
         }
         v->endpoint = NULL;
         fi_far_service_done(f);
+    }
+    if (fi_net_is_up(calls->net)) { /* the last answers are on their way then */
+        (void)fi_nats.natsConnection_FlushTimeout(calls->net->control, FI_NET_ASK_MS);
     }
     fi_far_service_unref(fs);
 }

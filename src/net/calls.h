@@ -195,6 +195,7 @@ void fi_far_client_hear(natsConnection *c, natsSubscription *sub, natsMsg *msg, 
 /* ---- call_service.c ---- */
 
 int fi_far_service_begins(ferry_service_t *s);
+void fi_far_service_drains(ferry_service_t *s);
 void fi_far_service_ends(ferry_service_t *s);
 int fi_far_service_reply(const ferry_request_t *rq, fi_far_request_t *f, fi_reply_kind_t kind, int error,
                          const void *data, uint64_t size);
@@ -220,7 +221,9 @@ typedef struct fi_far_service {
     struct fi_endpoint *endpoints;
     uint32_t endpoint_count;
     char **methods;
-    uint64_t waiting; /* requests that are here; guarded by the lock of `calls` */
+    uint64_t waiting; /* requests that are here; guarded by the lock of `calls`, as the next ones */
+    bool drained;     /* nothing more comes, or soon */
+    bool refuses;     /* nobody will serve what comes */
 } fi_far_service_t;
 
 /* What became of a method's requests from afar; guarded by the lock of `calls`. */

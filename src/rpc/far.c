@@ -132,6 +132,12 @@ int fi_far_offer(ferry_service_t *s) {
     return s->node->net ? fi_far_calls->service_begins(s) : 0;
 }
 
+void fi_far_drain(ferry_service_t *s) {
+    if (fi_load_acquire_ptr(&s->reach)) {
+        fi_far_calls->service_drains(s);
+    }
+}
+
 void fi_far_withdraw(ferry_service_t *s) {
     if (fi_load_acquire_ptr(&s->reach)) {
         fi_far_calls->service_ends(s);

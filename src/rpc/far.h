@@ -42,6 +42,8 @@ typedef struct fi_far_queue {
 typedef struct fi_far_calls {
     /* Its first thread serves, perhaps again. 0, or it cannot be reached from afar. */
     int (*service_begins)(struct ferry_service *s);
+    /* It is being stopped: returns when what was sent to it is in its queue, and nothing more will come; or soon. */
+    void (*service_drains)(struct ferry_service *s);
     /* No thread of its will serve any more: what waits is told so. */
     void (*service_ends)(struct ferry_service *s);
     /* As fi_reply. By the thread that runs it. */
@@ -78,8 +80,9 @@ typedef struct fi_far_calls {
 /* Set before the first networked space is opened. */
 extern const fi_far_calls_t *fi_far_calls;
 
-/* The service can be reached from afar, and cannot any more, where its space spans machines. */
+/* The service can be reached from afar, takes in what is on its way, and cannot be reached any more, where its space spans machines. */
 int fi_far_offer(struct ferry_service *s);
+void fi_far_drain(struct ferry_service *s);
 void fi_far_withdraw(struct ferry_service *s);
 
 /* Any thread. */

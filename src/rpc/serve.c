@@ -294,7 +294,7 @@ static void serve(fi_worker_t *w, ferry_msg_t *m) {
     }
 }
 
-/* Clients send to others from now on; what they have sent is done. */
+/* Clients send to others from now on; what they have sent is done, also what is on its way from other machines. */
 static int wind_up(fi_worker_t *w) {
     ferry_msg_t *m = NULL;
     int r;
@@ -307,6 +307,9 @@ static int wind_up(fi_worker_t *w) {
             serve(w, m);
         }
     } while (r == 0 || r == -EALREADY || r == -EPROTO);
+    if (!is_hurried(w)) {
+        fi_far_drain(w->service);
+    }
     while (has_far(w) && !is_hurried(w)) {
         serve_far(w);
     }

@@ -282,6 +282,35 @@ static void a_slow_reader_holds_the_server_back(void) {
     end(&s);
 }
 
+/* ---- an orderly end ---- */
+
+/* The server is told to end, and has not read yet what the clients have sent. */
+static void a_service_that_closes_finishes_what_was_sent(void) {
+    enum { CALLS = 300 };
+    ferry_call_t *calls[CALLS];
+    scene_t s = begin();
+    unsigned char bytes[16 * KIB];
+    fill(bytes, sizeof bytes, 5);
+    check_is(call_number(s.client, "echo", 1), 1);
+    check_is(kill(s.pid, SIGSTOP), 0);
+    for (int i = 0; i < CALLS; i++)
+        check_is(ferry_call_start(s.client, "echo", bytes, sizeof bytes, 0, PATIENCE, &calls[i]), 0);
+    close_client(open_client(s.node, "bank", 0)); /* the NATS server has all of them then */
+    atomic_store(&s.remote->stop, 1);
+    check_is(kill(s.pid, SIGCONT), 0);
+    for (int i = 0; i < CALLS; i++) {
+        ferry_msg_t *reply = NULL;
+        check_is(ferry_call_wait(calls[i], PATIENCE, &reply), 0);
+        check(ferry_msg_size(reply) == sizeof bytes && filled(ferry_msg_data(reply), sizeof bytes, 5));
+        release(reply);
+        release_call(calls[i]);
+    }
+    child_join(s.pid);
+    s.pid = 0;
+    check_error(ferry_call(s.client, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
+    end(&s);
+}
+
 /* ---- losses ---- */
 
 static void the_only_server_dies(void) {
@@ -447,6 +476,7 @@ int main(int argc, char **argv) {
                                    TEST(cancelling_reaches_the_handler),
                                    TEST(one_way_calls_are_run),
                                    TEST(a_slow_reader_holds_the_server_back),
+                                   TEST(a_service_that_closes_finishes_what_was_sent),
                                    TEST(the_only_server_dies),
                                    TEST(the_only_server_dies_and_poll_tells),
                                    TEST(another_server_goes_on),
