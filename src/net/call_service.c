@@ -416,13 +416,16 @@ int fi_far_service_begins(ferry_service_t *s) {
 }
 
 #define DRAIN_SLICE_MS 20
+#define LEAST_SLICES 5u /* also if the close has no time left: who is refused now need not wait */
 
 /* What the NATS server has sent, or will have until it hears of this, is taken in. */
 static void drain(const ferry_service_t *s, natsSubscription *sub) {
-    int64_t most = fi_net_is_up(s->node->net) ? FI_NET_ASK_MS : DRAIN_SLICE_MS;
+    int64_t most = fi_net_is_up(s->node->net) ? FI_NET_DEAD_NS / 1000000 : DRAIN_SLICE_MS;
 
     if (sub && fi_nats.natsSubscription_DrainTimeout(sub, most) == NATS_OK) {
-        while (fi_nats.natsSubscription_WaitForDrainCompletion(sub, DRAIN_SLICE_MS) == NATS_TIMEOUT) {
+        natsStatus status = NATS_TIMEOUT;
+        for (unsigned i = 0; status == NATS_TIMEOUT && (i < LEAST_SLICES || !fi_load_acquire32(&s->hurry)); i++) {
+            status = fi_nats.natsSubscription_WaitForDrainCompletion(sub, DRAIN_SLICE_MS);
         }
     }
 }
