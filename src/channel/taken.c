@@ -63,9 +63,9 @@ int fi_taken_reserve_copy(ferry_msg_t *m, uint64_t size) {
     return 0;
 }
 
-int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
+/* With the lock under which a receiver's messages change hands. */
+static int copy(ferry_msg_t *m) {
     if (m->copy && m->data == m->copy) {
-        *data = m->copy;
         return 0;
     }
     fi_receiver_t *rx = m->link->rx;
@@ -79,8 +79,22 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
     m->origin = m->origin ? m->copy + m->size : NULL;
     fi_add_relaxed64(&rx->stats.copies_made, 1);
     fi_add_relaxed64(&rx->stats.copied_bytes, m->size);
-    *data = m->copy;
     return 1;
+}
+
+int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
+    int r = 0;
+
+    if (m->link) {
+        fi_receiver_t *rx = m->link->rx;
+        pthread_mutex_lock(&rx->returned_lock); /* the steward may be copying it, too, for a thread that has ended */
+        r = copy(m);
+        pthread_mutex_unlock(&rx->returned_lock);
+    }
+    if (r >= 0) {
+        *data = m->copy;
+    }
+    return r;
 }
 
 void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
