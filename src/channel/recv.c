@@ -383,14 +383,36 @@ int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     return r;
 }
 
-int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len) {
-    ferry_msg_t *m = rx->too_large;
-    int r = 0;
+/* What may be held only for so long: is it still ours, and will be? Else it goes, as if it had been released too late. */
+static bool end_hold(ferry_msg_t *m) {
+    int r = m->log->ctl.due ? fi_held_end(m) : 0;
 
-    rx->too_large = NULL; /* the next successful look makes the quick way possible again */
-    if (!m) {
-        r = fi_receiver_recv(rx, timeout, &m);
+    if (r == 0) {
+        return true;
     }
+    if (r != -EAGAIN || fi_taken_reject(m, 0, FI_REJECT_UNCOUNTED) < 0) {
+        fi_taken_release_held(m);
+    }
+    return false;
+}
+
+/* The next one that fits, and that nobody else has. */
+static int next_held(fi_receiver_t *rx, size_t cap, int64_t timeout, ferry_msg_t **out) {
+    int64_t deadline = timeout > 0 && rx->ack_within > 0 ? fi_deadline(timeout) : FI_NEVER;
+
+    for (;;) {
+        int r = fi_receiver_recv(rx, timeout, out); /* first of all the one that did not fit */
+        if (r < 0 || (*out)->size > cap || end_hold(*out)) {
+            return r;
+        }
+        timeout = deadline == FI_NEVER ? timeout : fi_time_left(deadline); /* 0 is FERRY_NOW */
+    }
+}
+
+int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len) {
+    ferry_msg_t *m = NULL;
+
+    int r = next_held(rx, cap, timeout, &m);
     if (r < 0) {
         return r;
     }

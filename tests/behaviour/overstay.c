@@ -118,6 +118,32 @@ static void a_stopped_receivers_messages_go_to_others(void) {
     close_node(node);
 }
 
+/* One that did not fit, and was too late to be asked for again with more room. */
+static void what_another_one_has_is_not_received_into_a_buffer(void) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_receiver_t *slow = open_bounded(node, WITHIN, 0);
+    unsigned char large[100];
+    uint64_t small = 0;
+    size_t len = 0;
+    fill(large, sizeof large, 1);
+    check_is(ferry_send(tx, large, sizeof large, PATIENCE), 0);
+    check_error(ferry_recv_into(slow, &small, sizeof small, PATIENCE, &len), -EMSGSIZE, "");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = receive(rx);
+    check_is(info_of(m).attempt, 2);
+    check_error(ferry_recv_into(slow, large, sizeof large, FERRY_NOW, &len), -EAGAIN, "");
+    release(m);
+    close_receiver(rx);
+    send_number(tx, 7);
+    check_is(ferry_recv_into(slow, large, sizeof large, PATIENCE, &len), 0);
+    check_is(len, sizeof small);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    close_receiver(slow);
+    close_node(node);
+}
+
 static void the_only_receiver_gets_it_again(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx = open_bounded(node, WITHIN, 0);
@@ -253,6 +279,7 @@ int main(int argc, char **argv) {
         TEST_ALL(what_is_held_too_long_goes_to_another_receiver),
         TEST_ALL(what_was_sent_by_rendezvous_does_so_too),
         TEST(a_stopped_receivers_messages_go_to_others),
+        TEST(what_another_one_has_is_not_received_into_a_buffer),
         TEST(the_only_receiver_gets_it_again),
         TEST(who_tells_of_progress_or_is_quick_keeps_it),
         TEST(progress_without_a_limit_does_nothing),
