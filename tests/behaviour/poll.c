@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -72,6 +73,41 @@ static void a_sender_is_ready_when_it_has_room(void) {
     check_is(receive_number(rx), 1);
     close_sender(tx);
     close_receiver(rx);
+    close_node(node);
+}
+
+/* The ring is full, and blocks are free again: a send finds them, and so does who asks before. */
+static void a_sender_is_ready_when_blocks_behind_the_oldest_are_released(void) {
+    enum { MOST = 20000, IN_BLOCKS = 16 };
+    ferry_t *node = open_node("test");
+    ferry_contract_t contract = {.quota = 64 << 10};
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, &contract);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t **held = calloc(MOST, sizeof(ferry_msg_t *));
+    ferry_pollitem_t item = {.sender = tx, .events = FERRY_POLL_OUT};
+    unsigned count = 0;
+    uint64_t number = 0;
+    char large[3000] = "";
+    for (int r = 0; r == 0; number++) {
+        bool in_block = number > 0 && number < IN_BLOCKS;
+        r = in_block ? ferry_send(tx, large, sizeof large, FERRY_NOW)
+                     : ferry_send(tx, &number, sizeof number, FERRY_NOW);
+        if (r == 0 && count < MOST)
+            held[count++] = receive(rx);
+        r = in_block ? 0 : r; /* the quota may be used up before */
+    }
+    check(count >= IN_BLOCKS && count < MOST);
+    check_is(ferry_poll(&item, 1, FERRY_NOW), 0);
+    for (unsigned i = 1; i < IN_BLOCKS - 1; i++)
+        release(held[i]);
+    check_is(ferry_poll(&item, 1, PATIENCE), 1);
+    check_is(ferry_send(tx, &number, sizeof number, FERRY_NOW), 0);
+    release(held[0]);
+    for (unsigned i = IN_BLOCKS - 1; i < count; i++)
+        release(held[i]);
+    free(held);
+    close_receiver(rx);
+    check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
     close_node(node);
 }
 
@@ -353,6 +389,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(only_what_is_ready_is_reported),
         TEST(a_sender_is_ready_when_it_has_room),
+        TEST(a_sender_is_ready_when_blocks_behind_the_oldest_are_released),
         TEST(the_end_is_reported_without_being_asked_for),
         TEST(closed_handles_are_reported_and_nonsense_is_refused),
         TEST(an_empty_poll_is_a_sleep),
