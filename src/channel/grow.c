@@ -112,7 +112,7 @@ void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi
     unsigned i = serial % FI_LOGS;
     fi_log_t *next = o->logs[i];
 
-    if (!o->growing || serial != o->current + 1 || l->ctl_memory[i] ||
+    if (!l->live || !o->growing || serial != o->current + 1 || l->ctl_memory[i] ||
         fi_ctl_view(&l->ctl[i], ctl->map, ctl->bytes, next->w.lines) < 0) {
         fi_shared_unref(ctl);
         return; /* a late or lying answer: without a sound one, the ring is never used */
