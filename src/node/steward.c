@@ -254,19 +254,26 @@ static int due_timeout(fi_node_t *n, int timeout) {
     return timeout < 0 || ms < timeout ? (int)fi_earlier(ms, INT32_MAX) : timeout;
 }
 
+/* Takes in what a connection that is new says. True: some connection has been lost for that, any one. */
+static bool read_newcomer(fi_node_t *n, fi_peer_t *p) {
+    uint32_t losses = n->losses;
+    int r = p->route->readable(p);
+
+    if (r < 0) {
+        fi_node_lose_peer(n, p, r);
+    }
+    return n->losses != losses;
+}
+
+/* A loss takes others out of the list, perhaps the next one: then it begins anew, with fewer. */
 void fi_steward_catch_up(fi_node_t *n) {
     struct fi_list *at;
-    struct fi_list *after;
 
     accept_all(n);
-    fi_list_each(at, after, &n->peers) {
+    for (at = n->peers.next; at != &n->peers;) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->state == FI_PEER_NEW) {
-            int r = p->route->readable(p);
-            if (r < 0) {
-                fi_node_lose_peer(n, p, r);
-            }
-        }
+        bool lost = p->state == FI_PEER_NEW && read_newcomer(n, p);
+        at = lost ? n->peers.next : at->next;
     }
 }
 
