@@ -206,7 +206,7 @@ void fi_object_forget(fi_object_t *o) {
     free(o);
 }
 
-static void leave(fi_node_t *n, const fi_object_t *o) {
+void fi_object_leave(fi_node_t *n, const fi_object_t *o) {
     fi_object_entry_t e;
 
     entry_of(n, o, &e);
@@ -224,7 +224,7 @@ static void unref(fi_node_t *n, fi_object_t *o) {
         o->ops->closed(o);
     }
     if (!region) {
-        leave(n, o);
+        fi_object_leave(n, o);
     }
     fi_object_forget(o);
     if (region) {

@@ -179,6 +179,8 @@ int fi_object_is_changed(struct ferry *n, struct fi_mail *m);
 fi_object_t *fi_object_find(struct ferry *n, const char *name);
 int fi_object_add_holder(fi_object_t *o, uint64_t id);
 void fi_object_tell_holders(struct ferry *n, const fi_object_t *o, uint32_t frame_type);
+/* We do not have it any more: removes our name, and tells its holders. */
+void fi_object_leave(struct ferry *n, const fi_object_t *o);
 /* Our name on it, in the directory. With the space's lock held. */
 int fi_object_write_name(struct ferry *n, const fi_object_t *o);
 void fi_object_forget(fi_object_t *o);

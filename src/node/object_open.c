@@ -236,11 +236,12 @@ static void give_memory_up(fi_object_t *o) {
     o->memory = NULL;
 }
 
-/* 1, or why it cannot be used. */
-static int opened(const fi_object_t *o) {
+/* 1, or why it cannot be used: then nobody shall find our name. */
+static int opened(fi_node_t *n, const fi_object_t *o) {
     int r = o->ops->opened ? o->ops->opened(o) : 0;
 
     if (r < 0) {
+        fi_object_leave(n, o);
         return fi_fail(r, "more nodes than a %s can have have \"%s\" open", o->ops->word, o->spec.name);
     }
     return 1;
@@ -256,7 +257,7 @@ static int find_or_make(fi_node_t *n, fi_object_t *o) {
     int r = look_for_holders(n, o, &h);
     if (r == 0 && h.instance == 0) {
         r = make(n, o);
-        r = r == 0 ? opened(o) : r;
+        r = r == 0 ? opened(n, o) : r;
     }
     fi_space_unlock(lock);
     if (r != 0) {
@@ -282,12 +283,12 @@ static int join(fi_node_t *n, fi_object_t *o, uint64_t giver) {
         r = r == 0 ? 1 : r;
     }
     fi_space_unlock(lock);
-    if (r == 1) {
-        fi_object_tell_holders(n, o, FI_OBJECT_JOINED);
-    } else {
+    if (r != 1) {
         give_memory_up(o);
+        return r;
     }
-    return r == 1 ? opened(o) : r;
+    fi_object_tell_holders(n, o, FI_OBJECT_JOINED);
+    return opened(n, o);
 }
 
 /* Waits for an answer. 0: there is one, or everybody has refused. */

@@ -340,6 +340,33 @@ static void who_waits_when_a_new_round_is_begun_is_told(where_t where) {
     crew_end(crew);
 }
 
+/* ---- more nodes than it can have ---- */
+
+static void who_is_refused_is_in_nobodys_way(void) {
+    enum { MOST = 80 };
+    ferry_t *nodes[MOST];
+    ferry_barrier_t *barriers[MOST], *refused = NULL;
+    unsigned count = 0;
+    int r = 0;
+    ferry_t *late = open_node("test");
+    for (; count < MOST; count++) {
+        nodes[count] = open_node("test");
+        r = ferry_barrier_open(nodes[count], "gate", 1, NULL, &barriers[count]);
+        if (r < 0)
+            break;
+    }
+    check(count < MOST);
+    check_is(r, -EUSERS);
+    check_error(ferry_barrier_open(late, "gate", 1, NULL, &refused), -EUSERS, "gate");
+    for (unsigned i = 0; i < count; i++)
+        check_is(ferry_barrier_close(barriers[i]), 0);
+    ferry_barrier_t *barrier = open_barrier(late, "gate", 1);
+    check_is(ferry_barrier_close(barrier), 0);
+    for (unsigned i = 0; i <= count; i++)
+        close_node(nodes[i]);
+    close_node(late);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(nobody_goes_on_before_all_have_arrived),
@@ -348,6 +375,7 @@ int main(int argc, char **argv) {
         TEST_ALL(impatient_participants_meet_in_the_end),
         TEST(a_single_party_never_waits),
         TEST_ALL(closing_properly_is_no_death),
+        TEST(who_is_refused_is_in_nobodys_way),
         TEST(impossible_numbers_of_parties_are_refused),
         TEST_ALL(all_openers_agree_on_the_parties),
         TEST(a_participant_killed_before_the_others_wait_strands_nobody),
