@@ -81,7 +81,7 @@ static void close_fd(int *fd) {
     }
 }
 
-void fi_node_free(fi_node_t *n) {
+static void free_peers(fi_node_t *n) {
     while (!fi_list_empty(&n->mail)) {
         fi_mail_t *m = fi_container(n->mail.next, fi_mail_t, link);
         fi_list_remove(&m->link);
@@ -98,6 +98,13 @@ void fi_node_free(fi_node_t *n) {
         fi_peer_unref(p);
     }
     fi_peer_unref(n->self);
+}
+
+void fi_node_free(fi_node_t *n) {
+    /* In a forked child stays what another thread may have been changing, or what refers to memory that is not mapped. */
+    if (!fi_node_is_forked(n)) {
+        free_peers(n);
+    }
     close_fd(&n->listener);
     close_fd(&n->watch);
     close_fd(&n->pidfd);

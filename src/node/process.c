@@ -71,6 +71,18 @@ static void orphan_handles(fi_node_t *n) {
     }
 }
 
+static void give_peers_up(struct fi_list *peers) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, peers) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        give_up(&p->fd);
+        give_up(&p->pidfd);
+        give_up(&p->bell);
+    }
+}
+
 static void orphan(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
@@ -80,12 +92,8 @@ static void orphan(fi_node_t *n) {
         fi_store_relaxed32(&fi_container(at, fi_end_t, link)->wanted, 1); /* off the fast path */
     }
     orphan_handles(n);
-    fi_list_each(at, after, &n->peers) {
-        fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        give_up(&p->fd);
-        give_up(&p->pidfd);
-        give_up(&p->bell);
-    }
+    give_peers_up(&n->peers);
+    give_peers_up(&n->dying);
     give_up(&n->listener);
     give_up(&n->epoll);
     give_up(&n->watch);
