@@ -15,6 +15,8 @@
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
+#define THREADS 3u       /* of each server */
+#define MOST_WAITING 256 /* calls of one client */
 
 /* ---- the other machine ---- */
 
@@ -102,7 +104,7 @@ static void serve_there(void *arg) {
     remote_t *r = arg;
     engine_machine(r->engine, r->machine);
     ferry_t *node = open_node(engine_space(r->engine));
-    ferry_service_t *service = open_service(node, "bank", NULL);
+    ferry_service_t *service = open_service(node, "bank", &(ferry_service_options_t){.queue = MOST_WAITING});
     const ferry_method_options_t idempotent = {.idempotent = 1};
     const ferry_method_options_t streams = {.streams = 1};
     /* Where the machine stands still, a connection is lost, and what was under way is called again. */
@@ -116,7 +118,7 @@ static void serve_there(void *arg) {
     check_is(ferry_service_method(service, "large", large_ones, r, &streams), 0);
     add_method(service, "note", note, r);
     add_method(service, "time-left", time_left, r);
-    check_is(ferry_service_start(service, 3), 0);
+    check_is(ferry_service_start(service, THREADS), 0);
     atomic_store(&r->serving, 1);
     while (!atomic_load(&r->stop))
         nap(2 * MILLISECOND);
@@ -241,6 +243,47 @@ static void cancelling_reaches_the_handler(void) {
     check_is(ferry_call_cancel(call), 0);
     await(&s.remote->cancelled, 1);
     check_is(end_of_call(call), -ECANCELED);
+    end(&s);
+}
+
+/* All threads there are busy with slow calls. */
+static void keep_busy(scene_t *s, ferry_call_t *calls[THREADS]) {
+    for (uint64_t i = 0; i < THREADS; i++)
+        calls[i] = start_call(s->client, "slow", i);
+    await(&s->remote->begun, THREADS);
+}
+
+static void what_waits_there_too_long_is_not_started(void) {
+    ferry_call_t *busy[THREADS];
+    scene_t s = begin();
+    keep_busy(&s, busy);
+    check_error(ferry_call(s.client, "once", NULL, 0, 200 * MILLISECOND, NULL), -ETIMEDOUT, "has passed");
+    for (unsigned i = 0; i < THREADS; i++)
+        release_call(busy[i]);
+    await(&s.remote->cancelled, THREADS);
+    check_is(call_number(s.client, "echo", 1), 1); /* it stood behind the other one */
+    check_is(atomic_load(&s.remote->begun), THREADS);
+    end(&s);
+}
+
+static void a_client_has_no_more_calls_waiting_there_than_the_service_allows(void) {
+    enum { MOST = MOST_WAITING, MORE = 10 };
+    ferry_call_t *calls[MOST + MORE];
+    scene_t s = begin();
+    ferry_client_t *other = open_client(s.node, "bank", 1);
+    for (uint64_t i = 0; i < MOST + MORE; i++)
+        calls[i] = start_call(s.client, "slow", i);
+    for (unsigned i = 0; i < MORE; i++) {
+        ferry_call_t *call = NULL;
+        check_is(ferry_client_next(s.client, PATIENCE, &call), 0);
+        check(call == calls[MOST + i]);
+        check_error(ferry_call_wait(call, FERRY_NOW, NULL), -EBUSY, "not run");
+    }
+    ferry_call_t *another = start_call(other, "echo", 5); /* the bound is each client's own */
+    for (unsigned i = 0; i < MOST + MORE; i++)
+        release_call(calls[i]);
+    check_is(finish_call(another), 5);
+    close_client(other);
     end(&s);
 }
 
@@ -475,6 +518,8 @@ int main(int argc, char **argv) {
                                    TEST(nobody_serves_is_known_at_once),
                                    TEST(deadlines_travel),
                                    TEST(cancelling_reaches_the_handler),
+                                   TEST(what_waits_there_too_long_is_not_started),
+                                   TEST(a_client_has_no_more_calls_waiting_there_than_the_service_allows),
                                    TEST(one_way_calls_are_run),
                                    TEST(a_slow_reader_holds_the_server_back),
                                    TEST(a_service_that_closes_finishes_what_was_sent),
