@@ -9,6 +9,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/error.h"
+#include "platform/clock.h"
 #include "platform/cpu.h"
 #include "platform/memfd.h"
 
@@ -19,11 +20,13 @@
 void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) {
     *p = (fi_pool_t){.events = *events, .quota = quota, .next_id = 1};
     fi_list_init(&p->segments);
+    fi_rotation_init(&p->rotation, quota);
 }
 
 static void segment_free(fi_pool_t *p, fi_segment_t *s) {
     fi_list_remove(&s->link);
     fi_store_relaxed64(&p->charged, p->charged - s->memory->bytes);
+    p->large_bytes -= s->cls < 0 ? s->memory->bytes : 0;
     p->events.removed(p->events.owner, s);
     fi_shared_unref(s->memory);
     free(s->blocks);
@@ -103,6 +106,7 @@ static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t byt
     s->cls = cls;
     fi_list_add_tail(&p->segments, &s->link);
     fi_store_relaxed64(&p->charged, p->charged + bytes);
+    p->large_bytes += cls < 0 ? bytes : 0;
     *out = s;
     return 0;
 }
@@ -160,20 +164,71 @@ bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
     return p->charged - idle + fi_align_up(bytes, fi_page_size()) <= p->quota;
 }
 
+static bool suits(const fi_block_t *b, uint64_t size) {
+    return b->segment->block_bytes >= size && b->segment->block_bytes / 2 <= size;
+}
+
+/* The place of a free block that suits: of those that take turns, the one that was released first. One with NULL in it: there
+ * is none. */
 static fi_block_t **find_large(fi_pool_t *p, uint64_t size) {
+    uint64_t reach = fi_rotation_reach(&p->rotation, size);
+    uint64_t passed = 0;
+    fi_block_t **found = NULL;
     fi_block_t **at = &p->free_large;
 
-    while (*at && ((*at)->segment->block_bytes < size || (*at)->segment->block_bytes / 2 > size)) {
-        at = &(*at)->next_free;
+    for (; *at && (!found || passed <= reach); at = &(*at)->next_free) {
+        if (suits(*at, size)) {
+            found = at;
+            passed += (*at)->segment->block_bytes;
+        }
     }
-    return at;
+    return found ? found : at;
+}
+
+/* Until all that are to take turns are there, each is a new one. */
+static bool is_to_grow(const fi_pool_t *p, uint64_t size) {
+    return p->large_bytes + size <= fi_rotation_reach(&p->rotation, size) &&
+           p->charged + fi_align_up(size, fi_page_size()) <= p->quota;
+}
+
+/* Gives back what was taken to see whether more memory is faster. */
+static void shrink(fi_pool_t *p) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &p->segments) {
+        fi_segment_t *s = fi_container(at, fi_segment_t, link);
+        if (s->cls < 0 && s->used == 0) {
+            class_forget(p, s);
+            segment_free(p, s);
+        }
+    }
+}
+
+static fi_block_t *take_large(fi_pool_t *p, uint64_t size) {
+    fi_block_t **at = find_large(p, size);
+    fi_block_t *b = *at;
+
+    if (!b) {
+        return NULL;
+    }
+    *at = b->next_free;
+    own_soon(p->free_large);
+    block_use(p, b, size);
+    if (fi_rotation_asks(&p->rotation, size) && fi_rotation_tell(&p->rotation, fi_now_ns())) {
+        shrink(p);
+    }
+    return b;
 }
 
 fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size) {
     uint64_t bytes;
-    fi_block_t **at = size > MAX_SMALL ? find_large(p, size) : &p->free[class_of(size, &bytes)];
-    fi_block_t *b = *at;
 
+    if (size > MAX_SMALL) {
+        return is_to_grow(p, size) ? NULL : take_large(p, size);
+    }
+    fi_block_t **at = &p->free[class_of(size, &bytes)];
+    fi_block_t *b = *at;
     if (fi_unlikely(!b)) {
         return NULL;
     }
@@ -193,6 +248,20 @@ static int large_new(fi_pool_t *p, uint64_t size) {
     return r;
 }
 
+/* A new one, or, if the system has no more, one that takes its turn early. */
+static int alloc_large(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    int r = large_new(p, size);
+
+    if (r == 0) {
+        *out = p->free_large; /* the newest stands first */
+        p->free_large = (*out)->next_free;
+        block_use(p, *out, size);
+    } else if ((*out = take_large(p, size)) != NULL) {
+        r = 0;
+    }
+    return r;
+}
+
 static int alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     uint64_t bytes;
 
@@ -200,8 +269,11 @@ static int alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     if (*out) {
         return 0;
     }
-    int cls = size > MAX_SMALL ? -1 : class_of(size, &bytes);
-    int r = cls < 0 ? large_new(p, size) : small_refill(p, cls, bytes);
+    if (size > MAX_SMALL) {
+        return alloc_large(p, size, out);
+    }
+    int cls = class_of(size, &bytes);
+    int r = small_refill(p, cls, bytes);
     if (r == 0) {
         *out = fi_pool_take(p, size);
     }

@@ -13,6 +13,7 @@
 #define FI_POOL_H
 
 #include "base/list.h"
+#include "memory/rotation.h"
 #include "memory/shared.h"
 
 #define FI_POOL_CLASSES 48 /* 64, 128, 192, 256 B, then four sizes for each doubling, up to 256 KiB */
@@ -53,7 +54,9 @@ typedef struct fi_pool_events {
 typedef struct fi_pool {
     struct fi_list segments;
     fi_block_t *free[FI_POOL_CLASSES];
-    fi_block_t *free_large; /* used last stands first: it is warm */
+    fi_block_t *free_large; /* used last stands first */
+    fi_rotation_t rotation; /* which of these is taken next */
+    uint64_t large_bytes;   /* of segments with one large block */
     fi_pool_events_t events;
     uint64_t quota;
     bool overdraft;   /* what was accepted already must find room, whatever the quota says */
