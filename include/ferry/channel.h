@@ -94,7 +94,8 @@ typedef struct ferry_contract {
  *     next attempt.  `attempt` counts deliveries to machines, and to receivers on them.
  *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come again.
  *   - ferry_msg_info: `sequence` is the stream's count, `sender_node` UINT64_MAX and `sender` 0; `time_ns` is 0.
- *   - A message is at most as large as one of the engine's: its max_payload (1 MiB by default) less 1 KiB.
+ *   - A message has 1 GiB at most. One that is larger than the engine takes at once (its max_payload, 1 MiB by default) goes in
+ *     pieces; it is delivered, acknowledged and comes again as one.
  *   - ferry_recv never says that the queue has ended (-EPIPE): another sender may come in a year.
  *   - All ends go through the engine, also those of one process.
  */

@@ -5,7 +5,7 @@
 
 #include "api/check.h"
 #include "base/error.h"
-#include "net/durable.h"
+#include "net/parcel.h"
 
 static int check_space(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c) {
     if (c->durable != FERRY_DURABLE) {
@@ -45,9 +45,12 @@ int fi_settle_durable_sender(fi_node_t *n, const char *channel, ferry_kind_t kin
                    ? 0
                    : fi_fail(-EINVAL, "'%s' is not durable: `retain_age` is for durable topics", channel);
     }
+    if (!topic) {
+        fi_parcels_sweep(n->net, channel);
+    }
     part->unhurried = true;
     part->explain = fi_durable_explain;
-    part->most = n->net->max_payload - FI_DURABLE_HEAD;
+    part->most = FI_PARCEL_MOST;
     c->quota = c->quota ? c->quota : FI_DURABLE_QUOTA;
     c->retain = 0; /* the stream's matter */
     return 0;

@@ -253,8 +253,8 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
     }
     if (tx->part.most && size > tx->part.most) {
         return fi_fail(-EMSGSIZE,
-                       "'%s' is durable, and its server takes messages of at most %" PRIu64
-                       " bytes, this one has %" PRIu64 ": raise the server's max_payload, or split it",
+                       "'%s' is durable, and takes messages of at most %" PRIu64 " bytes, this one has %" PRIu64
+                       ": split it",
                        tx->end.channel, tx->part.most, size);
     }
     return fi_fail(-EMSGSIZE,

@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "net/durable.h"
+#include "net/parcel.h"
 #include "platform/clock.h"
 
 #define EVENTS 64
@@ -288,6 +289,10 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         b->singles++;
         fi_reader_arrived(b, item->number, item->msg);
         break;
+    case FI_BOX_PIECE:
+        fi_parcel_arrived(b, item->msg);
+        fi_nats.natsMsg_Destroy(item->msg);
+        break;
     case FI_BOX_DENIED:
         fi_meet_denied(b, item->text);
         fi_out_denied(b, item->text);
@@ -414,6 +419,7 @@ static void free_bridge(fi_bridge_t *b) {
     fi_net_unsubscribe(b->replies);
     fi_net_unsubscribe(b->all);
     fi_net_unsubscribe(b->answers);
+    fi_net_unsubscribe(b->pieces);
     while (!fi_list_empty(&b->box)) {
         fi_box_item_t *item = fi_container(b->box.next, fi_box_item_t, link);
         fi_list_remove(&item->link);
@@ -455,6 +461,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
     fi_list_init(&b->readers);
+    fi_list_init(&b->parcels);
     b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
     b->buffer = malloc(b->piece);

@@ -236,6 +236,7 @@ enum fi_box_kind {
     FI_BOX_STORED,
     FI_BOX_PICKED,
     FI_BOX_READ,
+    FI_BOX_PIECE,
     FI_BOX_DENIED,
     FI_BOX_INQUIRY,
     FI_BOX_WATCH
@@ -274,13 +275,15 @@ typedef struct fi_bridge {
     struct fi_list inwards;
     struct fi_list hearings;
     struct fi_list deposits, pickups, readers; /* durable.h */
-    struct {                                   /* the newest of the engine's to store a message */
+    struct fi_list parcels;                    /* fetches that go on: parcel.h */
+    natsSubscription *pieces;
+    struct { /* the newest of the engine's to store a message */
         char channel[104];
         char words[160];
         int64_t at; /* ns */
     } refusal;
     natsSubscription *answers; /* for deposits; NULL: there was none yet */
-    uint32_t depositors_ever, pickups_ever, readers_ever;
+    uint32_t depositors_ever, pickups_ever, readers_ever, parcels_ever;
     uint32_t askings_ever;
     uint64_t haves_ever;
     unsigned char *buffer; /* for one batch */

@@ -16,6 +16,17 @@ typedef struct fi_put {
     uint64_t size;
 } fi_put_t;
 
+/* A large message on its way in pieces (parcel.h). */
+typedef struct fi_put_out {
+    uint64_t number; /* of the put; 0: there was none yet */
+    uint32_t count;  /* of its pieces */
+    uint32_t sent, stored;
+    uint32_t losses; /* of connections, when it began */
+    bool asked;      /* for the stream, */
+    bool there;      /* and it is */
+    int64_t answered_at;
+} fi_put_out_t;
+
 /* One sender's messages, numbered from 1. */
 typedef struct fi_depositor {
     struct fi_list link;
@@ -33,6 +44,7 @@ typedef struct fi_depositor {
     uint64_t gone_bytes, stored_bytes, sent_bytes;
     uint64_t capacity, quota; /* of what is published and not gone */
     uint32_t window;
+    fi_put_out_t parcel;
     natsConnection *way; /* of what is under way */
     uint32_t losses;     /* of connections, when something was last put on its way */
     int64_t answered_at; /* ns: when an answer last came, or one was first waited for */

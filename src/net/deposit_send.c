@@ -17,6 +17,7 @@
 #include "base/bits.h"
 #include "channel/messages.h"
 #include "net/deposit.h"
+#include "net/parcel.h"
 #include "platform/clock.h"
 
 #define WINDOW_BYTES (8u << 20) /* published and not answered, at most; see FI_DEPOSIT_WINDOW */
@@ -47,10 +48,13 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     char reply[FI_SUBJECT_MAX];
     char text[64];
     natsMsg *msg = NULL;
+    bool parcel = fi_is_parcel(b->net, put->size);
 
     snprintf(text, sizeof text, "d.%" PRIx32 ".%" PRIx64, d->number, number);
     fi_net_node_subject(b->net, reply, b->net->node->id, text);
-    natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, (const char *)put->msg->data, (int)put->size);
+    natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, parcel ? "" : (const char *)put->msg->data,
+                                          parcel ? 0 : (int)put->size);
+    s = s == NATS_OK && parcel ? fi_parcel_head(b, msg, put->size) : s;
     snprintf(text, sizeof text, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, put->seq);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Msg-Id", text) : s;
     if (s == NATS_OK && put->tag) {
@@ -81,7 +85,7 @@ static bool goes_straight(const fi_bridge_t *b, const fi_depositor_t *d) {
            fi_load_acquire32(&b->net->times_lost) == d->losses;
 }
 
-static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
+static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
     uint32_t losses = fi_load_acquire32(&b->net->times_lost);
 
     if (losses != d->losses) {
@@ -98,6 +102,9 @@ static void publish_all(fi_bridge_t *b, fi_depositor_t *d, int64_t now) {
     }
     while (may_publish(d) && goes_straight(b, d)) {
         fi_put_t *put = fi_put_at(d, d->sent + 1);
+        if (put->msg && fi_is_parcel(b->net, put->size) && !fi_parcel_put(b, p, d, d->sent + 1, now)) {
+            return;
+        }
         if (put->msg && !publish(b, d, d->sent + 1)) {
             d->paused_until = now + PAUSE_NS;
             return;
@@ -240,6 +247,34 @@ static fi_depositor_t *find_depositor(fi_bridge_t *b, uint64_t number, fi_deposi
     return NULL;
 }
 
+static void parcel_answered(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word,
+                            int64_t now) {
+    bool refused = is_refusal(msg);
+
+    if (refused && word[0] == 'p') {
+        note_refusal(b, p, msg, now);
+    }
+    fi_parcel_answer(b, d, word, refused, now);
+}
+
+/* A large message's head is not all: its sender may be told only when there is the mark, too. */
+static void stored(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, uint64_t number) {
+    const fi_put_t *put = fi_put_at(d, number);
+
+    if (put->msg && fi_is_parcel(b->net, put->size)) {
+        fi_parcel_mark(b, p, d, number);
+    } else {
+        release_stored(d, number);
+    }
+}
+
+static void marked(fi_depositor_t *d, natsMsg *msg, uint64_t number, int64_t now) {
+    if (number > d->stored && number <= d->most && !is_refusal(msg)) {
+        d->answered_at = now;
+        release_stored(d, number);
+    }
+}
+
 void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
     const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".d.");
     char *end = NULL;
@@ -255,6 +290,10 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
     number = strtoull(end + 1, NULL, 16);
     if (end[1] == 'i') {
         told(d, msg, strtoull(end + 2, NULL, 16));
+    } else if (end[1] == 's' || end[1] == 'p') {
+        parcel_answered(b, p, d, msg, end + 1, now);
+    } else if (end[1] == 'm') {
+        marked(d, msg, strtoull(end + 2, NULL, 16), now);
     } else if (number <= d->stored || number > d->most) {
         /* answered before, or nonsense */
     } else if (is_refusal(msg)) {
@@ -271,7 +310,7 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
         d->answered_at = now;
         d->pause = 0;
         d->window = d->window < FI_DEPOSIT_WINDOW ? 2 * d->window : FI_DEPOSIT_WINDOW;
-        release_stored(d, number);
+        stored(b, p, d, number);
     }
     fi_end_leave(&p->rx->end);
 }
@@ -309,7 +348,7 @@ int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, in
         begin_again(d);
         mend(b, p, now);
     }
-    publish_all(b, d, now);
+    publish_all(b, p, d, now);
     if (is_at_bound(d)) {
         if (!fi_net_is_up(b->net)) {
             return -1;
@@ -320,6 +359,10 @@ int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, in
         return d->ask_at - now;
     }
     d->ask_pause = d->ask_at = 0;
+    if (d->sent < d->taken && d->parcel.number == d->sent + 1 && fi_net_is_up(b->net)) {
+        int64_t left = d->parcel.answered_at + ANSWER_NS - now;
+        return left > PAUSE_NS ? left : PAUSE_NS;
+    }
     if (d->sent > d->stored) {
         return d->answered_at + ANSWER_NS - now;
     }

@@ -8,7 +8,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "net/ask.h"
-#include "net/durable.h"
+#include "net/parcel.h"
 #include "net/streams.h"
 
 #define PATIENCE_NS INT64_C(5000000000)
@@ -20,6 +20,21 @@ struct listing {
     void *arg;
 };
 
+/* Of large messages, beside the channel's own stream. */
+static uint64_t bytes_of_pieces(fi_net_t *net, ferry_kind_t kind, const char *name) {
+    char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX];
+    jsStreamInfo *info = NULL;
+    jsErrCode code;
+    uint64_t bytes = 0;
+
+    fi_parcel_names(net, kind, name, subject, stream);
+    if (fi_nats.js_GetStreamInfo(&info, net->js, stream, NULL, &code) == NATS_OK) {
+        bytes = info->State.Bytes;
+        fi_nats.jsStreamInfo_Destroy(info);
+    }
+    return bytes;
+}
+
 static int tell(const jsStreamInfo *info, void *arg) {
     struct listing *l = arg;
     char name[104];
@@ -29,7 +44,7 @@ static int tell(const jsStreamInfo *info, void *arg) {
     }
     const ferry_durable_info_t told = {.queue = name,
                                        .messages = info->State.Msgs,
-                                       .bytes = info->State.Bytes,
+                                       .bytes = info->State.Bytes + bytes_of_pieces(l->net, l->kind, name),
                                        .sent = info->State.LastSeq,
                                        .oldest_ns = info->State.Msgs > 0 ? (uint64_t)info->State.FirstTime : 0,
                                        .kind = l->kind};
@@ -42,6 +57,18 @@ int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info,
     int r = fi_streams_each(net, fi_durable_word(FERRY_QUEUE), "the durable queues", tell, &l);
     l.kind = FERRY_TOPIC;
     return r != 0 ? r : fi_streams_each(net, fi_durable_word(FERRY_TOPIC), "the durable topics", tell, &l);
+}
+
+static void purge_pieces(fi_net_t *net, ferry_kind_t kind, const char *name, bool remove) {
+    char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX];
+    jsErrCode code;
+
+    fi_parcel_names(net, kind, name, subject, stream);
+    if (remove) {
+        (void)fi_nats.js_DeleteStream(net->js, stream, NULL, &code);
+    } else {
+        (void)fi_nats.js_PurgeStream(net->js, stream, NULL, &code);
+    }
 }
 
 /* 1: there is no such stream. */
@@ -77,6 +104,7 @@ static int purge(fi_net_t *net, ferry_kind_t kind, const char *name, bool remove
     if (s != NATS_OK) {
         return fi_ask_fail(&ask, s);
     }
+    purge_pieces(net, kind, name, remove);
     *messages = there;
     return 0;
 }

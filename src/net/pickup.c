@@ -16,7 +16,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "net/durable.h"
+#include "net/parcel.h"
 #include "platform/clock.h"
 
 #define MOST_AHEAD 1024u         /* messages asked for and not released */
@@ -42,10 +42,11 @@ typedef struct picked {
     uint32_t attempt;
     uint32_t round; /* the last in which it was seen with a receiver */
     uint64_t size;
-    bool begun;    /* a receiver has taken it */
-    int64_t since; /* ns */
-    int64_t told;  /* when the engine last heard that it is being worked on */
-    char ack[];    /* the subject for saying so */
+    bool begun;          /* a receiver has taken it */
+    int64_t since;       /* ns */
+    int64_t told;        /* when the engine last heard that it is being worked on */
+    fi_pieces_t *pieces; /* a large one's, to be removed with it; else NULL */
+    char ack[];          /* the subject for saying so */
 } picked_t;
 
 typedef struct fi_pickup {
@@ -75,6 +76,7 @@ typedef struct fi_pickup {
     } pulls[PULLS];
     bool heard; /* the consumer has said something since the last question that was lost */
     int64_t paused_until;
+    fi_parcel_t parcel; /* the first that waits, if it is large */
 } fi_pickup_t;
 
 /* ---- finding ---- */
@@ -125,6 +127,7 @@ static void forget(fi_pickup_t *p, picked_t *k) {
     p->count--;
     p->bytes -= k->size;
     fi_nats.natsMsg_Destroy(k->msg);
+    fi_pieces_free(k->pieces);
     free(k);
 }
 
@@ -134,6 +137,8 @@ static uint32_t at_least(uint32_t n, uint32_t least) {
 
 static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, int64_t now) {
     say(b, k->ack, "+ACK");
+    fi_parcel_remove(b, p->channel, k->pieces);
+    k->pieces = NULL;
     if (now - k->since < QUICK_NS) {
         p->ahead += p->ahead < MOST_AHEAD;
     } else if (now - k->since > SLOW_NS) {
@@ -259,6 +264,7 @@ static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identi
     k->time = d->time;
     k->attempt = (uint32_t)fi_min((uint64_t)d->attempt + (again != NULL), 65535ull);
     k->size = (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
+    (void)fi_parcel_is_head(msg, &k->size);
     k->since = k->told = now;
     fi_list_add_tail(&p->waiting, &k->link);
     fi_list_add_tail(&p->buckets[d->seq % BUCKETS], &k->bucket);
@@ -316,30 +322,70 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
 
 /* ---- passing on ---- */
 
+/* What is to be done with the first that waits. */
+typedef enum verdict { WAITS, GOES, FITS_NOT, IS_GONE } verdict_t;
+
+/* A large one has its bytes once all pieces are here. The end is held. */
+static verdict_t complete(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, fi_item_t *item, int64_t now) {
+    uint64_t size;
+
+    if (!fi_parcel_is_head(k->msg, &size)) {
+        return GOES;
+    }
+    switch (fi_parcel_fetch(b, &p->parcel, k->msg, now)) {
+    case FI_PARCEL_GOING:
+        return WAITS;
+    case FI_PARCEL_WHOLE:
+        item->data = NULL;
+        item->block = p->parcel.block;
+        return GOES;
+    case FI_PARCEL_UNFIT:
+        return FITS_NOT;
+    default:
+        return IS_GONE;
+    }
+}
+
+static verdict_t try_first(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, int64_t now) {
+    fi_item_t item = {.data = fi_nats.natsMsg_GetData(k->msg),
+                      .size = k->size,
+                      .seq = k->seq,
+                      .tag = fi_durable_tag(k->msg),
+                      .attempt = (uint16_t)k->attempt};
+    verdict_t verdict = complete(b, p, k, &item, now);
+
+    if (verdict != GOES) {
+        return verdict;
+    }
+    int r = fi_sender_forward(p->tx, &item);
+    if (r == 0 && item.block) {
+        k->pieces = fi_parcel_pieces(&p->parcel); /* without memory they stay until they are swept */
+    }
+    return r == 0 ? GOES : r == -EMSGSIZE ? FITS_NOT : WAITS;
+}
+
 /* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
-static void pass_on(fi_bridge_t *b, fi_pickup_t *p) {
+static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     while (!fi_list_empty(&p->waiting)) {
         picked_t *k = fi_container(p->waiting.next, picked_t, link);
-        fi_item_t item = {.data = fi_nats.natsMsg_GetData(k->msg),
-                          .size = k->size,
-                          .seq = k->seq,
-                          .tag = fi_durable_tag(k->msg),
-                          .attempt = (uint16_t)k->attempt};
-        int r = fi_sender_forward(p->tx, &item);
-        if (r == -EMSGSIZE) { /* the contract of own receivers has no room for it: somebody else's may */
+        verdict_t verdict = try_first(b, p, k, now);
+        if (verdict == WAITS) {
+            return;
+        }
+        fi_parcel_end(&p->parcel);
+        if (verdict == FITS_NOT) { /* the contract of own receivers has no room for it: somebody else's may */
             say(b, k->ack, "-NAK {\"delay\":5000000000}");
             unknow(p, k->id);
             forget(p, k);
-            continue;
+        } else if (verdict == IS_GONE) { /* somebody has released it, and removed the pieces */
+            acknowledge(b, p, k, now);
+        } else {
+            fi_nats.natsMsg_Destroy(k->msg);
+            k->msg = NULL;
+            fi_list_remove(&k->link);
+            fi_list_add_tail(&p->held, &k->link);
+            b->progress = true;
         }
-        if (r < 0) {
-            return;
-        }
-        fi_nats.natsMsg_Destroy(k->msg);
-        k->msg = NULL;
-        fi_list_remove(&k->link);
-        fi_list_add_tail(&p->held, &k->link);
-        b->progress = true;
     }
 }
 
@@ -407,12 +453,13 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
         if (fi_end_enter(&p->tx->end, FI_END_SENDER) < 0) {
             continue;
         }
-        pass_on(b, p);
+        pass_on(b, p, now);
         find_released(b, p, now);
         fi_end_leave(&p->tx->end);
         *next = fi_sooner(*next, tell_progress(b, &p->held, now));
         *next = fi_sooner(*next, tell_progress(b, &p->waiting, now));
         *next = fi_sooner(*next, pull(b, p, now));
+        *next = fi_sooner(*next, fi_parcel_due(&p->parcel, now));
         waits |= p->count > 0;
     }
     return waits;
@@ -451,6 +498,7 @@ static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     fi_net_unsubscribe(p->sub);
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
         find_released(b, p, fi_now_ns());
+        fi_parcel_end(&p->parcel);
         give_back(b, p, &p->held);
         give_back(b, p, &p->waiting);
         (void)fi_sender_close(p->tx, FERRY_NOW, NULL);
@@ -479,7 +527,11 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     snprintf(word, sizeof word, "p.%" PRIx32, p->number);
     fi_net_node_subject(b->net, p->reply, b->net->node->id, word);
     fi_list_add_tail(&b->pickups, &p->link);
-    int r = open_sender(b, p);
+    int r = fi_parcel_listen(b);
+    r = r == 0 ? open_sender(b, p) : r;
+    p->parcel.kind = FERRY_QUEUE;
+    p->parcel.tx = p->tx;
+    memcpy(p->parcel.channel, p->channel, sizeof p->parcel.channel);
     r = r == 0 ? fi_net_subscribe(b->net, b->net->bulk, p->reply, NULL, came, p, &p->sub) : r;
     if (r < 0) {
         close_pickup(b, p);

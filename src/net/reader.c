@@ -25,7 +25,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "net/durable.h"
+#include "net/parcel.h"
 #include "platform/clock.h"
 
 #define MOST_AHEAD 512u         /* messages fetched and not with the receiver */
@@ -75,8 +75,9 @@ typedef struct fi_reader {
     uint32_t left;             /* messages asked for that have not come */
     int64_t until;             /* ns: then the answer that is waited for is lost, or the pause over */
     int64_t pause;
-    int64_t made_at; /* ns: the consumer */
-    bool heard;      /* it has said something */
+    int64_t made_at;    /* ns: the consumer */
+    bool heard;         /* it has said something */
+    fi_parcel_t parcel; /* the first that waits, if it is large */
     fi_identity_t known[KNOWN];
 } fi_reader_t;
 
@@ -209,7 +210,11 @@ static int open_sender(fi_reader_t *p) {
                             .counted = true,
                             .first_seq = p->next};
 
-    return fi_sender_new_part(p->bridge->net->node, p->channel, FERRY_TOPIC, &c, &part, &p->tx);
+    int r = fi_sender_new_part(p->bridge->net->node, p->channel, FERRY_TOPIC, &c, &part, &p->tx);
+    p->parcel.kind = FERRY_TOPIC;
+    p->parcel.tx = p->tx;
+    memcpy(p->parcel.channel, p->channel, sizeof p->parcel.channel);
+    return r;
 }
 
 /* The text behind `"key":"` in an answer. */
@@ -394,19 +399,36 @@ static bool is_linked(fi_reader_t *p) {
     return p->linked;
 }
 
+/* True: it is with the receiver, or lost to it: its contract has no room for it, or its pieces are dropped. The end is held. */
+static bool try_first(fi_reader_t *p, const fetched_t *f, int64_t now) {
+    fi_item_t item = {.data = fi_nats.natsMsg_GetData(f->msg),
+                      .size = (uint64_t)fi_nats.natsMsg_GetDataLength(f->msg),
+                      .seq = f->seq,
+                      .tag = fi_durable_tag(f->msg),
+                      .attempt = 1};
+    uint64_t size;
+
+    if (fi_parcel_is_head(f->msg, &size)) {
+        fi_parcel_state_t state = fi_parcel_fetch(p->bridge, &p->parcel, f->msg, now);
+        if (state != FI_PARCEL_WHOLE) {
+            return state != FI_PARCEL_GOING;
+        }
+        item.data = NULL;
+        item.size = size;
+        item.block = p->parcel.block;
+    }
+    int r = fi_sender_forward(p->tx, &item);
+    return r == 0 || r == -EMSGSIZE;
+}
+
 /* Puts what waits into the receiver's ring, as far as there is room. The end is held. */
-static void pass_on(fi_reader_t *p) {
+static void pass_on(fi_reader_t *p, int64_t now) {
     while (!fi_list_empty(&p->waiting) && is_linked(p)) {
         fetched_t *f = fi_container(p->waiting.next, fetched_t, link);
-        fi_item_t item = {.data = fi_nats.natsMsg_GetData(f->msg),
-                          .size = (uint64_t)fi_nats.natsMsg_GetDataLength(f->msg),
-                          .seq = f->seq,
-                          .tag = fi_durable_tag(f->msg),
-                          .attempt = 1};
-        int r = fi_sender_forward(p->tx, &item);
-        if (r < 0 && r != -EMSGSIZE) { /* what the receiver's contract has no room for is lost to it */
+        if (!try_first(p, f, now)) {
             return;
         }
+        fi_parcel_end(&p->parcel);
         drop(p, f);
         p->bridge->progress = true;
     }
@@ -424,7 +446,7 @@ static void lost(fi_reader_t *p, int64_t now) {
 /* One turn. Returns ns until the next is due. */
 static int64_t turn(fi_reader_t *p, int64_t now) {
     if (p->tx && p->count > 0 && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
-        pass_on(p);
+        pass_on(p, now);
         fi_end_leave(&p->tx->end);
     }
     if (!fi_net_is_up(p->bridge->net)) {
@@ -449,6 +471,7 @@ bool fi_reader_turn(fi_bridge_t *b, int64_t *next) {
     fi_list_each(at, after, &b->readers) {
         fi_reader_t *p = fi_container(at, fi_reader_t, link);
         *next = fi_sooner(*next, turn(p, now));
+        *next = fi_sooner(*next, fi_parcel_due(&p->parcel, now));
         waits |= p->count > 0;
     }
     return waits;
@@ -482,6 +505,7 @@ static void close_reader(fi_reader_t *p) {
         drop(p, fi_container(p->waiting.next, fetched_t, link));
     }
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
+        fi_parcel_end(&p->parcel);
         (void)fi_sender_close(p->tx, FERRY_NOW, NULL);
     }
     fi_list_remove(&p->link);
@@ -506,7 +530,8 @@ int fi_reader_opened(fi_bridge_t *b, const fi_own_t *own) {
     fi_durable_names(b->net, FERRY_TOPIC, p->channel, base, p->stream);
     snprintf(word, sizeof word, "s.%" PRIx32 ".*", p->number);
     fi_net_node_subject(b->net, all, b->net->node->id, word);
-    int r = fi_net_subscribe(b->net, b->net->bulk, all, NULL, came, p, &p->sub);
+    int r = fi_parcel_listen(b);
+    r = r == 0 ? fi_net_subscribe(b->net, b->net->bulk, all, NULL, came, p, &p->sub) : r;
     if (r < 0) {
         close_reader(p);
     }
