@@ -79,7 +79,7 @@ void fi_served_take_out(fi_served_t *v) {
 
 static fi_endpoint_t *find_method(const fi_far_service_t *fs, const char *word, const char *name) {
     for (uint32_t i = 0; i < fs->endpoint_count; i++) {
-        if (name ? strcmp(fs->endpoints[i].method->name, name) == 0 : strcmp(fs->methods[i], word) == 0) {
+        if (name ? strcmp(fs->endpoints[i].name, name) == 0 : strcmp(fs->methods[i], word) == 0) {
             return &fs->endpoints[i];
         }
     }
@@ -244,7 +244,7 @@ static void take_request(fi_far_service_t *fs, natsMsg *msg) {
     }
     v->ours = text != NULL;
     v->endpoint = e;
-    v->f.head = (fi_call_head_t){.id = field[CALL_ID], .deadline = deadline_of(msg), .method = e->method->hash};
+    v->f.head = (fi_call_head_t){.id = field[CALL_ID], .deadline = deadline_of(msg), .method = e->hash};
     v->f.head.flags = (uint32_t)field[CALL_FLAGS] & (FI_CALL_ONE_WAY | FI_CALL_STREAMS);
     v->f.head.flags |= reply[0] ? 0 : FI_CALL_ONE_WAY;
     if (v->f.head.flags & FI_CALL_ONE_WAY) {
@@ -323,7 +323,7 @@ static int serve_frames(fi_calls_t *calls) {
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(((const fi_endpoint_t *)a)->method->name, ((const fi_endpoint_t *)b)->method->name);
+    return strcmp(((const fi_endpoint_t *)a)->name, ((const fi_endpoint_t *)b)->name);
 }
 
 static int list_methods(fi_far_service_t *fs, const ferry_service_t *s) {
@@ -333,14 +333,17 @@ static int list_methods(fi_far_service_t *fs, const ferry_service_t *s) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < s->room; i++) {
-        if (s->methods[i]) {
-            fs->endpoints[fs->endpoint_count++].method = s->methods[i];
+        const fi_method_t *m = s->methods[i];
+        if (m) {
+            fi_endpoint_t *e = &fs->endpoints[fs->endpoint_count++];
+            *e = (fi_endpoint_t){.method = m, .hash = m->hash};
+            memcpy(e->name, m->name, sizeof e->name);
         }
     }
     qsort(fs->endpoints, fs->endpoint_count, sizeof *fs->endpoints, by_name);
     for (uint32_t i = 0; i < fs->endpoint_count; i++) {
         char word[FI_METHOD_NAME_MAX + 1];
-        fi_calls_method(fs->endpoints[i].method->name, word, sizeof word);
+        fi_calls_method(fs->endpoints[i].name, word, sizeof word);
         fs->methods[i] = strdup(word);
         if (!fs->methods[i]) {
             return -ENOMEM;

@@ -228,7 +228,9 @@ typedef struct fi_far_service {
 
 /* What became of a method's requests from afar; guarded by the lock of `calls`. */
 typedef struct fi_endpoint {
-    const fi_method_t *method;
+    const fi_method_t *method;         /* as long as the service is there */
+    uint64_t hash;                     /* its own, which requests that come while the service is closed may look at, */
+    char name[FI_METHOD_NAME_MAX + 1]; /* and its name */
     uint64_t calls;
     uint64_t errors;
     uint64_t ns;
