@@ -82,6 +82,7 @@ static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
     }
     fi_mail_t *m = fi_mail_new(NULL, f);
     if (!m) {
+        (void)shutdown(p->fd, SHUT_RDWR); /* it would wait for ever for what it was not told; lost, it is met anew */
         return fi_fail(-ENOMEM, "no memory for a frame to a peer");
     }
     m->memory = cargo->memory ? fi_shared_ref(cargo->memory) : NULL;
