@@ -172,7 +172,7 @@ static int opened(fi_net_t *net, fi_end_t *e) {
     if (r > 0 && needs_link) { /* what it sent would go nowhere */
         return fi_fail(-ETIMEDOUT, "'%s' cannot be opened: this node's connection takes nothing", e->channel);
     }
-    return r < 0 ? r : r > 0 || e->contract.durable == FERRY_DURABLE ? 0 : fi_permit_end(b, e, denials);
+    return r < 0 ? r : r > 0 ? 0 : fi_permit_end(b, e, denials);
 }
 
 static void closing(fi_net_t *net, fi_end_t *e) {

@@ -23,6 +23,15 @@ void fi_durable_names(const fi_net_t *net, ferry_kind_t kind, const char *channe
     fi_net_stream(net, stream, fi_durable_word(kind), channel);
 }
 
+void fi_durable_sender_subject(const fi_net_t *net, ferry_kind_t kind, const char *channel, uint64_t end,
+                               char subject[FI_SUBJECT_MAX]) {
+    char stream[FI_SUBJECT_MAX];
+
+    fi_durable_names(net, kind, channel, subject, stream);
+    size_t len = strlen(subject);
+    snprintf(subject + len, FI_SUBJECT_MAX - len, ".%016" PRIx64 "-%" PRIx64, net->node->id, end);
+}
+
 static int queue_json(const fi_net_t *net, const char *channel, int replicas, char json[FI_DURABLE_JSON_MAX]) {
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];

@@ -83,6 +83,10 @@ static inline const char *fi_durable_word(ferry_kind_t kind) {
 void fi_durable_names(const fi_net_t *net, ferry_kind_t kind, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]);
 
+/* On which a sender of this node puts its messages. */
+void fi_durable_sender_subject(const fi_net_t *net, ferry_kind_t kind, const char *channel, uint64_t end,
+                               char subject[FI_SUBJECT_MAX]);
+
 /* What the subject for acknowledgements says of a message that a consumer delivers. */
 typedef struct fi_delivery {
     uint32_t attempt;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "net/bridge.h"
+#include "net/durable.h"
 #include "platform/clock.h"
 
 #define FLUSH_MS 500
@@ -25,6 +25,7 @@ typedef struct fi_needs {
     char frames[FI_SUBJECT_MAX];
     char all[FI_SUBJECT_MAX];
     char topic[FI_SUBJECT_MAX]; /* "": none */
+    bool stored;                /* `topic` is a stream's: what is tried there must not be kept */
 } fi_needs_t;
 
 static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *needs) {
@@ -33,9 +34,27 @@ static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *need
     fi_net_node_subject(net, needs->frames, net->node->id, NULL);
     fi_net_subject(net, needs->all, "all", NULL);
     needs->topic[0] = '\0';
+    needs->stored = e->contract.durable == FERRY_DURABLE;
+    if (needs->stored) {
+        if (e->magic == FI_END_SENDER) {
+            fi_durable_sender_subject(net, (ferry_kind_t)e->kind, e->channel, e->id, needs->topic);
+        }
+        return;
+    }
     if (e->kind == FERRY_TOPIC) { /* what holds for its own subject holds for other nodes': ids are random */
         fi_far_topic_subject(b, needs->topic, e->channel, net->node->id);
     }
+}
+
+/* The server keeps no message that is meant for another stream. */
+static natsStatus try_stored(fi_net_t *net, const char *subject) {
+    natsMsg *msg = NULL;
+
+    natsStatus s = fi_nats.natsMsg_Create(&msg, subject, NULL, "", 0);
+    s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Expected-Stream", "-") : s;
+    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(net->bulk, msg) : s;
+    fi_nats.natsMsg_Destroy(msg);
+    return s;
 }
 
 /* Nobody hears what a node says to itself. */
@@ -43,7 +62,9 @@ static natsStatus try_all(fi_net_t *net, const fi_end_t *e, const fi_needs_t *ne
     natsSubscription *sub = NULL;
 
     natsStatus s = fi_nats.natsConnection_Publish(net->bulk, needs->frames, "", 0);
-    if (s == NATS_OK && needs->topic[0]) {
+    if (s == NATS_OK && needs->topic[0] && needs->stored) {
+        s = try_stored(net, needs->topic);
+    } else if (s == NATS_OK && needs->topic[0]) {
         s = e->magic == FI_END_SENDER ? fi_nats.natsConnection_Publish(net->bulk, needs->topic, "", 0)
                                       : fi_nats.natsConnection_SubscribeSync(&sub, net->bulk, needs->topic);
     }

@@ -84,6 +84,25 @@ static void one_topic_alone_may_be_denied(void) {
     stop(e);
 }
 
+/* It learns so when it is opened, not from the first message that is not stored. */
+static void no_durable_sender_can_be_opened_where_storing_is_denied(void) {
+    const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+    engine_t *e = start("publish: {deny: [\"ferry.test.q.secret.>\", \"ferry.test.dt.secret.>\"]}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_sender_t *tx;
+    check_error(ferry_sender_open(node, "secret", FERRY_QUEUE, &durable, &tx), -EACCES, "q.secret.");
+    check_error(ferry_sender_open(node, "secret", FERRY_TOPIC, &durable, &tx), -EACCES, "dt.secret.");
+    const ferry_receiver_options_t takes = {.size = sizeof takes, .contract = &durable};
+    ferry_receiver_t *rx = open_receiver(node, "numbers", FERRY_QUEUE, &takes);
+    tx = open_sender(node, "numbers", FERRY_QUEUE, &durable);
+    send_number(tx, 1); /* and nothing of what was tried is stored */
+    check_is(receive_number(rx), 1);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    stop(e);
+}
+
 /* Sends until a call says that it is denied. */
 static void send_until_denied(ferry_sender_t *tx, const char *words) {
     int64_t end = monotonic() + PATIENCE;
@@ -123,6 +142,7 @@ int main(int argc, char **argv) {
         TEST(no_sender_can_be_opened_where_publishing_is_denied),
         TEST(no_end_can_be_opened_where_hearing_is_denied),
         TEST(one_topic_alone_may_be_denied),
+        TEST(no_durable_sender_can_be_opened_where_storing_is_denied),
         TEST(sending_fails_once_it_is_denied),
     };
     return run_suite("net_denied", tests, sizeof tests / sizeof tests[0], argc, argv);
