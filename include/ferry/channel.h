@@ -28,6 +28,13 @@ typedef enum ferry_hold {
     FERRY_HOLD_NEVER = 2 /**< senders never wait: a slow receiver loses its oldest and is told how many */
 } ferry_hold_t;
 
+/*
+ * Who gets what.  A queue's message goes to the receiver that is expected to be done with it first.  Of what a sender has
+ * sent only a little lies ready for a slow receiver (two messages, or what it does in a millisecond); the rest waits for
+ * whoever is free, in the sender's memory.  What a receiver holds does not count: who needs many messages at once gets
+ * them, unless `prefetch` says otherwise.  ferry_route tells what lies ready for whom, and why.
+ */
+
 /** Do a channel's messages outlive the programs that have sent them? */
 typedef enum ferry_durable {
     FERRY_DURABLE_ANY =

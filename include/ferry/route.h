@@ -137,6 +137,11 @@ typedef struct ferry_route_link {
     ferry_choice_t
         completion_ns; /**< of a queue: when the next message given to this link is expected to be done with */
     uint32_t durable;  /**< 1: the server keeps the channel; the other end is that, whoever receives or sends */
+
+    /* of a queue whose sender has several receivers, seen by the sender */
+    uint64_t ready_at_most; /**< messages that may lie ready for this receiver, for it is slow, or not known yet; 0: as
+                                 many as fit */
+    uint64_t undealt;       /**< messages of this sender that are given to nobody yet: they wait for whoever is free */
 } ferry_route_link_t;
 
 /** A picture of one channel's links at one moment. Not shared between threads. */

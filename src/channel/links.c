@@ -14,6 +14,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/dispatch.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "channel/tell.h"
@@ -320,6 +321,7 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     fi_outlet_remove_link(o, l);
     tx->rationed -= is_rationed(l);
     fi_txlink_free(l);
+    fi_dispatch_parted(tx);
     if (take_back && o->per_tag_count == 0) {
         fi_outlet_free_saved(o);
     }
@@ -357,6 +359,7 @@ static void accepted(fi_sender_t *tx, fi_mail_t *m) {
     }
     if (!tx->topic) {
         tx->links[tx->link_count++] = l;
+        fi_dispatch_joined(tx);
     }
     fi_node_count_link(&tx->end);
     fi_backlog_watch(tx);
@@ -410,6 +413,7 @@ static void abandoned(fi_sender_t *tx) {
     tx->claim = (fi_claim_t){0};
     tx->abandoned = true;
     fi_sender_waited(tx); /* it may have been cancelled in its sleep */
+    fi_dispatch_rest(tx);
     fi_backlog_drop(tx);
     fi_sender_unlink_all(tx);
 }

@@ -135,7 +135,7 @@ static void begin_epoch(fi_receiver_t *rx) {
     }
 }
 
-/* A sender whose message stands in somebody else's ring gives it to one who waits. */
+/* A sender whose message stands in somebody else's ring, or waits for whoever is free, gives it to one who waits. */
 static void tell_that_it_waits(fi_receiver_t *rx) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
         fi_rxlink_t *l = rx->links[i];
@@ -179,6 +179,7 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty) {
 
 static int nothing_now(fi_receiver_t *rx) {
     fi_receiver_publish(rx);
+    tell_that_it_waits(rx);
     if (rx->fd_mode) {
         fi_receiver_settle_bell(rx, true);
     }
@@ -312,7 +313,10 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
             return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", rx->end.channel);
         }
         if (fi_spin_more(&rx->spinner, &spin)) {
-            last = timeout > 0 && ++looks % LOOKS_PER_CLOCK == 0 && fi_now_ns() >= deadline;
+            if (++looks % LOOKS_PER_CLOCK == 0) {
+                tell_that_it_waits(rx); /* who never sleeps waits, too */
+                last = timeout > 0 && fi_now_ns() >= deadline;
+            }
             continue;
         }
         r = sleep_once(rx, deadline);

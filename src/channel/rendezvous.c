@@ -22,6 +22,7 @@
 #include <sched.h>
 
 #include "base/error.h"
+#include "channel/dispatch.h"
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
 #include "platform/clock.h"

@@ -50,6 +50,10 @@ void fi_pace_note(fi_pace_seen_t *p, int64_t now, uint32_t serial, uint64_t sent
     begin_window(p, now, serial, released, behind);
 }
 
+uint64_t fi_pace_service(const fi_pace_seen_t *p, uint64_t lines) {
+    return p->service_ns == 0 ? 0 : fi_max(p->service_ns * lines / SPARE, 1);
+}
+
 void fi_latency_note(fi_latency_t *l, int64_t ns, bool slept) {
     if (ns <= 0 || ns > BELIEVABLE_NS) {
         return;

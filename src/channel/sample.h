@@ -60,6 +60,9 @@ uint64_t fi_sample_every(uint64_t every, int64_t took_ns);
 /* Notes where a link stands. */
 void fi_pace_note(fi_pace_seen_t *p, int64_t now, uint32_t serial, uint64_t sent, uint64_t released);
 
+/* How long the receiver takes for a message of `lines` lines while it is behind; 0: not known. */
+uint64_t fi_pace_service(const fi_pace_seen_t *p, uint64_t lines);
+
 /* Notes how long one message was on its way; what cannot be true (another clock, a liar) is left out. */
 void fi_latency_note(fi_latency_t *l, int64_t ns, bool slept);
 

@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/dispatch.h"
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
 #include "channel/tell.h"
@@ -15,22 +16,6 @@
 
 #define CHOICES 8u        /* links looked at for the next message */
 #define LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
-
-static bool is_claimed(const fi_sender_t *tx, const fi_outlet_t *o) {
-    return tx->claim.open && tx->claim.outlet == o;
-}
-
-bool fi_txlink_is_sated(fi_txlink_t *l) {
-    if (fi_likely(l->prefetch == 0 && !l->overdue)) {
-        return false;
-    }
-    (void)fi_outlet_refresh_exactly(l->outlet);
-    if (l->overdue) {
-        l->overdue = fi_link_is_overdue(l);
-    }
-    return (l->overdue && l->outlet->tx->link_count > 1) ||
-           (l->prefetch != 0 && fi_outlet_unreleased(l->outlet, true) >= l->prefetch);
-}
 
 /* The link of a queue with the least before it, as far as is known; in turn among equals. */
 static fi_outlet_t *choose(fi_sender_t *tx) {
@@ -40,10 +25,13 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
 
     if (fi_likely(n == 1)) {
         best = tx->links[0]->outlet;
-        return is_claimed(tx, best) || fi_txlink_is_sated(tx->links[0]) ? NULL : best;
+        return fi_outlet_is_claimed(best) || fi_txlink_is_sated(tx->links[0]) ? NULL : best;
     }
     if (tx->part.choose) {
         return tx->part.choose(tx);
+    }
+    if (tx->windows > 0) {
+        return fi_dispatch_choose(tx);
     }
     for (uint32_t i = 0; i < n && (i < CHOICES || (!best && tx->rationed)); i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % n];
@@ -52,7 +40,7 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
         if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
             fi_outlet_refresh(o);
         }
-        if (log->w.pos - log->freed < least && !is_claimed(tx, o) && !fi_txlink_is_sated(l)) {
+        if (log->w.pos - log->freed < least && !fi_outlet_is_claimed(o) && !fi_txlink_is_sated(l)) {
             least = log->w.pos - log->freed;
             best = o;
         }
@@ -66,7 +54,7 @@ static int put_anywhere(fi_sender_t *tx, const fi_item_t *item) {
     for (uint32_t i = 0; i < tx->link_count; i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % tx->link_count];
         fi_outlet_t *o = l->outlet;
-        if (!is_claimed(tx, o) && !fi_txlink_is_sated(l)) {
+        if (!fi_outlet_is_claimed(o) && !fi_txlink_is_sated(l)) {
             fi_outlet_refresh(o);
             int r = fi_outlet_put(o, item);
             if (r != -EAGAIN) {
@@ -140,7 +128,7 @@ static bool has_no_reader(const fi_sender_t *tx) {
 
 /* Whoever shall have it may not have it now: it waits in the pool, as far as the quota goes. */
 static bool goes_to_backlog(const fi_sender_t *tx) {
-    return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed || tx->part.unhurried;
+    return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed || tx->windows || tx->part.unhurried;
 }
 
 /* One attempt to accept an item. */
@@ -519,7 +507,7 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
-        if (!o && !tx->rationed) {
+        if (!o && !tx->rationed && !tx->windows) {
             return false; /* a claim is open */
         }
         if (o) {

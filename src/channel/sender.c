@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/dispatch.h"
 #include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/memfd.h"
@@ -290,7 +291,8 @@ static void finish(fi_sender_t *tx) {
     fi_sender_waited(tx); /* a thread that was cancelled in its sleep has left it listed */
     fi_node_part(tx->end.node, &tx->end);
     fi_disown(&tx->end.own);
-    (void)fi_end_do_chores(&tx->end);   /* a receiver that was met meanwhile needs its answer */
+    (void)fi_end_do_chores(&tx->end); /* a receiver that was met meanwhile needs its answer */
+    fi_dispatch_rest(tx);
     fi_end_set_due(&tx->end, FI_NEVER); /* they may have named a time */
     tx->end.magic = FI_END_CLOSED;
     if (tx->part.ends) {

@@ -23,6 +23,7 @@
 #include "channel/part.h"
 #include "channel/sample.h"
 #include "channel/wait.h"
+#include "channel/window.h"
 #include "ferry/channel.h"
 #include "memory/pool.h"
 #include "node/node.h"
@@ -78,6 +79,7 @@ typedef struct fi_txlink {
     fi_shared_t *ctl_memory[FI_LOGS];
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
     fi_pace_seen_t pace;
+    fi_window_t window;
     bool hidden;         /* who reads it takes messages to other machines */
     uint64_t to_node;    /* likewise: to this node; 0: to several */
     uint64_t *announced; /* bits: segments of the pool that it was told of */
@@ -188,6 +190,8 @@ struct ferry_sender {
     uint32_t link_count;
     int64_t scan_due;  /* when it is to be looked whether one is held for too long; FI_NEVER: no need to */
     uint32_t rationed; /* links, offered ones too, that may have so many messages at once */
+    uint32_t windows;  /* links that may have as many as they work off soon (dispatch.c) */
+    bool deals;        /* links have windows, but for quick ones */
     uint32_t turn;
     fi_outlet_t *topic; /* a topic's only outlet */
     fi_outlet_t *quick; /* the only outlet, if nothing about it or the sender needs a closer look */
@@ -293,12 +297,9 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
 /* `annex`: FI_ANNEX bytes that go with it, or NULL. */
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, const void *annex,
                          int64_t timeout);
-/* Sends what another sender has sent: `item` says all about it. Does not wait: -EAGAIN. Its bytes are copied, unless it has a
- * block. */
+/* Sends what another sender has sent, as `item` says. Does not wait: -EAGAIN. Its bytes are copied, unless it has a block. */
 int fi_sender_forward(fi_sender_t *tx, fi_item_t *item);
 bool fi_sender_has_room(fi_sender_t *tx);
-/* Has the link's receiver as many messages as it may? */
-bool fi_txlink_is_sated(fi_txlink_t *l);
 /* Are as many messages unreleased as `capacity` allows? */
 bool fi_sender_is_over_capacity(fi_sender_t *tx);
 

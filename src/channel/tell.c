@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "channel/dispatch.h"
 #include "channel/tell.h"
 #include "host/choose.h"
 #include "host/chosen.h"
@@ -15,9 +16,14 @@
 #define LOOKS 16u   /* links looked at in one sample */
 #define STAMPED 64u /* where every message has the time, one in so many is looked at */
 #define MIXED 8     /* a new average counts for an eighth */
-#define SPARE 16u   /* lines that `service_ns` is about */
 
 /* --- sending ----------------------------------------------------------------------------------------------------- */
+
+uint64_t fi_sender_usual_lines(const fi_sender_t *tx) {
+    uint64_t size = tx->sampling.size;
+
+    return size > tx->inline_max ? 1 : fi_record_lines(size, fi_record_place(size, false));
+}
 
 /* How far the sender is, and the reader, in all rings that are in use: the reader may be in an older one still. */
 static void look_at_link(fi_txlink_t *l, int64_t now) {
@@ -95,20 +101,13 @@ void fi_sender_sample_soon(fi_sender_t *tx, uint64_t messages) {
     }
 }
 
-/* Lines that a message takes, on average. */
-static uint64_t usual_lines(const fi_sender_t *tx) {
-    uint64_t size = tx->sampling.size;
-
-    return size > tx->inline_max ? 1 : fi_record_lines(size, fi_record_place(size, false));
-}
-
 static unsigned durable(const fi_end_t *e) {
     return e->contract.durable == FERRY_DURABLE ? FI_LINK_DURABLE : 0u;
 }
 
 static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     fi_frame_t f = fi_frame(FI_LOOK_LINK, tx->end.id, l->remote->end);
-    uint64_t lines = usual_lines(tx);
+    uint64_t lines = fi_sender_usual_lines(tx);
 
     f.a = l->hidden ? l->to_node : l->remote->peer->id;
     f.kind = (uint16_t)tx->end.kind;
@@ -118,13 +117,16 @@ static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     memcpy(f.text, tx->end.channel, sizeof f.text);
     f.figures[FI_SENT_PER_S] = l->pace.lines_per_s / lines;
     f.figures[FI_SENT_SIZE] = tx->sampling.size;
-    f.figures[FI_SENT_SERVICE] = l->pace.service_ns == 0 ? 0 : fi_max(l->pace.service_ns * lines / SPARE, 1);
+    f.figures[FI_SENT_SERVICE] =
+        l->window.used && l->window.service_ns ? l->window.service_ns : fi_pace_service(&l->pace, lines);
     f.figures[FI_SENT_WAITING] = fi_outlet_unreleased(l->outlet, true);
     f.figures[FI_SENT_INLINE] = tx->inline_max;
     f.figures[FI_SENT_SPIN] = fi_spin_full(&tx->spinner);
     f.figures[FI_SENT_VAIN] = tx->spinner.in_vain;
     f.figures[FI_SENT_POLICY] = tx->spinner.policy;
     f.figures[FI_SENT_LINKS] = tx->topic ? tx->topic->link_count : tx->link_count;
+    f.figures[FI_SENT_MOST] = l->window.used ? l->window.most : 0;
+    f.figures[FI_SENT_LEFT] = tx->backlog_count;
     (void)fi_peer_send(to, &f, NULL);
 }
 

@@ -34,7 +34,9 @@ enum fi_sent_figure {
     FI_SENT_SPIN,    /* ns of a full spin, for room */
     FI_SENT_VAIN,    /* full spins in vain */
     FI_SENT_POLICY,  /* ferry_wait_t */
-    FI_SENT_LINKS    /* links of this sender that are live */
+    FI_SENT_LINKS,   /* links of this sender that are live */
+    FI_SENT_MOST,    /* messages that may lie ready for the receiver; 0: as many as fit */
+    FI_SENT_LEFT     /* messages that are in no ring: they wait for whoever is free */
 };
 
 enum fi_taken_figure {

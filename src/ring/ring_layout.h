@@ -93,7 +93,7 @@ struct fi_ident {
 struct fi_ring_shared {
     uint64_t
         want; /* number of the sender's sleep that the next release shall end; 0: it does not sleep. FI_WANT_MEET: it
-                         waits until a message is taken, and wants to know who waits for one */
+                         wants to know who waits for a message, and when one is taken that it waits for */
     uint64_t reserve; /* with readers that may be overtaken: positions below reserve - lines may be overwritten */
     uint64_t oldest;  /* likewise: a record boundary at or above reserve - lines */
     uint64_t latest;  /* latest_layout.h: 1 + the id of the pool's segment that has the table; 0: there is none */

@@ -180,6 +180,8 @@ static void tell_sent(const ferry_route_t *r, const fi_frame_t *f, ferry_route_l
     fi_turn_facts_t turn = {.waiting = f->figures[FI_SENT_WAITING],
                             .service_ns = f->figures[FI_SENT_SERVICE],
                             .links = f->figures[FI_SENT_LINKS],
+                            .most = f->figures[FI_SENT_MOST],
+                            .left = f->figures[FI_SENT_LEFT],
                             .is_queue = f->kind == FERRY_QUEUE,
                             .only_looks = (f->flags & FI_LINK_TAP) != 0};
 
@@ -190,6 +192,8 @@ static void tell_sent(const ferry_route_t *r, const fi_frame_t *f, ferry_route_l
     }
     l->service_ns = f->figures[FI_SENT_SERVICE];
     l->waiting = f->figures[FI_SENT_WAITING];
+    l->ready_at_most = f->figures[FI_SENT_MOST];
+    l->undealt = f->figures[FI_SENT_LEFT];
     look_at_others(r, f, &turn);
     fi_tell_inline(&host, f->figures[FI_SENT_INLINE], &l->inline_max);
     fi_tell_spin(&host, &spin, &l->room_spin_ns);

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "host/choose.h"
 
@@ -77,7 +78,14 @@ uint64_t fi_expected_completion(uint64_t waiting, uint64_t service_ns) {
     return __builtin_mul_overflow(waiting + 1, service_ns, &ns) ? UINT64_MAX : ns;
 }
 
-void fi_tell_turn(const fi_turn_facts_t *f, ferry_choice_t *c) {
+static void tell_window(const fi_turn_facts_t *f, ferry_choice_t *c) {
+    size_t len = strlen(c->why);
+
+    snprintf(c->why + len, sizeof c->why - len,
+             "; at most %" PRIu64 " lie ready for it, and %" PRIu64 " wait for whoever is free", f->most, f->left);
+}
+
+static void tell_turn(const fi_turn_facts_t *f, ferry_choice_t *c) {
     char mine[FI_SPAN_TEXT];
     char other[FI_SPAN_TEXT];
 
@@ -100,5 +108,12 @@ void fi_tell_turn(const fi_turn_facts_t *f, ferry_choice_t *c) {
         snprintf(c->why, sizeof c->why,
                  "gets the next one: %" PRIu64 " waiting, and it would be done in %s, no later than elsewhere",
                  f->waiting, mine);
+    }
+}
+
+void fi_tell_turn(const fi_turn_facts_t *f, ferry_choice_t *c) {
+    tell_turn(f, c);
+    if (f->most > 0) {
+        tell_window(f, c);
     }
 }

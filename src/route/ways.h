@@ -26,6 +26,8 @@ typedef struct fi_turn_facts {
     uint64_t waiting;
     uint64_t service_ns; /* 0: never seen */
     uint64_t links;
+    uint64_t most; /* messages that may lie ready for it; 0: as many as fit */
+    uint64_t left; /* messages of the sender that wait for whoever is free */
     bool has_other;
     uint64_t other_ns; /* the least expected completion of another link */
     bool is_queue;

@@ -140,7 +140,8 @@ static void work(void *arg) {
     int64_t last[SENDERS] = {-1, -1};
     ferry_t *node = open_node("test");
     ferry_receiver_options_t options = {.ack_within = h->wild ? WITHIN : 0,
-                                        .prefetch = (uint32_t)(next_random(&self->random) % 3 + 1),
+                                        .prefetch =
+                                            (uint32_t)(next_random(&self->random) % 4), /* 0: no limit of its own */
                                         .max_attempts = ATTEMPTS,
                                         .dead_letter = "work.dead",
                                         .senders = UINT32_MAX};

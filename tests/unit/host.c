@@ -252,6 +252,11 @@ static void a_link_that_grows_slow_is_passed_over_with_its_reason(void **state) 
     assert_in_range(slow.value, 9000000, 12000000);
     assert_non_null(strstr(slow.why, "passed over: 10 waiting"));
     assert_non_null(strstr(slow.why, "500 us elsewhere"));
+    assert_null(strstr(slow.why, "lie ready"));
+    facts.most = 2;
+    facts.left = 300;
+    fi_tell_turn(&facts, &slow);
+    assert_non_null(strstr(slow.why, "elsewhere; at most 2 lie ready for it, and 300 wait for whoever is free"));
 }
 
 static void a_link_that_is_not_behind_says_nothing_of_its_receiver(void **state) {

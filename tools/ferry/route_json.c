@@ -78,6 +78,8 @@ static void seen(json_t *j, const ferry_route_link_t *l) {
         json_count(j, "bytes_per_s", l->bytes_per_s);
         json_count(j, "message_size", l->message_size);
         json_count(j, "waiting", l->waiting);
+        json_count(j, "ready_at_most", l->ready_at_most);
+        json_count(j, "undealt", l->undealt);
     }
     if (l->round_trip_ns > 0) {
         json_count(j, "round_trip_ns", l->round_trip_ns);
