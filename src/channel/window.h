@@ -8,8 +8,8 @@
  * quick needs no window: rings are cheaper than books.
  *
  * A receiver that has nothing left may have waited for us, so what it took is an upper bound only.  If others waited meanwhile,
- * its window was too small: it is doubled.  One that was slow may just not have been running: a window shrinks by half at
- * most, each time, and grows by no more than twice, so that never much more lies ready than was taken before.
+ * its window was too small.  One that was slow may just not have been running: a window shrinks by half at most, each
+ * time, and grows by one for each message that was taken, so that never more lies ready than was taken before, and two.
  */
 #ifndef FI_WINDOW_H
 #define FI_WINDOW_H
