@@ -99,6 +99,14 @@ static int stale(void) {
     return fi_fail_static(-ESTALE, "the cell has another version: get it again, and try with that");
 }
 
+/* A try had no answer, and the cell has another version since: that may be this one, or one that was put upon it. */
+static int not_known(const fi_net_cell_t *c) {
+    return fi_fail(-ENOTCONN,
+                   "the connection was lost while something was put into the cell \"%s\", and it has another version "
+                   "since: whether this was put is not known",
+                   c->name);
+}
+
 /* On which condition the server shall store a message. */
 typedef struct condition {
     enum { ALWAYS, STREAM_ENDS_AT, NO_MESSAGE } kind;
@@ -123,17 +131,32 @@ static void note_last(fi_net_cell_t *c, uint64_t number) {
     }
 }
 
-/* 0: it has `*number`; -ESTALE without words: the condition does not hold. */
+/* Which server answers; each start is another one. "": none. */
+static void server_of(const fi_net_cell_t *c, char id[64]) {
+    if (fi_nats.natsConnection_GetConnectedServerId(c->net->control, id, 64) != NATS_OK) {
+        id[0] = '\0';
+    }
+}
+
+/*
+ * 0: it has `*number`; -ESTALE without words: the condition does not hold.  By the id the server knows what was sent before, and
+ * had no answer.  One that was started since knows only what nobody has put something upon: then `*unsure`, if not NULL, tells
+ * that the condition may have held at first.
+ */
 static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t len, condition_t on, int64_t deadline,
-                 uint64_t *number) {
+                 uint64_t *number, bool *unsure) {
     static uint64_t puts;
     fi_ask_t ask = fi_ask_begin(c->net, c->patience, "put into the cell", c->name);
     jsPubOptions options;
     jsPubAck *ack = NULL;
     char id[48];
+    char first_server[64];
+    char server[64];
+    bool unanswered = false;
     natsStatus s;
 
     ask.deadline = deadline;
+    server_of(c, first_server);
     snprintf(id, sizeof id, "%016" PRIx64 "%" PRIx64, c->net->node->id, fi_add64(&puts, 1));
     fi_nats.jsPubOptions_Init(&options);
     options.MsgId = id;
@@ -153,6 +176,7 @@ static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t
                 return r;
             }
         }
+        unanswered |= s != NATS_OK && s != NATS_NO_RESPONDERS && ask.code == 0;
     } while (fi_ask_again(&ask, s));
     if (s == NATS_OK) {
         *number = ack->Sequence;
@@ -162,6 +186,10 @@ static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t
     }
     if (ask.code == JSStreamWrongLastSequenceErr) {
         note_last(c, number_told());
+        server_of(c, server);
+        if (unsure && unanswered) {
+            *unsure |= server[0] == '\0' || strcmp(server, first_server) != 0;
+        }
         return -ESTALE;
     }
     return fi_ask_fail(&ask, s);
@@ -199,18 +227,20 @@ static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
 }
 
 static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *version) {
+    bool unsure = false;
+
     if (*p->only_if == 0) {
-        int r = store(c, subject, p->data, p->len, ends_at(0), deadline, version);
-        return r == -ESTALE ? stale() : r;
+        int r = store(c, subject, p->data, p->len, ends_at(0), deadline, version, &unsure);
+        return r != -ESTALE ? r : unsure ? not_known(c) : stale();
     }
     uint64_t last = fi_max(fi_load_relaxed64(&c->last), *p->only_if);
     for (;;) {
         uint64_t now = *p->only_if;
         int r = last == now ? 0 : fi_net_cell_look(c, p->index, c->patience, &now);
         if (r == 0 && now != *p->only_if) {
-            return stale();
+            return unsure ? not_known(c) : stale();
         }
-        r = r == 0 ? store(c, subject, p->data, p->len, ends_at(last), deadline, version) : r;
+        r = r == 0 ? store(c, subject, p->data, p->len, ends_at(last), deadline, version, &unsure) : r;
         if (r != -ESTALE) {
             return r;
         }
@@ -257,7 +287,7 @@ static int raise_fence(fi_net_cell_t *c, const fi_net_put_t *p, const char *subj
         return fi_fail(-ESTALE, "the cell \"%s\" was put into with token %" PRIu64 ", which is newer than %" PRIu64,
                        c->name, raised, p->token);
     }
-    r = store(c, subject, &fence, sizeof fence, ends_at(*last), deadline, last);
+    r = store(c, subject, &fence, sizeof fence, ends_at(*last), deadline, last, NULL);
     return r == -ESTALE ? 1 : r;
 }
 
@@ -274,7 +304,7 @@ static int put_fenced(fi_net_cell_t *c, const fi_net_put_t *p, const char *subje
             r = 1; /* the fence is there, so the stream ends elsewhere */
         } else if (r == 0) {
             known = last;
-            r = store(c, subject, p->data, p->len, ends_at(last), deadline, version);
+            r = store(c, subject, p->data, p->len, ends_at(last), deadline, version, NULL);
             if (r == 0) {
                 return 0;
             }
@@ -306,7 +336,7 @@ static int put(fi_net_cell_t *c, const fi_net_put_t *p) {
     fi_net_cell_subject(c, subject, "", p->index);
     r = p->token     ? put_fenced(c, p, subject, deadline, &version)
         : p->only_if ? put_if(c, p, subject, deadline, &version)
-                     : store(c, subject, p->data, p->len, (condition_t){.kind = ALWAYS}, deadline, &version);
+                     : store(c, subject, p->data, p->len, (condition_t){.kind = ALWAYS}, deadline, &version, NULL);
     if (r == 0 && p->version) {
         *p->version = version;
     }

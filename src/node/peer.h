@@ -62,12 +62,13 @@ typedef struct fi_peer {
     uint64_t id;
     pid_t pid;
     uid_t uid;
-    bool asymmetric;  /* it takes part in membarrier */
-    bool watches;     /* no node: somebody who wants to be told when this one leaves */
-    bool missed;      /* lost, and its process lives: when that dies, objects must hear of it */
-    bool starved;     /* there is no descriptor left for what it says: it waits in the socket */
-    bool looked;      /* lost, and was still there a while later */
-    int64_t deadline; /* of the handshake; lost: until it is looked after again */
+    bool asymmetric;    /* it takes part in membarrier */
+    bool watches;       /* no node: somebody who wants to be told when this one leaves */
+    bool missed;        /* lost, and its process lives: when that dies, objects must hear of it */
+    bool starved;       /* there is no descriptor left for what it says: it waits in the socket, */
+    int64_t starved_at; /* since then; 0: nothing does */
+    bool looked;        /* lost, and was still there a while later */
+    int64_t deadline;   /* of the handshake; lost: until it is looked after again */
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */

@@ -14,6 +14,7 @@ typedef struct common {
     atomic_uint ready;
     atomic_uint go;
     atomic_ullong done;
+    atomic_uint doubtful; /* changes of which it is not known whether they were made */
 } common_t;
 
 static common_t *common_new(void) {
@@ -93,7 +94,7 @@ static void values_of_all_sizes_come_back(void) {
 
 /* ---- compare-and-set ---- */
 
-/* Adds 1 so many times; adds up what it added. */
+/* Adds 1 so many times. */
 static void add_on(common_t *c, const char *machine, unsigned times) {
     ferry_t *node = node_on(c, machine);
     ferry_cell_options_t options = {.patience = PATIENCE};
@@ -109,7 +110,10 @@ static void add_on(common_t *c, const char *machine, unsigned times) {
             sum++;
             r = ferry_cell_cas(cell, version, &sum, sizeof sum, NULL);
         } while (r == -ESTALE);
-        check_is(r, 0);
+        if (r == -ENOTCONN)
+            atomic_fetch_add(&c->doubtful, 1); /* it was put or not: trying again could do it twice */
+        else
+            check_is(r, 0);
         atomic_fetch_add(&c->done, 1);
     }
     close_cell(cell);
@@ -137,6 +141,7 @@ static void no_increment_is_lost(void) {
     uint64_t version;
     check_is(get_number(cell, 0, &version), 2000);
     check_is(version, 2000);
+    check_is(atomic_load(&c->doubtful), 0);
     close_cell(cell);
     close_node(node);
     engine_stop(c->engine);
@@ -162,7 +167,9 @@ static void no_increment_is_lost_or_doubled_when_the_server_is_killed(void) {
         child_join(children[i]);
     ferry_t *node = node_on(c, "a");
     ferry_cell_t *cell = open_cell(node, "count", NULL);
-    check_is(get_number(cell, 0, NULL), 400);
+    uint64_t sum = get_number(cell, 0, NULL);
+    check(sum <= 400 && sum + atomic_load(&c->doubtful) >= 400);
+    check(atomic_load(&c->doubtful) <= 2); /* one put of each was under way */
     close_cell(cell);
     close_node(node);
     engine_stop(c->engine);

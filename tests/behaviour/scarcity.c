@@ -180,7 +180,7 @@ static void receive_growing_messages(void *arg) {
     allow_descriptors(3);
     atomic_store(stage, 2);
     await(stage, 3);
-    nap(100 * MILLISECOND);
+    nap(60 * MILLISECOND); /* it is waited for the descriptors longer than that */
     allow_descriptors(256);
     for (size_t i = 1; i < SIZES; i++)
         m[i] = receive(rx);

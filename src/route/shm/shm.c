@@ -14,14 +14,16 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "platform/bell.h"
+#include "platform/clock.h"
 #include "platform/memfd.h"
 #include "platform/socket.h"
 #include "route/route.h"
 
 #define MAX_RING_BYTES (64u << 20)
 #define MAX_OBJECT_BYTES ((size_t)1 << 45)
-#define MAX_QUEUED 16384u  /* frames for a peer that does not read them */
-#define MOST_FDS 3u        /* of one frame */
+#define MAX_QUEUED 16384u /* frames for a peer that does not read them */
+#define MOST_FDS 3u       /* of one frame */
+#define STARVES_NS 500000000ll
 #define FRAMES_PER_TURN 64 /* then others have their turn */
 
 /* What each frame must carry. */
@@ -239,7 +241,7 @@ static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, size_t len) {
     return true;
 }
 
-/* Everything else that brings descriptors waits in the socket until there are some: it would be lost with what it says. */
+/* Everything else that brings descriptors waits in the socket for a while: without them it would cost the connection. */
 static bool must_wait_outside(fi_peer_t *p) {
     fi_frame_t f;
     bool burdened;
@@ -247,7 +249,13 @@ static bool must_wait_outside(fi_peer_t *p) {
 
     if (fi_socket_peek(p->fd, &f, sizeof f, &len, &burdened) != 1 || !burdened || !frame_is_sound(&f, len) ||
         f.type == FI_RING || f.type == FI_OFFER || fi_descriptors_left(MOST_FDS)) {
+        p->starved_at = 0;
         return false;
+    }
+    int64_t now = fi_now_ns();
+    p->starved_at = p->starved_at ? p->starved_at : now;
+    if (now - p->starved_at > STARVES_NS) {
+        return false; /* whoever waits for an answer shall be told */
     }
     p->starved = p->node->resend = true; /* the steward tries again a little later */
     fi_node_poll_peer(p->node, p, fi_peer_is_behind(p));
