@@ -226,13 +226,13 @@ static bool may_linger(const ferry_service_t *s, int64_t since) {
     return fi_now_ns() < (close_by ? close_by : since + LINGER_NS);
 }
 
-/* Gives replies that wait time to go out. */
-static void linger(const fi_caller_t *c) {
+/* Gives replies that wait time to go out, while their client may come for them. */
+static void linger(fi_worker_t *w, const fi_caller_t *c) {
     int64_t since = fi_now_ns();
     int r = -ETIMEDOUT;
 
-    while (r == -ETIMEDOUT && c->owed && c->tx && !fi_load_acquire32(&c->gone) &&
-           may_linger(c->worker->service, since) && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
+    while (r == -ETIMEDOUT && c->owed && c->tx && !fi_load_acquire32(&c->gone) && may_linger(w->service, since) &&
+           !(fi_load_acquire_ptr(&w->rx) && never_came(w, c)) && fi_end_enter(&c->tx->end, FI_END_SENDER) == 0) {
         c->tx->stall.bears_it = true;
         r = fi_sender_wait_until(c->tx, fi_backlog_try, NULL, SLICE_NS, false);
         c->tx->stall.bears_it = false;
@@ -243,7 +243,7 @@ static void linger(const fi_caller_t *c) {
 void fi_callers_close(fi_worker_t *w) {
     for (uint32_t i = 0; i < FI_CLIENT_BUCKETS; i++) {
         for (fi_caller_t *c = w->callers[i]; c; c = c->next) {
-            linger(c);
+            linger(w, c);
             if (has_drained(c)) {
                 settle(c);
             }

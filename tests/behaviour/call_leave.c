@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 /* What handlers and tests share. */
 typedef struct tale {
@@ -204,6 +205,36 @@ static void a_client_that_stands_still_finds_its_result_later(void) {
     child_join(pid);
     child_join(waker);
     check_is(atomic_load(&tale->run), 1);
+    close_node(other);
+    close_node(node);
+}
+
+static void kill_later(void *arg) {
+    nap(300 * MILLISECOND);
+    check_is(kill(*(const pid_t *)arg, SIGKILL), 0);
+}
+
+/* As above, but it never comes. */
+static void a_client_that_dies_is_not_waited_for(void) {
+    tale_t *tale = share(sizeof *tale);
+    ferry_t *node = open_node("test"), *other = open_node("test");
+    ferry_service_t *service = open_with_methods(node, tale);
+    check_is(ferry_service_start(service, 1), 0);
+    ferry_client_t *client = open_client(other, "coming", 1);
+    ferry_call_t *first = start_call(client, "hold", 1);
+    await(&tale->inside, 1);
+    pid_t pid = child_start(call_from_elsewhere, tale);
+    await(&tale->callers, 1);
+    check_is(kill(pid, SIGSTOP), 0);
+    pid_t killer = child_start(kill_later, &pid);
+    atomic_store(&tale->go, 1);
+    check_is(finish_call(first), 1);
+    close_client(client);
+    int64_t before = monotonic();
+    (void)ferry_service_close(service, FERRY_FOREVER);
+    check(monotonic() - before < PATIENCE);
+    check_is(WTERMSIG(child_wait(pid)), SIGKILL);
+    child_join(killer);
     close_node(other);
     close_node(node);
 }
@@ -460,6 +491,7 @@ int main(int argc, char **argv) {
         TEST_ALL(the_last_server_that_leaves_says_what_was_not_run),
         TEST_BOTH(what_was_sent_before_the_stop_is_done),
         TEST(a_client_that_stands_still_finds_its_result_later),
+        TEST(a_client_that_dies_is_not_waited_for),
         TEST(closing_cancels_what_does_not_end_in_time),
         TEST(results_outlive_the_service_that_gave_them),
         TEST(a_hundred_services_one_after_the_other_leave_nothing),
