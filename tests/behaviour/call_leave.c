@@ -169,14 +169,10 @@ static void what_was_sent_before_the_stop_is_done(where_t where) {
     crew_end(crew);
 }
 
-static void wake_later(void *arg) {
-    nap(1200 * MILLISECOND);
-    check_is(kill(*(const pid_t *)arg, SIGCONT), 0);
-}
-
 /* A client that stands still, and was never answered by this thread before: there is no way to it yet. */
 static void call_from_elsewhere(void *arg) {
     tale_t *tale = arg;
+    await(&tale->inside, 1);
     ferry_t *node = open_node("test");
     ferry_client_t *client = open_client(node, "coming", 1);
     ferry_call_t *call = start_call(client, "add", 5);
@@ -186,57 +182,56 @@ static void call_from_elsewhere(void *arg) {
     close_node(node);
 }
 
-static void a_client_that_stands_still_finds_its_result_later(void) {
-    tale_t *tale = share(sizeof *tale);
+typedef struct later {
+    pid_t pid;
+    int signal;
+    int64_t delay;
+} later_t;
+
+static void *signal_later(void *arg) {
+    const later_t *l = arg;
+    nap(l->delay);
+    check_is(kill(l->pid, l->signal), 0);
+    return NULL;
+}
+
+/* Closes a service whose result that client does not come for, until it gets a signal. Returns how long that took. */
+static int64_t close_while_a_client_stands_still(tale_t *tale, pid_t pid, int signal, int64_t delay) {
+    later_t later = {.pid = pid, .signal = signal, .delay = delay};
+    pthread_t thread;
     ferry_t *node = open_node("test"), *other = open_node("test");
     ferry_service_t *service = open_with_methods(node, tale);
     check_is(ferry_service_start(service, 1), 0);
     ferry_client_t *client = open_client(other, "coming", 1);
     ferry_call_t *first = start_call(client, "hold", 1);
-    await(&tale->inside, 1);
-    pid_t pid = child_start(call_from_elsewhere, tale);
     await(&tale->callers, 1);
     check_is(kill(pid, SIGSTOP), 0);
-    pid_t waker = child_start(wake_later, &pid);
-    atomic_store(&tale->go, 1);
-    check_is(finish_call(first), 1);
-    close_client(client);
-    close_service(service);
-    child_join(pid);
-    child_join(waker);
-    check_is(atomic_load(&tale->run), 1);
-    close_node(other);
-    close_node(node);
-}
-
-static void kill_later(void *arg) {
-    nap(300 * MILLISECOND);
-    check_is(kill(*(const pid_t *)arg, SIGKILL), 0);
-}
-
-/* As above, but it never comes. */
-static void a_client_that_dies_is_not_waited_for(void) {
-    tale_t *tale = share(sizeof *tale);
-    ferry_t *node = open_node("test"), *other = open_node("test");
-    ferry_service_t *service = open_with_methods(node, tale);
-    check_is(ferry_service_start(service, 1), 0);
-    ferry_client_t *client = open_client(other, "coming", 1);
-    ferry_call_t *first = start_call(client, "hold", 1);
-    await(&tale->inside, 1);
-    pid_t pid = child_start(call_from_elsewhere, tale);
-    await(&tale->callers, 1);
-    check_is(kill(pid, SIGSTOP), 0);
-    pid_t killer = child_start(kill_later, &pid);
+    check_is(pthread_create(&thread, NULL, signal_later, &later), 0);
     atomic_store(&tale->go, 1);
     check_is(finish_call(first), 1);
     close_client(client);
     int64_t before = monotonic();
-    (void)ferry_service_close(service, FERRY_FOREVER);
-    check(monotonic() - before < PATIENCE);
-    check_is(WTERMSIG(child_wait(pid)), SIGKILL);
-    child_join(killer);
+    check_is(ferry_service_close(service, 2 * PATIENCE), 0);
+    int64_t took = monotonic() - before;
+    check_is(pthread_join(thread, NULL), 0);
     close_node(other);
     close_node(node);
+    return took;
+}
+
+static void a_client_that_stands_still_finds_its_result_later(void) {
+    tale_t *tale = share(sizeof *tale);
+    pid_t pid = child_start(call_from_elsewhere, tale);
+    (void)close_while_a_client_stands_still(tale, pid, SIGCONT, 1200 * MILLISECOND);
+    child_join(pid);
+    check_is(atomic_load(&tale->run), 1);
+}
+
+static void a_client_that_dies_is_not_waited_for(void) {
+    tale_t *tale = share(sizeof *tale);
+    pid_t pid = child_start(call_from_elsewhere, tale);
+    check(close_while_a_client_stands_still(tale, pid, SIGKILL, 300 * MILLISECOND) < PATIENCE);
+    check_is(WTERMSIG(child_wait(pid)), SIGKILL);
 }
 
 /* ---- closing ---- */
