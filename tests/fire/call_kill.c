@@ -488,7 +488,8 @@ static void print_histogram(const run_t *r) {
         (double)atomic_load(&w->slowest) / 1e6);
     fflush(stdout);
     check(2 * inside >= r->deaths);
-    check(r->deaths < 60 || (atomic_load(&w->retried) > 0 && atomic_load(&w->may_have_run) > 0)); /* a few may miss one */
+    check(r->deaths < 60 ||
+          (atomic_load(&w->retried) > 0 && atomic_load(&w->may_have_run) > 0)); /* a few may miss one */
 }
 
 #define MORE_MEMORY 10u /* rings and pools that have grown */

@@ -132,7 +132,7 @@ static void one_round(run_t *r) {
 
 static void killed_at_any_moment_the_others_go_on_and_nothing_is_left(void) {
     static run_t r;
-    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 2000, 360);
+    unsigned kills = fire_count("FERRY_FIRE_KILLS", "kills", 1500, 120);
     check(kills > 0 && kills < SENDERS_MAX - SLOTS - 2);
     r.dice = dice_new("the moments and the roles");
     conductor_begin(&r.c, 2 * MILLISECOND);
