@@ -7,6 +7,7 @@
  * call; the parent's writable memory is not even mapped there (MADV_DONTFORK).
  */
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/node.h"
@@ -124,6 +125,21 @@ __attribute__((constructor)) static void register_fork_handlers(void) {
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
+#define PATIENCE_MS 100
+
+/* The steward is mostly asleep, and else soon done. Who exits while he has the lock himself must not wait for ever. */
+static bool lock_in_time(fi_node_t *n) {
+    const struct timespec nap = {.tv_nsec = 1000000};
+
+    for (int i = 0; pthread_mutex_trylock(&n->lock) != 0; i++) {
+        if (i == PATIENCE_MS) {
+            return false;
+        }
+        (void)nanosleep(&nap, NULL);
+    }
+    return true;
+}
+
 /* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. Where it holds
  * a lock its names stay: a newcomer must find it for as long as it lives. Who finds it dead removes them. */
 __attribute__((destructor)) static void remove_names(void) {
@@ -133,8 +149,8 @@ __attribute__((destructor)) static void remove_names(void) {
     pthread_mutex_lock(&lock);
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
-        /* Another thread may be in the middle of a change; then whoever meets the names sweeps them. */
-        if (!fi_node_is_forked(n) && pthread_mutex_trylock(&n->lock) == 0 && !fi_objects_are_held(n)) {
+        /* Names that are left, whoever meets them sweeps. */
+        if (!fi_node_is_forked(n) && lock_in_time(n) && !fi_objects_are_held(n)) {
             fi_node_say_goodbye(n);
             fi_space_remove_node(&n->space, n->id);
             fi_space_close(&n->space);
