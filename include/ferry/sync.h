@@ -40,6 +40,7 @@
  *     begins anew; but it still gets FERRY_OWNER_DIED if a lock was held.
  *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a timeout that
  *     needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or -ETIMEDOUT.
+ *     After these it is not known whether a plain unit was released or taken, or an event set.
  *   - Further errors: -ENOTCONN no connection to a server (FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies
  *     permission; -ENOSPC it has no room; -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024
  *     nodes would have it open.

@@ -20,13 +20,11 @@
 #include "base/bits.h"
 #include "platform/clock.h"
 
-#define CHOICES 8u     /* links looked at for the next message */
 #define COUNTED 128u   /* messages; who has more is not measured until it has fewer */
 #define QUICK_NS 1000u /* that who has no window takes for a line, more or less */
 #define MOST_PASSED 64u
 #define LATE 8 /* times what it usually takes */
 #define LONG_NS 1000000000ull
-#define LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
 
 /* Where the messages of a ring begin that its reader has not taken. What it says of that is checked. */
 static uint64_t untaken_from(const fi_txlink_t *l, const fi_log_t *log) {
@@ -115,7 +113,7 @@ static uint64_t ahead_of(fi_sender_t *tx, fi_txlink_t *l) {
 
     if (l->window.used) {
         look(tx, l);
-    } else if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
+    } else if (log->w.pos - log->freed > FI_LOOK_AGAIN_AT) {
         fi_outlet_refresh(l->outlet);
     }
     return l->window.used ? l->window.had + l->window.busy : log->w.pos - log->freed;
@@ -187,7 +185,7 @@ fi_outlet_t *fi_dispatch_choose(fi_sender_t *tx) {
     uint64_t fewest = 0;
     uint32_t i;
 
-    for (i = 0; i < tx->link_count && (i < CHOICES || !best); i++) {
+    for (i = 0; i < tx->link_count && (i < FI_CHOICES || !best); i++) {
         fi_txlink_t *l = link_at(tx, i);
         uint64_t ahead = ahead_of(tx, l);
         uint64_t done = is_forgotten(l) ? 0 : (ahead + 1) * each_ns(l);

@@ -7,6 +7,9 @@
 
 #include "channel/sender.h"
 
+#define FI_CHOICES 8u        /* links looked at for the next message */
+#define FI_LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
+
 /* Has the link's receiver as many messages as it may? */
 bool fi_txlink_is_sated_now(fi_txlink_t *l);
 static inline bool fi_txlink_is_sated(fi_txlink_t *l) {

@@ -14,9 +14,6 @@
 #include "channel/tell.h"
 #include "platform/clock.h"
 
-#define CHOICES 8u        /* links looked at for the next message */
-#define LOOK_AGAIN_AT 32u /* lines that seem unreleased before a cursor is worth a cache miss */
-
 /* The link of a queue with the least before it, as far as is known; in turn among equals. */
 static fi_outlet_t *choose(fi_sender_t *tx) {
     fi_outlet_t *best = NULL;
@@ -33,11 +30,11 @@ static fi_outlet_t *choose(fi_sender_t *tx) {
     if (tx->windows > 0) {
         return fi_dispatch_choose(tx);
     }
-    for (uint32_t i = 0; i < n && (i < CHOICES || (!best && tx->rationed)); i++) {
+    for (uint32_t i = 0; i < n && (i < FI_CHOICES || (!best && tx->rationed)); i++) {
         fi_txlink_t *l = tx->links[(tx->turn + i) % n];
         fi_outlet_t *o = l->outlet;
         fi_log_t *log = fi_outlet_log(o);
-        if (log->w.pos - log->freed > LOOK_AGAIN_AT) {
+        if (log->w.pos - log->freed > FI_LOOK_AGAIN_AT) {
             fi_outlet_refresh(o);
         }
         if (log->w.pos - log->freed < least && !fi_outlet_is_claimed(o) && !fi_txlink_is_sated(l)) {
