@@ -35,8 +35,10 @@ static void go_in_and_out(ferry_t *node, void *arg) {
     for (unsigned i = 0; i < ROUNDS; i++) {
         check_is(ferry_semaphore_acquire(semaphore, PATIENCE), 0);
         note_inside(room, atomic_fetch_add(&room->inside, 1) + 1);
-        if (i % 200 == 0)
-            nap(MILLISECOND); /* long enough for others to come in, and for the rest to fall asleep */
+        if (i == 0)
+            await(&room->most, UNITS); /* the first ones stay until the room is full */
+        else if (i % 200 == 0)
+            nap(MILLISECOND); /* long enough for the rest to fall asleep */
         atomic_fetch_sub(&room->inside, 1);
         check_is(ferry_semaphore_release(semaphore), 0);
     }
