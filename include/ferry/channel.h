@@ -86,6 +86,8 @@ typedef struct ferry_contract {
 
     /* each sender's own */
     int64_t retain_age; /**< durable topics: nanoseconds after which the engine drops a message; 0: no opinion */
+    uint32_t plain; /**< topics between machines: 1: clients of the engine's that are not Ferry's get its messages, too;
+                         see "Plain topics" */
 } ferry_contract_t;
 
 /*
@@ -123,6 +125,31 @@ typedef struct ferry_contract {
  *     FERRY_REPLAY_SEQUENCE, `replay_from` one more than its last; `sender_node` is UINT64_MAX and `sender` 0.
  *   - `depth` and `newest` of a receiver count over all senders together.
  *   - Sizes and the end are those of durable queues.
+ */
+
+/*
+ * Plain topics.  In a space that spans machines, ends of a topic that say `plain` have part with clients of the NATS server that
+ * know nothing of Ferry.  What a plain sender sends is published on the subject ferry.SPACE.topic.NAME as well (the name's dots
+ * are written as '~'): the payload is the message's bytes, the headers are Ferry-Node, Nats-Msg-Id (NODE-END-SEQUENCE),
+ * Ferry-Type (the contract's type_name, if it has one) and Ferry-Tag (in hex, if it is not 0).  A plain receiver also gets what
+ * others publish on that subject; what has the header Ferry-Node it gets from its sender, and is not taken twice.
+ *
+ * Between Ferry's ends all is as without `plain`.  What holds for what foreign clients publish and hear:
+ *
+ *   - At most once: nothing is kept, acknowledged or sent again.  What is published while nobody listens, or is lost with a
+ *     connection, is gone.  What a plain sender sends without a connection goes out later, up to 1 MiB; what is not published is
+ *     counted (`unpublished` in ferry_sender_stats).  `retain` has no effect on it.
+ *   - What one client publishes comes in its order; there is no order between that and what others send.
+ *   - A plain sender takes no message that is larger than the server's max_payload (1 MiB by default), less 512 bytes (-EMSGSIZE).
+ *   - A plain receiver gets no foreign message that has not the size or the limit that the contract states, or a header Ferry-Type
+ *     with another name; and none for which there is no room: 8192 messages or 16 MiB wait beside its ring, more are dropped.
+ *     Both are counted: as lost_before of the next one, and as `lost` in its figures.
+ *   - ferry_msg_info of a foreign message: `sender_node` is UINT64_MAX and `sender` 0; `sequence` counts what has come for this
+ *     receiver; `tag` is that of a header Ferry-Tag; `time_ns` is 0.
+ *   - The way to foreign clients counts as a receiver of a plain sender, and as a sender of a plain receiver, which hence is never
+ *     told of an end (-EPIPE).  A plain sender goes no faster than its node publishes, one by one.
+ *
+ * A durable topic cannot be plain: any client can read and write its stream.
  */
 
 /** Where a receiver of a durable topic begins to read. */
@@ -166,6 +193,8 @@ typedef struct ferry_receiver_options {
     const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
     ferry_replay_t replay;   /**< durable topics: where it begins; other than 0, it is an error with other channels */
     uint64_t replay_from;    /**< what `replay` says */
+    uint32_t plain; /**< topics between machines: 1: it also gets what clients that are not Ferry's publish; see
+                                  "Plain topics" */
 } ferry_receiver_options_t;
 
 /** One end that puts messages in. Opening one is cheap: each thread opens its own. */
@@ -253,6 +282,7 @@ typedef struct ferry_sender_stats {
     uint32_t receivers;   /**< linked now */
     uint32_t waits;       /**< times the sender slept for room */
     uint64_t purged;      /**< messages that somebody has dropped (ferry_purge) before they were taken */
+    uint64_t unpublished; /**< plain senders: messages that foreign clients were not given, for want of a connection */
 } ferry_sender_stats_t;
 /** Fills `*stats`; exact as of the call. Errors: -EBADF, -EBUSY. */
 FERRY_API int ferry_sender_stats(ferry_sender_t *tx, ferry_sender_stats_t *stats);

@@ -2,6 +2,7 @@
 #include "channel/receiver.h"
 #include "api/check.h"
 #include "api/durable.h"
+#include "api/plain.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
 #include "platform/cancel.h"
@@ -28,6 +29,7 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
     ferry_contract_t c = o.contract ? *o.contract : (ferry_contract_t){.size = 0};
     fi_rxpart_t part = {.whole = NULL};
     r = fi_settle_durable_receiver(node, channel, kind, &o, &c, &part);
+    r = r < 0 ? r : fi_settle_plain_receiver(node, channel, kind, &o, &c, &part);
     o.contract = &c;
     return r < 0 ? r : fi_receiver_new_part(node, channel, kind, &o, &part, rx);
 }

@@ -2,6 +2,7 @@
 #include "channel/sender.h"
 #include "api/check.h"
 #include "api/durable.h"
+#include "api/plain.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
 #include "platform/cancel.h"
@@ -24,6 +25,7 @@ static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kin
     ferry_contract_t c = contract ? *contract : (ferry_contract_t){.size = 0};
     fi_part_t part = {.whole = NULL};
     r = fi_settle_durable_sender(node, channel, kind, &c, &part);
+    r = r < 0 ? r : fi_settle_plain_sender(node, channel, kind, &c, &part);
     return r < 0 ? r : fi_sender_new_part(node, channel, kind, &c, &part, tx);
 }
 

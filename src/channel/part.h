@@ -43,6 +43,7 @@ typedef struct fi_part {
     bool counted;          /* hidden: messages that it is not given are lost to its readers */
     uint64_t first_seq;    /* hidden: of the first message that its reader can miss; 0: of the first that it sends */
     fi_kept_bounds_t kept; /* for the bridge: what it has stated of a durable topic */
+    bool plain;            /* likewise: clients of the engine's that are not Ferry's get its messages, too */
     bool unhurried;        /* its reader takes its time: what finds no room in the ring waits in the pool at once */
 } fi_part_t;
 

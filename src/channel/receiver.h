@@ -99,6 +99,7 @@ typedef struct fi_rxpart {
     bool stays;         /* also when the thread ends that used it last: what is held stays where it is */
     bool unchecked;     /* FERRY_CHECK=1: what it takes may change */
     fi_replay_t replay; /* for the bridge */
+    bool plain;         /* likewise: it gets what clients that are not Ferry's publish, too */
 } fi_rxpart_t;
 
 struct ferry_receiver {

@@ -238,9 +238,9 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
     }
     if (tx->part.most && size > tx->part.most) {
         return fi_fail(-EMSGSIZE,
-                       "'%s' is durable, and takes messages of at most %" PRIu64 " bytes, this one has %" PRIu64
+                       "'%s' is %s, and takes messages of at most %" PRIu64 " bytes, this one has %" PRIu64
                        ": split it",
-                       tx->end.channel, tx->part.most, size);
+                       tx->end.channel, tx->part.plain ? "plain" : "durable", tx->part.most, size);
     }
     return fi_fail(-EMSGSIZE,
                    "a message of %" PRIu64 " bytes can never fit the quota of '%s' (%" PRIu64 " bytes): raise `quota`",

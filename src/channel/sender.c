@@ -338,6 +338,7 @@ void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
     tx->stats.receivers = live_links(tx);
     *stats = tx->stats;
     stats->messages = tx->seq;
+    stats->unpublished = fi_load_relaxed64(&tx->unpublished);
     stats->copies_made += stats->messages - stats->copies_avoided;
     stats->copied_bytes += stats->bytes - stats->avoided_bytes;
 }

@@ -234,11 +234,12 @@ struct ferry_sender {
     uint64_t *retained; /* positions of the last `retain` records, circular */
     uint64_t retained_count;
     bool timestamps;
-    bool rendezvous; /* every message is sent when it is taken */
-    bool check;      /* FERRY_CHECK=1 */
-    bool abandoned;  /* its thread has ended: nothing more can be sent */
-    bool denied;     /* what was sent could not leave this machine: the next call says so */
-    uint64_t depth;  /* unreleased messages, when last counted */
+    bool rendezvous;      /* every message is sent when it is taken */
+    bool check;           /* FERRY_CHECK=1 */
+    bool abandoned;       /* its thread has ended: nothing more can be sent */
+    bool denied;          /* what was sent could not leave this machine: the next call says so */
+    uint64_t depth;       /* unreleased messages, when last counted */
+    uint64_t unpublished; /* messages that foreign clients were not given, though it is plain; atomic */
     fi_purge_t purge;
 
     fi_part_t part;

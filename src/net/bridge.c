@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "net/durable.h"
 #include "net/parcel.h"
+#include "net/plain.h"
 #include "platform/clock.h"
 
 #define EVENTS 64
@@ -121,9 +122,11 @@ static void describe(fi_own_t *own, fi_end_t *e) {
         own->quota = fi_sender_of(e)->pool.quota;
         own->capacity = fi_sender_of(e)->capacity;
         own->kept = fi_sender_of(e)->part.kept;
+        own->plain = fi_sender_of(e)->part.plain;
     } else {
         const fi_receiver_t *rx = fi_receiver_of(e);
         own->replay = rx->part.replay;
+        own->plain = rx->part.plain;
         own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
         own->prefetch = rx->prefetch;
     }
@@ -166,7 +169,7 @@ static int opened(fi_net_t *net, fi_end_t *e) {
     item->kind = FI_BOX_OPENED;
     describe(&item->own, e);
     item->asking = a;
-    bool needs_link = item->own.is_sender && e->contract.durable == FERRY_DURABLE && e->kind == FERRY_TOPIC;
+    bool needs_link = fi_meet_needs_link(&item->own);
     fi_bridge_post(b, item);
     int r = await_answer(b, a, needs_link ? FI_OWN_LINK_NS : 0);
     if (r > 0 && needs_link) { /* what it sent would go nowhere */
@@ -289,6 +292,9 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         b->singles++;
         fi_reader_arrived(b, item->number, item->msg);
         break;
+    case FI_BOX_HEARD:
+        fi_ear_arrived(b, item->number, item->msg);
+        break;
     case FI_BOX_PIECE:
         fi_parcel_arrived(b, item->msg);
         fi_nats.natsMsg_Destroy(item->msg);
@@ -297,6 +303,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         fi_meet_denied(b, item->text);
         fi_out_denied(b, item->text);
         fi_deposit_denied(b, item->text);
+        fi_plain_denied(b, item->text);
         free(item->text);
         break;
     case FI_BOX_INQUIRY:
@@ -386,6 +393,7 @@ static void *bridge_main(void *arg) {
         bool more = fi_out_turn(b, &waits);
         waits |= fi_in_turn(b);
         more |= fi_deposit_turn(b, &ns, &waits);
+        more |= fi_plain_turn(b, &waits);
         waits |= fi_pickup_turn(b, &ns);
         waits |= fi_reader_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
@@ -461,6 +469,8 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
     fi_list_init(&b->readers);
+    fi_list_init(&b->plains);
+    fi_list_init(&b->ears);
     fi_list_init(&b->parcels);
     b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
@@ -540,9 +550,11 @@ void fi_bridge_close(fi_net_t *net) {
     pthread_join(b->thread, NULL);
     (void)fi_out_turn(b, &waits); /* what has ended meanwhile is told */
     (void)fi_in_turn(b);
+    (void)fi_plain_turn(b, &waits);
     fi_deposit_end(b);
     fi_pickup_end(b);
     fi_reader_end(b);
+    fi_plain_end(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
     say_farewell(b);

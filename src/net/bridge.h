@@ -67,6 +67,7 @@ typedef struct fi_own {
     bool is_sender;
     uint32_t kind;
     uint32_t flags; /* enum fi_far_flags */
+    bool plain;     /* clients that are not Ferry's have part in it */
     uint32_t retain;
     uint64_t quota;
     uint64_t capacity;     /* UINT64_MAX: no limit */
@@ -89,6 +90,7 @@ typedef struct fi_asking {
     uint32_t expected;   /* links that those who did have announced */
     int64_t deadline;
     bool durable;
+    bool plain;
     bool done;      /* guarded by the bridge's lock, with what follows */
     bool abandoned; /* nobody waits for it any more: whoever ends it frees it */
     int error;
@@ -236,6 +238,7 @@ enum fi_box_kind {
     FI_BOX_STORED,
     FI_BOX_PICKED,
     FI_BOX_READ,
+    FI_BOX_HEARD,
     FI_BOX_PIECE,
     FI_BOX_DENIED,
     FI_BOX_INQUIRY,
@@ -246,7 +249,7 @@ typedef struct fi_box_item {
     struct fi_list link;
     enum fi_box_kind kind;
     natsMsg *msg;
-    uint32_t number; /* PICKED, READ: whose */
+    uint32_t number; /* PICKED, READ, HEARD: whose */
     fi_own_t own;
     fi_asking_t *asking;
     char *text;                 /* FI_BOX_DENIED: the server's words; allocated */
@@ -275,6 +278,7 @@ typedef struct fi_bridge {
     struct fi_list inwards;
     struct fi_list hearings;
     struct fi_list deposits, pickups, readers; /* durable.h */
+    struct fi_list plains, ears;               /* plain.h */
     struct fi_list parcels;                    /* fetches that go on: parcel.h */
     natsSubscription *pieces;
     struct { /* the newest of the engine's to store a message */
@@ -283,7 +287,7 @@ typedef struct fi_bridge {
         int64_t at; /* ns */
     } refusal;
     natsSubscription *answers; /* for deposits; NULL: there was none yet */
-    uint32_t depositors_ever, pickups_ever, readers_ever, parcels_ever;
+    uint32_t depositors_ever, pickups_ever, readers_ever, parcels_ever, ears_ever;
     uint32_t askings_ever;
     uint64_t haves_ever;
     unsigned char *buffer; /* for one batch */
@@ -354,6 +358,8 @@ void fi_far_gone(fi_bridge_t *b, const fi_far_node_t *n, ferry_change_t how);
 void fi_far_watches_end(fi_bridge_t *b);
 
 /* meet.c: who receives, who sends. */
+/* Must an open wait until the bridge's own end is linked with this one? */
+bool fi_meet_needs_link(const fi_own_t *own);
 void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item);
 void fi_meet_closing(fi_bridge_t *b, uint64_t end);
 void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);

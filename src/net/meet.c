@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "net/durable.h"
+#include "net/plain.h"
 #include "platform/clock.h"
 
 fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id) {
@@ -67,10 +68,20 @@ static bool is_settled(fi_bridge_t *b, const fi_asking_t *a) {
                         : fi_in_count(b, a->kind, a->channel) >= a->expected;
 }
 
-/* What a durable topic's sender sends before somebody takes it for the stream would go nowhere: that is waited for, longer. */
+/* What a durable topic's sender, or a plain one, sends before somebody here takes it would go nowhere; and what others publish
+ * for a plain receiver. */
+bool fi_meet_needs_link(const fi_own_t *own) {
+    return own->plain ||
+           (own->is_sender && own->contract.durable == FERRY_DURABLE && (ferry_kind_t)own->kind == FERRY_TOPIC);
+}
+
+/* That is waited for, longer. */
 static bool lacks_link(fi_bridge_t *b, const fi_asking_t *a) {
-    return a->is_sender && a->durable && a->kind == FERRY_TOPIC && a->error == 0 &&
-           !fi_deposit_is_linked(b, FERRY_TOPIC, a->channel, a->end);
+    if (a->error < 0 || a->kind != FERRY_TOPIC) {
+        return false;
+    }
+    return a->plain ? !fi_plain_is_linked(b, a->channel, a->end, a->is_sender)
+                    : a->is_sender && a->durable && !fi_deposit_is_linked(b, FERRY_TOPIC, a->channel, a->end);
 }
 
 /* ns until this one is to be looked at again; 0: it is over. */
@@ -82,7 +93,7 @@ static int64_t look_at(fi_bridge_t *b, fi_asking_t *a, int64_t now) {
         return now >= a->deadline || is_settled(b, a) ? 0 : a->deadline - now;
     }
     if (now >= a->deadline + FI_OWN_LINK_NS) {
-        refuse_asking(a, -ETIMEDOUT, "the node's own threads did not get to link a durable topic's sender");
+        refuse_asking(a, -ETIMEDOUT, "the node's own threads did not get to link it with the way to the server");
         return 0;
     }
     return a->deadline + FI_OWN_LINK_NS - now;
@@ -196,6 +207,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     a->kind = item->own.kind;
     memcpy(a->channel, item->own.channel, sizeof a->channel);
     a->durable = is_durable(&item->own);
+    a->plain = item->own.plain;
     a->deadline = fi_now_ns() + FI_FAR_SETTLE_NS;
     a->unanswered = fi_net_is_up(b->net) ? count_nodes(b) : 0;
     fi_list_add_tail(&b->askings, &a->link);
@@ -205,7 +217,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     }
     *o = item->own;
     fi_list_add_tail(&b->owns, &o->link);
-    int r = is_durable(o) ? open_durable(b, o) : 0;
+    int r = is_durable(o) ? open_durable(b, o) : o->plain ? fi_plain_opened(b, o) : 0;
     if (r < 0) {
         refuse_asking(a, r, fi_error_text());
         fi_list_remove(&o->link); /* nothing of it is to be closed */
@@ -252,6 +264,9 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end) {
         return;
     }
     fi_list_remove(&o->link);
+    if (o->plain) {
+        fi_plain_closing(b, o);
+    }
     if (is_durable(o)) {
         close_durable(b, o);
     } else if (!o->is_sender) {

@@ -167,6 +167,8 @@ int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
+/* The same with headers; the message stays the caller's. For the bridge, too. */
+natsStatus fi_net_send_message(fi_net_t *net, natsConnection *c, natsMsg *msg);
 /* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another, and
  * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

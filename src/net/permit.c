@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "net/durable.h"
+#include "net/plain.h"
 #include "platform/clock.h"
 
 #define FLUSH_MS 500
@@ -25,6 +26,7 @@ typedef struct fi_needs {
     char frames[FI_SUBJECT_MAX];
     char all[FI_SUBJECT_MAX];
     char topic[FI_SUBJECT_MAX]; /* "": none */
+    char plain[FI_SUBJECT_MAX]; /* likewise: it was subscribed to before */
     bool stored;                /* `topic` is a stream's: what is tried there must not be kept */
 } fi_needs_t;
 
@@ -33,7 +35,7 @@ static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *need
 
     fi_net_node_subject(net, needs->frames, net->node->id, NULL);
     fi_net_subject(net, needs->all, "all", NULL);
-    needs->topic[0] = '\0';
+    needs->topic[0] = needs->plain[0] = '\0';
     needs->stored = e->contract.durable == FERRY_DURABLE;
     if (needs->stored) {
         if (e->magic == FI_END_SENDER) {
@@ -43,6 +45,9 @@ static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *need
     }
     if (e->kind == FERRY_TOPIC) { /* what holds for its own subject holds for other nodes': ids are random */
         fi_far_topic_subject(b, needs->topic, e->channel, net->node->id);
+    }
+    if (e->magic == FI_END_RECEIVER && fi_receiver_of((fi_end_t *)(uintptr_t)e)->part.plain) {
+        fi_plain_subject(net, e->channel, needs->plain);
     }
 }
 
@@ -75,7 +80,8 @@ static natsStatus try_all(fi_net_t *net, const fi_end_t *e, const fi_needs_t *ne
 
 static bool is_about(const fi_needs_t *needs, const char *words) {
     return fi_net_denies(words, needs->frames) || fi_net_denies(words, needs->all) ||
-           (needs->topic[0] && fi_net_denies(words, needs->topic));
+           (needs->topic[0] && fi_net_denies(words, needs->topic)) ||
+           (needs->plain[0] && fi_net_denies(words, needs->plain));
 }
 
 /* Has the library's handler been told of a refusal that concerns us? Then `words` has it. */

@@ -115,6 +115,45 @@ it_shares_durable_queues() {
     has '0 messages that the server kept; the channel is removed' out
 }
 
+# Both ways, and on the far machine, too: what Ferry publishes comes to Ferry's subscribers once.
+it_shares_plain_topics() {
+    local pids=()
+    begin
+    mkdir -p -m 0700 "$PWD/there"
+    FERRY_DIR=$PWD/there "${ferry[@]}" sub --count 3 news.v1 >unaware &
+    pids+=($!)
+    exec_js hear ferry.test.topic.news~v1 3 >heard &
+    pids+=($!)
+    until_true has ready heard
+    "${ferry[@]}" sub --plain --count 5 --type line news.v1 >here &
+    pids+=($!)
+    FERRY_DIR=$PWD/there "${ferry[@]}" sub --plain --count 5 news.v1 >afar &
+    pids+=($!)
+    until_true subscribed
+    printf '%s\n' one two three | "${ferry[@]}" pub --plain --type line news.v1
+    until_true have_lines 3 here afar
+    js publish ferry.test.topic.news~v1 four five
+    wait "${pids[@]}"
+    printf '%s\n' one two three four five >wanted
+    same here wanted && same afar wanted
+    head -n 3 wanted | same - unaware
+    status_of 125 env FERRY_SPACE=alone "${ferry[@]}" pub --plain news.v1 x 2>said
+    has 'cannot be plain in a space of one machine' said
+    printf 'Ferry-Node,Ferry-Type,Nats-Msg-Id %s\n' one two three | { echo ready && cat; } | same - heard
+}
+
+# All three, and two of them linked with the way to foreign clients
+subscribed() {
+    "${ferry[@]}" ls --no-rate --json news.v1 >ends && json ends 'sorted(e["links"] for e in d["spaces"][0]["ends"]) == [0, 1, 1]'
+}
+
+have_lines() { # N FILE...
+    local file
+    for file in "${@:2}"; do
+        [ "$(wc -l <"$file")" = "$1" ] || return 1
+    done
+}
+
 the_server_keeps_durable_topics() {
     begin
     seq 5 | "${ferry[@]}" pub --durable --retain 4 news.v1
@@ -138,5 +177,6 @@ test_that "it finds Ferry's services" it_finds_ferrys_services
 test_that "it calls Ferry's services" it_calls_ferrys_services
 test_that "Ferry calls its services" ferry_calls_its_services
 test_that "it shares durable queues with Ferry" it_shares_durable_queues
+test_that "it shares plain topics with Ferry, both ways" it_shares_plain_topics
 test_that "the server keeps durable topics, and subscribers begin where they like" the_server_keeps_durable_topics
 all_done

@@ -28,6 +28,7 @@ int receiving_open(receiving_t *r) {
                                               .newest = (ferry_newest_t)r->newest,
                                               .replay = r->replay,
                                               .replay_from = r->replay_from,
+                                              .plain = r->plain,
                                               .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
     return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);

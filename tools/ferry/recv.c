@@ -32,9 +32,10 @@ static const char sub_examples[] = "ferry sub news\n"
                                    "ferry sub --newest camera > /dev/shm/last    shows what is, not what was\n"
                                    "ferry sub --count 1 motd\n"
                                    "ferry sub --replay 1h news             of a durable topic: the last hour, and on\n"
-                                   "ferry sub --replay all --idle 1s news  all that its server keeps";
+                                   "ferry sub --replay all --idle 1s news  all that its server keeps\n"
+                                   "ferry sub --plain news                 also from NATS clients that know no Ferry";
 
-enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 6 };
+enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 7 };
 
 /* The options of `recv`, which `sub` has too. */
 static void shared_options(receiving_t *r, option_t *options) {
@@ -124,6 +125,10 @@ static void sub_options(receiving_t *r, option_t *options) {
          .kind = OPTION_COUNT,
          .target = &r->depth,
          .help = "of what waits, only each publisher's newest N records"},
+        {.name = "plain",
+         .kind = OPTION_FLAG,
+         .target = &r->plain,
+         .help = "also what other NATS clients publish on ferry.SPACE.topic.TOPIC"},
     };
 
     for (size_t i = 0; i < SUB_OPTIONS; i++)
@@ -169,6 +174,8 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
     if (r->replay_text != NULL && !read_replay(r))
         return usage_error(r->usage, "--replay is `all`, a number of records, how long ago (10m), or #NUMBER, not '%s'",
                            r->replay_text);
+    if (r->replay_text != NULL && r->plain)
+        return usage_error(r->usage, "--replay is for durable topics, --plain for others; give one of them");
     if (r->replay_text != NULL && r->no_history)
         return usage_error(r->usage, "--replay asks for earlier records, --no-history for none; give one of them");
     if (r->max_held > UINT32_MAX || r->depth > UINT32_MAX || r->senders >= UINT32_MAX)
@@ -185,6 +192,7 @@ static void report_lost(const receiving_t *r, uint64_t lost) {
     if (lost > 0)
         say("%s lost, because %s: %s", lost == 1 ? "a record was" : "records were",
             r->replay == FERRY_REPLAY_SEQUENCE ? "the server had dropped it before, or this subscriber was too slow"
+            : r->plain                         ? "this subscriber was too slow, or the topic's type is another one"
                                                : "this subscriber was too slow",
             show_count(lost, text));
 }

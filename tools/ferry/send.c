@@ -34,9 +34,10 @@ static const char pub_text[] =
 static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "tail -f log | ferry pub --hold never log   a slow subscriber loses lines\n"
                                    "ferry pub --retain 1 --stay forever motd hello\n"
-                                   "ferry pub --durable --retain 1000 news hello  the server keeps the last 1000";
+                                   "ferry pub --durable --retain 1000 news hello  the server keeps the last 1000\n"
+                                   "ferry pub --plain news hello         also for NATS clients that know no Ferry";
 
-enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 6 };
+enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 7 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -145,6 +146,10 @@ static void pub_options(sending_t *s, option_t *options) {
          .target = &s->hold,
          .choices = hold_names,
          .help = "may slow subscribers hold this back, or lose their oldest"},
+        {.name = "plain",
+         .kind = OPTION_FLAG,
+         .target = &s->plain,
+         .help = "for other NATS clients, too: on ferry.SPACE.topic.TOPIC"},
     };
 
     for (size_t i = 0; i < PUB_OPTIONS; i++)
@@ -167,6 +172,8 @@ static int check(sending_t *s, const operands_t *operands) {
                            s->detach ? "detach" : "durable");
     if (s->durable && s->stay != 0)
         return usage_error(s->usage, "--stay keeps records here, with --durable the server has them; give one of them");
+    if (s->plain && s->durable)
+        return usage_error(s->usage, "--durable keeps records in a stream that any client can read; leave --plain out");
     if (s->retain_age != 0 && (!s->durable || s->retain_age < 0))
         return usage_error(s->usage, "--retain-age is for --durable, and has an end");
     if (s->capacity > UINT32_MAX || s->retain > UINT32_MAX || s->wait_for > INT32_MAX)
@@ -193,7 +200,8 @@ static int open_end(sending_t *s) {
                                        .hold = (ferry_hold_t)s->hold,
                                        .durable = s->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY,
                                        .rendezvous = s->rendezvous,
-                                       .retain_age = s->retain_age};
+                                       .retain_age = s->retain_age,
+                                       .plain = s->plain};
     int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
     if (result < 0)
         return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
@@ -213,7 +221,7 @@ static int wait_for_receivers(sending_t *s) {
 }
 
 /* Says what a person or a script must know about records that did not arrive. Returns the exit status. */
-static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, int status) {
+static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, uint64_t unpublished, int status) {
     char sent[UNITS_TEXT];
     char dropped[UNITS_TEXT];
     char left[UNITS_TEXT];
@@ -226,6 +234,9 @@ static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, int
         say("interrupted: %s record%s sent, %s undelivered", sent, s->records == 1 ? "" : "s", left);
     else if (undelivered > purged)
         say("not delivered: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
+    if (unpublished > 0)
+        say("not published for clients that are not Ferry's, for want of a connection: %s of %s record%s",
+            show_count(unpublished, left), sent, s->records == 1 ? "" : "s");
     if (s->to_nobody > 0 && s->retain == 0 && !s->common.quiet) {
         show_count(s->to_nobody, left);
         say("published while nobody listened: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
@@ -252,7 +263,8 @@ int sending_close(sending_t *s, int status) {
         if (result < 0 && status == 0)
             status = library_failed(result);
         progress_end(&s->progress, s->records, s->bytes);
-        status = report(s, undelivered, stats.purged < undelivered ? stats.purged : undelivered, status);
+        status =
+            report(s, undelivered, stats.purged < undelivered ? stats.purged : undelivered, stats.unpublished, status);
     }
     s->tx = NULL;
     return status;

@@ -23,7 +23,7 @@ typedef struct sending {
     bool nul, whole, framed, detach;
     int64_t detach_for;
     const char *detach_log;
-    bool durable, rendezvous;
+    bool durable, rendezvous, plain;
     list_t files;
     char **arguments; /* records from the command line */
     size_t n_arguments;

@@ -5,6 +5,8 @@
 //   calls.mjs discover URL NAME              $SRV.PING, INFO and STATS of the services NAME, as one JSON object
 //   calls.mjs call URL SUBJECT ARGUMENT      a request; prints the answer, or "error CODE TEXT: DETAIL"
 //   calls.mjs serve URL NAME                 serves add, shout and refuse; prints "ready"
+//   calls.mjs publish URL SUBJECT TEXT...    publishes messages
+//   calls.mjs hear URL SUBJECT COUNT         subscribes, prints "ready", then so many messages: their names of headers, and texts
 //   calls.mjs put URL SUBJECT TEXT...        puts messages into a stream
 //   calls.mjs take URL STREAM COUNT          takes so many by the stream's consumer "ferry", and prints them
 import { connect, headers, StringCodec, ServiceError } from "nats";
@@ -32,6 +34,13 @@ if (command === "discover") {
     console.log(ServiceError.isServiceError(m)
         ? `error ${ServiceError.toServiceError(m).code} ${ServiceError.toServiceError(m).message}: ${text.decode(m.data)}`
         : text.decode(m.data));
+} else if (command === "publish") {
+    for (const one of words.slice(1)) nc.publish(words[0], text.encode(one));
+} else if (command === "hear") {
+    const heard = nc.subscribe(words[0], { max: Number(words[1]) });
+    await nc.flush();
+    console.log("ready");
+    for await (const m of heard) console.log([...(m.headers?.keys() ?? [])].sort().join(), text.decode(m.data));
 } else if (command === "put") {
     for (const one of words.slice(1)) await nc.jetstream().publish(words[0], text.encode(one));
 } else if (command === "take") {
