@@ -31,9 +31,9 @@ bool fi_picture_add_holder(fi_picture_t *p, fi_seen_wait_t *w, uint64_t node, in
     return true;
 }
 
-static uint64_t node_of_key(const fi_picture_t *p, uint64_t key) {
+static uint64_t node_of_key(const fi_picture_t *p, uint32_t place, uint64_t key) {
     for (size_t i = 0; i < p->node_count; i++) {
-        if ((uint32_t)p->nodes[i].id == key >> 32) {
+        if ((uint32_t)p->nodes[i].id == key >> 32 && p->nodes[i].place == place) {
             return p->nodes[i].id;
         }
     }
@@ -43,7 +43,7 @@ static uint64_t node_of_key(const fi_picture_t *p, uint64_t key) {
 static void resolve_here(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
     for (size_t i = 0; i < p->hold_count; i++) {
         const fi_seen_hold_t *h = &p->holds[i];
-        if (h->key == key && (uint32_t)h->node == key >> 32) {
+        if (h->key == key && (uint32_t)h->node == key >> 32 && h->place == w->place) {
             if (fi_picture_add_holder(p, w, h->node, h->tid, wait_of_thread(p, h->process, h->tid))) {
                 w->holders[w->shown.holders - 1].token = h->token;
                 w->holders[w->shown.holders - 1].held_ns = h->held_ns;
@@ -51,7 +51,7 @@ static void resolve_here(fi_picture_t *p, fi_seen_wait_t *w, uint64_t key) {
             return;
         }
     }
-    (void)fi_picture_add_holder(p, w, node_of_key(p, key), 0, -1);
+    (void)fi_picture_add_holder(p, w, node_of_key(p, w->place, key), 0, -1);
 }
 
 /* An end that stands for receivers on another machine: these. */

@@ -143,7 +143,7 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked) {
         }
     }
     if (!(asked->flags & FI_LOOK_LINKS)) {
-        fi_waits_tell(n, p);
+        fi_waits_tell(n, p, asked->flags & FI_LOOK_WITH_BESIDE);
     }
     fi_node_told(p);
 }

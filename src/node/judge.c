@@ -3,7 +3,7 @@
  * Has a long wait become a deadlock?
  *
  * The waiting thread asks its own node what it waits for and who holds that, then the holders' nodes what those threads
- * wait for, and so on: only nodes that it leads to.  If it finds itself in a circle it asks everybody once more.  A wait
+ * wait for, and so on: only nodes that it leads to (gather.h).  If it finds itself in a circle it asks everybody once more.  A wait
  * that has the same number both times went on without a break in between, and a thread that waits releases nothing; so
  * every link of the circle existed at the moment between the two questions: all of them at once, which is a deadlock.
  *
@@ -19,115 +19,28 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "node/look.h"
+#include "node/gather.h"
 #include "node/node.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
 
-#define MAX_NODES 4096u
-#define ANSWER_NS INT64_C(100000000)
-
-struct gathering {
-    fi_node_t *node;
-    int dirfd;
+struct look {
+    fi_gathering_t gathering;
     fi_picture_t picture;
-    uint64_t asking;
-    int64_t deadline;
-    bool everybody; /* a wait for a process was met: any node may be of its family */
 };
-
-static void take(const fi_frame_t *f, void *arg) {
-    struct gathering *g = arg;
-
-    g->everybody |= f->type == FI_LOOK_WAIT && f->kind == FERRY_FOR_PROCESS;
-    fi_picture_add(&g->picture, g->asking, f);
-}
-
-/* Who does not answer soon is stopped, or very busy: then nothing is proved. */
-static int64_t answer_until(const struct gathering *g) {
-    int64_t soon = fi_now_ns() + ANSWER_NS;
-
-    return soon < g->deadline ? soon : g->deadline;
-}
-
-static int ask(uint64_t id, void *arg) {
-    struct gathering *g = arg;
-    pid_t pid = 0;
-    uid_t uid = 0;
-
-    if (fi_picture_node(&g->picture, id) || !fi_picture_add_node(&g->picture, id, 0)) {
-        return 0;
-    }
-    g->asking = id;
-    (void)fi_look_ask(g->dirfd, id, FI_LOOK_WAITS_ONLY, answer_until(g), &pid, &uid, take, g);
-    g->picture.nodes[g->picture.node_count - 1].pid = pid;
-    return g->picture.node_count > MAX_NODES;
-}
-
-/* The whole number of a node that we are connected with. */
-static uint64_t whole_number(fi_node_t *n, uint32_t number) {
-    struct fi_list *at;
-    struct fi_list *after;
-    uint64_t id = 0;
-
-    pthread_mutex_lock(&n->lock);
-    fi_list_each(at, after, &n->peers) {
-        const fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if ((uint32_t)p->id == number) {
-            id = p->id;
-        }
-    }
-    pthread_mutex_unlock(&n->lock);
-    return id;
-}
-
-struct search {
-    struct gathering *gathering;
-    uint32_t number;
-};
-
-static int ask_if_it_is(uint64_t id, void *arg) {
-    const struct search *s = arg;
-
-    return (uint32_t)id == s->number ? ask(id, s->gathering) : 0;
-}
-
-static fi_space_t space_of(const struct gathering *g) {
-    return (fi_space_t){.dirfd = g->dirfd, .path = g->node->space.path};
-}
-
-/* We are connected with our own holders, but not with theirs. */
-static void ask_owner(struct gathering *g, uint64_t key) {
-    struct search s = {.gathering = g, .number = (uint32_t)(key >> 32)};
-    uint64_t id = whole_number(g->node, s.number);
-
-    for (size_t i = 0; i < g->picture.node_count; i++) {
-        if ((uint32_t)g->picture.nodes[i].id == s.number) {
-            return;
-        }
-    }
-    if (id) {
-        (void)ask(id, g);
-        return;
-    }
-    fi_space_t space = space_of(g);
-    (void)fi_space_each_node(&space, ask_if_it_is, &s);
-}
 
 /* Asks on and on, until nobody new is named. */
-static void gather(struct gathering *g) {
-    (void)ask(g->node->id, g);
-    for (size_t i = 0; i < g->picture.wait_count; i++) {
-        for (uint32_t k = 0; k < g->picture.waits[i].key_count; k++) {
-            ask_owner(g, g->picture.waits[i].keys[k]);
-        }
-        if (g->everybody) {
-            fi_space_t space = space_of(g);
-            g->everybody = false;
-            (void)fi_space_each_node(&space, ask, g);
-        }
-    }
-    fi_picture_solve(&g->picture);
+static void look(struct look *l, fi_node_t *n, const fi_space_t *home, int64_t deadline) {
+    l->gathering = (fi_gathering_t){.node = n, .picture = &l->picture, .deadline = deadline};
+    fi_gather_begin(&l->gathering, home, false);
+    fi_gather_ask(&l->gathering, n->id);
+    fi_gather_on(&l->gathering);
+    fi_picture_solve(&l->picture);
+}
+
+static void end_look(struct look *l) {
+    fi_gather_end(&l->gathering);
+    fi_picture_free(&l->picture);
 }
 
 static bool is_later(const fi_seen_wait_t *a, const fi_seen_wait_t *b) {
@@ -138,13 +51,14 @@ static bool is_later(const fi_seen_wait_t *a, const fi_seen_wait_t *b) {
 }
 
 /* Our wait, if it is in a circle and the last of those that may be told. */
-static const fi_seen_wait_t *judged(const struct gathering *g, const fi_blocked_t *b) {
-    const fi_seen_wait_t *mine = fi_picture_find(&g->picture, g->node->id, b->number);
+static const fi_seen_wait_t *judged(const struct look *l, const fi_blocked_t *b) {
+    const fi_picture_t *p = &l->picture;
+    const fi_seen_wait_t *mine = fi_picture_find(p, l->gathering.node->id, b->number);
     if (!mine || !mine->shown.circle) {
         return NULL;
     }
-    for (size_t i = 0; i < g->picture.wait_count; i++) {
-        const fi_seen_wait_t *w = &g->picture.waits[i];
+    for (size_t i = 0; i < p->wait_count; i++) {
+        const fi_seen_wait_t *w = &p->waits[i];
         if (w != mine && w->shown.circle == mine->shown.circle && w->detects && is_later(w, mine)) {
             return NULL;
         }
@@ -153,7 +67,7 @@ static const fi_seen_wait_t *judged(const struct gathering *g, const fi_blocked_
 }
 
 /* Are all who are in the circle now also in that of the second look? */
-static bool is_same(const struct gathering *first, uint32_t circle, const struct gathering *second, uint32_t again) {
+static bool is_same(const struct look *first, uint32_t circle, const struct look *second, uint32_t again) {
     size_t count[2] = {0, 0};
 
     for (size_t i = 0; i < first->picture.wait_count; i++) {
@@ -222,13 +136,24 @@ static const char *word_of(uint32_t what) {
     return word ? word : "?";
 }
 
-static void say_what(struct text *t, const fi_seen_wait_t *w) {
+/* In which space, if not in ours. */
+static void say_where(struct text *t, const fi_gathering_t *g, const fi_seen_wait_t *w) {
+    const char *path = w->place ? g->place[w->place].space.path : NULL;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    if (path) {
+        say(t, " in space \"%s\"", slash ? slash + 1 : path);
+    }
+}
+
+static void say_what(struct text *t, const fi_gathering_t *g, const fi_seen_wait_t *w) {
     uint32_t what = w->shown.what;
 
     if (what == FERRY_FOR_PROCESS) {
         say(t, "waits for its child process %d", w->shown.pid);
     } else {
         say(t, "waits for %s \"%s\"", word_of(what), w->shown.name);
+        say_where(t, g, w);
     }
     say(t, " (since %.3f s%s%s)", (double)w->shown.age_ns / 1e9, w->shown.where[0] ? ", " : "", w->shown.where);
 }
@@ -259,7 +184,8 @@ static const char *link_word(const fi_seen_wait_t *w) {
     }
 }
 
-static int explain(const fi_picture_t *p, const fi_seen_wait_t *mine) {
+static int explain(const struct look *l, const fi_seen_wait_t *mine) {
+    const fi_picture_t *p = &l->picture;
     char words[FI_ERROR_TEXT_MAX];
     struct text t = {.at = words, .left = sizeof words};
     bool *named = calloc(p->wait_count, sizeof *named);
@@ -272,7 +198,7 @@ static int explain(const fi_picture_t *p, const fi_seen_wait_t *mine) {
     while (w) {
         say_who(&t, p, w);
         say(&t, w == mine ? " " : ", which ");
-        say_what(&t, w);
+        say_what(&t, &l->gathering, w);
         say(&t, "%s ", link_word(w));
         w = next_of(p, w, named);
     }
@@ -283,28 +209,29 @@ static int explain(const fi_picture_t *p, const fi_seen_wait_t *mine) {
 }
 
 static int judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
-    struct gathering first = {.node = n, .deadline = deadline};
-    struct gathering second = {.node = n, .deadline = deadline};
+    struct look first = {.picture = {0}};
+    struct look second = {.picture = {0}};
+    fi_space_t home = {.path = n->space.path};
 
     pthread_mutex_lock(&n->lock);
-    first.dirfd = second.dirfd = fcntl(n->space.dirfd, F_DUPFD_CLOEXEC, 0);
+    home.dirfd = fcntl(n->space.dirfd, F_DUPFD_CLOEXEC, 0);
     pthread_mutex_unlock(&n->lock);
-    if (first.dirfd < 0) {
+    if (home.dirfd < 0) {
         return 0; /* no descriptors: later */
     }
     int r = 0;
-    gather(&first);
+    look(&first, n, &home, deadline);
     const fi_seen_wait_t *mine = judged(&first, b);
     if (mine) {
-        gather(&second);
+        look(&second, n, &home, deadline);
         const fi_seen_wait_t *again = judged(&second, b);
         if (again && is_same(&first, mine->shown.circle, &second, again->shown.circle)) {
-            r = explain(&second.picture, again);
+            r = explain(&second, again);
         }
+        end_look(&second);
     }
-    fi_picture_free(&first.picture);
-    fi_picture_free(&second.picture);
-    close(first.dirfd);
+    end_look(&first);
+    close(home.dirfd);
     return r;
 }
 

@@ -64,6 +64,7 @@ static void init_locks(fi_node_t *n) {
     fi_list_init(&n->dying);
     fi_list_init(&n->mail);
     fi_list_init(&n->all);
+    fi_list_init(&n->member);
 }
 
 static void set_options(fi_node_t *n, const ferry_options_t *o, const fi_routes_t *routes) {

@@ -118,7 +118,8 @@ struct ferry {
     int halt; /* eventfd, readable for ever once shut down */
     fi_bell_t bell;
 
-    struct fi_list all; /* in the process's list of nodes */
+    struct fi_list all;    /* in the process's list of nodes */
+    struct fi_list member; /* likewise, of those that tell of waits */
 };
 
 typedef struct ferry fi_node_t;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/picture.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,7 @@
 #include "platform/clock.h"
 
 #define MAX_KEYS 100000u /* of one wait: more is nonsense */
+#define MAX_BESIDES 1000u
 
 struct fi_picture_text {
     struct fi_picture_text *next;
@@ -82,6 +85,7 @@ static void add_wait(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame
     uint64_t now = (uint64_t)(node->now ? node->now : fi_now_ns()); /* its clock may be another machine's */
     int64_t age = (int64_t)(now - f->a);
     *w = (fi_seen_wait_t){.process = node->process,
+                          .place = node->place,
                           .number = f->tx,
                           .since = (int64_t)f->a,
                           .detects = (f->flags & FI_WAIT_DETECTS) != 0,
@@ -112,6 +116,7 @@ static void add_holds(fi_picture_t *p, const fi_seen_node_t *node, const fi_fram
         p->holds[p->hold_count++] = (fi_seen_hold_t){.key = f->figures[i],
                                                      .process = node->process,
                                                      .node = node->id,
+                                                     .place = node->place,
                                                      .tid = (int32_t)(uint32_t)f->figures[i + 1]};
     }
 }
@@ -124,6 +129,7 @@ static void add_lease(fi_picture_t *p, const fi_seen_node_t *node, const fi_fram
     p->holds[p->hold_count++] = (fi_seen_hold_t){.key = f->a,
                                                  .process = node->process,
                                                  .node = node->id,
+                                                 .place = node->place,
                                                  .tid = (int32_t)(uint32_t)f->b,
                                                  .token = f->figures[0],
                                                  .held_ns = f->figures[1]};
@@ -150,6 +156,27 @@ static void add_receiver(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
         (fi_seen_receiver_t){.node = node, .end = f->rx, .kind = f->kind, .channel = fi_picture_keep(p, f->text)};
 }
 
+/* One more piece of a path, or the first one of another. */
+static void add_beside(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
+    fi_seen_beside_t *b = p->beside_count ? &p->besides[p->beside_count - 1] : NULL;
+    char path[PATH_MAX];
+
+    if (!b || !b->more || b->node != f->a || b->told_by != node) {
+        if (p->beside_count >= MAX_BESIDES) {
+            return;
+        }
+        if (!fi_grow((void **)&p->besides, p->beside_count, sizeof *p->besides)) {
+            p->short_of_memory = true;
+            return;
+        }
+        b = &p->besides[p->beside_count++];
+        *b = (fi_seen_beside_t){.node = f->a, .told_by = node, .path = ""};
+    }
+    int len = snprintf(path, sizeof path, "%s%s", b->path, f->text);
+    b->more = (f->flags & FI_BESIDE_MORE) && len < PATH_MAX;
+    b->path = len < PATH_MAX ? fi_picture_keep(p, path) : "";
+}
+
 void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
     fi_seen_node_t *n = (fi_seen_node_t *)(uintptr_t)fi_picture_node(p, node);
     if (!n) {
@@ -165,6 +192,8 @@ void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
         add_lease(p, n, f);
     } else if (f->type == FI_LOOK_VIA) {
         add_via(p, node, f);
+    } else if (f->type == FI_LOOK_BESIDE) {
+        add_beside(p, node, f);
     } else if (f->type == FI_LOOK_END && f->rx) {
         add_receiver(p, node, f);
     } else if (f->type == FI_LOOK_KEYS && f->tx == 0) {
@@ -198,5 +227,6 @@ void fi_picture_free(fi_picture_t *p) {
     free(p->holds);
     free(p->vias);
     free(p->receivers);
+    free(p->besides);
     *p = (fi_picture_t){0};
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ferry/look.h"
 #include "node/wire.h"
@@ -20,12 +21,15 @@ typedef struct fi_seen_node {
     uint64_t process; /* random number of its process */
     int64_t now;      /* by its clock, when it answered */
     int32_t pid;      /* as we see it; 0: not visible */
+    uid_t uid;        /* likewise */
+    uint32_t place;   /* the space that it is in; 0: the one looked at */
     const char *name;
 } fi_seen_node_t;
 
 typedef struct fi_seen_wait {
     ferry_look_wait_t shown;
     uint64_t process;
+    uint32_t place;
     uint64_t number;
     int64_t since;
     bool detects;
@@ -41,10 +45,19 @@ typedef struct fi_seen_hold {
     uint64_t key;
     uint64_t process;
     uint64_t node;
+    uint32_t place;
     int32_t tid;
     uint64_t token;
     uint64_t held_ns;
 } fi_seen_hold_t;
+
+/* By another node of its process a thread waits that holds something by this one. */
+typedef struct fi_seen_beside {
+    uint64_t node;
+    uint64_t told_by;
+    const char *path; /* of its space */
+    bool more;        /* a piece of the path is still to come */
+} fi_seen_beside_t;
 
 /* An end that stands for another node's receivers. */
 typedef struct fi_seen_via {
@@ -74,6 +87,8 @@ typedef struct fi_picture {
     size_t via_count;
     fi_seen_receiver_t *receivers;
     size_t receiver_count;
+    fi_seen_beside_t *besides;
+    size_t beside_count;
     bool keeps_receivers; /* there may be vias that lead to them */
     struct fi_picture_text *texts;
     bool short_of_memory;

@@ -46,12 +46,14 @@ static void before_fork(void) {
     }
     fi_own_lock();
     fi_graveyard_lock();
+    fi_waits_lock();
 }
 
 static void after_fork_in_parent(void) {
     struct fi_list *at;
     struct fi_list *after;
 
+    fi_waits_unlock();
     fi_graveyard_unlock();
     fi_own_unlock();
     fi_list_each(at, after, &nodes) {
@@ -107,6 +109,7 @@ static void after_fork_in_child(void) {
     struct fi_list *at;
     struct fi_list *after;
 
+    fi_waits_unlock();
     fi_graveyard_unlock();
     fi_own_unlock();
     fi_process_generation++;
@@ -168,9 +171,11 @@ void fi_process_add(fi_node_t *n) {
     (void)fi_add32(&stewards, 1);
     fi_list_add_tail(&nodes, &n->all);
     pthread_mutex_unlock(&lock);
+    fi_waits_add_node(n);
 }
 
 void fi_process_remove(fi_node_t *n) {
+    fi_waits_remove_node(n);
     pthread_mutex_lock(&lock);
     fi_list_remove(&n->all);
     if (!fi_node_is_forked(n)) {

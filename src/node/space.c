@@ -378,6 +378,22 @@ int fi_space_open(const char *name, const ferry_options_t *o, bool create, fi_sp
     return rc;
 }
 
+/* Whoever is in a group may search its directory: others fail with EACCES when they ask there. */
+int fi_space_open_path(const char *path, struct stat *st) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -1;
+    bool fine = fstat(fd, st) == 0;
+    if (fine && (st->st_mode & 0077) == 0)
+        fine = st->st_uid == geteuid();
+    else if (fine)
+        fine = (st->st_mode & (S_ISGID | S_ISVTX)) == (S_ISGID | S_ISVTX) && (st->st_mode & 0007) == 0;
+    if (fine)
+        return fd;
+    close(fd);
+    return -1;
+}
+
 int fi_space_reopen(fi_space_t *s) {
     int dirfd = -1;
     int rc = open_patiently(s, true, &dirfd);

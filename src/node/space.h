@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <ferry/space.h>
@@ -62,6 +63,12 @@ int fi_space_check_name(const char *name);
  * -ENAMETOOLONG; -EMFILE, -ENFILE; -ENOMEM.
  */
 int fi_space_open(const char *name, const ferry_options_t *o, bool create, fi_space_t *s);
+
+/**
+ * Opens the directory of a space that somebody else has named, to look at it, if it is one that this user alone, or a group
+ * that he is in, can put names into. A descriptor, and what it is; or -1.
+ */
+int fi_space_open_path(const char *path, struct stat *st);
 
 /** Makes the directory again after somebody swept it, and replaces dirfd. On failure `*s` stays as it was. */
 int fi_space_reopen(fi_space_t *s);

@@ -13,7 +13,33 @@
 #include "node/node.h"
 #include "platform/family.h"
 
+#define MOST_BESIDE 64u /* nodes that one answer names */
+
 static uint64_t last_number;
+
+/* The nodes of this process. Lock order: a node's lock, this one, nodes' wait_locks in any order. */
+static pthread_mutex_t members_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fi_list members = {&members, &members};
+
+void fi_waits_add_node(fi_node_t *n) {
+    pthread_mutex_lock(&members_lock);
+    fi_list_add_tail(&members, &n->member);
+    pthread_mutex_unlock(&members_lock);
+}
+
+void fi_waits_remove_node(fi_node_t *n) {
+    pthread_mutex_lock(&members_lock);
+    fi_list_remove(&n->member);
+    pthread_mutex_unlock(&members_lock);
+}
+
+void fi_waits_lock(void) {
+    pthread_mutex_lock(&members_lock);
+}
+
+void fi_waits_unlock(void) {
+    pthread_mutex_unlock(&members_lock);
+}
 
 void fi_waits_list(fi_node_t *n, fi_blocked_t *b) {
     b->tid = gettid();
@@ -76,8 +102,12 @@ static void describe_place(const void *where, char *text, size_t cap) {
 
 /* Keys travel in the frame of the wait, and in further ones when they do not fit there. */
 struct telling {
+    const fi_node_t *node; /* whose waits are told: its wait_lock is taken, and members_lock */
     fi_peer_t *peer;
     fi_frame_t frame;
+    bool names_beside;
+    uint32_t beside_count;
+    const fi_node_t *beside[MOST_BESIDE]; /* named so far */
 };
 
 static void send_keys(struct telling *t) {
@@ -95,10 +125,10 @@ static void add_key(uint64_t key, void *arg) {
     t->frame.figures[t->frame.rx++] = key;
 }
 
-static void tell_wait(fi_peer_t *p, const fi_blocked_t *b) {
-    struct telling t = {.peer = p, .frame = fi_frame(FI_LOOK_WAIT, b->number, 0)};
-    fi_frame_t *f = &t.frame;
+static void tell_wait(struct telling *t, const fi_blocked_t *b) {
+    fi_frame_t *f = &t->frame;
 
+    *f = fi_frame(FI_LOOK_WAIT, b->number, 0);
     f->kind = (uint16_t)b->what;
     f->flags = (b->needs_all ? FI_WAIT_NEEDS_ALL : 0) | (b->detects ? FI_WAIT_DETECTS : 0);
     f->a = (uint64_t)b->since;
@@ -107,20 +137,15 @@ static void tell_wait(fi_peer_t *p, const fi_blocked_t *b) {
     memcpy(&f->figures[FI_KEYS_IN_FRAME], b->thread, sizeof b->thread);
     describe_place(b->where, f->contract.type_name, sizeof f->contract.type_name);
     if (b->holders) {
-        b->holders(b, add_key, &t);
+        b->holders(b, add_key, t);
     }
     for (uint32_t i = 0; i < b->key_count; i++) {
-        add_key(b->keys[i], &t);
+        add_key(b->keys[i], t);
     }
-    send_keys(&t);
+    send_keys(t);
 }
 
-static void add_hold(struct telling *t, uint64_t key, int32_t tid) {
-    add_key(key, t);
-    add_key((uint64_t)(uint32_t)tid, t);
-}
-
-static bool is_blocked(const fi_node_t *n, int32_t tid) {
+static bool waits_in(const fi_node_t *n, int32_t tid) {
     struct fi_list *at;
     struct fi_list *after;
 
@@ -132,7 +157,7 @@ static bool is_blocked(const fi_node_t *n, int32_t tid) {
     return false;
 }
 
-static uint32_t blocked_threads(const fi_node_t *n) {
+static uint32_t blocked_in(const fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
     uint32_t count = 0;
@@ -141,6 +166,82 @@ static uint32_t blocked_threads(const fi_node_t *n) {
         count++;
     }
     return count;
+}
+
+/* A node of this process that is not `told`, with its wait_lock taken; a forked child's copy is none. */
+static fi_node_t *next_beside(const fi_node_t *told, fi_node_t *last) {
+    struct fi_list *at = last ? last->member.next : members.next;
+
+    if (last) {
+        pthread_mutex_unlock(&last->wait_lock);
+    }
+    while (at != &members &&
+           (fi_container(at, fi_node_t, member) == told || fi_node_is_forked(fi_container(at, fi_node_t, member)))) {
+        at = at->next;
+    }
+    if (at == &members) {
+        return NULL;
+    }
+    fi_node_t *n = fi_container(at, fi_node_t, member);
+    pthread_mutex_lock(&n->wait_lock);
+    return n;
+}
+
+/* The thread waits in a space of this process, whichever. */
+static bool is_blocked(const fi_node_t *told, int32_t tid) {
+    bool blocked = waits_in(told, tid);
+
+    for (fi_node_t *n = next_beside(told, NULL); n; n = next_beside(told, n)) {
+        blocked |= waits_in(n, tid);
+    }
+    return blocked;
+}
+
+static uint32_t blocked_threads(const fi_node_t *told) {
+    uint32_t count = blocked_in(told);
+
+    for (fi_node_t *n = next_beside(told, NULL); n; n = next_beside(told, n)) {
+        count += blocked_in(n);
+    }
+    return count;
+}
+
+static bool was_named(const struct telling *t, const fi_node_t *n) {
+    for (uint32_t i = 0; i < t->beside_count; i++) {
+        if (t->beside[i] == n) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The path of its space may be long: it travels in pieces. */
+static void name_node(struct telling *t, const fi_node_t *n) {
+    const char *rest = n->space.path;
+
+    t->beside[t->beside_count++] = n;
+    while (rest) {
+        fi_frame_t f = fi_frame(FI_LOOK_BESIDE, 0, 0);
+        size_t len = strlen(rest);
+        bool more = len >= sizeof f.text;
+        len = more ? sizeof f.text - 1 : len;
+        f.a = n->id;
+        f.flags = more ? FI_BESIDE_MORE : 0;
+        memcpy(f.text, rest, len);
+        (void)fi_peer_send(t->peer, &f, NULL);
+        rest = more ? rest + len : NULL;
+    }
+}
+
+/* Whoever acts through the handle `key` may wait by another node of this process. */
+static void add_hold(struct telling *t, uint64_t key, int32_t tid) {
+    for (fi_node_t *n = t->names_beside ? next_beside(t->node, NULL) : NULL; n; n = next_beside(t->node, n)) {
+        if (t->beside_count < MOST_BESIDE && !was_named(t, n) && waits_in(n, tid)) {
+            name_node(t, n);
+        }
+    }
+    add_key(key, t);
+    add_key((uint64_t)(uint32_t)tid, t);
 }
 
 /* Will nobody take from this receiver, or release what it has taken? Its own thread waits for something else; messages in
@@ -157,35 +258,38 @@ static bool is_stuck(const fi_node_t *n, fi_end_t *e) {
 }
 
 /* Which thread acts through which handle: of locks all that hold something or are about to, and receivers that are stuck. */
-static void tell_holds(fi_node_t *n, fi_peer_t *p) {
-    struct telling t = {.peer = p, .frame = fi_frame(FI_LOOK_KEYS, 0, 0)};
+static void tell_holds(struct telling *t, fi_node_t *n) {
     struct fi_list *at, *after, *h, *h_after;
 
+    t->frame = fi_frame(FI_LOOK_KEYS, 0, 0);
     fi_list_each(at, after, &n->objects) {
         fi_list_each(h, h_after, &fi_container(at, fi_object_t, link)->handles) {
             const fi_handle_t *handle = fi_container(h, fi_handle_t, link);
             if (fi_held(handle) || fi_load_relaxed32(&handle->busy)) {
-                add_hold(&t, handle->me, fi_owner_tid(&handle->own));
+                add_hold(t, handle->me, fi_owner_tid(&handle->own));
             }
         }
     }
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (e->alone || is_stuck(n, e)) {
-            add_hold(&t, fi_key_of_end(n->id, e->id), fi_owner_tid(&e->own));
+            add_hold(t, fi_key_of_end(n->id, e->id), fi_owner_tid(&e->own));
         }
     }
-    send_keys(&t);
+    send_keys(t);
 }
 
-void fi_waits_tell(fi_node_t *n, fi_peer_t *p) {
+void fi_waits_tell(fi_node_t *n, fi_peer_t *p, bool names_beside) {
+    struct telling t = {.node = n, .peer = p, .names_beside = names_beside};
     struct fi_list *at;
     struct fi_list *after;
 
+    pthread_mutex_lock(&members_lock);
     pthread_mutex_lock(&n->wait_lock);
     fi_list_each(at, after, &n->waits) {
-        tell_wait(p, fi_container(at, fi_blocked_t, link));
+        tell_wait(&t, fi_container(at, fi_blocked_t, link));
     }
-    tell_holds(n, p);
+    tell_holds(&t, n);
     pthread_mutex_unlock(&n->wait_lock);
+    pthread_mutex_unlock(&members_lock);
 }

@@ -7,6 +7,9 @@
  *
  * Who could end a wait is a set of keys.  A handle's key is its name in words of shared memory (fi_owner); a receiver's key
  * has FI_KEY_END set, and its number; what is known between machines only has other bits.
+ *
+ * A thread waits in one place at a time, but may hold something in several spaces: each node of a process tells by which
+ * others those wait who hold something by it, and where these are.  Whoever looks goes on there.
  */
 #ifndef FI_WAITS_H
 #define FI_WAITS_H
@@ -69,8 +72,16 @@ void fi_waits_strike(struct ferry *n, fi_blocked_t *b);
 /* The wait of the calling thread for a child process, or NULL. */
 fi_blocked_t *fi_waits_for_process(struct ferry *n);
 
-/* Tells a looking process. Steward, the node's lock taken. */
-void fi_waits_tell(struct ferry *n, struct fi_peer *p);
+/* Tells a looking process; also, if asked to, by which other nodes of this process those wait who hold something by this
+ * one. Steward, the node's lock taken. */
+void fi_waits_tell(struct ferry *n, struct fi_peer *p, bool names_beside);
+
+/* The nodes of this process: one more, one less. */
+void fi_waits_add_node(struct ferry *n);
+void fi_waits_remove_node(struct ferry *n);
+/* Around fork(), after the nodes' locks. */
+void fi_waits_lock(void);
+void fi_waits_unlock(void);
 
 /* Has the listed wait become a deadlock? 0, or -EDEADLK with the circle in words. The waiting thread itself asks; it gives
  * up at `deadline`. No cancellation point. */

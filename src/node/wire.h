@@ -72,6 +72,7 @@ enum fi_frame_type {
     FI_LOOK_FAR,    /* link with another node, */
     FI_LOOK_VIA,    /* through whose receivers a full channel leads, */
     FI_LOOK_LEASE,  /* who holds a lock */
+    FI_LOOK_BESIDE, /* waits.h: another node of the process */
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100,
@@ -106,8 +107,10 @@ enum fi_reject_flags {
     FI_REJECT_DONE = 4       /* that has been released: `a` is the sequence number of one that was buried */
 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
-/* LINKS: of the channel that `text` names; STAY: who asks wants to be told, too, when the node leaves */
-enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2, FI_LOOK_STAY = 4 };
+/* LINKS: of the channel that `text` names; STAY: who asks wants to be told, too, when the node leaves;
+ * WITH_BESIDE: goes on to other spaces */
+enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2, FI_LOOK_STAY = 4, FI_LOOK_WITH_BESIDE = 8 };
+enum fi_beside_flags { FI_BESIDE_MORE = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4 };
 
 #define FI_NODE_NOW 9       /* of LOOK_NODE: what time the node has; 1 to 8: links.h */
@@ -136,6 +139,7 @@ typedef struct fi_frame {
  *   LOOK_ENGINE    text: URL; figures as in ferry_look_engine_t
  *   LOOK_FAR       to: node id, round trip; text, type name: name and host of `to`; figures as in ferry_look_link_t
  *   LOOK_VIA       to: node id, 0: the engine; rx: the end that stands for receivers there; kind, text: channel
+ *   LOOK_BESIDE    node id; text: its space's directory, or a piece of its path and FI_BESIDE_MORE
  *   LOOK_LEASE     key, thread id; figures: token, ns since it was taken
  *   HELLO          node id, process id          SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring

@@ -34,6 +34,7 @@ typedef struct part {
 
 typedef struct game {
     int64_t deadlock_after;
+    const char *odd; /* the space in which every other place lies; NULL: all lie in one, and each has one node */
     atomic_uint members;
     atomic_uint round; /* changed by the test when the parts are written */
     bool over;
@@ -50,7 +51,7 @@ typedef struct game {
 
 /* What a member has open: the locks always, a queue's ends for a round. */
 typedef struct hand {
-    ferry_t *node;
+    ferry_t *node[2]; /* for even places and odd ones */
     object_t locks[LOCKS];
     ferry_receiver_t *rx;
     ferry_sender_t *tx;
@@ -68,19 +69,23 @@ static const char *name_of(unsigned place) {
 
 static void open_hand(hand_t *hand, ferry_t *node, const game_t *game) {
     ferry_sync_options_t options = {.deadlock_after = game->deadlock_after};
-    hand->node = node;
+    hand->node[0] = hand->node[1] = node;
+    if (game->odd)
+        hand->node[1] = open_node(game->odd);
     for (unsigned place = 0; place < LOCKS; place++)
-        hand->locks[place] = object_open(node, way_of(place)->held, name_of(place), &options);
+        hand->locks[place] = object_open(hand->node[place % 2], way_of(place)->held, name_of(place), &options);
 }
 
 static void close_hand(hand_t *hand) {
     for (unsigned place = 0; place < LOCKS; place++)
         object_close(&hand->locks[place]);
+    if (hand->node[1] != hand->node[0])
+        close_node(hand->node[1]);
 }
 
 static void hold(hand_t *hand, unsigned place) {
     if (way_of(place)->is_queue) {
-        hand->rx = open_receiver(hand->node, name_of(place), FERRY_QUEUE, NULL);
+        hand->rx = open_receiver(hand->node[place % 2], name_of(place), FERRY_QUEUE, NULL);
         return;
     }
     hand->locks[place].kind = way_of(place)->held;
@@ -104,7 +109,7 @@ static void prepare_to_want(hand_t *hand, unsigned place) {
     ferry_contract_t contract = {.capacity = 1};
     if (!way_of(place)->is_queue)
         return;
-    hand->tx = open_sender(hand->node, name_of(place), FERRY_QUEUE, &contract);
+    hand->tx = open_sender(hand->node[place % 2], name_of(place), FERRY_QUEUE, &contract);
     check_is(ferry_sender_wait(hand->tx, 1, PATIENCE), 1);
     send_number(hand->tx, 1);
 }
@@ -261,6 +266,33 @@ static void circles_of_every_length_are_found(where_t where) {
     end_game(crew, game);
 }
 
+static void find_circles_through(where_t where, const char *odd) {
+    game_t *game = share(sizeof *game);
+    game->deadlock_after = 5 * MILLISECOND;
+    game->odd = odd;
+    crew_t *crew = begin_game(where, game);
+    for (unsigned size = 2; size <= MEMBERS; size += size < 4 ? 1 : 2) {
+        unsigned places[MEMBERS];
+        for (unsigned i = 0; i < size; i++)
+            places[i] = (i + size) % PLACES;
+        deal(game, in_order, places, size);
+        begin_round(game, MEMBERS);
+        end_round(game);
+        check(strcmp(odd, "test") == 0 || strstr(game->sentence, "in space \""));
+    }
+    end_game(crew, game);
+}
+
+/* Each holds something in one space, and waits in the other. */
+static void circles_through_two_spaces_are_found(where_t where) {
+    find_circles_through(where, "other");
+}
+
+/* And here by two nodes of its process in one space. */
+static void circles_through_two_nodes_of_a_process_are_found(where_t where) {
+    find_circles_through(where, "test");
+}
+
 /* One falls asleep after the other: the last one closes the circle. It wants the place of number `last`. */
 static void close_circles(where_t where, unsigned last) {
     game_t *game = share(sizeof *game);
@@ -293,9 +325,10 @@ static void the_wait_for_room_that_closed_the_circle_ends(where_t where) {
 }
 
 /* Three of four go over locks only, for which all look after a millisecond; a queue's sender looks after 50. */
-static void play_random_rounds(where_t where, unsigned rounds, unsigned most, uint64_t seed) {
+static void play_random_rounds(where_t where, const char *odd, unsigned rounds, unsigned most, uint64_t seed) {
     game_t *game = share(sizeof *game);
     game->deadlock_after = MILLISECOND;
+    game->odd = odd;
     crew_t *crew = begin_game(where, game);
     for (unsigned round = 0; round < rounds; round++) {
         unsigned players[MEMBERS], places[MEMBERS];
@@ -310,21 +343,28 @@ static void play_random_rounds(where_t where, unsigned rounds, unsigned most, ui
 }
 
 static void many_small_circles_are_all_found(where_t where) {
-    play_random_rounds(where, 120, 3, 1);
+    play_random_rounds(where, NULL, 80, 3, 1);
 }
 
 static void many_large_circles_are_all_found(where_t where) {
-    play_random_rounds(where, 50, MEMBERS, 2);
+    play_random_rounds(where, NULL, 40, MEMBERS, 2);
+}
+
+static void many_circles_through_two_spaces_are_all_found(where_t where) {
+    play_random_rounds(where, "other", 25, 5, 3);
 }
 
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(an_embrace_of_two_is_found),
         TEST_ALL(circles_of_every_length_are_found),
+        TEST_BOTH(circles_through_two_spaces_are_found),
+        TEST_BOTH(circles_through_two_nodes_of_a_process_are_found),
         TEST_ALL(the_wait_for_a_lock_that_closed_the_circle_ends),
         TEST_ALL(the_wait_for_room_that_closed_the_circle_ends),
         TEST_BOTH(many_small_circles_are_all_found),
         TEST_BOTH(many_large_circles_are_all_found),
+        TEST_BOTH(many_circles_through_two_spaces_are_all_found),
     };
     return run_suite("circle", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

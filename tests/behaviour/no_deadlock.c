@@ -20,6 +20,7 @@ static object_t open_impatiently(ferry_t *node, kind_t kind, const char *name) {
 
 typedef struct chain {
     unsigned number;
+    bool leads_through_two_spaces; /* every other link is in another one */
     atomic_uint members;
     atomic_uint holding;
     atomic_uint go;
@@ -37,8 +38,9 @@ static void be_a_link(ferry_t *node, void *arg) {
     static const kind_t kinds[] = {MUTEX, OWNED, WRITER};
     chain_t *chain = arg;
     unsigned self = atomic_fetch_add(&chain->members, 1);
-    object_t mine = open_impatiently(node, kinds[self % 3], link_of(chain, self));
-    object_t next = open_impatiently(node, kinds[(self + 1) % 3], link_of(chain, self + 1));
+    ferry_t *nodes[] = {node, chain->leads_through_two_spaces ? open_node("other") : node};
+    object_t mine = open_impatiently(nodes[self % 2], kinds[self % 3], link_of(chain, self));
+    object_t next = open_impatiently(nodes[(self + 1) % 2], kinds[(self + 1) % 3], link_of(chain, self + 1));
     check_is(object_take(&mine, FERRY_NOW), 0);
     atomic_fetch_add(&chain->holding, 1);
     await(&chain->holding, LINKS);
@@ -50,6 +52,8 @@ static void be_a_link(ferry_t *node, void *arg) {
     atomic_fetch_add(&chain->finished, 1);
     object_close(&next);
     object_close(&mine);
+    if (nodes[1] != node)
+        close_node(nodes[1]);
 }
 
 static crew_t *begin_chain(where_t where, chain_t *chain) {
@@ -59,20 +63,25 @@ static crew_t *begin_chain(where_t where, chain_t *chain) {
     return crew;
 }
 
+#define CHAINS 4
+
 static void a_chain_that_stands_for_five_seconds_is_no_circle(void) {
-    chain_t *chains = share(2 * sizeof *chains);
-    chains[1].number = 1;
-    crew_t *processes = begin_chain(IN_PROCESSES, &chains[0]); /* the forks first */
-    crew_t *threads = begin_chain(IN_THREADS, &chains[1]);
-    for (unsigned i = 0; i < 2; i++)
+    chain_t *chains = share(CHAINS * sizeof *chains);
+    crew_t *crews[CHAINS];
+    for (unsigned i = 0; i < CHAINS; i++) {
+        chains[i].number = i;
+        chains[i].leads_through_two_spaces = i % 2;
+        crews[i] = begin_chain(i < 2 ? IN_PROCESSES : IN_THREADS, &chains[i]); /* the forks first */
+    }
+    for (unsigned i = 0; i < CHAINS; i++)
         await(&chains[i].holding, LINKS);
     nap(5 * SECOND);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < CHAINS; i++) {
         check_is(atomic_load(&chains[i].finished), 0);
         atomic_store(&chains[i].go, 1);
     }
-    crew_end(threads);
-    crew_end(processes);
+    for (unsigned i = CHAINS; i > 0; i--)
+        crew_end(crews[i - 1]);
 }
 
 /* ---- correct programs ---- */
@@ -87,18 +96,19 @@ typedef struct work {
     unsigned number;
 } work_t;
 
-/* Place by place in the one order that all keep to: two mutexes, two reader-writer locks, two semaphores. */
-static void open_locks(ferry_t *node, const work_t *work, object_t locks[LOCKS]) {
+/* Place by place in the one order that all keep to: two mutexes, two reader-writer locks, two semaphores; every other one in
+ * another space. */
+static void open_locks(ferry_t *const nodes[2], const work_t *work, object_t locks[LOCKS]) {
     ferry_sync_options_t options = {.deadlock_after = MILLISECOND, .owned = 1};
     for (unsigned i = 0; i < LOCKS; i++) {
         char name[32];
         snprintf(name, sizeof name, "work-%u-%u", work->number, i);
         if (i % 3 < 2) {
-            locks[i] = object_open(node, i % 3 ? WRITER : MUTEX, name, &options);
+            locks[i] = object_open(nodes[i % 2], i % 3 ? WRITER : MUTEX, name, &options);
             continue;
         }
         locks[i] = (object_t){.kind = OWNED};
-        check_is(ferry_semaphore_open(node, name, 2, &options, &locks[i].semaphore), 0);
+        check_is(ferry_semaphore_open(nodes[i % 2], name, 2, &options, &locks[i].semaphore), 0);
     }
 }
 
@@ -123,13 +133,15 @@ static void work_in_order(ferry_t *node, void *arg) {
     work_t *work = arg;
     object_t locks[LOCKS];
     uint64_t seed = atomic_fetch_add(&work->members, 1) + 100 * work->number;
-    open_locks(node, work, locks);
+    ferry_t *nodes[] = {node, open_node("other")};
+    open_locks(nodes, work, locks);
     while (monotonic() < work->end) {
         take_some_in_order(locks, &seed);
         atomic_fetch_add(&work->done, 1);
     }
     for (unsigned i = 0; i < LOCKS; i++)
         object_close(&locks[i]);
+    close_node(nodes[1]);
 }
 
 static crew_t *begin_work(where_t where, work_t *work) {

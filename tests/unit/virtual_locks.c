@@ -3,22 +3,26 @@
  * virtual_locks.c - hours of many threads that take and give locks at random, by a clock that is only a number.
  *
  * The threads, their locks and their clock are a model; what looks for deadlocks is the library's own: a wait that takes long
- * is listed (waits.c), tells who holds what it waits for (deadlock.c), and asks node after node (judge.c), whose answers are
+ * is listed (waits.c), tells who holds what it waits for (deadlock.c), and asks node after node (gather.c, judge.c), whose answers are
  * put together (picture.c, circles.c).  The hooks are where it asks: while it does, between any two frames of an answer, the
  * others go on, and now and then a node answers too late, or in part.  So no picture shows a moment that ever was.
  */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "lock/deadlock.h"
 #include "node/look.h"
 
-#define NODES 3u
+#define PROCESSES 3u
+#define SPACES 2u /* each process has a node in each of them */
+#define NODES (SPACES * PROCESSES)
 #define THREADS 12u
 #define LOCKS 9u
 #define UNITS 2u
@@ -40,7 +44,7 @@ typedef union memory {
 
 typedef struct virtual_thread {
     uint32_t number;
-    uint32_t node;
+    uint32_t process;
     fi_lock_t lock[LOCKS];
     uint8_t plan[LOCKS]; /* which to take, one after the other */
     uint32_t planned, taken;
@@ -58,11 +62,11 @@ static struct world {
     uint64_t seed;
     bool in_order;   /* all take them in one order */
     uint32_t deep;   /* looks inside looks */
-    fi_node_t *told; /* its steward answers: its list of waits is locked */
-    fi_node_t *node[NODES];
+    fi_node_t *told; /* its steward answers: the lists of waits of its process may be locked */
+    fi_node_t *node[SPACES][PROCESSES];
     memory_t *memory;
     fi_shared_t shared[LOCKS];
-    fi_object_t object[NODES][LOCKS];
+    fi_object_t object[PROCESSES][LOCKS];
     virtual_thread_t thread[THREADS];
     virtual_thread_t *asking;
     fi_answer_fn *each;
@@ -202,7 +206,12 @@ static fi_lock_t *wanted(virtual_thread_t *t) {
 }
 
 static bool may_strike(const virtual_thread_t *t) {
-    return world.told != t->lock[0].handle.own.node;
+    for (uint32_t space = 0; space < SPACES; space++) {
+        if (world.told == world.node[space][t->process]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void end_wait(virtual_thread_t *t) {
@@ -398,12 +407,20 @@ pid_t virtual_gettid(void) {
     return (pid_t)(1 + world.asking->number);
 }
 
+static const char *const directory[SPACES] = {"/", "/proc"}; /* any that are there */
+
+int virtual_open_path(const char *path, struct stat *st) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd >= 0 && fstat(fd, st) == 0 ? fd : -1;
+}
+
 int virtual_each_node(fi_space_t *s, int (*each)(uint64_t node, void *arg), void *arg) {
+    uint32_t space = strcmp(s->path, directory[0]) != 0;
     int r = 0;
 
-    (void)s;
-    for (uint32_t i = 0; i < NODES && r == 0; i++) {
-        r = each(world.node[i]->id, arg);
+    for (uint32_t i = 0; i < PROCESSES && r == 0; i++) {
+        r = each(world.node[space][i]->id, arg);
     }
     return r;
 }
@@ -422,71 +439,87 @@ int virtual_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo
 int virtual_look_ask(int dirfd, uint64_t id, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid,
                      fi_answer_fn *each, void *arg) {
     fi_node_t *n = NULL;
+    uint32_t process = 0;
 
     (void)dirfd;
-    (void)flags;
     (void)deadline;
     *pid = 1;
-    *uid = 0;
+    *uid = geteuid();
     for (uint32_t i = 0; i < NODES; i++) {
-        n = world.node[i]->id == id ? world.node[i] : n;
+        if (world.node[i / PROCESSES][i % PROCESSES]->id == id) {
+            process = i % PROCESSES;
+            n = world.node[i / PROCESSES][process];
+        }
     }
     assert_non_null(n);
     go_on(world.now + some_delay());
     bool in_part = below(200) == 0;
     fi_frame_t f = fi_frame(FI_LOOK_NODE, 0, 0);
-    f.figures[0] = id ^ 1; /* each is a process of its own */
+    f.figures[0] = process + 1;
     f.figures[FI_NODE_NOW] = (uint64_t)world.now;
     each(&f, arg);
     world.each = each;
     world.arg = arg;
     world.left = in_part ? (uint32_t)below(4) : UINT32_MAX;
     world.told = n;
-    fi_waits_tell(n, NULL);
+    fi_waits_tell(n, NULL, flags & FI_LOOK_WITH_BESIDE);
     world.told = NULL;
     return !in_part;
 }
 
 /* ---- tests ---- */
 
-static fi_node_t *make_node(uint32_t number) {
+static fi_node_t *make_node(uint32_t space, uint32_t process) {
     fi_node_t *n = calloc(1, sizeof *n);
 
     assert_non_null(n);
-    n->id = (number + 1) * UINT64_C(0x1234567) << 8;
-    n->space.dirfd = STDERR_FILENO; /* anything that can be duplicated */
-    n->space.path = "/";
+    n->id = (space * PROCESSES + process + 1) * UINT64_C(0x1234567) << 8;
+    n->space.dirfd = open(directory[space], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    n->space.path = (char *)(uintptr_t)directory[space];
     pthread_mutex_init(&n->lock, NULL);
     pthread_mutex_init(&n->wait_lock, NULL);
     fi_list_init(&n->ends);
     fi_list_init(&n->peers);
     fi_list_init(&n->objects);
     fi_list_init(&n->waits);
+    fi_waits_add_node(n);
     return n;
 }
 
-static void make_objects(uint32_t node) {
+static void free_node(fi_node_t *n) {
+    fi_waits_remove_node(n);
+    close(n->space.dirfd);
+    free(n);
+}
+
+/* Three of a kind lie in each space in turn. */
+static fi_node_t *node_of(uint32_t process, uint32_t at) {
+    return world.node[at / KINDS % SPACES][process];
+}
+
+static void make_objects(uint32_t process) {
     for (uint32_t at = 0; at < LOCKS; at++) {
-        fi_object_t *o = &world.object[node][at];
-        *o = (fi_object_t){.node = world.node[node], .memory = &world.shared[at]};
+        fi_object_t *o = &world.object[process][at];
+        *o = (fi_object_t){.node = node_of(process, at), .memory = &world.shared[at]};
         snprintf(o->spec.name, sizeof o->spec.name, "lock-%u", at);
         o->spec.flags = at % KINDS == UNIT;
         o->spec.count = at % KINDS == UNIT ? UNITS : 0;
         fi_list_init(&o->handles);
-        fi_list_add_tail(&world.node[node]->objects, &o->link);
+        fi_list_add_tail(&o->node->objects, &o->link);
     }
 }
 
 static void make_thread(uint32_t number) {
     virtual_thread_t *t = &world.thread[number];
 
-    *t = (virtual_thread_t){.number = number, .node = number % NODES, .grace = number % 2 ? FI_GRACE_NS : 2 * MS};
+    *t =
+        (virtual_thread_t){.number = number, .process = number % PROCESSES, .grace = number % 2 ? FI_GRACE_NS : 2 * MS};
     for (uint32_t at = 0; at < LOCKS; at++) {
         fi_lock_t *l = &t->lock[at];
-        fi_owned_init(&l->handle.own, world.node[t->node]);
+        fi_owned_init(&l->handle.own, node_of(t->process, at));
         l->handle.own.tid = (int32_t)(1 + number);
-        l->handle.object = &world.object[t->node][at];
-        l->handle.me = fi_owner(world.node[t->node]->id, number * LOCKS + at + 1);
+        l->handle.object = &world.object[t->process][at];
+        l->handle.me = fi_owner(node_of(t->process, at)->id, number * LOCKS + at + 1);
         l->detects = true;
         fi_list_add_tail(&l->handle.object->handles, &l->handle.link);
     }
@@ -502,8 +535,10 @@ static void set_up(bool in_order, uint64_t seed) {
     for (uint32_t at = 0; at < LOCKS; at++) {
         world.shared[at].map = &world.memory[at];
     }
-    for (uint32_t i = 0; i < NODES; i++) {
-        world.node[i] = make_node(i);
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        for (uint32_t space = 0; space < SPACES; space++) {
+            world.node[space][i] = make_node(space, i);
+        }
         make_objects(i);
     }
     for (uint32_t i = 0; i < THREADS; i++) {
@@ -520,7 +555,7 @@ static void run_for(int64_t time, const char *what) {
         end_wait(&world.thread[i]);
     }
     for (uint32_t i = 0; i < NODES; i++) {
-        free(world.node[i]);
+        free_node(world.node[i / PROCESSES][i % PROCESSES]);
     }
     free(world.memory);
 }

@@ -10,5 +10,6 @@
 #define fi_look_ask virtual_look_ask
 #define fi_peer_send virtual_peer_send
 #define fi_space_each_node virtual_each_node
+#define fi_space_open_path virtual_open_path
 
 #endif
