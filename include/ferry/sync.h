@@ -18,8 +18,8 @@
  *     ever more seldom).  So the longest wait is about that of those who are before it in the queue, not without a limit;
  *     `ferry bench lock` measures it.
  *   - Deadlock: a wait that lasts longer than `deadlock_after` looks whether it is part of a circle of threads that wait
- *     for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues and child
- *     processes.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.
+ *     for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues, calls and
+ *     child processes, also through several spaces of this machine.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.
  *     Time alone is never evidence: every link of the circle is seen twice, unchanged.
  *
  * In a space that spans machines (nats://..., space.h), everything above holds, and further:
