@@ -129,6 +129,15 @@ typedef enum ferry_wait_for {
     FERRY_FOR_REPLY      /**< the answer to a call: "SERVICE.METHOD" */
 } ferry_wait_for_t;
 
+/**
+ * A node of another space of this machine, into which waits lead: by it a thread waits that holds something in the space looked
+ * at, or in one that was led to likewise; or something is held by it that such a thread waits for. Only its waits are in the picture.
+ */
+typedef struct ferry_look_other {
+    ferry_look_node_t node; /**< `peers` is 0 */
+    const char *directory;  /**< the path of its space */
+} ferry_look_other_t;
+
 /** One thread of the picture that has waited for longer than its `deadlock_after`. */
 typedef struct ferry_look_wait {
     uint64_t node;
@@ -172,6 +181,9 @@ FERRY_API size_t ferry_look_objects(const ferry_look_t *look);
 FERRY_API const ferry_look_object_t *ferry_look_object(const ferry_look_t *look, size_t i);
 FERRY_API size_t ferry_look_waits(const ferry_look_t *look);
 FERRY_API const ferry_look_wait_t *ferry_look_wait(const ferry_look_t *look, size_t i);
+/** Nodes of other spaces; waits and holders may be theirs. */
+FERRY_API size_t ferry_look_others(const ferry_look_t *look);
+FERRY_API const ferry_look_other_t *ferry_look_other(const ferry_look_t *look, size_t i);
 /** Holder `k` of wait `i`. */
 FERRY_API const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i, size_t k);
 FERRY_API size_t ferry_look_engines(const ferry_look_t *look);

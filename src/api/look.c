@@ -99,6 +99,14 @@ const ferry_look_holder_t *ferry_look_holder(const ferry_look_t *look, size_t i,
     return w && k < w->holders ? &look->picture.waits[i].holders[k] : NULL;
 }
 
+size_t ferry_look_others(const ferry_look_t *look) {
+    return look ? look->other_count : 0;
+}
+
+const ferry_look_other_t *ferry_look_other(const ferry_look_t *look, size_t i) {
+    return look && i < look->other_count ? &look->others[i] : NULL;
+}
+
 size_t ferry_look_engines(const ferry_look_t *look) {
     return look ? look->engine_count : 0;
 }

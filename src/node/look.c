@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "node/ask.h"
+#include "node/gather.h"
 #include "node/look.h"
 #include "node/space.h"
 #include "node/wire.h"
@@ -139,7 +140,7 @@ static int ask_node(uint64_t id, void *arg) {
     if (!fi_picture_add_node(&l->picture, id, 0)) {
         return no_memory();
     }
-    int r = fi_look_ask(l->space.dirfd, id, 0, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, &a);
+    int r = fi_look_ask(l->space.dirfd, id, FI_LOOK_WITH_BESIDE, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, &a);
     if (r == -ECONNREFUSED) {
         fi_space_remove_node(&l->space, id);
     }
@@ -150,6 +151,7 @@ static int ask_node(uint64_t id, void *arg) {
     a.node.pid = pid;
     a.node.uid = uid;
     l->picture.nodes[l->picture.node_count - 1].pid = pid;
+    l->picture.nodes[l->picture.node_count - 1].uid = uid;
     if (!fi_grow((void **)&l->nodes, l->node_count, sizeof *l->nodes)) {
         return no_memory();
     }
@@ -166,11 +168,37 @@ ferry_look_t *fi_look_new(void) {
     return l;
 }
 
+static int show_other(ferry_look_t *l, const fi_seen_node_t *n, const char *directory) {
+    if (!fi_grow((void **)&l->others, l->other_count, sizeof *l->others)) {
+        return no_memory();
+    }
+    l->others[l->other_count++] = (ferry_look_other_t){
+        .node = {.id = n->id, .name = n->name, .pid = n->pid, .uid = n->uid, .answered = n->process != 0, .host = ""},
+        .directory = fi_picture_keep(&l->picture, directory)};
+    return 0;
+}
+
+/* Goes on where those wait that hold something here. */
+static int look_into_other_spaces(ferry_look_t *l) {
+    fi_gathering_t g = {.picture = &l->picture, .deadline = FI_NEVER};
+    int r = 0;
+
+    fi_gather_begin(&g, &l->space, true);
+    fi_gather_on(&g);
+    for (size_t i = 0; i < l->picture.node_count && r == 0; i++) {
+        const fi_seen_node_t *n = &l->picture.nodes[i];
+        r = n->place ? show_other(l, n, g.place[n->place].space.path) : 0;
+    }
+    fi_gather_end(&g);
+    return r;
+}
+
 static int gather(ferry_look_t *l, const char *space, const ferry_options_t *o) {
     int r = fi_space_open(space, o, false, &l->space);
 
     if (r == 0) {
         r = fi_space_each_node(&l->space, ask_node, l);
+        r = r == 0 ? look_into_other_spaces(l) : r;
         fi_space_close(&l->space); /* an empty directory of dead nodes goes too */
     }
     return r;
@@ -210,6 +238,7 @@ void fi_look_close(ferry_look_t *l) {
         free(l->objects);
         free(l->engines);
         free(l->links);
+        free(l->others);
     }
     free(l);
 }

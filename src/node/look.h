@@ -23,6 +23,8 @@ struct ferry_look {
     size_t engine_count;
     ferry_look_link_t *links;
     size_t link_count;
+    ferry_look_other_t *others;
+    size_t other_count;
     fi_picture_t picture; /* of waits; its texts are those of all */
 };
 

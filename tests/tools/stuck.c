@@ -17,6 +17,7 @@
  *   serve=A/B       the same, but it calls B
  *   call=A          calls the method "m" of A, and waits for the answer
  *   child           starts this program with ARGUMENT..., and waits for it
+ *   in=SPACE        what follows is in that space
  *   meet            waits until PARTIES threads of the space are here
  *
  * It ends by a signal, after a minute at the latest.
@@ -35,7 +36,9 @@
 
 enum { LIFE_S = 60 };
 
-static ferry_t *node;
+static ferry_t *home;
+static __thread ferry_t *node; /* of the space in which the thread is now */
+static const char *node_name;
 static uint32_t parties;
 static char **child_arguments; /* behind a first one for the program's name; NULL: none */
 
@@ -74,19 +77,24 @@ static void take_unit(const char *name) {
     must(ferry_semaphore_acquire(semaphore, FERRY_FOREVER), "unit", name);
 }
 
-static void wait_at_barrier(const char *name, uint32_t count) {
+static void go_to(const char *space) {
+    const ferry_options_t options = {.name = node_name};
+    must(ferry_open(space, &options, &node), "in", space);
+}
+
+static void wait_at_barrier(ferry_t *at, const char *name, uint32_t count) {
     ferry_barrier_t *barrier;
-    must(ferry_barrier_open(node, name, count, &patient, &barrier), "open", name);
+    must(ferry_barrier_open(at, name, count, &patient, &barrier), "open", name);
     must(ferry_barrier_wait(barrier, FERRY_FOREVER), "arrive", name);
 }
 
 static void arrive(const char *name) {
-    wait_at_barrier(name, 2);
+    wait_at_barrier(node, name, 2);
 }
 
 static void meet(const char *name) {
     (void)name;
-    wait_at_barrier("everybody-is-here", parties);
+    wait_at_barrier(home, "everybody-is-here", parties);
 }
 
 static void wait_for_event(const char *name) {
@@ -168,6 +176,7 @@ static const struct {
     {"lock", take_mutex}, {"read", take_to_read},    {"write", take_to_write}, {"unit", take_unit},
     {"arrive", arrive},   {"event", wait_for_event}, {"hold", hold_receiver},  {"fill", fill_queue},
     {"meet", meet},       {"serve", serve},          {"call", call},           {"child", wait_for_child},
+    {"in", go_to},
 };
 
 static void do_step(char *step) {
@@ -188,6 +197,7 @@ static void *live(void *arg) {
     char *rest = strchr(arg, ':');
     char *step;
 
+    node = home;
     if (rest != NULL)
         *rest++ = '\0';
     (void)pthread_setname_np(pthread_self(), arg);
@@ -207,7 +217,8 @@ int main(int argc, char **argv) {
         return 2;
     const ferry_options_t options = {.name = argv[1]};
     parties = (uint32_t)strtoul(argv[2], NULL, 10);
-    must(ferry_open(getenv("FERRY_SPACE"), &options, &node), "open", argv[1]);
+    node_name = argv[1];
+    must(ferry_open(getenv("FERRY_SPACE"), &options, &home), "open", argv[1]);
     for (char **word = argv + 3; *word != NULL && child_arguments == NULL; word++) {
         if (strcmp(*word, "--") == 0)
             child_arguments = word;

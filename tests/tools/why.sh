@@ -109,6 +109,25 @@ a_circle_is_marked_and_ends_the_drawing() {
     grep -Eq "audit\[$two/[0-9]+ reader\],? (which )?waits for rwlock \"c\" to read, " out
 }
 
+a_circle_through_two_spaces_is_drawn() {
+    "$STUCK" bank 2 one:lock=a,in=other,meet,lock=b &
+    bank=$!
+    "$STUCK" audit 2 two:in=other,lock=b,meet,in="$FERRY_SPACE",lock=a &
+    audit=$!
+    wait_for one two
+    "${ferry[@]}" why >out
+    grep -Eq "^circle 1: .*bank\[$bank/[0-9]+ one\]" out
+    grep -Eq "bank\[$bank/[0-9]+ one\],? (which )?waits for mutex \"b\" in space 'other', " out
+    grep -Eq "audit\[$audit/[0-9]+ two\],? (which )?waits for mutex \"a\", " out
+    status_of 1 "${ferry[@]}" why --check --space other >out
+    grep -Eq "waits for mutex \"a\" in space '$FERRY_SPACE', " out
+    "${ferry[@]}" why --json >json
+    json json 'w["one"]["circle"] == w["two"]["circle"] == 1 and {o["id"]: o for o in d["others"]}[w["one"]["node"]]["name"] == "bank"'
+    json json 'w["one"]["holders"][0]["node"] not in [n["id"] for n in d["nodes"]]'
+    "${ferry[@]}" why --dot >out
+    has "mutex \\\"b\\\" in space 'other'" out
+}
+
 check_tells_of_a_circle_by_its_status() {
     circle_of_three
     "${ferry[@]}" why >/dev/null
@@ -348,6 +367,7 @@ test_that "it says when nothing is open" it_says_when_nothing_is_open
 test_that "it says when nobody waits" it_says_when_nobody_waits
 test_that "a chain is drawn down to the one that runs" a_chain_is_drawn_down_to_the_one_that_runs
 test_that "a circle is marked, and ends the drawing" a_circle_is_marked_and_ends_the_drawing
+test_that "a circle through two spaces is drawn" a_circle_through_two_spaces_is_drawn
 test_that "--check tells of a circle by its status" check_tells_of_a_circle_by_its_status
 test_that "what hangs on a circle is drawn above it" what_hangs_on_a_circle_is_drawn_above_it
 test_that "what stands elsewhere is pointed at" what_stands_elsewhere_is_pointed_at

@@ -34,6 +34,8 @@ void why_done(why_t *why);
 
 /* The node with this id, or NULL. */
 const ferry_look_node_t *why_node(const why_t *why, uint64_t id);
+/* The directory of the other space that it is in; NULL: it is in the one looked at. */
+const char *why_elsewhere(const why_t *why, uint64_t id);
 
 /*
  * Holder `k` of wait `i` is the same thread as one before it: it has several units of a semaphore. `why_holders` is how
@@ -73,9 +75,9 @@ enum { WHY_TEXT = 400 };
 void why_waiter_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 /* The same for one who holds, whose thread and its name may not be known. */
 void why_holder_text(const why_t *why, const ferry_look_holder_t *holder, char *text);
-/* semaphore "slots", and with what is wanted of it: a unit of semaphore "slots" */
-void why_object_text(const ferry_look_wait_t *wait, char *text);
-void why_wanted_text(const ferry_look_wait_t *wait, char *text);
+/* semaphore "slots", and with what is wanted of it: a unit of semaphore "slots"; and in which space, if in another one */
+void why_object_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
+void why_wanted_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 /* bank+0x1a2b: the place that called, without folders; "" if not known. */
 void why_where_text(const ferry_look_wait_t *wait, char *text);
 /* process 1234 does not answer (stopped?) */

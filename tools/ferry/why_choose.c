@@ -21,13 +21,30 @@ typedef struct chooser {
     bool *about; /* it is about what was asked for */
 } chooser_t;
 
+static const ferry_look_other_t *find_other(const why_t *why, uint64_t id) {
+    for (size_t i = 0; i < ferry_look_others(why->look); i++) {
+        const ferry_look_other_t *other = ferry_look_other(why->look, i);
+        if (other->node.id == id)
+            return other;
+    }
+    return NULL;
+}
+
 const ferry_look_node_t *why_node(const why_t *why, uint64_t id) {
+    const ferry_look_other_t *other = find_other(why, id);
+
     for (size_t i = 0; i < ferry_look_nodes(why->look); i++) {
         const ferry_look_node_t *node = ferry_look_node(why->look, i);
         if (node->id == id)
             return node;
     }
-    return NULL;
+    return other != NULL ? &other->node : NULL;
+}
+
+const char *why_elsewhere(const why_t *why, uint64_t id) {
+    const ferry_look_other_t *other = find_other(why, id);
+
+    return other != NULL ? other->directory : NULL;
 }
 
 bool why_is_repeated(const why_t *why, size_t i, size_t k) {
@@ -171,7 +188,9 @@ static bool process_takes_part(const why_t *why, size_t i, int32_t pid) {
 static bool is_about(const why_t *why, size_t i, const why_asked_t *asked) {
     if (asked->name != NULL)
         return why_has_name(ferry_look_wait(why->look, i), asked->name);
-    return asked->pid == 0 || process_takes_part(why, i, asked->pid);
+    if (asked->pid != 0)
+        return process_takes_part(why, i, asked->pid);
+    return why_elsewhere(why, ferry_look_wait(why->look, i)->node) == NULL; /* other spaces: only what leads there */
 }
 
 static void choose_roots(chooser_t *c, why_t *why, const why_asked_t *asked) {

@@ -39,14 +39,22 @@ static size_t thread_number(graph_t *g, const ferry_look_holder_t *thread) {
     return i;
 }
 
-static bool same_object(const ferry_look_wait_t *a, const ferry_look_wait_t *b) {
-    return strcmp(why_words(a)->object, why_words(b)->object) == 0 && strcmp(a->name, b->name) == 0 && a->pid == b->pid;
+static bool same_space(const why_t *why, const ferry_look_wait_t *a, const ferry_look_wait_t *b) {
+    const char *x = why_elsewhere(why, a->node);
+    const char *y = why_elsewhere(why, b->node);
+
+    return x != NULL && y != NULL ? strcmp(x, y) == 0 : x == y;
+}
+
+static bool same_object(const why_t *why, const ferry_look_wait_t *a, const ferry_look_wait_t *b) {
+    return same_space(why, a, b) && strcmp(why_words(a)->object, why_words(b)->object) == 0 &&
+           strcmp(a->name, b->name) == 0 && a->pid == b->pid;
 }
 
 static size_t object_number(graph_t *g, const ferry_look_wait_t *wait) {
     size_t i = 0;
 
-    while (i < g->n_objects && !same_object(g->objects[i], wait))
+    while (i < g->n_objects && !same_object(g->why, g->objects[i], wait))
         i++;
     if (i == g->n_objects)
         g->objects[g->n_objects++] = wait;
@@ -104,7 +112,7 @@ static void print_nodes(const graph_t *g) {
         print_node('t', i, "shape=box", text);
     }
     for (size_t i = 0; i < g->n_objects; i++) {
-        why_object_text(g->objects[i], text);
+        why_object_text(g->why, g->objects[i], text);
         print_node('o', i, "shape=ellipse", text);
     }
     for (size_t i = 0; i < ferry_look_nodes(g->why->look); i++) {

@@ -41,6 +41,17 @@ static void json_wait(json_t *j, const why_t *why, size_t i) {
     json_close(j, '}');
 }
 
+static void json_other(json_t *j, const ferry_look_other_t *other) {
+    json_open(j, NULL, '{');
+    json_id(j, "id", other->node.id);
+    json_text(j, "name", other->node.name);
+    json_signed(j, "pid", other->node.pid);
+    json_count(j, "uid", other->node.uid);
+    json_bool(j, "answered", other->node.answered != 0);
+    json_text(j, "space_directory", other->directory);
+    json_close(j, '}');
+}
+
 static bool is_shown_in(const why_t *why, size_t i, uint32_t circle) {
     return why->shown[i] && ferry_look_wait(why->look, i)->circle == circle;
 }
@@ -72,6 +83,10 @@ void why_print_json(const why_t *why, const char *base, const char *space) {
     json_open(&j, "nodes", '[');
     for (size_t i = 0; i < ferry_look_nodes(why->look); i++)
         json_node(&j, ferry_look_node(why->look, i));
+    json_close(&j, ']');
+    json_open(&j, "others", '[');
+    for (size_t i = 0; i < ferry_look_others(why->look); i++)
+        json_other(&j, ferry_look_other(why->look, i));
     json_close(&j, ']');
     json_open(&j, "waits", '[');
     for (size_t i = 0; i < why->n; i++) {

@@ -91,7 +91,7 @@ static void draw_wait(const drawing_t *d, size_t i, const branch_t *branch) {
     char age[UNITS_TEXT];
 
     d->drawn[i] = IN_BRANCH;
-    why_wanted_text(wait, wanted);
+    why_wanted_text(d->why, wait, wanted);
     why_where_text(wait, where);
     printf("waits for %s, %s", wanted, show_duration((double)wait->age_ns, age));
     if (where[0] != '\0')

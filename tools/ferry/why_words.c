@@ -65,20 +65,24 @@ void why_holder_text(const why_t *why, const ferry_look_holder_t *holder, char *
         thread_text(why, holder->node, holder->tid, "", text);
 }
 
-void why_object_text(const ferry_look_wait_t *wait, char *text) {
+void why_object_text(const why_t *why, const ferry_look_wait_t *wait, char *text) {
     const char *object = why_words(wait)->object;
+    const char *elsewhere = why_elsewhere(why, wait->node);
+    const char *slash = elsewhere != NULL ? strrchr(elsewhere, '/') : NULL;
 
     if (wait->what == FERRY_FOR_PROCESS)
         snprintf(text, WHY_TEXT, "%s %" PRId32, object, wait->pid);
-    else
+    else if (elsewhere == NULL)
         snprintf(text, WHY_TEXT, "%s \"%s\"", object, wait->name);
+    else
+        snprintf(text, WHY_TEXT, "%s \"%s\" in space '%s'", object, wait->name, slash != NULL ? slash + 1 : elsewhere);
     make_plain(text);
 }
 
-void why_wanted_text(const ferry_look_wait_t *wait, char *text) {
+void why_wanted_text(const why_t *why, const ferry_look_wait_t *wait, char *text) {
     char object[WHY_TEXT];
 
-    why_object_text(wait, object);
+    why_object_text(why, wait, object);
     snprintf(text, WHY_TEXT, "%s%.300s%s", why_words(wait)->before, object, why_words(wait)->after);
 }
 
