@@ -57,6 +57,14 @@ __attribute__((noinline)) static int recv_begun(ferry_receiver_t *rx, int64_t ti
     return r;
 }
 
+/* Begun, and the next message is none of the small ones. */
+__attribute__((noinline)) static int recv_otherwise(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+    if (fi_unlikely(!fi_receiver_take_pointer(rx, m))) {
+        return recv_begun(rx, timeout, m);
+    }
+    return fi_end_leave(&rx->end);
+}
+
 __attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     int r = fi_end_enter(fi_end_of(rx), FI_END_RECEIVER);
     return fi_unlikely(r < 0) ? r : recv_begun(rx, timeout, m);
@@ -66,8 +74,11 @@ int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     if (fi_unlikely(!fi_end_is_mine(fi_end_of(rx), FI_END_RECEIVER))) {
         return recv_closely(rx, timeout, m);
     }
-    if (fi_unlikely(!fi_end_begin(&rx->end) || !m || !fi_receiver_take_quick(rx, m))) {
+    if (fi_unlikely(!fi_end_begin(&rx->end) || !m)) {
         return recv_begun(rx, timeout, m);
+    }
+    if (fi_unlikely(!fi_receiver_take_small(rx, m))) {
+        return recv_otherwise(rx, timeout, m);
     }
     return fi_end_leave(&rx->end);
 }

@@ -140,7 +140,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     l->serial = (uint32_t)m->frame.b;
     l->lossy = rx->tap || (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->counts = l->lossy || (m->frame.flags & FI_OFFER_COUNTED) != 0;
-    l->fence = !m->peer->asymmetric;
+    l->fence = !m->peer->asymmetric || !fi_barrier_is_asymmetric();
     l->next_seq = m->frame.figures[0];
     bool own = m->peer == rx->end.node->self && m->frame.figures[1] != 0;
     l->from_node = own ? m->frame.figures[1] : m->peer->id; /* only this node itself may speak for another one */

@@ -20,10 +20,10 @@
 #include "channel/receiver.h"
 #include "channel/sender.h"
 
-#define FI_AHEAD_LINES 24u              /* a transfer between distant cores takes as long as a dozen small messages */
-#define FI_QUICK_WHAT (0xffffull << 32) /* of a header word: kind and flags */
-#define FI_QUICK_NEXT_LINE ((uint64_t)FI_REC_INLINE << 32 | (uint64_t)FI_REC_NEXT_LINE << 40)
-#define FI_QUICK_SAME_LINE ((uint64_t)FI_REC_INLINE << 32)
+#define FI_AHEAD_LINES 24u /* a transfer between distant cores takes as long as a dozen small messages */
+/* Kind and flags of a header word, which stand side by side. */
+#define FI_QUICK_SAME_LINE ((unsigned)FI_REC_INLINE)
+#define FI_QUICK_NEXT_LINE ((unsigned)FI_REC_INLINE | (unsigned)FI_REC_NEXT_LINE << 8)
 /* The whole word of a message by pointer, sent for the first time. */
 #define FI_QUICK_POINTER (sizeof(struct fi_pointer) | (uint64_t)FI_REC_POINTER << 32 | 1ull << 48)
 
@@ -40,7 +40,7 @@ static inline bool fi_sender_size_fits(const fi_sender_t *tx, uint64_t size) {
 }
 
 /* Fits without padding, growth or anybody to overtake? */
-static inline bool fi_log_fits_quick(const fi_log_t *log, uint64_t lines) {
+static inline bool fi_log_fits_quick(const fi_log_t *log, uint32_t lines) {
     return lines <= log->w.lines - log->w.idx && log->w.pos + lines + 2 <= log->w.silent;
 }
 
@@ -86,7 +86,7 @@ static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
     uint64_t seq = tx->seq + 1;
 
     fi_store_relaxed64(&tx->seq, seq);
-    fi_store_relaxed64(&tx->stats.bytes, tx->stats.bytes + size);
+    fi_count64(&tx->stats.bytes, size);
     if (tx->waits != fi_waits) {
         tx->waits = fi_waits;
         tx->stream_from = seq + FI_STREAM;
@@ -95,13 +95,13 @@ static inline void fi_sender_count(fi_sender_t *tx, uint64_t size) {
 }
 
 static inline void fi_sender_count_no_copy(fi_sender_t *tx, uint64_t size) {
-    fi_store_relaxed64(&tx->stats.copies_avoided, tx->stats.copies_avoided + 1);
-    tx->stats.avoided_bytes += size;
+    fi_count64(&tx->stats.copies_avoided, 1);
+    fi_count64(&tx->stats.avoided_bytes, size);
 }
 
 /* The record of `lines` lines whose payload is in place becomes the readers'. `size`: of the message. */
 static inline __attribute__((always_inline)) void fi_sender_publish_quick(fi_sender_t *tx, uint64_t word,
-                                                                          uint64_t lines, uint64_t size) {
+                                                                          uint32_t lines, uint64_t size) {
     fi_ringw_t *w = &tx->quick_log->w;
 
     fi_log_note_start(tx->quick_log);
@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) void fi_sender_publish_quick(fi_sen
     if (tx->seq > tx->stream_from) {
         fi_ringw_own_ahead(w);
     } else {
-        fi_ringw_clear_ahead(w, (uint32_t)lines);
+        fi_ringw_clear_ahead(w, lines);
     }
 }
 
@@ -171,7 +171,7 @@ static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
         return false;
     }
     fi_sender_publish_quick(tx, fi_record_word((uint32_t)size, FI_REC_INLINE, c->flags, 1),
-                            fi_record_lines(size, c->flags), size);
+                            (uint32_t)fi_record_lines(size, c->flags), size);
     fi_sender_count_no_copy(tx, size);
     c->open = false;
     return true;
@@ -215,8 +215,9 @@ static inline bool fi_receiver_turn_goes_on(fi_receiver_t *rx) {
     return rx->quantum_left > 0;
 }
 
-/* The message in the link's next `lines` lines is the program's from here on: its bytes are known, `m` is its handle. */
-static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferry_msg_t *m, uint32_t lines) {
+/* The `size` bytes in the link's next `lines` lines are the program's from here on: `m` is their handle. */
+static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferry_msg_t *m, uint32_t lines,
+                                         uint64_t size) {
     fi_rxlog_t *log = l->log;
     fi_ringr_t *r = &log->r;
 
@@ -225,10 +226,11 @@ static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferr
     m->pos = r->pos;
     m->idx = r->idx;
     m->lap = r->lap;
+    m->size = size;
     fi_list_add_tail(&log->held, &m->held);
-    rx->quantum_left -= (int64_t)m->size + FI_MESSAGE_OVERHEAD;
-    fi_store_relaxed64(&rx->stats.messages, rx->stats.messages + 1);
-    fi_store_relaxed64(&rx->stats.bytes, rx->stats.bytes + m->size);
+    rx->quantum_left -= (int64_t)size + FI_MESSAGE_OVERHEAD;
+    fi_count64(&rx->stats.messages, 1);
+    fi_count64(&rx->stats.bytes, size);
     fi_ringr_advance(r, lines);
     fi_store_relaxed64(&log->ctl.head->taken, r->pos);
 }
@@ -238,7 +240,8 @@ static inline bool fi_receiver_streams(const fi_receiver_t *rx) {
     return rx->streak > FI_STREAM;
 }
 
-static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
+/* A small message. False: there is none, or it is not to be taken in this way. */
+static inline __attribute__((always_inline)) bool fi_receiver_take_small(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
     ferry_msg_t *m = rx->free_handles;
 
@@ -248,12 +251,9 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     const fi_ringr_t *r = &l->log->r;
     const struct fi_record *rec = fi_ringr_at(r);
     uint64_t word = fi_load_acquire64(&rec->word); /* A1 */
-    uint64_t what = word & FI_QUICK_WHAT;
+    unsigned what = (uint16_t)(word >> 32);
 
     if (fi_unlikely(what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE)) {
-        if (fi_likely(word == FI_QUICK_POINTER)) {
-            return fi_receiver_take_pointer(rx, rec, out);
-        }
         fi_prefetch((const unsigned char *)rec + FI_LINE);
         return false;
     }
@@ -271,15 +271,18 @@ static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) 
     rx->free_handles = m->next;
     m->magic = FI_MSG_TAKEN;
     m->data = (const unsigned char *)rec + offset;
-    m->size = len;
-    fi_receiver_hand_over(rx, l, m, (uint32_t)lines);
+    fi_receiver_hand_over(rx, l, m, (uint32_t)lines, len);
     *out = m;
     return true;
 }
 
+static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
+    return fi_receiver_take_small(rx, out) || fi_receiver_take_pointer(rx, out);
+}
+
 /* Does the sender sleep for room? After a release. */
 static inline uint64_t fi_rxlog_wanted(const fi_rxlink_t *l, const fi_rxlog_t *log) {
-    fi_barrier_light_for(!l->fence);
+    fi_rxlink_fence(l);
     return fi_load_relaxed64(&log->r.head->shared.want);
 }
 

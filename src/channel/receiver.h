@@ -70,13 +70,22 @@ typedef struct fi_rxlink {
     uint32_t fruitless; /* turns in a row in which it was overtaken and gave nothing */
     bool lossy;
     bool counts; /* lossy ones too: where a number is missing, that message is lost */
-    bool fence;  /* the sender does not take part in membarrier */
+    bool fence;  /* its sender or this process does not take part in membarrier */
     bool live;
     bool ended;
     bool detached; /* dropped from the receiver, kept for its held messages */
     uint32_t segment_count;
     fi_rxsegment_t **segments; /* by id % FI_SEGMENT_BUCKETS; NULL: none has come yet */
 } fi_rxlink_t;
+
+/* Between what was stored for the sender and a look at whether it sleeps. */
+static inline void fi_rxlink_fence(const fi_rxlink_t *l) {
+    if (fi_unlikely(l->fence)) {
+        fi_fence_seq_cst();
+    } else {
+        fi_compiler_barrier();
+    }
+}
 
 /* Where a receiver of a durable topic begins. */
 typedef struct fi_replay {
@@ -205,7 +214,7 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
 void fi_receiver_find_quick(fi_receiver_t *rx);
 
 /* take.c: the next message of the quick link, which is one by pointer; false: look closer. */
-bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, ferry_msg_t **out);
+bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out);
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);

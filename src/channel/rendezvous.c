@@ -38,7 +38,7 @@ bool fi_rendezvous_is_mine(const fi_rxlink_t *l, const fi_seen_t *s) {
     unsigned kind = FI_REC_ASKED;
 
     fi_store_release64(&l->log->ctl.head->taken, s->pos + s->lines);
-    fi_barrier_light_for(!l->fence);
+    fi_rxlink_fence(l);
     for (int i = 0; i < PATIENT_ROUNDS && kind == FI_REC_ASKED; i++) {
         kind = fi_word_kind(fi_load_acquire64(&rec->word));
         if (kind == FI_REC_ASKED) {

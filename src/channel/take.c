@@ -105,7 +105,7 @@ static void hand_over(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
         fi_receiver_note(l, s);
     }
     fi_link_account(l, m);
-    fi_receiver_hand_over(rx, l, m, s->lines);
+    fi_receiver_hand_over(rx, l, m, s->lines, m->size);
 }
 
 static int copy_out(ferry_msg_t *m, const unsigned char *from, uint64_t size) {
@@ -233,11 +233,16 @@ static void fetch_ahead(const fi_rxlink_t *l, const fi_ringr_t *r) {
     }
 }
 
-bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, ferry_msg_t **out) {
+bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
     ferry_msg_t *m = rx->free_handles;
 
-    if (fi_unlikely(!m || rx->returned_some || !fi_receiver_turn_goes_on(rx))) {
+    if (fi_unlikely(!l)) {
+        return false;
+    }
+    const struct fi_record *rec = fi_ringr_at(&l->log->r);
+    if (fi_load_acquire64(&rec->word) != FI_QUICK_POINTER /* A1 */ || !m || rx->returned_some ||
+        !fi_receiver_turn_goes_on(rx)) {
         return false;
     }
     struct fi_pointer p = fi_pointer_load(rec + 1); /* read once */
@@ -252,9 +257,8 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, const struct fi_record *rec, fe
     m->annex = NULL;
     m->record = rec;
     m->data = (const unsigned char *)seg->memory->map + p.offset;
-    m->size = p.size;
     seg->held++;
-    fi_receiver_hand_over(rx, l, m, 1);
+    fi_receiver_hand_over(rx, l, m, 1, p.size);
     fetch_ahead(l, &l->log->r);
     *out = m;
     return true;

@@ -109,7 +109,8 @@ void fi_end_done(fi_end_t *e);
 int fi_end_enter_slow(fi_end_t *e, uint32_t magic);
 /* Goes on entering, busy already, with chores to do. */
 int fi_end_enter_with_chores(fi_end_t *e);
-int fi_end_leave_slow(fi_end_t *e); /* 0 */
+/* 0. Never a part of its callers, which would then save registers in the usual case, too. */
+__attribute__((noinline, cold)) int fi_end_leave_slow(fi_end_t *e);
 
 /* May this thread begin a call at once? False: fi_end_enter tells why, or makes it the owner. */
 static inline bool fi_end_is_mine(const fi_end_t *e, uint32_t magic) {

@@ -7,8 +7,6 @@
 
 #include "node/node.h"
 
-__thread char fi_thread_self __attribute__((tls_model("initial-exec")));
-
 /* By owning thread. */
 static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t own_key;

@@ -66,9 +66,9 @@ typedef struct fi_place {
     uint32_t next; /* line of `after` */
 } fi_place_t;
 
-static inline fi_place_t fi_ringw_place(const fi_ringw_t *w, uint64_t lines) {
-    uint32_t next = fi_ringw_step(w, w->idx, (uint32_t)lines);
-    fi_place_t p = {fi_ringw_at(w, w->idx), fi_ringw_at(w, next), (uint32_t)lines, next};
+static inline fi_place_t fi_ringw_place(const fi_ringw_t *w, uint32_t lines) {
+    uint32_t next = fi_ringw_step(w, w->idx, lines);
+    fi_place_t p = {fi_ringw_at(w, w->idx), fi_ringw_at(w, next), lines, next};
     return p;
 }
 
@@ -103,7 +103,8 @@ static inline void fi_ringw_lend(fi_ringw_t *w) {
 }
 
 static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) {
-    fi_ringw_publish_at(w, fi_ringw_place(w, fi_record_lines(fi_word_len(word), fi_word_flags(word))), word, seq);
+    fi_ringw_publish_at(w, fi_ringw_place(w, (uint32_t)fi_record_lines(fi_word_len(word), fi_word_flags(word))), word,
+                        seq);
 }
 
 /*
