@@ -222,7 +222,8 @@ FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t
  * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EDEADLK all who could make room wait, for something that
  * this thread holds (see sync.h; looked for after 50 ms); -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
  * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended; -EACCES what was
- * sent before cannot leave this machine, since the server does not permit it any more: it is kept and tried again.
+ * sent before cannot leave this machine, since the server does not permit it any more: it is kept and tried again; -ESTALE see
+ * ferry_sender_set_token.
  */
 FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout);
 
@@ -243,6 +244,23 @@ FERRY_API int ferry_abort(ferry_sender_t *tx);
 FERRY_API int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout);
 
 /**
+ * Gives all that a durable sender sends from now on a fencing token, as ferry_mutex_token gave it; 0: none, as at first. The engine
+ * keeps the largest token that was used on the channel. So a lock's holder that was stopped, and comes back after others have had
+ * the lock, cannot put its messages behind theirs: from the first message on that is stored with a newer token, the server
+ * stores none with an older one, wherever that was on its way; what it has stored with an older one stands before. What is
+ * refused so is counted (`refused` in ferry_sender_stats, and in ferry_sender_close's `*undelivered`), and every call that sends on
+ * this sender, and ferry_sender_flush, answers -ESTALE until it gets another token. A message whose answer was lost with a
+ * connection may count as refused though it is stored. What is sent without a token is not held to this.
+ *
+ * Messages with a token are stored one behind the other, so whoever else sends on the channel at the same time slows them down.
+ * The call asks the engine, for up to 5 s.
+ *
+ * Errors, after which the sender has the token that it had: -ESTALE a newer one was used; -ENOTSUP the channel is not durable;
+ * -ETIMEDOUT, -ENOTCONN the engine cannot be asked now; -EACCES; -ENOSPC; -ESHUTDOWN; -ENOMEM; -EBUSY; -EBADF; -ECHILD.
+ */
+FERRY_API int ferry_sender_set_token(ferry_sender_t *tx, uint64_t token);
+
+/**
  * Waits until at least `receivers` receivers are linked. Returns how many are. Errors: -ETIMEDOUT, -EAGAIN (FERRY_NOW),
  * -EINTR, -ESHUTDOWN, -EBADF, -EBUSY.
  */
@@ -250,7 +268,7 @@ FERRY_API int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t 
 
 /**
  * Waits until every message sent so far has been released or purged (queue) or passed by every linked receiver (topic).
- * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY.
+ * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY; -ESTALE see ferry_sender_set_token.
  */
 FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
 
@@ -282,6 +300,7 @@ typedef struct ferry_sender_stats {
     uint32_t receivers;   /**< linked now */
     uint32_t waits;       /**< times the sender slept for room */
     uint64_t purged;      /**< messages that somebody has dropped (ferry_purge) before they were taken */
+    uint64_t refused; /**< durable senders with a token: messages that were not stored, since a newer one was used */
     uint64_t unpublished; /**< plain senders: messages that foreign clients were not given, for want of a connection */
 } ferry_sender_stats_t;
 /** Fills `*stats`; exact as of the call. Errors: -EBADF, -EBUSY. */

@@ -5,6 +5,7 @@
 #include "api/plain.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
+#include "net/token.h"
 #include "platform/cancel.h"
 
 static int sender_open_uncancelled(ferry_t *node, const char *channel, ferry_kind_t kind,
@@ -248,6 +249,34 @@ int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivere
 
     int r = sender_close_uncancelled(tx, timeout, undelivered);
     fi_cancel_restore(cancel);
+    return r;
+}
+
+static int set_token(fi_sender_t *tx, uint64_t token) {
+    fi_net_t *net = tx->end.node->net;
+
+    if (!net || tx->end.contract.durable != FERRY_DURABLE) {
+        return fi_fail(
+            -ENOTSUP,
+            "'%s' is not durable: who receives from it cannot tell an older token from a newer one; open the "
+            "sender with FERRY_DURABLE",
+            tx->end.channel);
+    }
+    int r = token ? fi_token_raise(net, (ferry_kind_t)tx->end.kind, tx->end.channel, token) : 0;
+    r = r == 0 ? fi_bridge_set_token(net, tx, token) : r;
+    tx->token = r == 0 ? token : tx->token;
+    return r;
+}
+
+int ferry_sender_set_token(ferry_sender_t *tx, uint64_t token) {
+    int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);
+    if (r < 0) {
+        return r;
+    }
+    int cancel = fi_cancel_here();
+    r = set_token(tx, token);
+    fi_cancel_restore(cancel);
+    fi_end_leave(&tx->end);
     return r;
 }
 

@@ -12,6 +12,7 @@
  * in the backlog, sends them itself.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -82,11 +83,37 @@ static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadli
     return r;
 }
 
+void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer, uint64_t count) {
+    fi_frame_t told = fi_frame(FI_DENIED, id, 0);
+    struct fi_list *at;
+    struct fi_list *after;
+
+    pthread_mutex_lock(&n->lock);
+    fi_list_each(at, after, &n->ends) {
+        fi_end_t *e = fi_container(at, fi_end_t, link);
+        if (e->id == id && e->magic == FI_END_SENDER) {
+            fi_sender_t *tx = fi_sender_of(e);
+            fi_add64(&tx->refused, count);
+            fi_store_relaxed64(&tx->fenced_by, newer);
+            fi_store_release64(&tx->fenced, token);
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    (void)fi_peer_send(n->self, &told, NULL);
+}
+
 int fi_sender_take_denial(fi_sender_t *tx) {
+    if (tx->token && fi_load_acquire64(&tx->fenced) == tx->token) {
+        return fi_fail(-ESTALE, "'%s' takes nothing more with token %" PRIu64 ": a newer one, %" PRIu64 ", was used",
+                       tx->end.channel, tx->token, fi_load_relaxed64(&tx->fenced_by));
+    }
     if (!tx->denied) {
         return 0;
     }
     tx->denied = false;
+    if (!tx->denial[0]) {
+        return 0; /* it was about an earlier token */
+    }
     return fi_fail(-EACCES, "messages on '%s' cannot leave this machine: the server denies it (%s)", tx->end.channel,
                    tx->denial);
 }
@@ -121,8 +148,8 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             }
             return r;
         }
-        if (fi_unlikely(tx->denied)) {
-            return fi_sender_take_denial(tx);
+        if (fi_unlikely(tx->denied) && (r = fi_sender_take_denial(tx)) < 0) {
+            return r;
         }
         if (fi_node_is_shut(tx->end.node)) {
             return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),

@@ -234,10 +234,14 @@ struct ferry_sender {
     uint64_t *retained; /* positions of the last `retain` records, circular */
     uint64_t retained_count;
     bool timestamps;
-    bool rendezvous;      /* every message is sent when it is taken */
-    bool check;           /* FERRY_CHECK=1 */
-    bool abandoned;       /* its thread has ended: nothing more can be sent */
-    bool denied;          /* what was sent could not leave this machine: the next call says so */
+    bool rendezvous; /* every message is sent when it is taken */
+    bool check;      /* FERRY_CHECK=1 */
+    bool abandoned;  /* its thread has ended: nothing more can be sent */
+    bool denied; /* what was sent could not leave this machine, or was refused for its token: the next call says so */
+    uint64_t token;       /* of what is sent now, for the engine; 0: none */
+    uint64_t fenced;      /* what was sent with this token was refused, */
+    uint64_t fenced_by;   /* since this newer one was used: */
+    uint64_t refused;     /* so many messages; all three atomic */
     uint64_t depth;       /* unreleased messages, when last counted */
     uint64_t unpublished; /* messages that foreign clients were not given, though it is plain; atomic */
     fi_purge_t purge;
@@ -275,8 +279,11 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
  * first of those that wait for one; once some have come back, which stand anywhere since, of all. The end is held. */
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
-/* If messages could not leave this machine since the last time: -EACCES, with why. Else 0. The end is held. */
+/* If messages could not leave this machine since the last time: -EACCES, with why; -ESTALE: what has this token is refused. Else 0. The
+ * end is held. */
 int fi_sender_take_denial(fi_sender_t *tx);
+/* Another thread's word, before these messages are released: so many were refused for their token. */
+void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer, uint64_t count);
 int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout);
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats);
 /* After the contract has become more definite. */

@@ -25,7 +25,6 @@
 #define COUNT_NS 1000000ll     /* messages are counted for so long; */
 #define DENSE 16               /* with so many of them they come densely, */
 #define GATHER_NS 300000ll     /* and are taken together after this */
-#define STUCK_NS 500000000ll   /* beyond an asking's deadline: the bridge is stuck */
 #define FAREWELL_MS 500
 #define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
@@ -112,85 +111,6 @@ static void answers(fi_net_t *net, bool it_does) {
     pthread_mutex_unlock(&net->lock);
 }
 
-/* ---- what users' threads say ---- */
-
-static void describe(fi_own_t *own, fi_end_t *e) {
-    *own = (fi_own_t){.id = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .contract = e->contract};
-    memcpy(own->channel, e->channel, sizeof own->channel);
-    if (own->is_sender) {
-        own->retain = fi_sender_of(e)->retain;
-        own->quota = fi_sender_of(e)->pool.quota;
-        own->capacity = fi_sender_of(e)->capacity;
-        own->kept = fi_sender_of(e)->part.kept;
-        own->plain = fi_sender_of(e)->part.plain;
-    } else {
-        const fi_receiver_t *rx = fi_receiver_of(e);
-        own->replay = rx->part.replay;
-        own->plain = rx->part.plain;
-        own->flags = (rx->may_lose ? FI_FAR_MAY_LOSE : 0u) | (rx->no_history ? FI_FAR_NO_HISTORY : 0u);
-        own->prefetch = rx->prefetch;
-    }
-}
-
-/* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as without a
- * connection, nobody is asked: 1. */
-static int await_answer(fi_bridge_t *b, fi_asking_t *a, int64_t more) {
-    struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS + more);
-    int waited = 0;
-
-    pthread_mutex_lock(&b->lock);
-    while (!a->done && waited == 0) {
-        waited = pthread_cond_timedwait(&b->answered, &b->lock, &end);
-    }
-    a->abandoned = !a->done;
-    int r = a->abandoned ? 1 : a->error < 0 ? fi_fail(a->error, "%s", a->text) : 0;
-    bool done = a->done;
-    pthread_mutex_unlock(&b->lock);
-    if (done) {
-        free(a);
-    }
-    return r;
-}
-
-static int opened(fi_net_t *net, fi_end_t *e) {
-    fi_bridge_t *b = net->bridge;
-
-    if (!b || fi_channel_is_reserved(e->channel)) {
-        return 0;
-    }
-    fi_box_item_t *item = calloc(1, sizeof *item);
-    fi_asking_t *a = calloc(1, sizeof *a);
-    if (!item || !a) {
-        free(item);
-        free(a);
-        return fi_fail(-ENOMEM, "no memory to tell other machines of '%s'", e->channel);
-    }
-    uint32_t denials = fi_load_acquire32(&net->denials);
-    item->kind = FI_BOX_OPENED;
-    describe(&item->own, e);
-    item->asking = a;
-    bool needs_link = fi_meet_needs_link(&item->own);
-    fi_bridge_post(b, item);
-    int r = await_answer(b, a, needs_link ? FI_OWN_LINK_NS : 0);
-    if (r > 0 && needs_link) { /* what it sent would go nowhere */
-        return fi_fail(-ETIMEDOUT, "'%s' cannot be opened: this node's connection takes nothing", e->channel);
-    }
-    return r < 0 ? r : r > 0 ? 0 : fi_permit_end(b, e, denials);
-}
-
-static void closing(fi_net_t *net, fi_end_t *e) {
-    fi_bridge_t *b = net->bridge;
-    fi_box_item_t *item = b && !fi_channel_is_reserved(e->channel) ? calloc(1, sizeof *item) : NULL;
-
-    if (item) {
-        item->kind = FI_BOX_CLOSING;
-        item->own.id = e->id;
-        fi_bridge_post(b, item);
-    }
-}
-
-static const fi_far_t far_ops = {opened, closing, fi_far_watch, fi_far_unwatch};
-
 /* ---- the thread ---- */
 
 /* Its first bytes are a head's in every version. */
@@ -270,6 +190,10 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         break;
     case FI_BOX_CLOSING:
         fi_meet_closing(b, item->own.id);
+        break;
+    case FI_BOX_TOKEN:
+        fi_deposit_token(b, &item->own, item->from, item->token);
+        fi_asking_end(b, item->asking);
         break;
     case FI_BOX_UP:
         fi_far_hello(b);
@@ -516,7 +440,7 @@ int fi_bridge_open(fi_net_t *net) {
     fi_net_watch(net, &b->watch);
     answers(net, true);
     net->node->net = net;
-    net->node->far = &far_ops;
+    net->node->far = &fi_far_ops;
     return fi_far_wait_for_cards(b);
 }
 

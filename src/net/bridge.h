@@ -242,7 +242,8 @@ enum fi_box_kind {
     FI_BOX_PIECE,
     FI_BOX_DENIED,
     FI_BOX_INQUIRY,
-    FI_BOX_WATCH
+    FI_BOX_WATCH,
+    FI_BOX_TOKEN
 };
 
 typedef struct fi_box_item {
@@ -252,6 +253,7 @@ typedef struct fi_box_item {
     uint32_t number; /* PICKED, READ, HEARD: whose */
     fi_own_t own;
     fi_asking_t *asking;
+    uint64_t from, token;       /* FI_BOX_TOKEN: what this sender sends from this number on */
     char *text;                 /* FI_BOX_DENIED: the server's words; allocated */
     struct fi_far_watch *watch; /* FI_BOX_WATCH: it begins or ends */
 } fi_box_item_t;
@@ -313,6 +315,11 @@ void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t numb
 /* A subscription whose messages come into the box. */
 int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub);
 
+/* own.c */
+extern const fi_far_t fi_far_ops;
+/* From now on the sender's messages have this token; by its thread, which holds it. -ENOMEM, -ETIMEDOUT. */
+int fi_bridge_set_token(fi_net_t *net, fi_sender_t *tx, uint64_t token);
+
 /* permit.c: does the server let us do what an end of this channel needs? By the thread that opens it, which has asked others, and
  * waits for the server's word. `denials`: as before that. 0, also without a connection; -EACCES, with the server's words. */
 int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials);
@@ -365,6 +372,8 @@ void fi_meet_closing(fi_bridge_t *b, uint64_t end);
 void fi_meet_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
 /* Tells a node, or all (0), anew what is open here. */
 void fi_meet_again(fi_bridge_t *b, uint64_t to);
+/* Tells who waits for it, which is not in the list any more, if it ever was. */
+void fi_asking_end(fi_bridge_t *b, fi_asking_t *a);
 /* Ends askings that are answered or have waited for too long. Returns ns until the next deadline, or -1. */
 int64_t fi_meet_settle(fi_bridge_t *b);
 /* The server does not let us ask. */

@@ -30,14 +30,6 @@
 
 #define FI_NET_CELL_MAGIC 0x63746e66u /* "fntc" */
 
-typedef struct fi_fence {
-    uint8_t version; /* 1 */
-    uint8_t pad[7];
-    uint64_t token;
-} fi_fence_t;
-
-_Static_assert(sizeof(fi_fence_t) == 16, "as it is on the wire");
-
 /* What a ferry_cell_t is in such a space. */
 typedef struct fi_net_cell {
     uint32_t magic;

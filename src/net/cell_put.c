@@ -13,6 +13,7 @@
 #include "net/ask.h"
 #include "net/cell.h"
 #include "net/last.h"
+#include "net/token.h"
 #include "platform/clock.h"
 
 /* ---- getting ---- */

@@ -66,7 +66,21 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     l->far = d;
 }
 
-static void free_depositor(fi_depositor_t *d) {
+static void free_marks(fi_deposit_t *p, uint64_t tx, uint64_t before) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &p->marks) {
+        fi_mark_t *m = fi_container(at, fi_mark_t, link);
+        if (m->tx == tx && m->from < before) {
+            fi_list_remove(&m->link);
+            free(m);
+        }
+    }
+}
+
+static void free_depositor(fi_deposit_t *p, fi_depositor_t *d) {
+    free_marks(p, d->tx, UINT64_MAX);
     fi_list_remove(&d->link);
     free(d->puts);
     free(d);
@@ -111,11 +125,43 @@ static int make_room(fi_depositor_t *d) {
     return 0;
 }
 
-static void keep(fi_depositor_t *d, ferry_msg_t *m) {
+/* The token of a sender's message, of which the next ones have larger numbers. */
+static uint64_t token_of(fi_deposit_t *p, uint64_t tx, uint64_t seq) {
+    const fi_mark_t *found = NULL;
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &p->marks) {
+        const fi_mark_t *m = fi_container(at, fi_mark_t, link);
+        found = m->tx == tx && m->from <= seq ? m : found;
+    }
+    if (!found) {
+        return 0;
+    }
+    uint64_t token = found->token;
+    free_marks(p, tx, found->from);
+    return token;
+}
+
+static void keep(fi_deposit_t *p, fi_depositor_t *d, ferry_msg_t *m) {
     ferry_msg_info_t info = {.size = sizeof info};
 
     fi_taken_describe(m, &info);
-    *fi_put_at(d, ++d->taken) = (fi_put_t){.msg = m, .seq = info.sequence, .tag = info.tag, .size = m->size};
+    *fi_put_at(d, ++d->taken) = (fi_put_t){.msg = m,
+                                           .seq = info.sequence,
+                                           .tag = info.tag,
+                                           .token = fi_list_empty(&p->marks) ? 0 : token_of(p, d->tx, info.sequence),
+                                           .size = m->size};
+}
+
+void fi_deposit_token(fi_bridge_t *b, const fi_own_t *own, uint64_t from, uint64_t token) {
+    fi_deposit_t *p = find(b, (ferry_kind_t)own->kind, own->channel);
+    fi_mark_t *m = p ? calloc(1, sizeof *m) : NULL;
+
+    if (m) {
+        *m = (fi_mark_t){.tx = own->id, .from = from, .token = token};
+        fi_list_add_tail(&p->marks, &m->link);
+    }
 }
 
 /* Takes what is there: it stays where it is, in its sender's memory. The end is held. */
@@ -131,7 +177,7 @@ static void take(fi_bridge_t *b, fi_deposit_t *p) {
             fi_taken_release_held(m); /* no memory at all: it is lost, as it would be with this process */
             continue;
         }
-        keep(d, m);
+        keep(p, d, m);
     }
 }
 
@@ -147,7 +193,12 @@ static void links_changed(void *whole) {
 
 static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
     while (!fi_list_empty(&p->depositors)) {
-        free_depositor(fi_container(p->depositors.next, fi_depositor_t, link));
+        free_depositor(p, fi_container(p->depositors.next, fi_depositor_t, link));
+    }
+    while (!fi_list_empty(&p->marks)) {
+        fi_mark_t *m = fi_container(p->marks.next, fi_mark_t, link);
+        fi_list_remove(&m->link);
+        free(m);
     }
     fi_list_remove(&p->link);
     fi_hidden_receiver_close(b, p->rx);
@@ -174,7 +225,7 @@ static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next, bo
         int64_t ns = fi_depositor_tend(b, p, d, now);
         *next = fi_sooner(*next, ns);
         if (d->ended && d->stored == d->taken) {
-            free_depositor(d);
+            free_depositor(p, d);
         }
     }
     fi_end_leave(&p->rx->end);
@@ -226,6 +277,7 @@ static int open_deposit(fi_bridge_t *b, ferry_kind_t kind, const char *channel, 
     p->kind = kind;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->depositors);
+    fi_list_init(&p->marks);
     fi_list_add_tail(&b->deposits, &p->link);
     const fi_hidden_t hidden = {
         .channel = p->channel, .kind = kind, .whole = p, .changed = links_changed, .intake = &p->intake};

@@ -13,6 +13,7 @@ typedef struct fi_put {
     ferry_msg_t *msg; /* NULL: stored */
     uint64_t seq;     /* the sender's */
     uint64_t tag;
+    uint64_t token; /* see token.h; 0: none */
     uint64_t size;
 } fi_put_t;
 
@@ -26,6 +27,29 @@ typedef struct fi_put_out {
     bool there;      /* and it is */
     int64_t answered_at;
 } fi_put_out_t;
+
+/* What must be known before a message with a token can be published. */
+typedef struct fi_chain {
+    enum {
+        FI_CHAIN_NONE,
+        FI_CHAIN_LAST,
+        FI_CHAIN_FENCE,
+        FI_CHAIN_LINKED
+    } state;         /* asked for the last number, the fence */
+    uint32_t round;  /* grows when it begins anew: what was said of an earlier one is not true any more */
+    uint64_t token;  /* of what may be published now */
+    uint64_t last;   /* number at which the stream then ends */
+    uint64_t before; /* the sender's number of the message there; 0: somebody else's */
+    int64_t asked_at;
+} fi_chain_t;
+
+/* From this number on a sender's messages have this token. */
+typedef struct fi_mark {
+    struct fi_list link;
+    uint64_t tx;
+    uint64_t from;
+    uint64_t token;
+} fi_mark_t;
 
 /* One sender's messages, numbered from 1. */
 typedef struct fi_depositor {
@@ -45,6 +69,7 @@ typedef struct fi_depositor {
     uint64_t capacity, quota; /* of what is published and not gone */
     uint32_t window;
     fi_put_out_t parcel;
+    fi_chain_t chain;
     natsConnection *way; /* of what is under way */
     uint32_t losses;     /* of connections, when something was last put on its way */
     int64_t answered_at; /* ns: when an answer last came, or one was first waited for */
@@ -62,8 +87,9 @@ typedef struct fi_deposit {
     ferry_kind_t kind;
     fi_kept_bounds_t kept; /* of a topic: as an own sender has stated it last */
     struct fi_list depositors;
-    uint32_t senders; /* own ones that are open */
-    uint32_t changed; /* atomic: links came or went */
+    struct fi_list marks; /* in order */
+    uint32_t senders;     /* own ones that are open */
+    uint32_t changed;     /* atomic: links came or went */
     fi_intake_t intake;
     int64_t mended_at;
 } fi_deposit_t;
@@ -71,6 +97,13 @@ typedef struct fi_deposit {
 static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {
     return &d->puts[number & (d->cap - 1)];
 }
+
+#define FI_MESSAGE_ID 64u
+
+/* By which the engine knows a message; `seq`: the sender's number. */
+void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, char id[FI_MESSAGE_ID]);
+/* Releases a message: it is stored, or shall not be. The end is held. */
+void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
 
 /* Publishes what may be published now. Returns ns until this one is to be looked at again, or -1. The deposit's end is held. */
 int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now);

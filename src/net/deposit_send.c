@@ -18,6 +18,7 @@
 #include "channel/messages.h"
 #include "net/deposit.h"
 #include "net/parcel.h"
+#include "net/token.h"
 #include "platform/clock.h"
 
 #define WINDOW_BYTES (8u << 20) /* published and not answered, at most; see FI_DEPOSIT_WINDOW */
@@ -43,19 +44,33 @@ static bool is_at_bound(const fi_depositor_t *d) {
     return d->sent < d->taken && d->sent == d->stored && !may_publish(d);
 }
 
+void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, char id[FI_MESSAGE_ID]) {
+    snprintf(id, FI_MESSAGE_ID, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, seq);
+}
+
+/* Where the answer to message `number` is to come: "N", or, in a chain, "qROUND-N". */
+static void answer_word(const fi_depositor_t *d, uint64_t number, uint64_t token, char word[64]) {
+    if (token) {
+        snprintf(word, 64, "d.%" PRIx32 ".q%" PRIx32 "-%" PRIx64, d->number, d->chain.round, number);
+    } else {
+        snprintf(word, 64, "d.%" PRIx32 ".%" PRIx64, d->number, number);
+    }
+}
+
 static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     const fi_put_t *put = fi_put_at(d, number);
     char reply[FI_SUBJECT_MAX];
-    char text[64];
+    char text[FI_MESSAGE_ID];
     natsMsg *msg = NULL;
     bool parcel = fi_is_parcel(b->net, put->size);
 
-    snprintf(text, sizeof text, "d.%" PRIx32 ".%" PRIx64, d->number, number);
+    answer_word(d, number, put->token, text);
     fi_net_node_subject(b->net, reply, b->net->node->id, text);
     natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, parcel ? "" : (const char *)put->msg->data,
                                           parcel ? 0 : (int)put->size);
     s = s == NATS_OK && parcel ? fi_parcel_head(b, msg, put->size) : s;
-    snprintf(text, sizeof text, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, put->seq);
+    s = s == NATS_OK && put->token ? fi_chain_head(b, d, msg) : s;
+    fi_deposit_id(b, d, put->seq, text);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Msg-Id", text) : s;
     if (s == NATS_OK && put->tag) {
         snprintf(text, sizeof text, "%" PRIx64, put->tag);
@@ -74,6 +89,7 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
 static void begin_again(fi_depositor_t *d) {
     d->sent = d->stored;
     d->sent_bytes = d->stored_bytes;
+    fi_chain_break(d);
 }
 
 /*
@@ -101,13 +117,20 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
         return; /* what is under way arrives first: on another connection it could be overtaken */
     }
     while (may_publish(d) && goes_straight(b, d)) {
-        fi_put_t *put = fi_put_at(d, d->sent + 1);
+        const fi_put_t *put = fi_put_at(d, d->sent + 1);
+        if (put->msg && put->token && !fi_chain_is_ready(b, p, d, now)) {
+            return;
+        }
         if (put->msg && fi_is_parcel(b->net, put->size) && !fi_parcel_put(b, p, d, d->sent + 1, now)) {
             return;
         }
         if (put->msg && !publish(b, d, d->sent + 1)) {
+            fi_chain_break(d);
             d->paused_until = now + PAUSE_NS;
             return;
+        }
+        if (put->msg && put->token) {
+            fi_chain_goes_on(d, put->seq);
         }
         if (d->sent == d->stored) {
             d->answered_at = now;
@@ -170,7 +193,7 @@ static void told(fi_depositor_t *d, natsMsg *msg, uint64_t asked) {
 /* ---- answers ---- */
 
 /* The end is held. */
-static void release_stored(fi_depositor_t *d, uint64_t number) {
+void fi_depositor_settle(fi_depositor_t *d, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);
 
     if (put->msg) {
@@ -264,47 +287,54 @@ static void stored(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, uin
     if (put->msg && fi_is_parcel(b->net, put->size)) {
         fi_parcel_mark(b, p, d, number);
     } else {
-        release_stored(d, number);
+        fi_depositor_settle(d, number);
     }
 }
 
 static void marked(fi_depositor_t *d, natsMsg *msg, uint64_t number, int64_t now) {
     if (number > d->stored && number <= d->most && !is_refusal(msg)) {
         d->answered_at = now;
-        release_stored(d, number);
+        fi_depositor_settle(d, number);
     }
 }
 
-void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
-    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".d.");
-    char *end = NULL;
-    uint64_t at;
-    fi_deposit_t *p = NULL;
-    int64_t now = fi_now_ns();
-
-    uint64_t number = words ? strtoull(words + 3, &end, 16) : 0;
-    fi_depositor_t *d = words && *end == '.' ? find_depositor(b, number, &p) : NULL;
-    if (!d || fi_end_enter(&p->rx->end, FI_END_RECEIVER) < 0) {
-        return;
+/* The engine does not store it now. */
+static void refused(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, int64_t now) {
+    if (fi_nats.natsMsg_IsNoResponders(msg)) {
+        mend(b, p, now);
     }
-    number = strtoull(end + 1, NULL, 16);
-    if (end[1] == 'i') {
-        told(d, msg, strtoull(end + 2, NULL, 16));
-    } else if (end[1] == 's' || end[1] == 'p') {
-        parcel_answered(b, p, d, msg, end + 1, now);
-    } else if (end[1] == 'm') {
-        marked(d, msg, strtoull(end + 2, NULL, 16), now);
-    } else if (number <= d->stored || number > d->most) {
-        /* answered before, or nonsense */
-    } else if (is_refusal(msg)) {
-        if (fi_nats.natsMsg_IsNoResponders(msg)) {
-            mend(b, p, now);
+    note_refusal(b, p, msg, now);
+    if (now >= d->paused_until) {
+        hold_off(d, now);
+    } else {
+        begin_again(d); /* of the same trouble */
+    }
+}
+
+/* Somebody else has put something between what is sent with a token, or a server was restarted. */
+static bool is_chain_broken(natsMsg *msg) {
+    int code = fi_durable_error(msg);
+
+    return code == JSStreamWrongLastSequenceErr || code == JSStreamWrongLastMsgIDErr;
+}
+
+/* `round`: of the chain in which it was published; the depositor's if it was in none. */
+static void answered(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, uint64_t number, uint32_t round,
+                     int64_t now) {
+    uint64_t at;
+
+    if (number <= d->stored || number > d->most) {
+        return; /* answered before, or nonsense */
+    }
+    if (is_refusal(msg)) {
+        if (round != d->chain.round) {
+            return; /* it was published anew since */
         }
-        note_refusal(b, p, msg, now);
-        if (now >= d->paused_until) {
-            hold_off(d, now);
+        if (is_chain_broken(msg)) {
+            begin_again(d);
+            b->progress = true;
         } else {
-            begin_again(d); /* of the same trouble */
+            refused(b, p, d, msg, now);
         }
     } else if (fi_durable_number(msg, "\"seq\":", &at)) {
         d->answered_at = now;
@@ -312,7 +342,49 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
         d->window = d->window < FI_DEPOSIT_WINDOW ? 2 * d->window : FI_DEPOSIT_WINDOW;
         stored(b, p, d, number);
     }
-    fi_end_leave(&p->rx->end);
+}
+
+/* By the last word of its subject. The end is held. */
+static void take_answer(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word) {
+    int64_t now = fi_now_ns();
+    char *end = NULL;
+    uint32_t round;
+
+    switch (word[0]) {
+    case 'i':
+        told(d, msg, strtoull(word + 1, NULL, 16));
+        break;
+    case 's':
+    case 'p':
+        parcel_answered(b, p, d, msg, word, now);
+        break;
+    case 'm':
+        marked(d, msg, strtoull(word + 1, NULL, 16), now);
+        break;
+    case 'l':
+    case 't':
+        fi_chain_answer(b, p, d, msg, word, now);
+        break;
+    case 'q':
+        round = (uint32_t)strtoul(word + 1, &end, 16);
+        answered(b, p, d, msg, *end == '-' ? strtoull(end + 1, NULL, 16) : 0, round, now);
+        break;
+    default:
+        answered(b, p, d, msg, strtoull(word, NULL, 16), d->chain.round, now);
+    }
+}
+
+void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
+    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".d.");
+    char *end = NULL;
+    fi_deposit_t *p = NULL;
+
+    uint64_t number = words ? strtoull(words + 3, &end, 16) : 0;
+    fi_depositor_t *d = words && *end == '.' ? find_depositor(b, number, &p) : NULL;
+    if (d && fi_end_enter(&p->rx->end, FI_END_RECEIVER) == 0) {
+        take_answer(b, p, d, msg, end + 1);
+        fi_end_leave(&p->rx->end);
+    }
 }
 
 void fi_deposit_denied(fi_bridge_t *b, const char *words) {
@@ -365,6 +437,9 @@ int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, in
     }
     if (d->sent > d->stored) {
         return d->answered_at + ANSWER_NS - now;
+    }
+    if (d->sent < d->taken && fi_chain_due(d, now) >= 0 && fi_net_is_up(b->net)) {
+        return fi_chain_due(d, now);
     }
     return d->sent < d->taken && d->paused_until > now ? d->paused_until - now : -1;
 }

@@ -129,6 +129,8 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap);
 /* An end has been opened. -ENOMEM and others, with a sentence: it cannot be. */
 int fi_deposit_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_deposit_closing(fi_bridge_t *b, const fi_own_t *own);
+/* What this sender sends from this number of its own on has this token. */
+void fi_deposit_token(fi_bridge_t *b, const fi_own_t *own, uint64_t from, uint64_t token);
 /* Does it take what this sender sends? */
 bool fi_deposit_is_linked(fi_bridge_t *b, ferry_kind_t kind, const char *channel, uint64_t tx);
 /* An answer of the engine's has come. */

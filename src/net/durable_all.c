@@ -10,6 +10,7 @@
 #include "net/ask.h"
 #include "net/parcel.h"
 #include "net/streams.h"
+#include "net/token.h"
 
 #define PATIENCE_NS INT64_C(5000000000)
 
@@ -65,6 +66,8 @@ static void purge_pieces(fi_net_t *net, ferry_kind_t kind, const char *name, boo
 
     fi_parcel_names(net, kind, name, subject, stream);
     if (remove) {
+        (void)fi_nats.js_DeleteStream(net->js, stream, NULL, &code);
+        fi_token_names(net, kind, name, subject, stream);
         (void)fi_nats.js_DeleteStream(net->js, stream, NULL, &code);
     } else {
         (void)fi_nats.js_PurgeStream(net->js, stream, NULL, &code);

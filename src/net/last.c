@@ -41,13 +41,20 @@ static bool measure(const char *text, size_t *len) {
     return true;
 }
 
-static natsStatus read_answer(fi_ask_t *ask, const char *json, fi_last_t *last) {
+/* libnats ends each message with a zero. */
+natsStatus fi_last_read(natsMsg *answer, int *error, fi_last_t *last) {
+    const char *json = fi_nats.natsMsg_GetData(answer);
+
+    *last = (fi_last_t){.answer = answer};
+    if (fi_nats.natsMsg_GetDataLength(answer) == 0) {
+        return NATS_PROTOCOL_ERROR;
+    }
     const char *code = value_of(json, "\"err_code\":");
     const char *number = value_of(json, "\"seq\":");
     const char *data = value_of(json, "\"data\":\"");
 
     if (code) {
-        ask->code = (jsErrCode)strtoul(code, NULL, 10);
+        *error = (int)(strtoul(code, NULL, 10) & 0xffff);
         return NATS_NOT_FOUND;
     }
     last->number = number ? strtoull(number, NULL, 10) : 0;
@@ -58,15 +65,16 @@ static natsStatus read_answer(fi_ask_t *ask, const char *json, fi_last_t *last) 
 natsStatus fi_last_ask(fi_ask_t *ask, const char *stream, const char *subject, fi_last_t *last) {
     char to[FI_SUBJECT_MAX + 32];
     char question[FI_SUBJECT_MAX + 32];
+    natsMsg *answer = NULL;
+    int code = 0;
 
     *last = (fi_last_t){.number = 0};
     snprintf(to, sizeof to, "$JS.API.STREAM.MSG.GET.%s", stream);
     int n = snprintf(question, sizeof question, "{\"last_by_subj\":\"%s\"}", subject);
-    natsStatus s = fi_nats.natsConnection_Request(&last->answer, ask->net->control, to, question, n, ask->options.Wait);
-    if (s == NATS_OK) { /* libnats ends each message with a zero */
-        s = fi_nats.natsMsg_GetDataLength(last->answer) > 0
-                ? read_answer(ask, fi_nats.natsMsg_GetData(last->answer), last)
-                : NATS_PROTOCOL_ERROR;
+    natsStatus s = fi_nats.natsConnection_Request(&answer, ask->net->control, to, question, n, ask->options.Wait);
+    if (s == NATS_OK) {
+        s = fi_last_read(answer, &code, last);
+        ask->code = (jsErrCode)code;
     }
     if (s != NATS_OK) {
         fi_last_done(last);

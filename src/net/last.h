@@ -19,6 +19,9 @@ typedef struct fi_last {
 
 /* One try. NATS_OK; NATS_NOT_FOUND, and ask->code is JSNoMessageFoundErr or JSStreamNotFoundErr; or another status. */
 natsStatus fi_last_ask(fi_ask_t *ask, const char *stream, const char *subject, fi_last_t *last);
+/* An answer to such a question, of which the caller has the message: it must stay for as long as `last` is used. NATS_OK, NATS_NOT_FOUND and
+ * the engine's error in `*code`, or NATS_PROTOCOL_ERROR. */
+natsStatus fi_last_read(natsMsg *answer, int *code, fi_last_t *last);
 /* Stores its bytes, of which there are `len`. */
 void fi_last_copy(const fi_last_t *last, void *buf);
 void fi_last_done(fi_last_t *last);

@@ -28,7 +28,7 @@ fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id) {
 
 /* ---- askings ---- */
 
-static void finish(fi_bridge_t *b, fi_asking_t *a) {
+void fi_asking_end(fi_bridge_t *b, fi_asking_t *a) {
     fi_list_remove(&a->link);
     pthread_mutex_lock(&b->lock);
     bool abandoned = a->abandoned;
@@ -109,7 +109,7 @@ int64_t fi_meet_settle(fi_bridge_t *b) {
         fi_asking_t *a = fi_container(at, fi_asking_t, link);
         int64_t left = look_at(b, a, now);
         if (left == 0) {
-            finish(b, a);
+            fi_asking_end(b, a);
         } else {
             next = fi_sooner(next, left);
         }

@@ -113,6 +113,11 @@ it_shares_durable_queues() {
     printf '%s\n' 4 5 six seven | same - out
     "${ferry[@]}" purge --remove jobs.v1 >out
     has '0 messages that the server kept; the channel is removed' out
+    "${ferry[@]}" send --durable --token 7 jobs.v1 first
+    status_of 1 "${ferry[@]}" send --durable --token 6 jobs.v1 late 2>said
+    has "with token 7, which is newer than 6" said
+    "${ferry[@]}" purge --remove jobs.v1
+    "${ferry[@]}" send --durable --token 6 jobs.v1 anew
 }
 
 # Both ways, and on the far machine, too: what Ferry publishes comes to Ferry's subscribers once.

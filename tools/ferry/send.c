@@ -37,7 +37,7 @@ static const char pub_examples[] = "ferry pub --wait-for 2 news 'it begins'\n"
                                    "ferry pub --durable --retain 1000 news hello  the server keeps the last 1000\n"
                                    "ferry pub --plain news hello         also for NATS clients that know no Ferry";
 
-enum { SHARED_OPTIONS = 9, SEND_OPTIONS = 5, PUB_OPTIONS = 7 };
+enum { SHARED_OPTIONS = 10, SEND_OPTIONS = 5, PUB_OPTIONS = 7 };
 
 /* The options of `send`, which `pub` has too. */
 static void shared_options(sending_t *s, option_t *options) {
@@ -83,6 +83,11 @@ static void shared_options(sending_t *s, option_t *options) {
          .kind = OPTION_TEXT,
          .target = &s->type,
          .help = "name of the message type, which all ends must share"},
+        {.name = "token",
+         .value = "N",
+         .kind = OPTION_COUNT,
+         .target = &s->token,
+         .help = "with --durable: a lock's fencing token: refuse (1) if a larger one was used"},
     };
 
     for (size_t i = 0; i < SHARED_OPTIONS; i++)
@@ -172,6 +177,8 @@ static int check(sending_t *s, const operands_t *operands) {
                            s->detach ? "detach" : "durable");
     if (s->durable && s->stay != 0)
         return usage_error(s->usage, "--stay keeps records here, with --durable the server has them; give one of them");
+    if (s->token != 0 && !s->durable)
+        return usage_error(s->usage, "--token is for --durable: the server tells a newer token from an older one");
     if (s->plain && s->durable)
         return usage_error(s->usage, "--durable keeps records in a stream that any client can read; leave --plain out");
     if (s->retain_age != 0 && (!s->durable || s->retain_age < 0))
@@ -205,7 +212,8 @@ static int open_end(sending_t *s) {
     int result = ferry_sender_open(s->node, s->channel, s->kind, &contract, &s->tx);
     if (result < 0)
         return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
-    return 0;
+    result = s->token != 0 ? ferry_sender_set_token(s->tx, s->token) : 0;
+    return result < 0 ? sending_refused(s, result) : 0;
 }
 
 static int wait_for_receivers(sending_t *s) {

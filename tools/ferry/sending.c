@@ -41,6 +41,16 @@ static const char *waiting_note(const sending_t *s) {
     return s->kind == FERRY_QUEUE ? "waiting for a receiver..." : "waiting for a subscriber...";
 }
 
+int sending_refused(const sending_t *s, int result) {
+    if (stop_signal() != 0)
+        return STATUS_FAILED;
+    if (result != -ESTALE)
+        return library_failed(result);
+    if (!s->common.quiet)
+        say("%s", ferry_last_error());
+    return STATUS_NO;
+}
+
 int sending_retry(sending_t *s, int result) {
     if (stop_signal() != 0)
         return STATUS_FAILED;
@@ -48,7 +58,7 @@ int sending_retry(sending_t *s, int result) {
     if (sending_timed_out(s))
         return STATUS_TIMED_OUT;
     if (result != -ETIMEDOUT && result != -EINTR && result != -EAGAIN)
-        return library_failed(result);
+        return sending_refused(s, result);
     progress_show(&s->progress, s->records, s->bytes, waiting_note(s));
     sending_set_slice(s);
     return 0;

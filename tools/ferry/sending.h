@@ -28,7 +28,7 @@ typedef struct sending {
     char **arguments; /* records from the command line */
     size_t n_arguments;
     const char *type;
-    uint64_t quota, capacity, retain, wait_for;
+    uint64_t quota, capacity, retain, wait_for, token;
     int hold; /* 0: no opinion, else a ferry_hold_t */
     int64_t linger, timeout, stay, retain_age;
 
@@ -55,6 +55,9 @@ bool sending_timed_out(const sending_t *s);
  * with the reason said (or none to say: a signal asked us to end).
  */
 int sending_retry(sending_t *s, int result);
+
+/* What to do about a negative result that waiting does not change: the exit status, with the reason said. */
+int sending_refused(const sending_t *s, int result);
 
 /* Computes anew how long one wait may last: until the next draw, or until --timeout. */
 void sending_set_slice(sending_t *s);
