@@ -282,17 +282,18 @@ static fi_worker_t *find_mine(const ferry_service_t *s) {
 
 /* Finds it, or makes one; it counts as inside until `leave`. */
 static int enter(ferry_service_t *s, fi_worker_t **out) {
-    int r = 0;
+    int r;
 
     if (fi_service_is_mine(NULL)) {
         return fi_fail(-EDEADLK, "a handler cannot serve \"%s\" itself: its own call would wait for that", s->name);
     }
     pthread_mutex_lock(&s->lock);
-    fi_worker_t *w = find_mine(s);
+    r = fi_service_check(s); /* it may have been closed since the call began: its workers are taken apart then */
+    fi_worker_t *w = r == 0 ? find_mine(s) : NULL;
     bool is_new = !w;
-    if (is_new) {
+    if (r == 0 && is_new) {
         r = add_worker(s, &w);
-    } else {
+    } else if (r == 0) {
         fi_store_release32(&w->inside, 1);
     }
     pthread_mutex_unlock(&s->lock);
