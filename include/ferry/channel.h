@@ -368,8 +368,9 @@ FERRY_API int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t 
 
 /**
  * Closes the receiver; NULL is allowed. Messages of a queue that were not released go to another receiver. Message
- * handles still held stay readable until they are released or the node is closed, as private copies: ask
- * ferry_msg_data again, earlier pointers must not be used. Returns 0, or how many messages were still held.
+ * handles still held stay readable until they are released or the node is closed, as private copies (one for whose copy
+ * there is no memory stays where it is, at the cost of its sender's quota): ask ferry_msg_data again, earlier pointers
+ * must not be used. Returns 0, or how many messages were still held.
  * Errors: -EBADF, -EBUSY.
  */
 FERRY_API int ferry_receiver_close(ferry_receiver_t *rx);

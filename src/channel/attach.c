@@ -98,6 +98,7 @@ void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
 
     if (log) {
         l->logs[i] = NULL;
+        fi_store_release64(&log->ctl.head->left, FI_CTL_HOLDS_NOTHING); /* R10 */
         fi_shared_unref(log->ring);
         fi_shared_unref(log->ctl_memory);
         free(log);
@@ -198,7 +199,33 @@ ferry_msg_t *fi_rxlink_first_held(const fi_rxlink_t *l) {
     return NULL;
 }
 
+static bool holds_in_place(const fi_rxlog_t *log) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &log->held) {
+        const ferry_msg_t *m = fi_container(at, ferry_msg_t, held);
+        if (m->data != m->copy || m->slot >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing more is taken from the link. Before its sender hears of it, if it can hear anything. */
+static void stop_taking(fi_receiver_t *rx, const fi_rxlink_t *l) {
+    pthread_mutex_lock(&rx->returned_lock); /* another thread may be copying what it holds */
+    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+        const fi_rxlog_t *log = l->logs[i];
+        if (log) {
+            fi_store_release64(&log->ctl.head->left, holds_in_place(log) ? FI_CTL_ONLY_HOLDS : FI_CTL_HOLDS_NOTHING);
+        }
+    }
+    pthread_mutex_unlock(&rx->returned_lock);
+}
+
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
+    stop_taking(rx, l); /* R10 */
     for (uint32_t i = 0; i < rx->link_count; i++) {
         if (rx->links[i] == l) {
             fi_store_relaxed32(&rx->link_count, rx->link_count - 1);
@@ -218,6 +245,7 @@ void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
 }
 
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why) {
+    stop_taking(rx, l);
     tell(rx, l->peer, l->tx, FI_EXPEL, 0, NULL, why);
     fi_receiver_detach(rx, l);
 }
@@ -300,7 +328,12 @@ static void lost_segment(fi_rxlink_t *l, uint32_t id) {
     }
 }
 
-static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
+/* `still`: its sender writes no more, for certain. */
+static void end_link(fi_receiver_t *rx, fi_rxlink_t *l, bool still) {
+    l->still |= still;
+    if (l->ended) {
+        return;
+    }
     if (!l->live) {
         fi_node_count_link(&rx->end);
     }
@@ -321,16 +354,17 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l) {
     }
 }
 
-static void peer_gone(fi_receiver_t *rx, const fi_peer_t *p) {
+static void peer_gone(fi_receiver_t *rx, const fi_peer_t *p, bool dead) {
     for (uint32_t i = rx->link_count; i-- > 0;) {
         if (rx->links[i]->peer == p) {
-            end_link(rx, rx->links[i]);
+            end_link(rx, rx->links[i], dead);
         }
     }
 }
 
 static void tell_closed(fi_receiver_t *rx) {
     for (uint32_t i = 0; i < rx->link_count; i++) {
+        stop_taking(rx, rx->links[i]);
         tell(rx, rx->links[i]->peer, rx->links[i]->tx, FI_CLOSE, 0, NULL, rx->end.channel);
     }
 }
@@ -383,7 +417,7 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         lost_segment(l, (uint32_t)m->frame.a);
         break;
     default: /* END */
-        end_link(rx, l);
+        end_link(rx, l, true);
     }
 }
 
@@ -405,7 +439,7 @@ void fi_receiver_deliver(fi_end_t *e, fi_mail_t *m) {
             offered(rx, m);
             break;
         case FI_PEER_GONE:
-            peer_gone(rx, m->peer);
+            peer_gone(rx, m->peer, m->frame.a != 0);
             break;
         case FI_ABANDON:
             rx->dead = true;

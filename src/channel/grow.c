@@ -10,7 +10,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "channel/sender.h"
+#include "channel/ghosts.h"
 
 #define QUICK_FULLS 2u /* a ring that fills up this often while its readers are quick is too small */
 
@@ -83,11 +83,14 @@ static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_ro
 }
 
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
+    bool haunted = o->ghosts && fi_outlet_is_haunted(o);
+
     /* A sender with a history keeps its ring: late receivers begin in the middle of it. */
-    if (o->growing || o->tx->retain || o->is_for_taps || o->link_count == 0 || o->current - o->first >= FI_LOGS - 2) {
+    if (o->growing || o->tx->retain || o->is_for_taps || (o->link_count == 0 && !haunted) ||
+        o->current - o->first >= FI_LOGS - 2) {
         return;
     }
-    uint32_t lines = next_lines(o, fi_outlet_log(o), soon_had_room);
+    uint32_t lines = haunted ? fi_outlet_log(o)->w.lines : next_lines(o, fi_outlet_log(o), soon_had_room);
     if (lines == 0) {
         return;
     }
@@ -139,14 +142,17 @@ void fi_outlet_free_old(fi_outlet_t *o) {
         fi_log_t *old = o->logs[o->first % FI_LOGS];
         fi_outlet_refresh(o);
         fi_outlet_reclaim(o, false);
-        if (old->freed < old->w.pos || old->lent_head < old->lent_tail) {
+        bool done = old->freed >= old->w.pos && old->lent_head == old->lent_tail;
+        if (!done && !fi_ghosts_keep(o, old)) {
             return;
         }
         /* Who still copies what he found by this word is to see that the table may have moved on. */
         fi_store_release64(&old->w.head->shared.latest, 0);
         forget_ctl(o, o->first);
-        fi_log_free(o, old);
         o->first++;
+        if (done) {
+            fi_log_free(o, old);
+        }
     }
 }
 
@@ -163,6 +169,7 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;
             o->growing = false;
+            fi_ghosts_left_behind(o);
             fi_outlet_tell_saved(o);
         }
     }
@@ -170,4 +177,13 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
     if (o->first != o->current && fi_outlet_log(o)->w.pos % 64 == 0) {
         fi_outlet_free_old(o);
     }
+}
+
+void fi_outlet_flee(fi_outlet_t *o) {
+    for (unsigned i = 0; i < 2 && fi_outlet_is_haunted(o); i++) { /* what is on offer already, it may have, too */
+        fi_outlet_consider_growth(o, false);
+        fi_outlet_turn_over(o);
+    }
+    fi_outlet_free_old(o);
+    fi_ghosts_settle(o);
 }

@@ -5,6 +5,8 @@
  *   MEET_RECEIVER ──> offered ── ACCEPT ──> live ── CLOSE, EXPEL, peer gone ──> dropped
  *                        └── REFUSE, CLOSE, peer gone ──> dropped
  *
+ * Dropped while its receiver's program may still read, a link becomes a ghost (ghosts.h).
+ *
  * A topic's link holds the sender back from the offer on: nothing published after the receiver was met escapes it.
  */
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/dispatch.h"
+#include "channel/ghosts.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "channel/tell.h"
@@ -83,7 +86,11 @@ void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o) {
             break;
         }
     }
-    fi_outlet_free(o);
+    if (o->ghosts) {
+        fi_haunted_add(tx, o);
+    } else {
+        fi_outlet_free(o);
+    }
 }
 
 static void tell_segment(fi_sender_t *tx, const fi_txlink_t *l, enum fi_frame_type type, const fi_segment_t *s) {
@@ -290,7 +297,15 @@ void fi_txlink_free(fi_txlink_t *l) {
     free(l);
 }
 
-static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
+enum drop {
+    DROP_ENDED, /* the sender ends it */
+    DROP_GONE,  /* the receiver has gone: what it has not released is taken back */
+    DROP_LEFT,  /* likewise, it says so, and may hold something */
+    DROP_LOST   /* likewise, but nobody says so, and its process lives: it may go on reading */
+};
+
+static void drop_link(fi_sender_t *tx, fi_txlink_t *l, enum drop how) {
+    bool take_back = how != DROP_ENDED;
     fi_outlet_t *o = l->outlet;
 
     if (l->tap) {
@@ -320,7 +335,9 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, bool take_back) {
     }
     fi_outlet_remove_link(o, l);
     tx->rationed -= is_rationed(l);
-    fi_txlink_free(l);
+    if (how < DROP_LEFT || !fi_ghost_rises(o, l, how == DROP_LOST)) {
+        fi_txlink_free(l);
+    }
     fi_dispatch_parted(tx);
     if (take_back && o->per_tag_count == 0) {
         fi_outlet_free_saved(o);
@@ -346,7 +363,7 @@ static void accepted(fi_sender_t *tx, fi_mail_t *m) {
     const fi_log_t *log = l->outlet->logs[i];
     if (!log || fi_ctl_view(&l->ctl[i], m->memory->map, m->memory->bytes, log->w.lines) < 0) {
         fi_txlink_tell(tx, l->remote, FI_END);
-        drop_link(tx, l, false);
+        drop_link(tx, l, DROP_ENDED);
         return;
     }
     l->ctl_memory[i] = m->memory;
@@ -365,18 +382,21 @@ static void accepted(fi_sender_t *tx, fi_mail_t *m) {
     fi_backlog_watch(tx);
 }
 
-static void peer_gone(fi_sender_t *tx, const fi_peer_t *p) {
+static void peer_gone(fi_sender_t *tx, const fi_peer_t *p, bool dead) {
     for (uint32_t i = tx->outlet_count; i-- > 0;) {
         fi_outlet_t *o = tx->outlets[i];
         for (uint32_t k = o->link_count; k-- > 0;) {
             bool last = o->link_count == 1 && o != tx->topic;
             if (o->links[k]->remote->peer == p) {
-                drop_link(tx, o->links[k], true);
+                drop_link(tx, o->links[k], dead ? DROP_GONE : DROP_LOST);
                 if (last) {
                     break; /* the outlet went with it */
                 }
             }
         }
+    }
+    if (dead) {
+        fi_ghosts_peer_dead(tx, p);
     }
     if (tx->taps) {
         fi_taps_peer_gone(tx, p);
@@ -395,7 +415,7 @@ void fi_sender_unlink_all(fi_sender_t *tx) {
         while (o->link_count > 0) {
             bool last = o->link_count == 1 && o != tx->topic;
             fi_txlink_tell(tx, o->links[o->link_count - 1]->remote, FI_END);
-            drop_link(tx, o->links[o->link_count - 1], false);
+            drop_link(tx, o->links[o->link_count - 1], DROP_ENDED);
             if (last) {
                 o = NULL;
                 break;
@@ -406,6 +426,7 @@ void fi_sender_unlink_all(fi_sender_t *tx) {
         }
     }
     tx->topic = NULL;
+    fi_haunted_free(tx);
 }
 
 static void abandoned(fi_sender_t *tx) {
@@ -443,7 +464,7 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     } else if (m->frame.type == FI_SKIPPED) {
         fi_purge_skipped(tx, l, &m->frame);
     } else {
-        drop_link(tx, l, true);
+        drop_link(tx, l, l->live ? DROP_LEFT : DROP_GONE);
     }
     fi_backlog_watch(tx);
 }
@@ -469,7 +490,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             accepted(tx, m);
             break;
         case FI_PEER_GONE:
-            peer_gone(tx, m->peer);
+            peer_gone(tx, m->peer, m->frame.a != 0);
             break;
         case FI_ROOM:
             fi_backlog_watch(tx);
@@ -494,6 +515,9 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
             break;
         default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT, SKIPPED, RATION, UNTRIED */
             on_link(tx, m);
+        }
+        if (tx->topic && tx->topic->ghosts) {
+            fi_outlet_flee(tx->topic);
         }
         if (tx->part.released) {
             tx->part.released(tx->part.whole);

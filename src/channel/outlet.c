@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "channel/sender.h"
+#include "channel/ghosts.h"
 #include "channel/tell.h"
 #include "platform/bell.h"
 #include "ring/ring_copy.h"
@@ -59,7 +59,9 @@ void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
             fi_pool_unref(&o->tx->pool, lent->block);
         }
     }
-    o->logs[log->serial % FI_LOGS] = NULL;
+    if (o->logs[log->serial % FI_LOGS] == log) {
+        o->logs[log->serial % FI_LOGS] = NULL;
+    }
     fi_shared_unref(log->memory);
     free(log->lent);
     free(log->starts);
@@ -67,6 +69,7 @@ void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
 }
 
 void fi_outlet_free(fi_outlet_t *o) {
+    fi_ghosts_free(o);
     for (unsigned i = 0; i < FI_LOGS; i++) {
         if (o->logs[i]) {
             fi_log_free(o, o->logs[i]);
@@ -128,7 +131,7 @@ void fi_outlet_ring(fi_outlet_t *o) {
 
 /* True when `lines` fit; where nobody may hold the sender back, they always do. */
 static bool make_fit(fi_outlet_t *o, fi_log_t *log, uint64_t lines) {
-    if (o->link_count == o->lossy_count) {
+    if (o->strict_count == 0) {
         log->w.limit = log->w.pos + log->w.lines;
     }
     if (fi_unlikely(!fi_ringw_fits(&log->w, lines))) {
@@ -315,6 +318,9 @@ static bool log_refresh(fi_outlet_t *o, fi_log_t *log) {
             freed = fi_min(freed, fi_link_cursor(o->links[i], log));
         }
     }
+    if (fi_unlikely(o->ghosts != NULL)) {
+        freed = fi_ghosts_cursor(o, log, freed);
+    }
     bool more = freed > log->freed;
     log->freed = fi_max(freed, log->freed);
     fi_log_set_limit(o, log);
@@ -344,7 +350,7 @@ bool fi_outlet_refresh_exactly(fi_outlet_t *o) {
             if (kind == FI_REC_PAD || kind == FI_REC_SWITCH || kind == FI_REC_VOID) {
                 continue;
             }
-            if (fi_outlet_waits_for(o, log, at)) {
+            if (fi_outlet_waits_for(o, log, at) || fi_ghosts_hold(o, log, at, true)) {
                 break;
             }
             log->freed = pos;
@@ -364,7 +370,7 @@ static bool in_held_slots(const fi_ctl_t *ctl, uint64_t pos) {
     return false;
 }
 
-static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
+bool fi_link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
     unsigned i = log->serial % FI_LOGS;
 
     if (log->serial < l->first || pos < fi_link_start(l, log)) {
@@ -383,16 +389,16 @@ static bool link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) 
 
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
     for (uint32_t i = 0; i < o->link_count; i++) {
-        if (link_holds(o->links[i], log, pos)) {
+        if (fi_link_holds(o->links[i], log, pos)) {
             return true;
         }
     }
-    return false;
+    return fi_ghosts_hold(o, log, pos, false);
 }
 
 bool fi_outlet_waits_for(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
     for (uint32_t i = 0; i < o->link_count; i++) {
-        if (!o->links[i]->lossy && link_holds(o->links[i], log, pos)) {
+        if (!o->links[i]->lossy && fi_link_holds(o->links[i], log, pos)) {
             return true;
         }
     }
@@ -409,7 +415,7 @@ static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos
     return !fi_outlet_holds(o, log, pos);
 }
 
-static void log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
+void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
     for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
         fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
         /* Without looking at the release map, which the readers keep writing, the cursor must do. */
@@ -431,7 +437,10 @@ static void log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
 
 void fi_outlet_reclaim(fi_outlet_t *o, bool all) {
     for (uint32_t s = o->first; s <= o->current; s++) {
-        log_reclaim(o, o->logs[s % FI_LOGS], all);
+        fi_log_reclaim(o, o->logs[s % FI_LOGS], all);
+    }
+    if (fi_unlikely(all && o->ghosts)) {
+        fi_ghosts_settle(o);
     }
 }
 
@@ -475,6 +484,7 @@ int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     }
     o->links[o->link_count++] = l;
     o->lossy_count += l->lossy;
+    o->strict_count += !l->lossy;
     o->per_tag_count += l->per_tag;
     l->outlet = o;
     return 0;
@@ -485,6 +495,7 @@ void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l) {
         if (o->links[i] == l) {
             o->links[i] = o->links[--o->link_count];
             o->lossy_count -= l->lossy;
+            o->strict_count -= !l->lossy;
             o->per_tag_count -= l->per_tag;
             break;
         }

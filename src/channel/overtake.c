@@ -59,6 +59,11 @@ static void lose_before_oldest(fi_log_t *log) {
     fi_fence_seq_cst(); /* R4, A5 */
 }
 
+void fi_log_lose_all(fi_log_t *log) {
+    log->oldest = log->w.pos;
+    lose_before_oldest(log);
+}
+
 static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
     for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
         const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
@@ -89,7 +94,7 @@ void fi_outlet_lose_unretained(fi_outlet_t *o) {
     const fi_sender_t *tx = o->tx;
     fi_log_t *log = fi_outlet_log(o);
 
-    if (o->lossy_count == 0 || o->lossy_count != o->link_count || tx->retain == 0 || tx->retained_count < tx->retain) {
+    if (o->lossy_count == 0 || o->strict_count > 0 || tx->retain == 0 || tx->retained_count < tx->retain) {
         return;
     }
     uint64_t first = tx->retained[tx->retained_count % tx->retain];

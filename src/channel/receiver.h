@@ -73,6 +73,7 @@ typedef struct fi_rxlink {
     bool fence;  /* its sender or this process does not take part in membarrier */
     bool live;
     bool ended;
+    bool still;    /* ended, and its sender writes no more: it has closed, or is dead */
     bool detached; /* dropped from the receiver, kept for its held messages */
     uint32_t segment_count;
     fi_rxsegment_t **segments; /* by id % FI_SEGMENT_BUCKETS; NULL: none has come yet */

@@ -16,16 +16,25 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "channel/sender.h"
+#include "channel/ghosts.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 
+static void want_in(fi_outlet_t *o, uint64_t want) {
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        fi_store_release64(&o->logs[s % FI_LOGS]->w.head->shared.want, want);
+    }
+    for (fi_log_t *log = o->kept; log; log = log->next_kept) {
+        fi_store_release64(&log->w.head->shared.want, want);
+    }
+}
+
 static void set_want(fi_sender_t *tx, uint64_t want) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
-        fi_outlet_t *o = tx->outlets[i];
-        for (uint32_t s = o->first; s <= o->current; s++) {
-            fi_store_release64(&o->logs[s % FI_LOGS]->w.head->shared.want, want);
-        }
+        want_in(tx->outlets[i], want);
+    }
+    for (fi_outlet_t *o = tx->haunted; o; o = o->next) {
+        want_in(o, want);
     }
 }
 
@@ -48,6 +57,9 @@ static void refresh_all(fi_sender_t *tx, bool exactly) {
             fi_outlet_refresh(tx->outlets[i]);
         }
         fi_outlet_reclaim(tx->outlets[i], exactly);
+    }
+    if (exactly) {
+        fi_haunted_settle(tx);
     }
 }
 

@@ -91,7 +91,7 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item) {
 
 /* Nobody may hold this sender back. */
 static bool never_waits(const fi_sender_t *tx) {
-    return tx->topic && tx->topic->link_count == tx->topic->lossy_count;
+    return tx->topic && tx->topic->strict_count == 0;
 }
 
 bool fi_sender_is_over_capacity(fi_sender_t *tx) {

@@ -13,6 +13,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/dispatch.h"
+#include "channel/ghosts.h"
 #include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/memfd.h"
@@ -334,6 +335,7 @@ void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
         fi_outlet_refresh_exactly(tx->outlets[i]);
         fi_outlet_reclaim(tx->outlets[i], true);
     }
+    fi_haunted_settle(tx);
     tx->stats.pool_blocks = tx->pool.blocks;
     tx->stats.pool_bytes = tx->pool.bytes;
     tx->stats.memory = tx->pool.charged;

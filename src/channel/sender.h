@@ -51,7 +51,8 @@ typedef struct fi_log {
     uint32_t serial;
     /* By line: the position of the record that began there last. A reader's cursor is checked against it. */
     uint32_t *starts;
-    fi_lent_t *lent; /* circular, lent_cap a power of two */
+    struct fi_log *next_kept; /* ghosts.c: only ghosts read it */
+    fi_lent_t *lent;          /* circular, lent_cap a power of two */
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
     uint64_t lent_tail;
@@ -75,6 +76,8 @@ typedef struct fi_txlink {
     bool overdue;          /* it has held one for longer, and had not let go of it when last looked at */
     uint32_t first;        /* serial of the ring it began with */
     uint64_t start;        /* position it began at in that ring */
+    uint32_t last;         /* a ghost: serial of the last ring that it may read */
+    struct fi_txlink *next_ghost;
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
     uint64_t seen[FI_LOGS]; /* its cursor, as last looked at */
@@ -106,8 +109,12 @@ typedef struct fi_outlet {
     uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
     fi_txlink_t **links;
     uint32_t link_count;
-    uint32_t lossy_count;
-    bool is_for_taps; /* it repeats what went out by others */
+    uint32_t lossy_count;   /* of these and the ghosts, that may be overtaken */
+    uint32_t strict_count;  /* that may not; of ghosts, those that may read the current ring */
+    fi_txlink_t *ghosts;    /* ghosts.c: links that have gone, whose programs may go on reading */
+    fi_log_t *kept;         /* likewise: rings for them */
+    struct fi_outlet *next; /* among its sender's haunted ones */
+    bool is_for_taps;       /* it repeats what went out by others */
     uint32_t per_tag_count;
     fi_saved_t *saved; /* latest.c; NULL: nothing was pushed out that a reader wants */
 } fi_outlet_t;
@@ -217,7 +224,8 @@ struct ferry_sender {
 
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
-    fi_outlet_t *taps;      /* not among them; NULL: nobody looks at what is sent */
+    fi_outlet_t *haunted;   /* not among them; a queue's, with ghosts only */
+    fi_outlet_t *taps;      /* likewise; NULL: nobody looks at what is sent */
     struct fi_list backlog; /* fi_waiting_t, in order */
     struct fi_list delayed; /* likewise, rejected ones that are not to be tried yet: by `due` */
     struct fi_list buried;  /* likewise, those whose copies are in a dead-letter queue */
@@ -440,7 +448,8 @@ uint64_t fi_link_cursor(fi_txlink_t *l, const fi_log_t *log);
 bool fi_outlet_refresh(fi_outlet_t *o);
 /* The same by every single release, not only by cursors, which come in batches. */
 bool fi_outlet_refresh_exactly(fi_outlet_t *o);
-/* Does anybody still hold the record at `pos` of the ring? */
+/* Does this reader, or anybody, still hold the record at `pos` of the ring? */
+bool fi_link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos);
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
 /* Does a reader that the sender waits for: one that may not be overtaken? */
 bool fi_outlet_waits_for(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
@@ -457,6 +466,7 @@ static inline bool fi_outlet_owes(const fi_outlet_t *o, const fi_log_t *log, uin
 /* Does a record begin at this position of the ring? */
 bool fi_log_is_boundary(const fi_log_t *log, uint64_t pos);
 /* Gives blocks back whose records are released; `all`: also those released out of order. */
+void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all);
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
 /* Messages not released by readers that the sender waits for. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
@@ -476,6 +486,8 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 /* Takes from them the oldest message in the pool that nobody else has, or what was saved, to make room under the quota.
  * False: there is none. */
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
+/* Takes everything from them that stands in a ring in which nothing is written any more. */
+void fi_log_lose_all(fi_log_t *log);
 /* Where nobody may hold the sender back: takes everything older than the retained history from them. */
 void fi_outlet_lose_unretained(fi_outlet_t *o);
 

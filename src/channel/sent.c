@@ -14,6 +14,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "channel/ghosts.h"
 #include "channel/messages.h"
 #include "channel/sender.h"
 
@@ -117,6 +118,7 @@ void fi_sender_reclaim(fi_sender_t *tx) {
         fi_outlet_refresh(tx->outlets[i]);
         fi_outlet_reclaim(tx->outlets[i], true);
     }
+    fi_haunted_settle(tx);
 }
 
 /* Does anybody but this handle hold the block? */

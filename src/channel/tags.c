@@ -336,7 +336,7 @@ static int look_ahead(fi_rxlink_t *l) {
         }
         if (s.kind == FI_REC_SWITCH) {
             if (!fi_pick_go_on(l)) {
-                return l->ended && fi_list_empty(&p->tags->turns) ? -EPROTO : 0;
+                return 0;
             }
             steps = p->scout.lines;
             continue;
@@ -535,7 +535,7 @@ bool fi_tags_ready(const fi_rxlink_t *l) {
     int found = fi_ringr_peek(&r, &s);
     if (found == 1 && s.kind == FI_REC_SWITCH) {
         const fi_rxlog_t *next = fi_pick_next_log(l);
-        return l->ended || (next && fi_ringr_ready(&next->r));
+        return next && fi_ringr_ready(&next->r);
     }
     return found != 0;
 }

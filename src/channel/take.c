@@ -128,9 +128,9 @@ static int copy_from_pool(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t 
     return r == 1 ? copy_out(m, m->data, m->size) : r;
 }
 
-/* Until its sender can see what this reader holds, it would write over that. One that has ended writes no more. */
+/* Until its sender can see what this reader holds, it would write over that. One that has gone writes no more. */
 static bool may_hold(const fi_rxlink_t *l) {
-    return l->live || l->ended || !l->lossy || l->rx->tap;
+    return l->live || l->still || !l->lossy || l->rx->tap;
 }
 
 int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m) {
@@ -286,7 +286,7 @@ static int pass(fi_rxlink_t *l, fi_seen_t *s) {
     if (s->kind == FI_REC_SWITCH && fi_link_next_log(l, s)) {
         return 1;
     }
-    return s->kind == FI_REC_SWITCH && l->ended ? -EPROTO : 0;
+    return 0; /* of an ended link, all was taken: what its sender goes on in was never ours */
 }
 
 static bool wants_by_tag(const fi_rxlink_t *l) {
@@ -396,7 +396,7 @@ bool fi_link_ready(fi_rxlink_t *l) {
     }
     if (s.kind == FI_REC_SWITCH) {
         fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
-        return l->ended || (next && fi_ringr_ready(&next->r));
+        return next && fi_ringr_ready(&next->r);
     }
     return is_pointer(&s) ? memory_is_here(l, &s) : true;
 }

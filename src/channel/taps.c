@@ -67,6 +67,9 @@ void fi_taps_peer_gone(fi_sender_t *tx, const fi_peer_t *p) {
     for (uint32_t k = tx->taps->link_count; k-- > 0;) {
         bool last = tx->taps->link_count == 1;
         if (tx->taps->links[k]->remote->peer == p) {
+            if (last) {
+                fi_log_lose_all(fi_outlet_log(tx->taps)); /* it may live, and read what is written over from here on */
+            }
             fi_taps_drop(tx, tx->taps->links[k]);
             if (last) {
                 return;

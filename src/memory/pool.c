@@ -80,6 +80,18 @@ static bool make_room(fi_pool_t *p, uint64_t bytes) {
     return p->charged + bytes <= p->quota;
 }
 
+bool fi_pool_charge(fi_pool_t *p, uint64_t bytes) {
+    if (!make_room(p, bytes)) {
+        return false;
+    }
+    fi_store_relaxed64(&p->charged, p->charged + bytes);
+    return true;
+}
+
+void fi_pool_discharge(fi_pool_t *p, uint64_t bytes) {
+    fi_store_relaxed64(&p->charged, p->charged - bytes);
+}
+
 static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes, fi_segment_t **out) {
     bytes = fi_align_up(bytes, fi_page_size());
     if (!make_room(p, bytes) && !p->overdraft) {

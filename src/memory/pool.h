@@ -79,6 +79,9 @@ int fi_pool_alloc_alone(fi_pool_t *p, uint64_t size, fi_block_t **out);
 /* Would a block of `size` bytes be had now? */
 bool fi_pool_has_room(const fi_pool_t *p, uint64_t size);
 void fi_pool_unref(fi_pool_t *p, fi_block_t *b);
+/* Counts memory that is not the pool's against its quota. False: there is no room for it. */
+bool fi_pool_charge(fi_pool_t *p, uint64_t bytes);
+void fi_pool_discharge(fi_pool_t *p, uint64_t bytes);
 
 static inline unsigned char *fi_block_data(const fi_block_t *b) {
     return (unsigned char *)b->segment->memory->map + b->offset;

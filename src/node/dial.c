@@ -18,6 +18,7 @@
 #include "platform/socket.h"
 
 #define MAX_DYING 64u
+#define MAX_OF_ONE 64u /* likewise, of one process, whose programs may still read what ends have lent them */
 #define SURVIVES_NS                                                                                                    \
     500000000ll       /* whose process lives for so long after its connection was lost, does not die of that */
 #define MAX_SWEPT 64u /* nodes looked at when we leave; whoever comes next does the rest */
@@ -183,7 +184,43 @@ uint64_t fi_node_meet_stranger(fi_node_t *n, uint32_t number) {
     return s.id;
 }
 
+/* Ends have something to do with it yet: its program may still read what they have lent it. */
+static bool is_remembered(fi_peer_t *p) {
+    return fi_load_acquire32(&p->refs) > 1;
+}
+
+/* Of a process that comes again and again, and leaves each time what its program may still read, so much is kept. */
+bool fi_node_keeps_enough_of(const fi_node_t *n, pid_t pid) {
+    unsigned count = 0;
+
+    for (const struct fi_list *at = n->dying.next; at != &n->dying; at = at->next) {
+        fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        count += p->pid == pid && is_remembered(p);
+    }
+    return count >= MAX_OF_ONE;
+}
+
+/* Tells every end, unless nobody has heard of the peer yet. */
+static void tell_ends(fi_node_t *n, fi_peer_t *p, int why, bool dead) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_frame_t f = fi_frame(FI_PEER_GONE, 0, 0);
+
+    f.error = why;
+    f.a = dead;
+    p->mourned = dead;
+    fi_list_each(at, after, &n->ends) {
+        fi_mail_t *m = p->id != 0 ? fi_mail_new(p, &f) : NULL;
+        if (m) {
+            fi_end_deliver(fi_container(at, fi_end_t, link), m);
+        }
+    }
+}
+
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
+    if (!p->mourned && is_remembered(p) && is_dead(n, p)) {
+        tell_ends(n, p, -EPIPE, true);
+    }
     if (p->pidfd >= 0) {
         (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->pidfd, NULL);
     }
@@ -222,11 +259,11 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
 
     fi_list_each(at, after, &n->dying) {
         fi_peer_t *old = fi_container(at, fi_peer_t, link);
-        if (old->id == p->id) {
+        if (old->id == p->id && !is_remembered(old)) {
             p->missed |= old->missed; /* two connections of one node */
             old->missed = false;
             fi_node_bury_peer(n, old);
-        } else if (++count >= (old->missed ? n->max_peers : MAX_DYING)) {
+        } else if (++count >= (old->missed || is_remembered(old) ? n->max_peers : MAX_DYING)) {
             fi_node_bury_peer(n, old);
         }
     }
@@ -237,7 +274,7 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
 bool fi_node_look_again(fi_node_t *n, fi_peer_t *p) {
     fi_peer_t *again;
 
-    if (is_dead(n, p) || (p->looked && !p->missed)) {
+    if (is_dead(n, p) || (p->looked && !p->missed && !is_remembered(p))) {
         return false;
     }
     if (!fi_node_find_peer(n, p->id) && has_name(n, p->id)) {
@@ -266,19 +303,6 @@ static int sweep_one(uint64_t id, void *arg) {
     return --*s->left == 0;
 }
 
-/* Tells every end, unless nobody has heard of the peer yet. */
-static void tell_ends(fi_node_t *n, fi_peer_t *p, const fi_frame_t *f) {
-    struct fi_list *at;
-    struct fi_list *after;
-
-    fi_list_each(at, after, &n->ends) {
-        fi_mail_t *m = fi_mail_new(p, f);
-        if (m) {
-            fi_end_deliver(fi_container(at, fi_end_t, link), m);
-        }
-    }
-}
-
 void fi_node_sweep(fi_node_t *n) {
     unsigned left = MAX_SWEPT;
     (void)fi_space_each_node(&n->space, sweep_one, &(struct sweep){n, &left});
@@ -296,12 +320,9 @@ static void tell_objects(fi_node_t *n, fi_peer_t *p, bool dead) {
 }
 
 void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
-    fi_frame_t f = fi_frame(FI_PEER_GONE, 0, 0);
-
     if (p->state == FI_PEER_LOST) {
         return;
     }
-    f.error = why;
     fi_store_release32(&p->state, FI_PEER_LOST);
     (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->fd, NULL);
     (void)shutdown(p->fd, SHUT_RDWR);
@@ -309,15 +330,13 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
         settle_for(n, p->unsettled[i]);
     }
     p->unsettled_count = 0;
-    if (p->id != 0) {
-        tell_ends(n, p, &f);
-    }
+    bool dead = is_dead(n, p);
+    tell_ends(n, p, why, dead);
     fi_list_remove(&p->link);
     n->peer_count--;
     n->losses++;
-    bool dead = is_dead(n, p);
     tell_objects(n, p, dead);
-    if (!dead && (p->missed || has_name(n, p->id))) {
+    if (!dead && (p->missed || is_remembered(p) || has_name(n, p->id))) {
         await_death(n, p);
     } else {
         fi_node_bury_peer(n, p);

@@ -65,7 +65,7 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     if (p->state != FI_PEER_NEW || m->frame.a == 0 || m->frame.a == n->id || fi_node_is_banned(n, m->frame.a) ||
         (!accepted && m->frame.a != p->id) || m->fds[0] < 0 || m->fds[1] < 0 ||
         (accepted && !owns_name(n, m->frame.a, p->uid)) || fi_pidfd_check(m->fds[0], accepted ? p->pid : 0) < 0 ||
-        fi_bell_check(m->fds[1]) < 0) {
+        fi_bell_check(m->fds[1]) < 0 || fi_node_keeps_enough_of(n, p->pid)) {
         return -EPROTO;
     }
     p->id = m->frame.a;

@@ -177,6 +177,8 @@ void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 /* From now on the steward hears of the death of the peer's process. -errno: it does not. */
 int fi_node_await_death(fi_node_t *n, fi_peer_t *p);
+/* Is so much remembered of lost connections of this process that it shall have no other one? */
+bool fi_node_keeps_enough_of(const fi_node_t *n, pid_t pid);
 /* The deadline of a lost peer has come. True: it is waited for on, since its process lives and may hold something. */
 bool fi_node_look_again(fi_node_t *n, fi_peer_t *p);
 /* Dials the node with this short number, and returns its id. 0: none lives in the space. */

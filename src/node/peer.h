@@ -68,6 +68,7 @@ typedef struct fi_peer {
     bool starved;       /* there is no descriptor left for what it says: it waits in the socket, */
     int64_t starved_at; /* since then; 0: nothing does */
     bool looked;        /* lost, and was still there a while later */
+    bool mourned;       /* lost, and all ends were told that its process is dead */
     int64_t deadline;   /* of the handshake; lost: until it is looked after again */
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */

@@ -75,13 +75,13 @@ enum fi_frame_type {
     FI_LOOK_BESIDE, /* waits.h: another node of the process */
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
-    FI_PEER_GONE = 100,
-    FI_ROOM,    /* a receiver may have made room */
-    FI_COUNT,   /* bring the figures up to date */
-    FI_ABANDON, /* the owning thread has ended */
-    FI_DUE,     /* the moment has come that the end has named */
-    FI_TELL,    /* tell of your links who asks */
-    FI_DENIED,  /* the engine does not let its messages leave this machine; text: its words */
+    FI_PEER_GONE = 100, /* a: 1: its process is known dead, perhaps later than the first time; 0: it may live */
+    FI_ROOM,            /* a receiver may have made room */
+    FI_COUNT,           /* bring the figures up to date */
+    FI_ABANDON,         /* the owning thread has ended */
+    FI_DUE,             /* the moment has come that the end has named */
+    FI_TELL,            /* tell of your links who asks */
+    FI_DENIED,          /* the engine does not let its messages leave this machine; text: its words */
     FI_UNTRIED, /* what a hidden receiver has from this place on (`a`, figure 0: the ring's place) was not tried by anybody */
     FI_RATION, /* a hidden receiver may have so many messages at once from now on (`a`; 0: no limit) */
 };

@@ -33,6 +33,7 @@
  *      fence, looks at held[]: at least one of the two sees the other (Dekker; M. Michael's hazard pointers, 2004)
  *   R7 the writer marks a record as returned after it has kept a copy        -> A7 the reader sees the mark
  *   R9 the reader stores due[i], then `taken`, which passes it               -> A9 the writer loads them the other way round
+ *   R10 the reader stores `left` after its last look at what it lets go      -> A10 the writer loads `left`, then `taken`
  */
 #ifndef FI_RING_LAYOUT_H
 #define FI_RING_LAYOUT_H
@@ -77,6 +78,12 @@ enum fi_record_flags {
 };
 
 enum fi_ctl_flags { FI_CTL_DUE = 1 /* a deadline for each line follows the release map */ };
+/* How far the reader is done with the ring: of use to a sender who does not hear of it in another way. */
+enum fi_ctl_left {
+    FI_CTL_READS = 0,      /* it may take more */
+    FI_CTL_ONLY_HOLDS = 1, /* it takes no more: what is below `taken` and not released is held */
+    FI_CTL_HOLDS_NOTHING = 2
+};
 #define FI_DUE_SETTLING 1u /* in its place: the message is being released or rejected */
 
 struct fi_ident {
@@ -140,7 +147,8 @@ struct fi_ctl_head {
     uint64_t cursor; /* everything below is released */
     uint64_t cursor_pad[7];
     uint64_t taken; /* everything below was given to the program */
-    uint64_t taken_pad[7];
+    uint64_t left;  /* enum fi_ctl_left */
+    uint64_t taken_pad[6];
     uint64_t held[FI_HELD_SLOTS]; /* positions an overtaken reader still holds by pointer; 0: free */
 };
 

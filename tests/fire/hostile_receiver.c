@@ -206,6 +206,28 @@ static void who_never_releases_keeps_nobody_else_from_being_served(void) {
     scene_end(&scene);
 }
 
+/* Its process lives, and says of nothing that it does not read it any more: the sender keeps it, but only so often. */
+static void who_comes_again_and_never_lets_go_costs_a_sender_only_so_much(void) {
+    enum { VISITS = 100, LIMIT = 70 };
+    scene_t scene = {0};
+    scene_begin(&scene);
+    for (unsigned i = 0; i < VISITS; i++) {
+        raw_t raw;
+        raw_in_t in;
+        if (!raw_try_to_meet(&raw, scene.node))
+            break; /* not this process, for now */
+        raw_in_open(&raw, &in, 88, "news", FERRY_TOPIC, 0);
+        raw_vanish(&raw);
+        raw_in_close(&in);
+    }
+    scene_expect_service(&scene);
+    holdings_t now = holdings_of(scene.victim);
+    holdings_print("the victim", &now);
+    check(now.sockets <= scene.before.sockets + LIMIT);
+    check(now.peer_maps <= scene.before.peer_maps + 2 * LIMIT);
+    scene_leave(&scene);
+}
+
 /* Invents receivers: each costs the sender a ring, so there must be a limit. */
 static void invented_receivers_cost_a_sender_only_so_much(void) {
     enum { INVENTED = 3000, LIMIT = 64 };
@@ -303,6 +325,7 @@ int main(int argc, char **argv) {
         TEST(a_queue_reader_may_lie_all_the_time),
         TEST(a_topic_reader_may_lie_all_the_time),
         TEST(who_never_releases_keeps_nobody_else_from_being_served),
+        TEST(who_comes_again_and_never_lets_go_costs_a_sender_only_so_much),
         TEST(invented_receivers_cost_a_sender_only_so_much),
         TEST(a_bell_that_turns_to_blocking_blocks_nobody),
         TEST(a_bell_whose_reader_has_gone_kills_nobody),

@@ -55,16 +55,32 @@ void raw_hello(raw_t *raw, uint64_t id, int pidfd, int bell) {
     raw_send(raw, &f, (int[]){pidfd, bell}, 2);
 }
 
-void raw_meet(raw_t *raw, uint64_t node) {
+bool raw_try_to_meet(raw_t *raw, uint64_t node) {
     raw_mail_t mail;
     check(raw_connect(raw, node));
     raw_hello(raw, raw->id, raw->pidfd, raw->bell_wr);
-    raw_await(raw, FI_HELLO, &mail);
-    check(mail.frame.a == node);
+    int r = raw_receive(raw, &mail, PATIENCE);
+    if (r == 0) {
+        raw_vanish(raw);
+        return false;
+    }
+    check(r == 1 && mail.frame.type == FI_HELLO && mail.frame.a == node);
     raw_drop(&mail);
+    return true;
+}
+
+void raw_meet(raw_t *raw, uint64_t node) {
+    check(raw_try_to_meet(raw, node));
 }
 
 void raw_close(raw_t *raw) {
+    for (unsigned i = 0; i < raw->ctl_count; i++)
+        __atomic_store_n(&raw->ctls[i]->left, FI_CTL_HOLDS_NOTHING, __ATOMIC_RELEASE);
+    raw_vanish(raw);
+}
+
+void raw_vanish(raw_t *raw) {
+    raw->ctl_count = 0;
     int *fds[] = {&raw->fd, &raw->pidfd, &raw->bell_rd, &raw->bell_wr};
     for (unsigned i = 0; i < 4; i++) {
         if (*fds[i] >= 0)

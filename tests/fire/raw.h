@@ -20,6 +20,8 @@ typedef struct raw {
     int pidfd;
     int bell_rd, bell_wr; /* our node's bell */
     uint64_t id;
+    struct fi_ctl_head *ctls[2]; /* of its links as a receiver */
+    unsigned ctl_count;
 } raw_t;
 
 /** What arrived: a frame and its descriptors. */
@@ -33,7 +35,12 @@ typedef struct raw_mail {
 bool raw_connect(raw_t *raw, uint64_t node);
 /** Connects and introduces itself as a well-behaved node would. */
 void raw_meet(raw_t *raw, uint64_t node);
+/** Likewise; false: the node did not let us in. */
+bool raw_try_to_meet(raw_t *raw, uint64_t node);
+/** Says first that it holds nothing any more: else that would be kept for it for as long as this process lives. */
 void raw_close(raw_t *raw);
+/** Does not say so. */
+void raw_vanish(raw_t *raw);
 
 fi_frame_t raw_frame(unsigned type, uint64_t tx, uint64_t rx);
 /** Sends any bytes with any descriptors, waiting for room. False: the connection is gone, or (now) the socket is full. */

@@ -145,6 +145,8 @@ void raw_in_open(raw_t *raw, raw_in_t *in, uint64_t rx, const char *channel, fer
     in->lines = in->ring->ident.lines;
     int ctl = raw_ctl(in->lines, in->start, &in->ctl);
     in->ctl_bytes = fi_ctl_bytes(in->lines, false);
+    check(raw->ctl_count < 2);
+    raw->ctls[raw->ctl_count++] = in->ctl;
     f = raw_frame(FI_ACCEPT, in->tx, rx);
     check(raw_send(raw, &f, &ctl, 1));
     close(ctl);

@@ -198,6 +198,10 @@ void scene_expect_expelled(scene_t *scene, unsigned times) {
 void scene_end(scene_t *scene) {
     scene_expect_service(scene);
     scene_expect_recovery(scene);
+    scene_leave(scene);
+}
+
+void scene_leave(scene_t *scene) {
     uint64_t slowest = atomic_load(&scene->s->slowest_ns);
     printf("# slowest receive with a timeout of 5 ms: %.1f ms\n", (double)slowest / 1e6);
     fflush(stdout);

@@ -46,6 +46,8 @@ void scene_expect_service(scene_t *scene);
 void scene_expect_recovery(scene_t *scene);
 /** Service, recovery, an orderly end. */
 void scene_end(scene_t *scene);
+/** Without a look at what the victim has kept. */
+void scene_leave(scene_t *scene);
 /** Waits until the victim was told of a rule breaker at least `times`. */
 void scene_expect_expelled(scene_t *scene, unsigned times);
 
