@@ -7,13 +7,13 @@ static bool may_take(const fi_taking_t *t, uint64_t seen, const fi_wait_t *w) {
     return !(seen & FI_HUNGRY) || w->woken || w->hungry || t->only_looks;
 }
 
-/* Gives up. The wake-up that may have been meant for us is passed on, and the hunger that may have been ours ends: those
- * who have it say so again. */
+/* Gives up. The wake-up that may have been meant for us is passed on. The hunger stays, since others may have it, who sleep; if
+ * nobody has, it ends with whoever takes it next, or when it is freed and nobody sleeps. */
 static void leave(const fi_taking_t *t) {
     uint64_t seen = fi_load_acquire64(t->word);
 
     while (!t->is_free(t, seen)) {
-        if (fi_cas64(t->word, &seen, (seen | FI_WAITERS) & ~FI_HUNGRY)) {
+        if (fi_cas64(t->word, &seen, seen | FI_WAITERS)) {
             return;
         }
     }
@@ -81,8 +81,14 @@ int fi_acquire(fi_taking_t *t, fi_wait_t *w) {
     return r;
 }
 
+/* The hungry first: whoever takes it then and is not hungry knows that nobody who sleeps is. */
+static bool wake_one(uint64_t *word, uint64_t left) {
+    return (left & FI_HUNGRY && fi_futex_wake_shared(fi_low(word), FI_STARVING, 1) > 0) ||
+           fi_futex_wake_shared(fi_low(word), FI_TAKERS, 1) > 0;
+}
+
 void fi_wake_next(uint64_t *word, uint64_t left) {
-    if (fi_futex_wake_shared(fi_low(word), FI_TAKERS, 1) > 0 || (left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY) {
+    if (wake_one(word, left) || (left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY) {
         return;
     }
     /* Nobody sleeps. Has nobody touched it since, either? Else it is his business now. */

@@ -7,9 +7,9 @@
  *   not HUNGRY: frees, clears WAITERS             free, and not HUNGRY (or I have slept and been woken, or I am the
  *               WAITERS was set: wakes one        hungry one): takes it; has slept: sets WAITERS for those behind
  *   HUNGRY:     frees, keeps both flags           else spins (not when HUNGRY), then sets WAITERS, and HUNGRY after a
- *               wakes one; nobody there, and      millisecond, and sleeps while the word is as it was set
- *               nobody LOOKING: clears both,
- *               wakes all
+ *               wakes a hungry one, else any;     millisecond, and sleeps while the word is as it was set
+ *               nobody there, and nobody
+ *               LOOKING: clears both, wakes all
  *
  * Why no wake-up is lost.  Invariant: somebody sleeps => WAITERS is set while it is owned, or a wake-up is on its way, or
  * he who was woken has not looked yet.  He sets WAITERS when he takes it or sleeps again, and when he gives up, he sets
@@ -18,8 +18,9 @@
  * second wake-up is for him.
  *
  * Why it is fair.  The kernel wakes sleepers of one word in the order in which they fell asleep.  Once HUNGRY is set,
- * nobody who comes later can take it before them.  It stays set until somebody takes it who has waited for less than a
- * millisecond, or nobody sleeps.
+ * nobody who comes later can take it before them, and those who are hungry are woken first, as they have a bit of their own to
+ * be woken by.  It stays set until somebody takes it who has waited for less than a millisecond, or nobody sleeps.  The former
+ * is awake already, or nobody hungry sleeps; a hungry one who is awake finds it gone and sets it again.  Who gives up leaves it.
  */
 #ifndef FI_SYNC_ACQUIRE_H
 #define FI_SYNC_ACQUIRE_H

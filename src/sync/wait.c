@@ -80,8 +80,12 @@ static int64_t next_event(const fi_wait_t *w) {
     return w->hungry ? end : fi_earlier(end, w->pace.since + FI_HUNGRY_NS);
 }
 
+static uint32_t sleeps_as(const fi_wait_t *w) {
+    return w->hungry && w->sleeps_as == FI_TAKERS ? FI_TAKERS | FI_STARVING : w->sleeps_as;
+}
+
 static int sleep_once(fi_wait_t *w, uint32_t *word, uint32_t expected) {
-    int r = fi_futex_wait_shared(word, expected, w->sleeps_as, next_event(w));
+    int r = fi_futex_wait_shared(word, expected, sleeps_as(w), next_event(w));
 
     w->slept = true;
     if (r == 0) {

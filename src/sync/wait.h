@@ -33,8 +33,9 @@ typedef struct fi_waiter {
 } fi_waiter_t;
 
 /* Who sleeps for what. */
-#define FI_TAKERS 1u  /* wants to take it: one is enough to wake */
-#define FI_LOOKERS 2u /* only wants to see that something has happened: all are woken */
+#define FI_TAKERS 1u   /* wants to take it: one is enough to wake */
+#define FI_LOOKERS 2u  /* only wants to see that something has happened: all are woken */
+#define FI_STARVING 4u /* a taker that is hungry: comes before all that are not */
 #define FI_EVERYBODY UINT32_MAX
 
 #define FI_HUNGRY_NS INT64_C(1000000) /* who has waited that long is hungry */

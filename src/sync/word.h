@@ -15,7 +15,7 @@
  *   flag      means                                          set for nothing is   missing is
  *   WAITERS   somebody may sleep: who frees it must wake      slow                 wrong
  *   HUNGRY    somebody has waited long: only those who have   slow                 unfair
- *             slept may take it
+ *             slept may take it, the hungry first
  *   DIED      the last owner died in the middle               a needless look      wrong
  *   BROKEN    an owner gave it up unrepaired; for ever        wrong                wrong
  *   PASSING   the owner changes nothing, he only passes       wrong                slow

@@ -38,6 +38,8 @@ typedef struct scenario {
     void (*died)(unsigned who);
     /* A thread (or the steward) is about to change a word of the object. */
     void (*wrote)(unsigned who, const uint64_t *word, uint64_t before, uint64_t after);
+    /* A thread is about to wake some of those who sleep as one of `bits`. */
+    void (*wakes)(unsigned who, uint32_t bits);
     bool (*may_sleep)(unsigned who);        /* when nobody runs, is it right that this one sleeps? NULL: never */
     bool (*is_still)(const uint64_t *word); /* does nobody change it? Then no look at it matters; NULL: no word */
     /* Can nobody but this one look at it or change it now? Then what it does there is no step, unless it may die there. */
@@ -78,6 +80,7 @@ static inline uint64_t name_of(unsigned who) {
 void may_die(unsigned who);
 bool is_dead(unsigned who);
 bool is_asleep(unsigned who);
+bool sleeps_as(unsigned who, uint32_t bits);
 /* Since it last called forget_all_but: has it been woken, and how long ago did it look at the clock first? */
 bool was_woken(unsigned who);
 int64_t has_waited(unsigned who);

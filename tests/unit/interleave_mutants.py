@@ -37,6 +37,24 @@ MUTANTS = {
         "return true ||",
         "who_gives_up_passes_the_wake_up_on",
     ),
+    "the-hungry-come-last": (
+        "acquire",
+        "left & FI_HUNGRY && fi_futex_wake_shared",
+        "false && fi_futex_wake_shared",
+        "the_hungry_come_first_in_two_rounds",
+    ),
+    "who-is-hungry-sleeps-like-the-others": (
+        "wait",
+        "FI_TAKERS | FI_STARVING : w->sleeps_as",
+        "FI_TAKERS : w->sleeps_as",
+        "the_hungry_come_before_those_who_have_not_slept",
+    ),
+    "who-gives-up-ends-the-hunger-of-others": (
+        "acquire",
+        "fi_cas64(t->word, &seen, seen | FI_WAITERS)",
+        "fi_cas64(t->word, &seen, (seen | FI_WAITERS) & ~FI_HUNGRY)",
+        "a_hungry_one_that_gives_up_leaves_no_hunger",
+    ),
     "hunger-without-sleepers-stays": (
         "acquire",
         "(left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY",

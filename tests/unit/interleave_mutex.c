@@ -14,6 +14,8 @@ static fi_mutex_t mutex;
 static struct {
     uint8_t inside[MODEL_WORKERS];
     uint8_t looked[MODEL_WORKERS]; /* why its wait takes so long */
+    uint8_t hungry[MODEL_WORKERS]; /* has said so */
+    uint8_t owes[MODEL_WORKERS];   /* it has given the mutex back: to one who is hungry, if one sleeps */
     bool owed;                     /* a death must be told to the next one */
     bool broken;
     uint64_t token;
@@ -37,8 +39,19 @@ static unsigned owner_of(uint64_t word) {
     return MODEL_WORKERS;
 }
 
+/* It may end while somebody holds the mutex: with a death, or with one who is not hungry and takes it; not with one who gives up. */
+static void look_at_hunger(unsigned who, uint64_t before, uint64_t after) {
+    if (after & ~before & FI_HUNGRY)
+        notes.hungry[who] = 1;
+    bool stays = ((before ^ after) & FI_OWNER) == 0 && (before & FI_OWNER) != 0 && who < MODEL_WORKERS;
+    for (unsigned i = 0; i < MODEL_WORKERS && stays; i++)
+        expect(!(before & ~after & FI_HUNGRY) || !sleeps_as(i, FI_STARVING), "who gives up ends the hunger of others");
+}
+
 static void wrote(unsigned who, const uint64_t *word, uint64_t before, uint64_t after) {
     uint64_t from = before & FI_OWNER, to = after & FI_OWNER;
+    if (word == &mutex.word)
+        look_at_hunger(who, before, after);
     if (word != &mutex.word || from == to)
         return;
     expect(from == 0 || to == 0, "the mutex goes from one owner to the next without becoming free");
@@ -49,10 +62,21 @@ static void wrote(unsigned who, const uint64_t *word, uint64_t before, uint64_t 
         expect(!(before & FI_BROKEN), "a broken mutex is taken");
     } else if (from == name_of(who)) {
         expect(!(before & FI_HUNGRY) || after & (FI_HUNGRY | FI_BROKEN), "an unlock lets those in who have just come");
+        notes.owes[who] = (after & FI_HUNGRY) != 0;
     } else {
         expect(owner_is_dead(from, NULL), "the mutex is taken away from a living owner");
         notes.inside[owner_of(from)] = 0;
     }
+}
+
+static void wakes(unsigned who, uint32_t bits) {
+    if (who >= MODEL_WORKERS || !notes.owes[who])
+        return;
+    for (unsigned i = 0; i < MODEL_WORKERS; i++) {
+        expect(!notes.hungry[i] || !is_asleep(i) || sleeps_as(i, FI_STARVING), "a hungry one sleeps like all others");
+        expect(bits & FI_STARVING || !sleeps_as(i, FI_STARVING), "somebody is woken before a hungry one who sleeps");
+    }
+    notes.owes[who] = 0;
 }
 
 static void died(unsigned who) {
@@ -115,7 +139,7 @@ static void run(unsigned self) {
                        (r == plan.stalled && plan.grace[self]) || r == -EINTR ||
                        (r == -ENOTRECOVERABLE && plan.gives_up),
                    "a lock call fails without a reason");
-        notes.looked[self] = 0;
+        notes.looked[self] = notes.hungry[self] = notes.owes[self] = 0;
         forget_all_but(round);
     }
 }
@@ -146,6 +170,7 @@ static scenario_t mutex_scenario(unsigned threads, unsigned rounds) {
                         .bury = bury,
                         .died = died,
                         .wrote = wrote,
+                        .wakes = wakes,
                         .memory = &mutex,
                         .bytes = sizeof mutex,
                         .notes = &notes,

@@ -252,9 +252,15 @@ int model_futex_wait(uint32_t *word, uint32_t expected, uint32_t bits, int64_t d
     return t->result;
 }
 
+bool sleeps_as(unsigned who, uint32_t bits) {
+    return model.thread[who].status == ASLEEP && model.thread[who].bits & bits;
+}
+
 int model_futex_wake(uint32_t *word, uint32_t bits, int count, const char *where) {
     reach(word);
     int woken = 0;
+    if (!model.alone && model.scenario->wakes)
+        model.scenario->wakes(model.current, bits);
     for (unsigned i = 0; i < model.asleep && woken < count;) {
         const model_thread_t *t = &model.thread[model.sleepers[i]];
         if (t->word == word && t->bits & bits) {
