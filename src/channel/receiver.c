@@ -32,6 +32,7 @@ static const fi_end_ops_t receiver_ops = {
     .wake = fi_receiver_wake,
     .introduce = fi_receiver_introduce,
     .figures = fi_receiver_figures,
+    .stirs = fi_receiver_stirs,
 };
 
 static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {

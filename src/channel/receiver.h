@@ -198,6 +198,8 @@ int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t time
 /* Waits for something else than a message, of which others tell by ringing the bell if this receiver sleeps. The end is held.
  * 0, -ETIMEDOUT, -EINTR, -ESHUTDOWN. */
 int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline);
+/* Has that wait, which is listed, become a deadlock (node/waits.h)? Who rings meanwhile has ended it. The end is held. */
+int fi_receiver_judge(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, const fi_blocked_t *b, int64_t deadline);
 /* Ends the wait that goes on, or the next one, with -EALREADY. Any thread; async-signal-safe. */
 void fi_receiver_nudge(fi_receiver_t *rx);
 /* Looks at the only link for a few hundred nanoseconds; false: nothing came, or this is not the way to wait. */
@@ -281,6 +283,7 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
 /* Tells a sender of this node's that `prefetch` has changed since they met. For hidden receivers. The end is held. */
 void fi_receiver_ration(fi_receiver_t *rx, const fi_rxlink_t *l);
 void fi_receiver_wake(fi_end_t *e);
+bool fi_receiver_stirs(const fi_end_t *e);
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
 /* What is held goes on as private copies: its senders may write over it once the links are gone. */
 void fi_receiver_keep_held(fi_receiver_t *rx);

@@ -190,6 +190,12 @@ static int ended(fi_receiver_t *rx) {
     return fi_fail(-EPIPE, "all senders of '%s' have ended, and every message was taken", rx->end.channel);
 }
 
+bool fi_receiver_stirs(const fi_end_t *e) {
+    const fi_receiver_t *rx = fi_container(e, const fi_receiver_t, end);
+
+    return fi_load_acquire32(&e->busy) != FI_BUSY_ASLEEP || fi_bell_is_rung(rx->bell.rd);
+}
+
 /* Sleeps until the bell rings. 0: look again; -EAGAIN: deadline passed; -EINTR. */
 static int sleep_once(fi_receiver_t *rx, int64_t deadline) {
     /* What is said to be there, and then is not, must not keep us beyond the deadline. */
@@ -341,6 +347,21 @@ static int sleep_until_there(fi_receiver_t *rx, bool (*there)(void *arg), void *
     }
     fi_receiver_disarm(rx);
     return r < 0 ? r : 0;
+}
+
+int fi_receiver_judge(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, const fi_blocked_t *b, int64_t deadline) {
+    int r = 0;
+
+    fi_receiver_publish(rx);
+    begin_epoch(rx);
+    if (!there(arg)) {
+        fi_end_begin_sleep(&rx->end);
+        r = fi_waits_judge(rx->end.node, b, deadline);
+        fi_end_end_sleep(&rx->end);
+        r = r < 0 && there(arg) ? 0 : r;
+    }
+    fi_receiver_disarm(rx);
+    return r;
 }
 
 int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline) {

@@ -70,6 +70,18 @@ static void consider_growth(fi_sender_t *tx, bool soon) {
     }
 }
 
+/* Room that was made since we looked last is no deadlock. */
+static int look_why(fi_sender_t *tx, fi_try_fn *try, void *arg) {
+    int r = fi_sender_look_why(tx);
+
+    if (r != -EAGAIN) {
+        refresh_all(tx, true);
+        int again = try(tx, arg);
+        return again == -EAGAIN ? r : again;
+    }
+    return r;
+}
+
 /* Sleeps until something may have changed. -EDEADLK: nothing will, since those who could make room wait for us. */
 static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadline) {
     uint32_t room = fi_load_acquire32(&tx->room);
@@ -81,12 +93,14 @@ static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadli
     int r = try(tx, arg);
     if (r == -EAGAIN && !fi_node_is_shut(tx->end.node)) {
         tx->stats.waits++;
+        fi_store_relaxed32(&tx->stall.room, room);
         fi_end_begin_sleep(&tx->end);
         r = fi_futex_wait(&tx->room, room, fi_earlier(pace->check, deadline));
         fi_end_end_sleep(&tx->end);
         r = r == -EINTR ? -EINTR : -EAGAIN;
-        if (r == -EAGAIN && fi_pace_is_due(pace, fi_now_ns())) {
-            r = fi_sender_look_why(tx);
+        int64_t now = fi_now_ns();
+        if (r == -EAGAIN && now < deadline && fi_pace_is_due(pace, now)) { /* what is over anyhow is no deadlock */
+            r = look_why(tx, try, arg);
         }
     }
     if (fi_list_empty(&tx->backlog)) {

@@ -179,6 +179,7 @@ typedef struct fi_meet {
 /* A wait for room that goes on. */
 typedef struct fi_stall {
     bool bears_it; /* this wait does not end because of a deadlock */
+    uint32_t room; /* the sender's `room` when its sleep began */
     int64_t deadline;
     fi_pace_t pace;
     fi_blocked_t blocked;
@@ -340,6 +341,7 @@ int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t 
 /* stall.c: -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */
 int fi_sender_look_why(fi_sender_t *tx);
 void fi_sender_waited(fi_sender_t *tx);
+bool fi_sender_stirs(const fi_end_t *e);
 
 /* backlog.c */
 int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item);

@@ -24,8 +24,7 @@ static void add_slowest(fi_blocked_t *b, const fi_outlet_t *o) {
     }
 }
 
-static void name_receivers(fi_sender_t *tx) {
-    fi_blocked_t *b = &tx->stall.blocked;
+static void name_receivers(const fi_sender_t *tx, fi_blocked_t *b) {
     uint32_t most = tx->topic ? tx->topic->link_count : tx->link_count;
 
     b->keys = most ? calloc(most, sizeof *b->keys) : NULL;
@@ -42,17 +41,30 @@ static void name_receivers(fi_sender_t *tx) {
 
 int fi_sender_look_why(fi_sender_t *tx) {
     fi_blocked_t *b = &tx->stall.blocked;
-
-    fi_waits_strike(tx->end.node, b);
-    *b = (fi_blocked_t){.what = FERRY_FOR_ROOM,
+    fi_blocked_t now = {.what = FERRY_FOR_ROOM,
                         .needs_all = tx->topic != NULL,
                         .detects = !tx->stall.bears_it,
                         .name = tx->end.channel,
-                        .since = tx->stall.pace.since};
-    name_receivers(tx);
-    fi_waits_list(tx->end.node, b);
-    int r = b->detects ? fi_waits_judge(tx->end.node, b, tx->stall.deadline) : 0;
+                        .since = tx->stall.pace.since,
+                        .sleeper = &tx->end};
+
+    name_receivers(tx, &now);
+    fi_waits_go_on(tx->end.node, b, &now);
+    if (!b->detects) {
+        return -EAGAIN;
+    }
+    fi_end_begin_sleep(&tx->end); /* for those who look meanwhile */
+    int r = fi_waits_judge(tx->end.node, b, tx->stall.deadline);
+    fi_end_end_sleep(&tx->end);
     return r < 0 ? r : -EAGAIN;
+}
+
+/* Who has made room rings its node, and that wakes it. */
+bool fi_sender_stirs(const fi_end_t *e) {
+    const fi_sender_t *tx = fi_container(e, const fi_sender_t, end);
+
+    return fi_load_acquire32(&e->busy) != FI_BUSY_ASLEEP || fi_bell_is_rung(e->node->bell.rd) ||
+           fi_load_acquire32(&tx->room) != fi_load_relaxed32(&tx->stall.room);
 }
 
 void fi_sender_waited(fi_sender_t *tx) {

@@ -92,7 +92,7 @@ static bool can_go_on(const fi_picture_t *p, const fi_seen_wait_t *w) {
         int32_t next = w->holders[i].wait;
         able += next < 0 || !p->waits[next].stuck;
     }
-    return w->shown.holders == 0 || (w->shown.needs_all ? able == w->shown.holders : able > 0);
+    return w->stirs || w->shown.holders == 0 || (w->shown.needs_all ? able == w->shown.holders : able > 0);
 }
 
 static void find_stuck(fi_picture_t *p) {

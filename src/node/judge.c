@@ -7,6 +7,11 @@
  * that has the same number both times went on without a break in between, and a thread that waits releases nothing; so
  * every link of the circle existed at the moment between the two questions: all of them at once, which is a deadlock.
  *
+ * What a thread waits for may have come although it still waits: it was woken, and had no processor yet, for as long as that
+ * may take.  Whoever let it come did so before its own wait began, so the second answer knows: of a lock, who holds it is
+ * looked up when it is asked for; a thread that sleeps on a bell has been rung (fi_end_ops_t.stirs), and counts as free.  Who
+ * asks sleeps in this sense: he can be rung, too.
+ *
  * Of those in a circle the one that began to wait last is told, so that exactly one is.
  */
 #include <errno.h>
@@ -23,6 +28,8 @@
 #include "node/node.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
+
+#define TRIES 3u
 
 struct look {
     fi_gathering_t gathering;
@@ -208,10 +215,29 @@ static int explain(const struct look *l, const fi_seen_wait_t *mine) {
                    "deadlock: %s. Give back what you hold and try again, or take them in one order everywhere", words);
 }
 
-static int judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
+/* 0: no circle; -EAGAIN: there was one when we asked first, and something about it was another when we asked again. */
+static int look_twice(fi_node_t *n, const fi_space_t *home, const fi_blocked_t *b, int64_t deadline) {
     struct look first = {.picture = {0}};
     struct look second = {.picture = {0}};
+    int r = 0;
+
+    look(&first, n, home, deadline);
+    const fi_seen_wait_t *mine = judged(&first, b);
+    if (mine) {
+        look(&second, n, home, deadline);
+        const fi_seen_wait_t *again = judged(&second, b);
+        bool same = again && is_same(&first, mine->shown.circle, &second, again->shown.circle);
+        r = same ? explain(&second, again) : -EAGAIN;
+        end_look(&second);
+    }
+    end_look(&first);
+    return r;
+}
+
+/* Others of the circle that began together with us look together with us, too, and are awake for that moment. */
+static int judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
     fi_space_t home = {.path = n->space.path};
+    int r = -EAGAIN;
 
     pthread_mutex_lock(&n->lock);
     home.dirfd = fcntl(n->space.dirfd, F_DUPFD_CLOEXEC, 0);
@@ -219,20 +245,11 @@ static int judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {
     if (home.dirfd < 0) {
         return 0; /* no descriptors: later */
     }
-    int r = 0;
-    look(&first, n, &home, deadline);
-    const fi_seen_wait_t *mine = judged(&first, b);
-    if (mine) {
-        look(&second, n, &home, deadline);
-        const fi_seen_wait_t *again = judged(&second, b);
-        if (again && is_same(&first, mine->shown.circle, &second, again->shown.circle)) {
-            r = explain(&second, again);
-        }
-        end_look(&second);
+    for (unsigned i = 0; r == -EAGAIN && i < TRIES; i++) {
+        r = look_twice(n, &home, b, deadline);
     }
-    end_look(&first);
     close(home.dirfd);
-    return r;
+    return r == -EAGAIN ? 0 : r;
 }
 
 int fi_waits_judge(fi_node_t *n, const fi_blocked_t *b, int64_t deadline) {

@@ -89,6 +89,7 @@ static void add_wait(fi_picture_t *p, const fi_seen_node_t *node, const fi_frame
                           .number = f->tx,
                           .since = (int64_t)f->a,
                           .detects = (f->flags & FI_WAIT_DETECTS) != 0,
+                          .stirs = (f->flags & FI_WAIT_STIRS) != 0,
                           .shown = {.node = node->id,
                                     .tid = (int32_t)(f->b >> 32),
                                     .pid = (int32_t)(uint32_t)f->b,

@@ -33,6 +33,7 @@ typedef struct fi_seen_wait {
     uint64_t number;
     int64_t since;
     bool detects;
+    bool stirs; /* it is about to look whether it can go on */
     bool stuck; /* cannot go on, in a circle or behind one */
     uint64_t *keys;
     uint32_t key_count;

@@ -63,6 +63,22 @@ void fi_waits_strike(fi_node_t *n, fi_blocked_t *b) {
     b->key_count = 0;
 }
 
+static bool is_same(const fi_blocked_t *a, const fi_blocked_t *b) {
+    return a->what == b->what && a->detects == b->detects && a->name == b->name && a->since == b->since &&
+           a->key_count == b->key_count &&
+           (a->key_count == 0 || memcmp(a->keys, b->keys, a->key_count * sizeof *a->keys) == 0);
+}
+
+void fi_waits_go_on(fi_node_t *n, fi_blocked_t *b, const fi_blocked_t *next) {
+    if (b->number != 0 && is_same(b, next)) {
+        free(next->keys);
+        return;
+    }
+    fi_waits_strike(n, b);
+    *b = *next;
+    fi_waits_list(n, b);
+}
+
 fi_blocked_t *fi_waits_for_process(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
@@ -125,12 +141,18 @@ static void add_key(uint64_t key, void *arg) {
     t->frame.figures[t->frame.rx++] = key;
 }
 
+/* Has what it waits for perhaps come, though it has not seen that yet? */
+static bool stirs(const fi_blocked_t *b) {
+    return b->sleeper && b->sleeper->ops->stirs(b->sleeper);
+}
+
 static void tell_wait(struct telling *t, const fi_blocked_t *b) {
     fi_frame_t *f = &t->frame;
 
     *f = fi_frame(FI_LOOK_WAIT, b->number, 0);
     f->kind = (uint16_t)b->what;
-    f->flags = (b->needs_all ? FI_WAIT_NEEDS_ALL : 0) | (b->detects ? FI_WAIT_DETECTS : 0);
+    f->flags =
+        (b->needs_all ? FI_WAIT_NEEDS_ALL : 0) | (b->detects ? FI_WAIT_DETECTS : 0) | (stirs(b) ? FI_WAIT_STIRS : 0);
     f->a = (uint64_t)b->since;
     f->b = (uint64_t)(uint32_t)b->tid << 32 | (uint32_t)b->pid;
     snprintf(f->text, sizeof f->text, "%s", b->name);

@@ -21,6 +21,7 @@
 #include "sync/word.h"
 
 struct ferry;
+struct fi_end;
 struct fi_peer;
 struct fi_blocked;
 
@@ -53,6 +54,7 @@ typedef struct fi_blocked {
     const char *name;  /* outlives the wait */
     const void *where; /* in the program */
     int64_t since;
+    const struct fi_end *sleeper; /* whose bell ends its sleep; NULL: what it waits for is in `holders` */
     /* Who holds, now. Steward. NULL: `keys`. */
     void (*holders)(const struct fi_blocked *b, fi_add_key_fn *add, void *arg);
     uint64_t *keys; /* allocated */
@@ -67,6 +69,9 @@ typedef struct fi_blocked {
 
 /* Lists a wait of the calling thread, until it is struck off. What is listed does not change: it is listed anew. */
 void fi_waits_list(struct ferry *n, fi_blocked_t *b);
+/* The wait goes on, and is listed as `next` says; as that is listed already, it stays what it is, under its number. Takes next's
+ * keys over. */
+void fi_waits_go_on(struct ferry *n, fi_blocked_t *b, const fi_blocked_t *next);
 /* Strikes it off, if it is listed, and frees its keys. */
 void fi_waits_strike(struct ferry *n, fi_blocked_t *b);
 /* The wait of the calling thread for a child process, or NULL. */

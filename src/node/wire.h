@@ -111,7 +111,7 @@ enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
  * WITH_BESIDE: goes on to other spaces */
 enum fi_look_flags { FI_LOOK_WAITS_ONLY = 1, FI_LOOK_LINKS = 2, FI_LOOK_STAY = 4, FI_LOOK_WITH_BESIDE = 8 };
 enum fi_beside_flags { FI_BESIDE_MORE = 1 };
-enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4 };
+enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4, FI_WAIT_STIRS = 8 };
 
 #define FI_NODE_NOW 9       /* of LOOK_NODE: what time the node has; 1 to 8: links.h */
 #define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */

@@ -132,6 +132,14 @@ void fi_bell_drain(int rd) {
     errno = saved;
 }
 
+bool fi_bell_is_rung(int rd) {
+    int saved = errno;
+    struct pollfd item = {.fd = rd, .events = POLLIN};
+    bool rung = poll(&item, 1, 0) != 0; /* what fails proves nothing */
+    errno = saved;
+    return rung;
+}
+
 int fi_bell_wait(int rd, int64_t deadline) {
     struct pollfd item = {.fd = rd, .events = POLLIN};
     struct timespec left = fi_timespec(fi_time_left(deadline));

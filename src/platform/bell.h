@@ -15,6 +15,7 @@
 #ifndef FI_PLATFORM_BELL_H
 #define FI_PLATFORM_BELL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct fi_bell {
@@ -36,6 +37,9 @@ int fi_bell_check(int fd);
 
 /** Takes all rings that are there. Does not block. */
 void fi_bell_drain(int rd);
+
+/** Has it been rung since it was drained? */
+bool fi_bell_is_rung(int rd);
 
 /** Sleeps until the bell is rung: 1 rung (and still readable), 0 `deadline` has passed, -EINTR a signal came. */
 int fi_bell_wait(int rd, int64_t deadline);

@@ -108,15 +108,21 @@ static void name_caller(fi_blocked_t *b, const fi_caller_t *c) {
     }
 }
 
-/* Lists the wait anew, and looks whether the caller waits for this thread. */
-static int look_why(const ferry_request_t *rq, fi_blocked_t *b, const fi_pace_t *pace) {
-    fi_node_t *n = rq->worker->service->node;
+/* Lists the wait, and looks whether the caller waits for this thread. */
+static int look_why(struct credit *c, fi_blocked_t *b, const fi_pace_t *pace) {
+    const ferry_request_t *rq = c->rq;
+    fi_receiver_t *rx = rq->worker->rx;
+    fi_blocked_t now = {
+        .what = FERRY_FOR_ROOM, .detects = true, .name = rq->method->name, .since = pace->since, .sleeper = &rx->end};
 
-    fi_waits_strike(n, b);
-    *b = (fi_blocked_t){.what = FERRY_FOR_ROOM, .detects = true, .name = rq->method->name, .since = pace->since};
-    name_caller(b, rq->caller);
-    fi_waits_list(n, b);
-    return fi_waits_judge(n, b, rq->call.deadline);
+    name_caller(&now, rq->caller);
+    fi_waits_go_on(rq->worker->service->node, b, &now);
+    int r = fi_end_enter(&rx->end, FI_END_RECEIVER);
+    if (r == 0) {
+        r = fi_receiver_judge(rx, is_there, c, b, rq->call.deadline);
+        fi_end_leave(&rx->end);
+    }
+    return r;
 }
 
 static int await_credit(struct credit *c) {
@@ -133,7 +139,7 @@ static int await_credit(struct credit *c) {
             fi_end_leave(&rx->end);
         }
         if (r == -ETIMEDOUT && fi_pace_is_due(&pace, fi_now_ns())) {
-            r = look_why(rq, &blocked, &pace);
+            r = look_why(c, &blocked, &pace);
             r = r == 0 ? -ETIMEDOUT : r;
         }
     } while (r == -EINTR || (r == -ETIMEDOUT && !fi_request_is_cancelled(rq)));

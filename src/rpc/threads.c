@@ -45,6 +45,7 @@ static const fi_end_ops_t server_ops = {
     .wake = fi_receiver_wake,
     .introduce = fi_receiver_introduce,
     .figures = figures,
+    .stirs = fi_receiver_stirs,
 };
 
 /* What a thread that has ended left. Without the service's lock, which is taken by who has that of the calls from afar. */

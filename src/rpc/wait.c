@@ -264,26 +264,36 @@ static void name_servers(const waiting_t *w, fi_blocked_t *b) {
     }
 }
 
+static bool has_some(void *rx) {
+    return fi_receiver_ready(rx);
+}
+
 /*
- * Lists the wait anew.  It is listed as the sender's, which does not wait for room meanwhile: the thread may be cancelled in
+ * Lists the wait.  It is listed as the sender's, which does not wait for room meanwhile: the thread may be cancelled in
  * its sleep, and its stack is gone then.  Who ends the sender strikes it off.
  */
 static int look_why(const waiting_t *w) {
     ferry_client_t *k = w->k;
-    fi_node_t *n = k->tx->end.node;
     fi_blocked_t *b = &k->tx->stall.blocked;
     bool near = w->c && !w->c->far;
 
     if (fi_end_enter(&k->tx->end, FI_END_SENDER) < 0) {
         return 0;
     }
-    fi_waits_strike(n, b);
-    snprintf(k->awaited, sizeof k->awaited, "%s.%s", k->service, w->c ? w->c->method : "*");
-    *b = (fi_blocked_t){.what = FERRY_FOR_REPLY, .detects = near, .name = k->awaited, .since = w->pace.since};
-    name_servers(w, b);
-    fi_waits_list(n, b);
+    if (b->number == 0) {
+        snprintf(k->awaited, sizeof k->awaited, "%s.%s", k->service, w->c ? w->c->method : "*");
+    }
+    fi_blocked_t now = {
+        .what = FERRY_FOR_REPLY, .detects = near, .name = k->awaited, .since = w->pace.since, .sleeper = &k->rx->end};
+    name_servers(w, &now);
+    fi_waits_go_on(k->tx->end.node, b, &now);
     fi_end_leave(&k->tx->end);
-    return near ? fi_waits_judge(n, b, w->deadline) : 0;
+    if (!near || fi_end_enter(&k->rx->end, FI_END_RECEIVER) < 0) {
+        return 0;
+    }
+    int r = fi_receiver_judge(k->rx, has_some, k->rx, b, w->deadline);
+    fi_end_leave(&k->rx->end);
+    return r;
 }
 
 /* ---- waiting ---- */

@@ -237,7 +237,7 @@ static void choose(uint64_t *seed, unsigned *chosen, unsigned count, unsigned bo
 
 static const unsigned in_order[MEMBERS] = {0, 1, 2, 3, 4, 5, 6, 7};
 
-/* Two mutexes, all as it is when nobody says otherwise: after 50 ms, and hardly later. */
+/* Two mutexes, all as it is when nobody says otherwise: after 50 ms, and not before. */
 static void an_embrace_of_two_is_found(where_t where) {
     static const unsigned two_mutexes[] = {0, WAYS};
     game_t *game = share(sizeof *game);
@@ -247,7 +247,6 @@ static void an_embrace_of_two_is_found(where_t where) {
     begin_round(game, MEMBERS);
     end_round(game);
     check(monotonic() - begin >= 50 * MILLISECOND);
-    check(monotonic() - begin < 5 * SECOND);
     end_game(crew, game);
 }
 
