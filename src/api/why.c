@@ -39,7 +39,7 @@ int ferry_process_wait_ended(ferry_t *node) {
     if (!b) {
         return fi_fail(-EINVAL, "this thread does not wait for a child process");
     }
-    fi_waits_strike(node, b);
+    fi_waits_strike(b);
     free(b);
     return 0;
 }

@@ -69,5 +69,5 @@ bool fi_sender_stirs(const fi_end_t *e) {
 
 void fi_sender_waited(fi_sender_t *tx) {
     tx->stall.pace.since = 0;
-    fi_waits_strike(tx->end.node, &tx->stall.blocked);
+    fi_waits_strike(&tx->stall.blocked);
 }

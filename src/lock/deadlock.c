@@ -87,5 +87,5 @@ int fi_lock_stalled(fi_waiter_t *w, int64_t since, int64_t deadline) {
 }
 
 void fi_lock_waited(fi_lock_t *l) {
-    fi_waits_strike(l->handle.own.node, &l->blocked);
+    fi_waits_strike(&l->blocked);
 }

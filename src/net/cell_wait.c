@@ -284,7 +284,7 @@ static uint64_t list_wait(fi_net_cell_t *c) {
 }
 
 static void end_wait(fi_net_cell_t *c) {
-    fi_waits_strike(c->net->node, &c->blocked);
+    fi_waits_strike(&c->blocked);
     c->waits_since = 0;
 }
 

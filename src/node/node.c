@@ -50,7 +50,6 @@ static void init_locks(fi_node_t *n) {
 
     pthread_mutex_init(&n->lock, NULL);
     pthread_mutex_init(&n->mail_lock, NULL);
-    pthread_mutex_init(&n->wait_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&n->changed, &attr);
@@ -114,7 +113,6 @@ void fi_node_free(fi_node_t *n) {
     fi_bell_done(&n->bell);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->mail_lock);
-    pthread_mutex_destroy(&n->wait_lock);
     pthread_cond_destroy(&n->changed);
 }
 

@@ -89,8 +89,7 @@ struct ferry {
     struct fi_list lost;  /* peers lost in this turn of the steward: their events may still be in hand */
     fi_peer_t *self;
     struct fi_list objects; /* fi_object_t */
-    pthread_mutex_t wait_lock;
-    struct fi_list waits; /* fi_blocked_t; guarded by wait_lock */
+    struct fi_list waits;   /* fi_blocked_t; guarded as waits.c says */
     uint64_t next_end;
     uint32_t next_handle;
     bool repair; /* somebody has died: objects want to be looked after */

@@ -17,28 +17,28 @@
 
 static uint64_t last_number;
 
-/* The nodes of this process. Lock order: a node's lock, this one, nodes' wait_locks in any order. */
-static pthread_mutex_t members_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Of this process's nodes, and of all that is listed with them: who tells of one looks at the others, too. */
+static pthread_mutex_t waits_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fi_list members = {&members, &members};
 
 void fi_waits_add_node(fi_node_t *n) {
-    pthread_mutex_lock(&members_lock);
+    pthread_mutex_lock(&waits_lock);
     fi_list_add_tail(&members, &n->member);
-    pthread_mutex_unlock(&members_lock);
+    pthread_mutex_unlock(&waits_lock);
 }
 
 void fi_waits_remove_node(fi_node_t *n) {
-    pthread_mutex_lock(&members_lock);
+    pthread_mutex_lock(&waits_lock);
     fi_list_remove(&n->member);
-    pthread_mutex_unlock(&members_lock);
+    pthread_mutex_unlock(&waits_lock);
 }
 
 void fi_waits_lock(void) {
-    pthread_mutex_lock(&members_lock);
+    pthread_mutex_lock(&waits_lock);
 }
 
 void fi_waits_unlock(void) {
-    pthread_mutex_unlock(&members_lock);
+    pthread_mutex_unlock(&waits_lock);
 }
 
 void fi_waits_list(fi_node_t *n, fi_blocked_t *b) {
@@ -46,16 +46,16 @@ void fi_waits_list(fi_node_t *n, fi_blocked_t *b) {
     memset(b->thread, 0, sizeof b->thread);
     (void)prctl(PR_GET_NAME, b->thread, 0, 0, 0);
     b->number = fi_add_relaxed64(&last_number, 1) + 1;
-    pthread_mutex_lock(&n->wait_lock);
+    pthread_mutex_lock(&waits_lock);
     fi_list_add_tail(&n->waits, &b->link);
-    pthread_mutex_unlock(&n->wait_lock);
+    pthread_mutex_unlock(&waits_lock);
 }
 
-void fi_waits_strike(fi_node_t *n, fi_blocked_t *b) {
+void fi_waits_strike(fi_blocked_t *b) {
     if (b->number != 0) {
-        pthread_mutex_lock(&n->wait_lock);
+        pthread_mutex_lock(&waits_lock);
         fi_list_remove(&b->link);
-        pthread_mutex_unlock(&n->wait_lock);
+        pthread_mutex_unlock(&waits_lock);
         b->number = 0;
     }
     free(b->keys);
@@ -74,7 +74,7 @@ void fi_waits_go_on(fi_node_t *n, fi_blocked_t *b, const fi_blocked_t *next) {
         free(next->keys);
         return;
     }
-    fi_waits_strike(n, b);
+    fi_waits_strike(b);
     *b = *next;
     fi_waits_list(n, b);
 }
@@ -85,14 +85,14 @@ fi_blocked_t *fi_waits_for_process(fi_node_t *n) {
     fi_blocked_t *found = NULL;
     int32_t tid = gettid();
 
-    pthread_mutex_lock(&n->wait_lock);
+    pthread_mutex_lock(&waits_lock);
     fi_list_each(at, after, &n->waits) {
         fi_blocked_t *b = fi_container(at, fi_blocked_t, link);
         if (b->what == FERRY_FOR_PROCESS && b->tid == tid) {
             found = b;
         }
     }
-    pthread_mutex_unlock(&n->wait_lock);
+    pthread_mutex_unlock(&waits_lock);
     return found;
 }
 
@@ -118,7 +118,7 @@ static void describe_place(const void *where, char *text, size_t cap) {
 
 /* Keys travel in the frame of the wait, and in further ones when they do not fit there. */
 struct telling {
-    const fi_node_t *node; /* whose waits are told: its wait_lock is taken, and members_lock */
+    const fi_node_t *node; /* whose waits are told, waits_lock taken */
     fi_peer_t *peer;
     fi_frame_t frame;
     bool names_beside;
@@ -190,23 +190,15 @@ static uint32_t blocked_in(const fi_node_t *n) {
     return count;
 }
 
-/* A node of this process that is not `told`, with its wait_lock taken; a forked child's copy is none. */
+/* A node of this process that is not `told`; a forked child's copy is none. */
 static fi_node_t *next_beside(const fi_node_t *told, fi_node_t *last) {
     struct fi_list *at = last ? last->member.next : members.next;
 
-    if (last) {
-        pthread_mutex_unlock(&last->wait_lock);
-    }
     while (at != &members &&
            (fi_container(at, fi_node_t, member) == told || fi_node_is_forked(fi_container(at, fi_node_t, member)))) {
         at = at->next;
     }
-    if (at == &members) {
-        return NULL;
-    }
-    fi_node_t *n = fi_container(at, fi_node_t, member);
-    pthread_mutex_lock(&n->wait_lock);
-    return n;
+    return at == &members ? NULL : fi_container(at, fi_node_t, member);
 }
 
 /* The thread waits in a space of this process, whichever. */
@@ -306,12 +298,10 @@ void fi_waits_tell(fi_node_t *n, fi_peer_t *p, bool names_beside) {
     struct fi_list *at;
     struct fi_list *after;
 
-    pthread_mutex_lock(&members_lock);
-    pthread_mutex_lock(&n->wait_lock);
+    pthread_mutex_lock(&waits_lock);
     fi_list_each(at, after, &n->waits) {
         tell_wait(&t, fi_container(at, fi_blocked_t, link));
     }
     tell_holds(&t, n);
-    pthread_mutex_unlock(&n->wait_lock);
-    pthread_mutex_unlock(&members_lock);
+    pthread_mutex_unlock(&waits_lock);
 }

@@ -61,7 +61,7 @@ typedef struct fi_blocked {
     uint32_t key_count;
 
     /* filled in when it is listed */
-    struct fi_list link; /* guarded by the node's wait_lock, as is all above while it is listed */
+    struct fi_list link; /* guarded by waits_lock, as is all above while it is listed */
     uint64_t number;     /* 0: not listed; never used twice in a process */
     int32_t tid;
     char thread[16];
@@ -73,7 +73,7 @@ void fi_waits_list(struct ferry *n, fi_blocked_t *b);
  * keys over. */
 void fi_waits_go_on(struct ferry *n, fi_blocked_t *b, const fi_blocked_t *next);
 /* Strikes it off, if it is listed, and frees its keys. */
-void fi_waits_strike(struct ferry *n, fi_blocked_t *b);
+void fi_waits_strike(fi_blocked_t *b);
 /* The wait of the calling thread for a child process, or NULL. */
 fi_blocked_t *fi_waits_for_process(struct ferry *n);
 

@@ -143,7 +143,7 @@ static int await_credit(struct credit *c) {
             r = r == 0 ? -ETIMEDOUT : r;
         }
     } while (r == -EINTR || (r == -ETIMEDOUT && !fi_request_is_cancelled(rq)));
-    fi_waits_strike(rq->worker->service->node, &blocked);
+    fi_waits_strike(&blocked);
     return r == -ETIMEDOUT ? 0 : r; /* the caller looks why */
 }
 

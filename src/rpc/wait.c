@@ -379,7 +379,7 @@ static int wait_long(ferry_client_t *k, ferry_call_t *c, int64_t timeout) {
     do {
         r = wait_more(&w, timeout);
     } while (r == 0 && !is_there(k, c));
-    fi_waits_strike(k->tx->end.node, &k->tx->stall.blocked);
+    fi_waits_strike(&k->tx->stall.blocked);
     return r;
 }
 

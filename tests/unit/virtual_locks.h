@@ -11,5 +11,7 @@
 #define fi_peer_send virtual_peer_send
 #define fi_space_each_node virtual_each_node
 #define fi_space_open_path virtual_open_path
+#define pthread_mutex_lock virtual_lock
+#define pthread_mutex_unlock virtual_unlock
 
 #endif
