@@ -18,6 +18,7 @@ typedef struct tale {
     atomic_uint done;
     char sentence[2048]; /* of the last */
     int64_t nap;
+    unsigned threads; /* of each service, that a client is to find; 0: one */
 } tale_t;
 
 /* What one server's handlers are given. */
@@ -59,7 +60,7 @@ static void check_sentence(const tale_t *tale, const char *words) {
 static int call_other(ferry_t *node, tale_t *tale, const char *service, const char *method) {
     uint64_t number = 0;
     ferry_msg_t *reply = NULL;
-    ferry_client_t *client = open_client(node, service, 1);
+    ferry_client_t *client = open_client(node, service, tale->threads ? tale->threads : 1);
     int answer = note(tale, ferry_call(client, method, &number, sizeof number, FERRY_FOREVER, &reply));
     if (answer >= 0)
         check_is(ferry_msg_release(reply), 0);
@@ -107,6 +108,7 @@ static pair_t begin_pair(where_t where, unsigned threads) {
     const method_t left[] = {{.name = "ask", .handler = ask_right}, {.name = "end", .handler = end_here}};
     const method_t right = {.name = "ask", .handler = ask_left};
     pair_t p = {.tale = share(sizeof *p.tale)};
+    p.tale->threads = threads;
     p.left = new_part("left", threads, left, 2, p.tale);
     p.right = new_part("right", threads, &right, 1, p.tale);
     p.crew = crew_of(where, p.left);

@@ -128,12 +128,18 @@ static void a_call_whose_time_passes_in_the_queue_is_not_started(where_t where) 
 
 static void a_handler_sees_that_the_time_has_passed(where_t where) {
     scene_t s = begin(where, 1);
-    check_error(call_for(&s, "until-cancelled", 100 * MILLISECOND), -ETIMEDOUT, "until-cancelled");
+    unsigned late = 0;
+    for (int64_t timeout = 100 * MILLISECOND; !atomic_load(&s.tale->inside);
+         timeout *= 2) { /* until it has begun in time */
+        check(timeout < PATIENCE);
+        check_error(call_for(&s, "until-cancelled", timeout), -ETIMEDOUT, "until-cancelled");
+        late += !atomic_load(&s.tale->inside);
+    }
     await(&s.tale->noticed, 1);
     atomic_store(&s.tale->go, 1);
     check_is(call_number(s.client, "add", 1), 2);
     end(&s);
-    check_is(s.server->stats.expired, 0); /* it was begun */
+    check(s.server->stats.expired <= late); /* the last one was begun */
 }
 
 static void a_wait_that_ends_early_does_not_end_the_call(where_t where) {
@@ -289,7 +295,11 @@ static void calls_of_a_handler_have_no_more_time_than_its_own(where_t where) {
 
 static void the_end_of_the_time_ends_all_of_a_chain(where_t where) {
     chain_t c = begin_chain(where, ask_last_for_ever);
-    check_error(ferry_call(c.client, "ask", NULL, 0, 3 * SECOND / 10, NULL), -ETIMEDOUT, "ask");
+    for (int64_t timeout = 3 * SECOND / 10; !atomic_load(&c.tale->inside);
+         timeout *= 2) { /* until the last one has it in time */
+        check(timeout < PATIENCE);
+        check_error(ferry_call(c.client, "ask", NULL, 0, timeout, NULL), -ETIMEDOUT, "ask");
+    }
     await(&c.tale->noticed, 1);
     atomic_store(&c.tale->go, 1);
     end_chain(&c);

@@ -195,6 +195,7 @@ static void a_death_that_nobody_saw_is_found(void) {
 
 typedef struct pair {
     uint64_t locks[2][FERRY_LOCK_BYTES / 8];
+    atomic_uint watched; /* the region does not go with the two */
     atomic_uint come;
     atomic_uint held;
     atomic_uint told;
@@ -207,6 +208,7 @@ static void embrace(ferry_t *node, void *arg) {
     ferry_mutex_t *locks[2] = {NULL, NULL};
     for (unsigned i = 0; i < 2; i++)
         check_is(ferry_mutex_open_in(region, ferry_region_ref(region, pair->locks[i]), NULL, &locks[i]), 0);
+    await(&pair->watched, 1);
     unsigned first = atomic_fetch_add(&pair->come, 1);
     check_is(ferry_mutex_lock(locks[first], PATIENCE), 0);
     atomic_fetch_add(&pair->held, 1);
@@ -229,9 +231,11 @@ static void a_deadlock_inside_is_found(where_t where) {
     crew_add(crew, embrace, NULL);
     crew_add(crew, embrace, NULL);
     ferry_region_t *region = open_region_with_root(crew_node(crew), "pair", MIB, sizeof(pair_t));
+    pair_t *pair = ferry_region_root(region);
+    atomic_store(&pair->watched, 1);
     crew_join(crew, 0);
     crew_join(crew, 1);
-    check_is(((pair_t *)ferry_region_root(region))->told, 1);
+    check_is(atomic_load(&pair->told), 1);
     close_region(region);
     crew_end(crew);
 }

@@ -138,7 +138,10 @@ static void write_or_give_up(ferry_t *node, void *arg) {
     page_t *page = arg;
     ferry_rwlock_t *rwlock = open_to_be_seen(node);
     await(&page->go, 1);
+    while (atomic_load(&page->go) == 1) /* until somebody has seen it wait */
+        check_is(ferry_rwlock_write(rwlock, 100 * MILLISECOND), -ETIMEDOUT);
     check_is(ferry_rwlock_write(rwlock, 100 * MILLISECOND), -ETIMEDOUT);
+    atomic_store(&page->go, 3);
     check_is(ferry_rwlock_close(rwlock), 0);
 }
 
@@ -164,6 +167,7 @@ static void a_writer_that_gave_up_holds_no_reader_back(where_t where) {
     await_waits(1);
     atomic_store(&page->go, 2);
     await(&page->readers, 1);
+    await(&page->go, 3);
     check_is(ferry_rwlock_read(late, FERRY_NOW), 0);
     check_is(ferry_rwlock_unlock(early), 0);
     check_is(ferry_rwlock_unlock(late), 0);

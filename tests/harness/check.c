@@ -101,23 +101,35 @@ void nap(int64_t nanoseconds) {
     }
 }
 
+/* The time is looked at before the condition: what has come in time counts, however late this thread may look. */
 void await_that(bool (*condition)(void *arg), void *arg, const char *sentence) {
     int64_t end = monotonic() + PATIENCE;
-    while (!condition(arg)) {
-        if (monotonic() > end)
+    for (bool late = false; !condition(arg);) {
+        if (late)
             give_up(__FILE__, __LINE__, sentence);
         nap(MILLISECOND / 4);
+        late = monotonic() > end;
     }
+}
+
+void check_in_some_try(bool (*holds)(where_t where), where_t where, const char *sentence) {
+    for (unsigned i = 0; i < 6; i++) {
+        if (holds(where))
+            return;
+        fprintf(stderr, "# once it was not so: %s\n", sentence);
+    }
+    give_up(__FILE__, __LINE__, sentence);
 }
 
 void await(const atomic_uint *flag, unsigned value) {
     int64_t end = monotonic() + PATIENCE;
-    while (atomic_load(flag) < value) {
+    for (bool late = false; atomic_load(flag) < value;) {
         char sentence[128];
         snprintf(sentence, sizeof sentence, "waited for a flag to become %u; it is %u", value, atomic_load(flag));
-        if (monotonic() > end)
+        if (late)
             give_up(__FILE__, __LINE__, sentence);
         nap(MILLISECOND / 4);
+        late = monotonic() > end;
     }
 }
 
