@@ -91,10 +91,9 @@ typedef struct fi_txlink {
     uint64_t purged_to;     /* what was sent up to this number, and is not taken, goes to nobody, */
     uint32_t purged_serial; /* if it stands in this ring before this position, or in an older one */
     uint64_t purged_pos;
-    uint32_t
-        untried_serial;   /* what it took in this ring at this position (0: none) and behind it, it passed on: nobody */
-    uint64_t untried_pos; /* has tried it */
-    uint64_t purging;     /* messages that its reader was asked to leave out, and has not answered for */
+    uint32_t untried_serial; /* what it took in this ring at this position (0: none) and behind it, it passed on: */
+    uint64_t untried_pos;    /* nobody has tried it */
+    uint64_t purging;        /* messages that its reader was asked to leave out, and has not answered for */
 } fi_txlink_t;
 
 typedef struct fi_saved fi_saved_t;
