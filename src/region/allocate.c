@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "lock/deadlock.h"
 #include "platform/cancel.h"
 #include "platform/memfd.h"
 #include "region/region.h"
@@ -75,38 +76,39 @@ static int explain(const ferry_region_t *r, int rc) {
     }
 }
 
-static int begin_closely(ferry_region_t *r, const void *where) {
-    fi_lock_t *l = &r->base;
-
-    int rc = fi_lock_enter(l, FI_REGION_MAGIC);
-    if (rc < 0) {
-        return rc;
+/*
+ * A call is inside its handle from its first instruction to its last, and not only while it has the lock: another thread that
+ * uses the same handle by mistake would find a block in its hand, and take it for one that was left over.
+ */
+static inline int enter(ferry_region_t *r) {
+    if (fi_unlikely(!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || fi_exchange32(&r->base.handle.busy, 1) != 0)) {
+        return fi_lock_enter(&r->base, FI_REGION_MAGIC);
     }
+    return 0;
+}
+
+static inline int leave(ferry_region_t *r, int result) {
+    fi_store_release32(&r->base.handle.busy, 0);
+    return result;
+}
+
+static int lock_closely(ferry_region_t *r, const void *where) {
+    fi_lock_t *l = &r->base;
     fi_wait_t w = fi_wait_begin(&l->waiter, r->patience);
+
     l->what = FERRY_FOR_REGION;
     l->where = where;
-    rc = fi_mutex_lock(lock_of(r), l->handle.me, &w);
+    int rc = fi_mutex_lock(lock_of(r), l->handle.me, &w);
+    fi_lock_waited(l);
     if (rc == FI_TAKEN_FROM_DEAD) {
         catch_up(r);
         fi_heap_recover(&r->heap);
     }
-    return fi_lock_leave(l, rc > 0 ? 0 : explain(r, rc));
+    return rc > 0 ? 0 : explain(r, rc);
 }
 
-/* The lock is free, and nothing is to be done first: it is ours. */
-static inline bool begin_at_once(ferry_region_t *r) {
-    if (!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || fi_unlikely(!fi_mutex_try(lock_of(r), r->base.handle.me))) {
-        return false;
-    }
-    if (!is_prepared(r)) {
-        unlock(r);
-        return false;
-    }
-    return true;
-}
-
-__attribute__((noinline)) static int begin_slowly(ferry_region_t *r, const void *where) {
-    int rc = begin_closely(r, where);
+__attribute__((noinline)) static int lock_slowly(ferry_region_t *r, const void *where) {
+    int rc = lock_closely(r, where);
     if (rc == 0 && !is_prepared(r)) {
         rc = prepare(r);
         if (rc < 0) {
@@ -116,13 +118,36 @@ __attribute__((noinline)) static int begin_slowly(ferry_region_t *r, const void 
     return rc;
 }
 
+/* The lock is free, and nothing is to be done first: it is ours. */
+static inline bool lock_at_once(ferry_region_t *r) {
+    if (fi_unlikely(!fi_mutex_try(lock_of(r), r->base.handle.me))) {
+        return false;
+    }
+    if (!is_prepared(r)) {
+        unlock(r);
+        return false;
+    }
+    return true;
+}
+
+/* Inside already. After an error the call has ended. */
+static inline int lock(ferry_region_t *r, const void *where) {
+    if (fi_likely(lock_at_once(r))) {
+        return 0;
+    }
+    int rc = lock_slowly(r, where);
+    return rc < 0 ? leave(r, rc) : rc;
+}
+
 int fi_region_begin(ferry_region_t *r, const void *where) {
-    return begin_at_once(r) ? 0 : begin_slowly(r, where);
+    int rc = enter(r);
+
+    return fi_likely(rc == 0) ? lock(r, where) : rc;
 }
 
 int fi_region_end(ferry_region_t *r, int result) {
     unlock(r);
-    return result;
+    return leave(r, result);
 }
 
 /* ---- growing ---- */
@@ -158,7 +183,8 @@ static int lengthen(ferry_region_t *r, uint64_t bytes) {
         return rc;
     }
     catch_up(r);
-    return fi_heap_extend(&r->heap, want);
+    rc = fi_heap_extend(&r->heap, want);
+    return rc == 0 && fi_heap_end(&r->heap) <= end ? -ENOSPC : rc; /* what is left is too little for a block */
 }
 
 /* Whoever is here has the heap's lock, and must not be cancelled by a system call. */
@@ -212,6 +238,19 @@ static inline int check_call(const ferry_region_t *r, const ferry_ref_t *place) 
     return fi_likely(is_open && place && (uintptr_t)place % sizeof *place == 0) ? 0 : refuse(r);
 }
 
+/*
+ * Ends a call after which the program has `ref`: in the region, `at`, or else in its variable, and then no longer in our
+ * hand.
+ */
+static inline int end_with(ferry_region_t *r, int result, uint64_t at, ferry_ref_t *place, uint64_t ref) {
+    unlock(r);
+    if (result == 0 && at == 0) {
+        *place = ref;
+        fi_heap_hand_done(&r->heap, r->hand);
+    }
+    return leave(r, result);
+}
+
 /* A block, growing the region if need be. With the lock. */
 static int allocate(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *ref) {
     int rc;
@@ -228,19 +267,16 @@ static int allocate(ferry_region_t *r, uint64_t bytes, uint64_t at, uint64_t *re
 __attribute__((noinline)) static int alloc_slowly(ferry_region_t *r, uint64_t bytes, uint64_t at, ferry_ref_t *place) {
     uint64_t ref = 0;
 
-    int rc = fi_region_end(r, allocate(r, bytes, at, &ref));
-    if (rc == 0 && at == 0) {
-        *place = ref;
-        fi_heap_hand_done(&r->heap, r->hand);
-    }
-    return rc;
+    int rc = allocate(r, bytes, at, &ref);
+    return end_with(r, rc, at, place, ref);
 }
 
 int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const void *where) {
     uint64_t ref;
 
     int rc = check_call(r, place);
-    rc = rc == 0 && !begin_at_once(r) ? begin_slowly(r, where) : rc;
+    rc = rc == 0 ? enter(r) : rc;
+    rc = rc == 0 ? lock(r, where) : rc;
     if (rc < 0) {
         return rc;
     }
@@ -249,28 +285,31 @@ int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const
     if (!fi_heap_alloc_quick(&h, r->hand, at, bytes, &ref)) {
         return alloc_slowly(r, bytes, at, place);
     }
+    return end_with(r, 0, at, place, ref);
+}
+
+/* Ends a call in which a block was to be freed, with its reference; it is in nobody's hand afterwards, whatever the result. */
+static inline int end_without(ferry_region_t *r, int result, uint64_t at, ferry_ref_t *place) {
     unlock(r);
     if (at == 0) {
-        *place = ref;
-        fi_heap_hand_done(&h, r->hand);
+        fi_heap_hand_done(&r->heap, r->hand);
+        *place = result == 0 ? 0 : *place;
     }
-    return 0;
+    return leave(r, result);
 }
 
 __attribute__((noinline)) static int free_slowly(ferry_region_t *r, uint64_t at, uint64_t ref, ferry_ref_t *place) {
-    int rc = fi_region_end(r, fi_heap_free(&r->heap, r->hand, at, ref));
-    if (at == 0) {
-        fi_heap_hand_done(&r->heap, r->hand);
-        if (rc == 0) {
-            *place = 0;
-        }
-    }
-    return rc;
+    int rc = fi_heap_free(&r->heap, r->hand, at, ref);
+    return end_without(r, rc, at, place);
 }
 
 int fi_region_free(ferry_region_t *r, ferry_ref_t *place, const void *where) {
     int rc = check_call(r, place);
     if (rc < 0 || *place == 0) {
+        return rc;
+    }
+    rc = enter(r);
+    if (rc < 0) {
         return rc;
     }
     uint64_t ref = *place;
@@ -282,22 +321,20 @@ int fi_region_free(ferry_region_t *r, ferry_ref_t *place, const void *where) {
         }
         held = fi_heap_hand_hold(&r->heap, r->hand, ref);
     }
-    rc = begin_at_once(r) ? 0 : begin_slowly(r, where);
-    if (rc < 0) {
-        if (at == 0) {
-            fi_heap_hand_done(&r->heap, r->hand);
+    if (!lock_at_once(r)) {
+        rc = lock_slowly(r, where);
+        if (rc < 0) {
+            if (at == 0) {
+                fi_heap_hand_done(&r->heap, r->hand);
+            }
+            return leave(r, rc);
         }
-        return rc;
     }
     fi_heap_t h = r->heap;
     if (!fi_heap_free_quick(&h, r->hand, at, ref, held)) {
         return free_slowly(r, at, ref, place);
     }
-    unlock(r);
-    if (at == 0) {
-        *place = 0;
-    }
-    return 0;
+    return end_without(r, 0, at, place);
 }
 
 static int move(ferry_region_t *r, uint64_t at, const fi_heap_move_t *m, uint64_t *ref) {
@@ -333,12 +370,8 @@ int fi_region_resize(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, cons
     }
     uint64_t at = place_of(r, place);
     uint64_t ref = *place;
-    rc = fi_region_end(r, resize(r, bytes, at, &ref));
-    if (rc == 0 && at == 0) {
-        *place = ref;
-        fi_heap_hand_done(&r->heap, r->hand);
-    }
-    return rc;
+    rc = resize(r, bytes, at, &ref);
+    return end_with(r, rc, at, place, ref);
 }
 
 /* What is in our hand becomes what `at` refers to. */
@@ -372,10 +405,5 @@ int fi_region_make_once(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, v
             give(r, at, ref);
         }
     }
-    rc = fi_region_end(r, rc);
-    if (rc == 0 && ref != 0 && at == 0) {
-        *place = ref;
-        fi_heap_hand_done(&r->heap, r->hand);
-    }
-    return rc;
+    return ref != 0 ? end_with(r, rc, at, place, ref) : fi_region_end(r, rc);
 }

@@ -320,6 +320,62 @@ static void a_thread_cancelled_while_the_region_grows_blocks_nobody(void) {
     close_node(node);
 }
 
+/* ---- two threads with one handle ---- */
+
+#define SHARED_ROUNDS 20000u
+#define SHARED_BLOCKS 8u
+
+typedef struct sharing {
+    ferry_region_t *region;
+    uint64_t mark;
+    unsigned got, foreign;
+} sharing_t;
+
+static void give_back(sharing_t *mine, ferry_ref_t *ref, uint64_t expected) {
+    int r;
+
+    mine->foreign += *(uint64_t *)ferry_region_at(mine->region, *ref) != expected;
+    while ((r = ferry_region_free(mine->region, ref)) == -EBUSY) {
+    }
+    check_is(r, 0);
+}
+
+static void *use_the_same_handle(void *arg) {
+    sharing_t *mine = arg;
+
+    for (unsigned round = 0; round < SHARED_ROUNDS / SHARED_BLOCKS; round++) {
+        ferry_ref_t refs[SHARED_BLOCKS] = {0};
+        for (unsigned i = 0; i < SHARED_BLOCKS; i++) {
+            int r = ferry_region_alloc(mine->region, 48, &refs[i]);
+            check(r == 0 || r == -EBUSY);
+            if (r == 0)
+                *(uint64_t *)ferry_region_at(mine->region, refs[i]) = mine->mark + i;
+            mine->got += r == 0;
+        }
+        for (unsigned i = 0; i < SHARED_BLOCKS; i++) {
+            if (refs[i])
+                give_back(mine, &refs[i], mine->mark + i);
+        }
+    }
+    return NULL;
+}
+
+/* It is a mistake, and answered with -EBUSY; never are both given the same block. */
+static void two_threads_with_one_handle_never_have_the_same_block(void) {
+    ferry_t *node = open_node("test");
+    ferry_region_t *region = open_region(node, "heap", MIB, NULL);
+    sharing_t users[2] = {{.region = region, .mark = 1000}, {.region = region, .mark = 2000}};
+    pthread_t other;
+    check_is(pthread_create(&other, NULL, use_the_same_handle, &users[1]), 0);
+    (void)use_the_same_handle(&users[0]);
+    check_is(pthread_join(other, NULL), 0);
+    check(users[0].got > 0 && users[1].got > 0);
+    check_is(users[0].foreign + users[1].foreign, 0);
+    check_is(ferry_region_check(region), 0);
+    close_region(region);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(blocks_keep_what_is_written_in_them),
@@ -332,6 +388,7 @@ int main(int argc, char **argv) {
         TEST(a_killed_user_leaves_it_whole),
         TEST(a_stopped_user_is_waited_for_with_patience),
         TEST(a_thread_cancelled_while_the_region_grows_blocks_nobody),
+        TEST(two_threads_with_one_handle_never_have_the_same_block),
     };
     return run_suite("region_heap", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

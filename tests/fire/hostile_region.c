@@ -186,6 +186,37 @@ static void garbage_everywhere(void) {
     run_against(EVERYTHING);
 }
 
+/* The allocator says itself how far it reaches: with too little left for a block it must not try to grow for ever. */
+static void an_end_that_leaves_no_room_for_a_block(void) {
+    ferry_t *node = open_node("test");
+    ferry_region_options_t options = {.limit = 128 * KIB, .type_size = ROOT_BYTES};
+    ferry_region_t *region = open_region(node, "prey", 64 * KIB, &options);
+    ferry_ref_t ref = 0;
+    while (ferry_region_alloc(region, 16, &ref) == 0)
+        ref = 0;
+    char *root = ferry_region_root(region);
+    uint64_t *words = (uint64_t *)(void *)(root - ferry_region_ref(region, root));
+    uint64_t *ends[16];
+    unsigned found = 0;
+    for (unsigned i = 0; i < NOTES_BYTES / 8 && found < 16; i++) {
+        if (words[i] == 128 * KIB)
+            ends[found++] = &words[i];
+    }
+    check(found > 0);
+    static const uint64_t lies[] = {128 * KIB - 8, 128 * KIB - 16, 128 * KIB - 24, 128 * KIB - 32, 0, 1};
+    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        ref = 0;
+        for (unsigned k = 0; k < found; k++)
+            __atomic_store_n(ends[k], lies[i], __ATOMIC_RELAXED);
+        int r = ferry_region_alloc(region, 16, &ref);
+        check(r == -ENOSPC || r == -EPROTO);
+        r = ferry_region_resize(region, &ref, 16);
+        check(r == -ENOSPC || r == -EPROTO);
+    }
+    close_region(region);
+    close_node(node);
+}
+
 /* ---- cells ---- */
 
 static void put_and_get(void *arg) {
@@ -260,10 +291,8 @@ static void garbage_in_cells(void) {
 
 int main(int argc, char **argv) {
     const test_t tests[] = {
-        TEST(garbage_in_the_allocators_notes),
-        TEST(garbage_in_its_lock),
-        TEST(garbage_everywhere),
-        TEST(garbage_in_cells),
+        TEST(garbage_in_the_allocators_notes),        TEST(garbage_in_its_lock), TEST(garbage_everywhere),
+        TEST(an_end_that_leaves_no_room_for_a_block), TEST(garbage_in_cells),
     };
     return run_suite("hostile-region", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
