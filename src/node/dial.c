@@ -71,6 +71,7 @@ int fi_node_send_hello(fi_node_t *n, fi_peer_t *p) {
 
     f.a = n->id;
     f.b = (uint64_t)getpid();
+    f.figures[0] = n->program;
     f.flags = fi_barrier_is_asymmetric() ? FI_HELLO_ASYMMETRIC : 0;
     memcpy(f.text, n->name, sizeof f.text);
     return fi_peer_send(p, &f, &cargo);
@@ -137,6 +138,20 @@ int fi_node_await_death(fi_node_t *n, fi_peer_t *p) {
     return epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0 ? -errno : 0;
 }
 
+/* Of a lost peer, whose process lives.  It may have closed all descriptors and still hold a lock.  If it executes another program
+ * now, its memory is gone, and nobody gives back what it held. */
+static bool has_executed(fi_peer_t *p) {
+    if (!p->executed && p->program != 0 && p->pid > 0) {
+        uint64_t now = fi_process_program(p->pid);
+        p->executed = now != 0 && now != p->program;
+    }
+    return p->executed;
+}
+
+static bool process_has_ended(fi_peer_t *p) {
+    return p->pidfd >= 0 && (p->executed || fi_pidfd_dead(p->pidfd));
+}
+
 /* Whom we dialled may have had no descriptor left to greet us; the connection tells of its process all the same. */
 static bool is_dead(fi_node_t *n, fi_peer_t *p) {
     if (p->id == 0) {
@@ -154,7 +169,7 @@ static bool is_dead(fi_node_t *n, fi_peer_t *p) {
         p->pidfd = -1;
         return has_ended(n, p->id);
     }
-    return fi_pidfd_dead(p->pidfd);
+    return has_executed(p) || fi_pidfd_dead(p->pidfd);
 }
 
 struct stranger {
@@ -228,7 +243,7 @@ void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
     fi_list_add_tail(&n->lost, &p->link);
     sweep_if_dead(n, p->id);
     if (p->missed) {
-        fi_objects_peer_gone(n, p->id, p->pidfd >= 0 && fi_pidfd_dead(p->pidfd));
+        fi_objects_peer_gone(n, p->id, process_has_ended(p));
     }
 }
 

@@ -72,6 +72,7 @@ static int hello(fi_node_t *n, fi_mail_t *m) {
     p->pidfd = m->fds[0];
     p->bell = m->fds[1];
     m->fds[0] = m->fds[1] = -1;
+    p->program = m->frame.figures[0];
     p->asymmetric = (m->frame.flags & FI_HELLO_ASYMMETRIC) != 0;
     memcpy(p->name, m->frame.text, sizeof p->name);
     fi_store_release32(&p->state, FI_PEER_MET);

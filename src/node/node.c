@@ -139,6 +139,7 @@ static int set_up(fi_node_t *n) {
     }
     if (r == 0) {
         r = fi_pidfd_self(&n->pidfd);
+        n->program = fi_process_program(0);
     }
     if (r < 0) {
         return r;

@@ -71,6 +71,7 @@ struct ferry {
     uint32_t measure;  /* enum fi_measure */
     uint32_t orphans;  /* ends whose thread has ended wait for the steward */
     uint64_t id;
+    uint64_t program; /* fi_process_program */
     fi_space_t space;
     struct fi_net *net; /* what spans machines; NULL: the space does not */
     const fi_far_t *far;

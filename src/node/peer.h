@@ -62,8 +62,10 @@ typedef struct fi_peer {
     uint64_t id;
     pid_t pid;
     uid_t uid;
+    uint64_t program;   /* fi_process_program, as it says; 0: not known */
     bool asymmetric;    /* it takes part in membarrier */
     bool watches;       /* no node: somebody who wants to be told when this one leaves */
+    bool executed;      /* its process lives, and executes another program */
     bool missed;        /* lost, and its process lives: when that dies, objects must hear of it */
     bool starved;       /* there is no descriptor left for what it says: it waits in the socket, */
     int64_t starved_at; /* since then; 0: nothing does */

@@ -141,7 +141,8 @@ typedef struct fi_frame {
  *   LOOK_VIA       to: node id, 0: the engine; rx: the end that stands for receivers there; kind, text: channel
  *   LOOK_BESIDE    node id; text: its space's directory, or a piece of its path and FI_BESIDE_MORE
  *   LOOK_LEASE     key, thread id; figures: token, ns since it was taken
- *   HELLO          node id, process id          SETTLED    count of links to come
+ *   HELLO          node id, process id (figures: fi_process_program)
+ *                                              SETTLED    count of links to come
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   MEET_RECEIVER  - (figures: prefetch, ack_within; of a hidden one also the node it leads to)
  *   ACCEPT         -                            RING_OK    serial

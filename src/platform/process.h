@@ -25,6 +25,12 @@ int fi_pidfd_check(int fd, pid_t expected_pid);
 /** Has the process ended? A zombie has. */
 bool fi_pidfd_dead(int fd);
 
+/**
+ * A number of the program that the process `pid` executes now (0: this one), which is the same as long as it does not execute
+ * another one. 0: not known, since the process is another user's, hides, cannot be seen from here, or is in between.
+ */
+uint64_t fi_process_program(pid_t pid);
+
 /** 64 unpredictable bits from the kernel, never 0. */
 uint64_t fi_random64(void);
 
