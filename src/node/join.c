@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "platform/cancel.h"
-#include "platform/clock.h"
+#include "platform/patience.h"
 
 void fi_node_count_link(fi_end_t *e) {
     fi_add64(&e->linked, 1);
@@ -47,19 +47,20 @@ static void settle_taps(fi_node_t *n, const fi_end_t *e) {
 /* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that was
  * lost meanwhile has announced may not come. */
 static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
-    int64_t deadline = fi_now_ns() + timeout;
+    fi_patience_t patience = {.left = timeout};
     uint32_t losses = n->losses;
 
     while (!is_settled(e)) {
-        struct timespec ts = fi_timespec(deadline);
+        struct timespec ts = fi_timespec(fi_patience_slice(&patience));
         if (fi_node_is_shut(n)) {
             return fi_fail(-ESHUTDOWN, "the node %s while '%s' was opened", fi_node_end_word(n), e->channel);
         }
-        if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
+        (void)pthread_cond_timedwait(&n->changed, &n->lock, &ts);
+        if (!fi_patience_goes_on(&patience)) {
             break;
         }
-        if (n->losses != losses && fi_now_ns() + AFTER_LOSS_NS < deadline) {
-            deadline = fi_now_ns() + AFTER_LOSS_NS;
+        if (n->losses != losses && patience.left > AFTER_LOSS_NS) {
+            patience.left = AFTER_LOSS_NS;
         }
         losses = n->losses;
     }

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
-#include "platform/clock.h"
+#include "platform/patience.h"
 #include "platform/process.h"
 
 #define OPEN_NS INT64_C(3000000000) /* how long an open tries */
@@ -292,14 +292,14 @@ static int join(fi_node_t *n, fi_object_t *o, uint64_t giver) {
 }
 
 /* Waits for an answer. 0: there is one, or everybody has refused. */
-static int wait_for_answer(fi_node_t *n, fi_object_t *o, int64_t deadline) {
-    struct timespec ts = fi_timespec(deadline);
-
+static int wait_for_answer(fi_node_t *n, fi_object_t *o, fi_patience_t *patience) {
     while (!o->offer && o->refusals < connected(n, o)) {
         if (fi_node_is_shut(n)) {
             return fi_fail(-ESHUTDOWN, "the node %s while \"%s\" was opened", fi_node_end_word(n), o->spec.name);
         }
-        if (pthread_cond_timedwait(&n->changed, &n->lock, &ts) == ETIMEDOUT) {
+        struct timespec ts = fi_timespec(fi_patience_slice(patience));
+        (void)pthread_cond_timedwait(&n->changed, &n->lock, &ts);
+        if (!fi_patience_goes_on(patience)) {
             return -ETIMEDOUT;
         }
     }
@@ -333,12 +333,12 @@ static int find_or_prepare(fi_node_t *n, fi_object_t *o) {
     return r;
 }
 
-static int one_try(fi_node_t *n, fi_object_t *o, int64_t deadline) {
+static int one_try(fi_node_t *n, fi_object_t *o, fi_patience_t *patience) {
     uint64_t giver = 0;
 
     int r = find_or_prepare(n, o);
     if (r == 0) {
-        r = wait_for_answer(n, o, deadline);
+        r = wait_for_answer(n, o, patience);
         if (r == 0 && o->offer) {
             r = take_offer(o, &giver);
             r = r == 0 ? join(n, o, giver) : r;
@@ -351,15 +351,16 @@ static int one_try(fi_node_t *n, fi_object_t *o, int64_t deadline) {
 }
 
 static int open_object(fi_node_t *n, fi_object_t *o) {
-    int64_t deadline = fi_now_ns() + OPEN_NS;
+    fi_patience_t patience = {.left = OPEN_NS};
     int r;
 
-    while ((r = one_try(n, o, deadline)) == 0) {
-        if (fi_now_ns() >= deadline) {
+    while ((r = one_try(n, o, &patience)) == 0) {
+        (void)fi_patience_slice(&patience);
+        pause_a_moment(n);
+        if (!fi_patience_goes_on(&patience)) {
             r = -ETIMEDOUT;
             break;
         }
-        pause_a_moment(n);
     }
     if (r == -ETIMEDOUT) {
         return fi_fail(r,

@@ -6,7 +6,9 @@
 #include "harness.h"
 #include "objects.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #define MEETINGS 60
 
@@ -118,10 +120,71 @@ static void who_loses_a_connection_to_one_who_lives_meets_him_again(void) {
     close_node(node);
 }
 
+/* ---- a machine that stands still ---- */
+
+typedef struct standstill {
+    atomic_uint ready;
+    atomic_uint opening;
+    atomic_int linked;
+    atomic_uint opened;
+    atomic_uint over;
+} standstill_t;
+
+static void be_there(void *arg) {
+    standstill_t *s = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "numbers", FERRY_QUEUE, NULL);
+    atomic_store(&s->ready, 1);
+    await(&s->over, 1);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void open_meanwhile(void *arg) {
+    standstill_t *s = arg;
+    await(&s->ready, 2);
+    ferry_t *node = open_node("test");
+    atomic_store(&s->opening, 1);
+    ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, NULL);
+    atomic_store(&s->linked, ferry_sender_wait(tx, 1, FERRY_NOW));
+    atomic_store(&s->opened, 1);
+    await(&s->over, 1);
+    drop_sender(tx);
+    close_node(node);
+}
+
+/* Both stand still for longer than an open waits, and one of them before it could answer. */
+static bool does_standing_still_not_count(where_t where) {
+    (void)where;
+    standstill_t *s = share(sizeof *s);
+    pid_t there = child_start(be_there, s), comes = child_start(open_meanwhile, s);
+    await(&s->ready, 1);
+    check(kill(there, SIGSTOP) == 0);
+    check(waitpid(there, NULL, WUNTRACED) == there);
+    atomic_store(&s->ready, 2);
+    await(&s->opening, 1);
+    nap(100 * MILLISECOND);
+    check(kill(comes, SIGSTOP) == 0);
+    nap(SECOND);
+    check(kill(comes, SIGCONT) == 0);
+    nap(50 * MILLISECOND); /* it gives up now, if it counts all that time */
+    check(kill(there, SIGCONT) == 0);
+    await(&s->opened, 1);
+    atomic_store(&s->over, 1);
+    child_join(there);
+    child_join(comes);
+    return atomic_load(&s->linked) == 1;
+}
+
+static void an_open_waits_for_those_who_stood_still_with_it(void) {
+    check_in_some_try(does_standing_still_not_count, ALONE, "an open waits for those who stood still with it");
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_opened_at_the_same_moment_hears_of_the_others_death),
         TEST(who_loses_a_connection_to_one_who_lives_meets_him_again),
+        TEST(an_open_waits_for_those_who_stood_still_with_it),
     };
     return run_suite("meeting", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
