@@ -127,13 +127,15 @@ static void an_idle_server_is_preferred_to_a_busy_one(where_t where) {
     scene_t s = prepare(where, MILLISECOND / 10, MILLISECOND / 10);
     ferry_client_t *other = open_client(crew_node(s.crew), "work", 2);
     ferry_client_t *client = open_client(crew_node(s.crew), "work", 2);
+    int64_t begin = monotonic();
     for (uint64_t i = 0; i < 20; i++)
         check_is(call_number(client, "take-time", i), i + 1);
+    int64_t usual = (monotonic() - begin) / 10; /* twice what it took */
     ferry_call_t *long_call = start_call(other, "hold", 1);
     while (atomic_load(&s.slow_tale->inside) + atomic_load(&s.quick_tale->inside) == 0)
         nap(MILLISECOND / 4);
-    nap(200 * MILLISECOND);            /* longer than it usually takes, however busy the machine is */
-    for (uint64_t i = 0; i < 100; i++) /* each would wait for PATIENCE behind the other one */
+    nap(200 * MILLISECOND + 4 * usual); /* longer than it usually takes, however busy the machine is */
+    for (uint64_t i = 0; i < 100; i++)  /* each would wait for PATIENCE behind the other one */
         check_is(call_number(client, "take-time", i), i + 1);
     atomic_store(&s.slow_tale->go, 1);
     atomic_store(&s.quick_tale->go, 1);

@@ -89,7 +89,12 @@ static void a_killed_end_no_longer_states_anything(void) {
     await(&stages[0], 1);
     refuse_sender(node, FERRY_QUEUE, &other, "pose_v1 image_v2");
     child_kill(child);
-    ferry_sender_t *tx = open_sender(node, "pose", FERRY_QUEUE, &other);
+    ferry_sender_t *tx = NULL; /* this node may not have heard of it yet */
+    int r;
+    for (int64_t end = monotonic() + PATIENCE;
+         (r = ferry_sender_open(node, "pose", FERRY_QUEUE, &other, &tx)) == -EPROTOTYPE && monotonic() < end;)
+        nap(MILLISECOND);
+    check_is(r, 0);
     close_sender(tx);
     close_node(node);
 }

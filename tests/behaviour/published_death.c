@@ -94,13 +94,21 @@ typedef struct last {
     atomic_uint ready;
     atomic_uint written;
     unsigned versions;
+    unsigned readers; /* that are to be linked before: one that was not within a second may miss all */
 } last_t;
+
+static bool are_linked(void *arg) {
+    ferry_region_writer_t *writer = arg;
+    return writer_stats(writer).readers > 0;
+}
 
 static void publish_and_be_killed(void *arg) {
     last_t *last = arg;
     ferry_t *node = open_node("test");
     ferry_region_writer_t *writer = open_writer(node, REGION, BYTES, NULL);
     await(&last->ready, 1);
+    if (last->readers > 0)
+        await_that(are_linked, writer, "the reader is not linked with the writer");
     for (uint64_t v = 1; v <= last->versions; v++) {
         stamp(writer, BYTES, v);
         publish(writer);
@@ -113,6 +121,7 @@ static void publish_and_be_killed(void *arg) {
 static void leave_versions_behind(unsigned versions) {
     last_t *last = share(sizeof *last);
     last->versions = versions;
+    last->readers = 1;
     pid_t writer = child_start(publish_and_be_killed, last);
     ferry_t *node = open_node("test");
     ferry_region_reader_t *reader = open_reader(node, REGION, NULL);
