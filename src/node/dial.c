@@ -286,6 +286,41 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
     fi_list_add_tail(&n->dying, &p->link);
 }
 
+int fi_node_exile(fi_node_t *n, uint64_t id) {
+    struct fi_list *lists[] = {&n->dying, &n->peers};
+    struct fi_list *at;
+    struct fi_list *after;
+
+    for (unsigned i = 0; i < 2 && !has_name(n, id); i++) {
+        fi_list_each(at, after, lists[i]) {
+            const fi_peer_t *p = fi_container(at, fi_peer_t, link);
+            if (p->id == id && p->pidfd >= 0 && !fi_pidfd_dead(p->pidfd)) {
+                return p->pidfd;
+            }
+        }
+    }
+    return -1;
+}
+
+bool fi_node_note_exile(fi_node_t *n, uint64_t id, int pidfd) {
+    fi_peer_t *p = fi_peer_new(n, n->routes.shm, -1);
+
+    if (!p) {
+        return false;
+    }
+    p->id = id;
+    p->pidfd = pidfd;
+    p->missed = true;
+    fi_store_release32(&p->state, FI_PEER_LOST);
+    if (fi_node_await_death(n, p) < 0) {
+        p->pidfd = -1;
+        fi_peer_unref(p);
+        return false;
+    }
+    await_death(n, p);
+    return true;
+}
+
 bool fi_node_look_again(fi_node_t *n, fi_peer_t *p) {
     fi_peer_t *again;
 

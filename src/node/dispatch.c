@@ -281,6 +281,8 @@ static int dispatch(fi_node_t *n, fi_mail_t *m) {
     case FI_OBJECT:
     case FI_OBJECT_NONE:
         return fi_object_answered(n, m);
+    case FI_OBJECT_EXILE:
+        return fi_object_exile(n, m);
     case FI_OBJECT_JOINED:
         return fi_object_joined(n, m);
     case FI_OBJECT_CHANGED:

@@ -177,6 +177,10 @@ void fi_node_sweep(fi_node_t *n);
 void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p);
 /* From now on the steward hears of the death of the peer's process. -errno: it does not. */
 int fi_node_await_death(fi_node_t *n, fi_peer_t *p);
+/* The pidfd of a lost node, or of one that is just being lost, that has no name any more and lives; -1: it is none. */
+int fi_node_exile(fi_node_t *n, uint64_t id);
+/* Remembers such a one, of whom others have told. Takes the pidfd over, unless it says false: there is no memory. */
+bool fi_node_note_exile(fi_node_t *n, uint64_t id, int pidfd);
 /* Is so much remembered of lost connections of this process that it shall have no other one? */
 bool fi_node_keeps_enough_of(const fi_node_t *n, pid_t pid);
 /* The deadline of a lost peer has come. True: it is waited for on, since its process lives and may hold something. */

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "platform/process.h"
 
 /* ---- frames ---- */
 
@@ -44,6 +45,41 @@ fi_object_t *fi_object_find(fi_node_t *n, const char *name) {
     return NULL;
 }
 
+/*
+ * Who was expelled and lives may hold the object, and its name is gone: who opens the object now would not know of him, and
+ * take him for dead.  So he is told, before he is given the memory.
+ */
+static void tell_exiles(fi_node_t *n, const fi_object_t *o, fi_peer_t *newcomer) {
+    for (size_t i = 0; i < o->holder_count; i++) {
+        fi_frame_t f = fi_frame(FI_OBJECT_EXILE, 0, 0);
+        fi_cargo_t cargo = {NULL, {o->holders[i] == newcomer->id ? -1 : fi_node_exile(n, o->holders[i]), -1}};
+        if (cargo.fds[0] >= 0) {
+            f.a = o->holders[i];
+            f.kind = (uint16_t)o->spec.kind;
+            memcpy(f.text, o->spec.name, sizeof f.text);
+            (void)fi_peer_send(newcomer, &f, &cargo);
+        }
+    }
+}
+
+int fi_object_exile(fi_node_t *n, fi_mail_t *m) {
+    fi_object_t *o = fi_object_find(n, m->frame.text);
+    uint64_t id = m->frame.a;
+
+    if (!o || id == 0 || id == n->id || !fi_object_is_holder(o, m->peer->id) || o->exile_count == FI_EXILES_MAX) {
+        return 0;
+    }
+    if (fi_pidfd_check(m->fds[0], 0) < 0) {
+        return -EPROTO;
+    }
+    if (fi_object_is_holder(o, id) || !fi_node_note_exile(n, id, m->fds[0])) {
+        return 0;
+    }
+    m->fds[0] = -1;
+    o->exiles[o->exile_count++] = id;
+    return o->ready ? fi_object_add_holder(o, id) : 0;
+}
+
 int fi_object_asked(fi_node_t *n, fi_mail_t *m) {
     fi_object_t *o = fi_object_find(n, m->frame.text);
     bool held = o && o->ready && o->spec.kind == m->frame.kind;
@@ -52,6 +88,9 @@ int fi_object_asked(fi_node_t *n, fi_mail_t *m) {
 
     f.kind = m->frame.kind;
     memcpy(f.text, m->frame.text, sizeof f.text);
+    if (held) {
+        tell_exiles(n, o, m->peer);
+    }
     (void)fi_peer_send(m->peer, &f, held ? &cargo : NULL);
     return 0;
 }
@@ -105,6 +144,9 @@ int fi_object_joined(fi_node_t *n, fi_mail_t *m) {
     fi_object_t *o = fi_object_find(n, m->frame.text);
     int r = o && o->spec.kind == m->frame.kind ? fi_object_add_holder(o, m->peer->id) : 0;
 
+    if (o && o->ready) {
+        tell_exiles(n, o, m->peer); /* it may have been expelled since */
+    }
     if (m->frame.kind == 'c') { /* nothing else is waited for by descriptor */
         make_up_for_changes(m->peer, &m->frame);
     }

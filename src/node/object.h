@@ -97,6 +97,8 @@ typedef struct fi_object_ops {
     void (*dropped)(struct fi_handle *h);    /* a handle is closed: what is its own. NULL: nothing */
 } fi_object_ops_t;
 
+#define FI_EXILES_MAX 64u /* as many as are remembered of those that were expelled */
+
 typedef struct fi_object {
     struct fi_list link;    /* in the node's list */
     struct fi_list handles; /* fi_handle_t; guarded by the node's lock, as is all that follows */
@@ -114,6 +116,8 @@ typedef struct fi_object {
     size_t holder_count;
 
     /* while it is opened */
+    uint64_t exiles[FI_EXILES_MAX]; /* holders without a name, as we were told */
+    uint32_t exile_count;
     struct fi_mail *offer; /* memory that came */
     uint32_t refusals;
     uint32_t asked;
@@ -172,12 +176,14 @@ int fi_object_asked(struct ferry *n, struct fi_mail *m);
 int fi_object_answered(struct ferry *n, struct fi_mail *m); /* 1: took the mail over */
 int fi_object_joined(struct ferry *n, struct fi_mail *m);
 int fi_object_left(struct ferry *n, struct fi_mail *m);
+int fi_object_exile(struct ferry *n, struct fi_mail *m);
 int fi_object_is_changed(struct ferry *n, struct fi_mail *m);
 
 /* ---- between object.c and object_open.c; the node's lock taken ---- */
 
 fi_object_t *fi_object_find(struct ferry *n, const char *name);
 int fi_object_add_holder(fi_object_t *o, uint64_t id);
+bool fi_object_is_holder(const fi_object_t *o, uint64_t id);
 void fi_object_tell_holders(struct ferry *n, const fi_object_t *o, uint32_t frame_type);
 /* We do not have it any more: removes our name, and tells its holders. */
 void fi_object_leave(struct ferry *n, const fi_object_t *o);

@@ -270,6 +270,16 @@ static int find_or_make(fi_node_t *n, fi_object_t *o) {
     return 0;
 }
 
+/* Their deaths will matter. With the memory in hand: before, there is nothing that they could hold. */
+static int add_exiles(fi_object_t *o) {
+    int r = 0;
+
+    for (uint32_t i = 0; i < o->exile_count && r == 0; i++) {
+        r = fi_object_add_holder(o, o->exiles[i]);
+    }
+    return r;
+}
+
 /* With the memory in hand: writes our name, if who gave it still holds it. 1: ready, 0: begin anew. */
 static int join(fi_node_t *n, fi_object_t *o, uint64_t giver) {
     struct holders h = {.giver = giver};
@@ -279,7 +289,8 @@ static int join(fi_node_t *n, fi_object_t *o, uint64_t giver) {
     }
     int r = look_for_holders(n, o, &h);
     if (r == 0 && h.given && h.instance == o->instance) {
-        r = fi_object_write_name(n, o);
+        r = add_exiles(o);
+        r = r == 0 ? fi_object_write_name(n, o) : r;
         r = r == 0 ? 1 : r;
     }
     fi_space_unlock(lock);

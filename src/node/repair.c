@@ -79,7 +79,7 @@ static bool is_dead(uint64_t owner, void *arg) {
 
 /* ---- peers ---- */
 
-static bool is_holder(const fi_object_t *o, uint64_t id) {
+bool fi_object_is_holder(const fi_object_t *o, uint64_t id) {
     for (size_t i = 0; i < o->holder_count; i++) {
         if (o->holders[i] == id) {
             return true;
@@ -94,7 +94,7 @@ bool fi_objects_need_death_of(fi_node_t *n, uint64_t id) {
     bool holds = false;
 
     fi_list_each(at, after, &n->objects) {
-        holds |= is_holder(fi_object_outer(fi_container(at, fi_object_t, link)), id);
+        holds |= fi_object_is_holder(fi_object_outer(fi_container(at, fi_object_t, link)), id);
     }
     return holds;
 }
@@ -105,7 +105,7 @@ void fi_objects_peer_back(fi_node_t *n, uint64_t id) {
 
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (o->ready && is_holder(fi_object_outer(o), id)) {
+        if (o->ready && fi_object_is_holder(fi_object_outer(o), id)) {
             fi_object_ring_handles(o);
         }
     }
@@ -126,7 +126,7 @@ void fi_objects_peer_gone(fi_node_t *n, uint64_t id, bool dead) {
 
     fi_list_each(at, after, &n->objects) {
         fi_object_t *o = fi_container(at, fi_object_t, link);
-        if (!is_holder(fi_object_outer(o), id)) {
+        if (!fi_object_is_holder(fi_object_outer(o), id)) {
             continue;
         }
         o->repair = true;

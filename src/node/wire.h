@@ -67,12 +67,13 @@ enum fi_frame_type {
     FI_KICKED,  /* and is told: a: connections that were given up; error: why not */
     FI_SKIP,    /* a sender asks its receiver to leave out what it has not taken */
     FI_SKIPPED,
-    FI_LOOK_LINK,   /* links.h */
-    FI_LOOK_ENGINE, /* between machines only (net/tell.h): connection to the engine, */
-    FI_LOOK_FAR,    /* link with another node, */
-    FI_LOOK_VIA,    /* through whose receivers a full channel leads, */
-    FI_LOOK_LEASE,  /* who holds a lock */
-    FI_LOOK_BESIDE, /* waits.h: another node of the process */
+    FI_LOOK_LINK,    /* links.h */
+    FI_LOOK_ENGINE,  /* between machines only (net/tell.h): connection to the engine, */
+    FI_LOOK_FAR,     /* link with another node, */
+    FI_LOOK_VIA,     /* through whose receivers a full channel leads, */
+    FI_LOOK_LEASE,   /* who holds a lock */
+    FI_LOOK_BESIDE,  /* waits.h: another node of the process */
+    FI_OBJECT_EXILE, /* who is asked for an object tells of a holder that has no name any more, and lives: a, pidfd */
     FI_FRAME_TYPES,
     /* never on the wire: made by the node for its own ends */
     FI_PEER_GONE = 100, /* a: 1: its process is known dead, perhaps later than the first time; 0: it may live */

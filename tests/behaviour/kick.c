@@ -118,6 +118,38 @@ static void a_lock_of_an_expelled_node_stays_held_until_its_process_ends(void) {
     close_node(node);
 }
 
+static void hold_it_too(void *arg) {
+    scene_t *scene = arg;
+    ferry_t *node = open_node("test");
+    ferry_mutex_t *mutex = NULL;
+    await(&scene->taken, 1);
+    check_is(ferry_mutex_open(node, "lock", NULL, &mutex), 0);
+    atomic_store(&scene->taken, 2);
+    for (;;)
+        nap(SECOND);
+}
+
+/* Who comes later finds no name of the holder's: those who had the lock open with him have to tell. */
+static void who_comes_after_it_was_expelled_waits_for_its_process_too(void) {
+    scene_t *scene = share(sizeof *scene);
+    pid_t holder = child_start(hold_a_lock, scene), other = child_start(hold_it_too, scene);
+    await(&scene->taken, 2);
+    check_is(kill(holder, SIGSTOP), 0);
+    check_is(waitpid(holder, NULL, WUNTRACED), holder);
+    check_is(kick(scene->node).told, 0);
+    ferry_t *node = open_node("test");
+    ferry_mutex_t *mutex = NULL;
+    check_is(ferry_mutex_open(node, "lock", NULL, &mutex), 0);
+    child_kill(other); /* what this one had is to be looked at: is the holder dead, too? */
+    check_error(ferry_mutex_lock(mutex, 300 * MILLISECOND), -ETIMEDOUT, "");
+    child_kill(holder);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 1); /* its owner has died */
+    check_is(ferry_mutex_repaired(mutex), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+}
+
 static void only_what_is_there_can_be_expelled(void) {
     ferry_t *node = open_node("test");
     check_error(ferry_kick("test", NULL, 0, NULL), -EINVAL, "0 id");
@@ -133,6 +165,7 @@ int main(int argc, char **argv) {
         TEST(what_an_expelled_node_holds_goes_to_others_and_it_is_told),
         TEST(a_stopped_node_is_expelled_and_learns_it_when_it_goes_on),
         TEST(a_lock_of_an_expelled_node_stays_held_until_its_process_ends),
+        TEST(who_comes_after_it_was_expelled_waits_for_its_process_too),
         TEST(only_what_is_there_can_be_expelled),
     };
     return run_suite("kick", tests, sizeof tests / sizeof tests[0], argc, argv);

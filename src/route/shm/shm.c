@@ -38,6 +38,8 @@ static struct burden burden_of(unsigned type) {
         return (struct burden){false, 2};
     case FI_MEET_RECEIVER:
         return (struct burden){true, 1};
+    case FI_OBJECT_EXILE:
+        return (struct burden){false, 1};
     case FI_OFFER:
     case FI_ACCEPT:
     case FI_SEGMENT:
