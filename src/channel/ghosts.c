@@ -135,7 +135,9 @@ bool fi_ghosts_keep(fi_outlet_t *o, fi_log_t *old) {
     if (!o->ghosts || !is_done_with(o, old) || !fi_pool_charge(&o->tx->pool, old->memory->bytes)) {
         return false;
     }
-    fi_log_lose_all(old); /* who may be overtaken keeps what it announces, no more */
+    if (old->lent_head < old->lent_tail) {
+        fi_log_lose(old, old->w.pos - 1); /* who may be overtaken keeps what it announces, and finds the way on */
+    }
     o->logs[old->serial % FI_LOGS] = NULL;
     old->next_kept = o->kept;
     o->kept = old;

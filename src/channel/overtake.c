@@ -59,8 +59,8 @@ static void lose_before_oldest(fi_log_t *log) {
     fi_fence_seq_cst(); /* R4, A5 */
 }
 
-void fi_log_lose_all(fi_log_t *log) {
-    log->oldest = log->w.pos;
+void fi_log_lose(fi_log_t *log, uint64_t to) {
+    log->oldest = to;
     lose_before_oldest(log);
 }
 

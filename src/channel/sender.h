@@ -487,8 +487,8 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 /* Takes from them the oldest message in the pool that nobody else has, or what was saved, to make room under the quota.
  * False: there is none. */
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
-/* Takes everything from them that stands in a ring in which nothing is written any more. */
-void fi_log_lose_all(fi_log_t *log);
+/* Takes from them what stands before `to`, a record, in a ring in which nothing is written any more. */
+void fi_log_lose(fi_log_t *log, uint64_t to);
 /* Where nobody may hold the sender back: takes everything older than the retained history from them. */
 void fi_outlet_lose_unretained(fi_outlet_t *o);
 

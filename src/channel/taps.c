@@ -68,7 +68,8 @@ void fi_taps_peer_gone(fi_sender_t *tx, const fi_peer_t *p) {
         bool last = tx->taps->link_count == 1;
         if (tx->taps->links[k]->remote->peer == p) {
             if (last) {
-                fi_log_lose_all(fi_outlet_log(tx->taps)); /* it may live, and read what is written over from here on */
+                fi_log_t *log = fi_outlet_log(tx->taps);
+                fi_log_lose(log, log->w.pos); /* it may live, and read what is written over from here on */
             }
             fi_taps_drop(tx, tx->taps->links[k]);
             if (last) {
