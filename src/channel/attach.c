@@ -93,6 +93,23 @@ static fi_rxlog_t *log_new(const fi_receiver_t *rx, fi_shared_t *ring, uint64_t 
     return log;
 }
 
+/* A ring that was offered, in its place. Its sender goes on there once it has heard of that from all. */
+static void put_ring(fi_rxlink_t *l, fi_shared_t *ring, uint32_t serial) {
+    uint32_t i = serial % FI_RX_LOGS;
+    int error;
+
+    l->logs[i] = log_new(l->rx, ring, 0, &error);
+    if (l->logs[i]) {
+        l->logs[i]->place = i;
+        tell(l->rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
+    }
+}
+
+static void forget_later(fi_rxlink_t *l) {
+    fi_shared_unref(l->later);
+    l->later = NULL;
+}
+
 void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
     fi_rxlog_t *log = l->logs[i];
 
@@ -103,9 +120,14 @@ void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
         fi_shared_unref(log->ctl_memory);
         free(log);
     }
+    if (l->later && l->later_serial % FI_RX_LOGS == i) {
+        put_ring(l, l->later, l->later_serial);
+        forget_later(l);
+    }
 }
 
 void fi_rxlink_free(fi_rxlink_t *l) {
+    forget_later(l);
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         fi_rxlog_free(l, i);
     }
@@ -226,6 +248,7 @@ static void stop_taking(fi_receiver_t *rx, const fi_rxlink_t *l) {
 
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
     stop_taking(rx, l); /* R10 */
+    forget_later(l);
     for (uint32_t i = 0; i < rx->link_count; i++) {
         if (rx->links[i] == l) {
             fi_store_relaxed32(&rx->link_count, rx->link_count - 1);
@@ -264,19 +287,18 @@ static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
     }
 }
 
-static void new_ring(fi_receiver_t *rx, fi_rxlink_t *l, fi_mail_t *m) {
+/* Only the ring after the newest one that is known. One that lags by all of them takes it when it has left the oldest. */
+static void new_ring(fi_rxlink_t *l, const fi_mail_t *m) {
     uint32_t serial = (uint32_t)m->frame.a;
-    uint32_t i = serial % FI_RX_LOGS;
-    int error;
 
-    /* Only the ring after the newest one that is known, and only into a free place. */
-    if (l->logs[i] || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
+    if (l->later || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
         return;
     }
-    l->logs[i] = log_new(rx, m->memory, 0, &error);
-    if (l->logs[i]) {
-        l->logs[i]->place = i;
-        tell(rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
+    if (!l->logs[serial % FI_RX_LOGS]) {
+        put_ring(l, m->memory, serial);
+    } else if (serial - l->serial == FI_RX_LOGS || l->logs[serial % FI_RX_LOGS]->done) {
+        l->later = fi_shared_ref(m->memory);
+        l->later_serial = serial;
     }
 }
 
@@ -337,6 +359,7 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l, bool still) {
     if (!l->live) {
         fi_node_count_link(&rx->end);
     }
+    forget_later(l);
     __atomic_store_n(&l->ended, true, __ATOMIC_RELAXED); /* what is in the ring will still be read */
     for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
         if (l->logs[i]) {
@@ -399,7 +422,7 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         live(rx, l);
         break;
     case FI_RING:
-        new_ring(rx, l, m);
+        new_ring(l, m);
         break;
     case FI_SKIP:
         tell_skipped(rx, l, m);

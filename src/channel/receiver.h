@@ -58,7 +58,9 @@ typedef struct fi_rxlink {
     uint64_t tx;
     fi_rxlog_t *log; /* the one being read */
     fi_rxlog_t *logs[FI_RX_LOGS];
-    uint32_t serial; /* of `log` */
+    uint32_t serial;    /* of `log` */
+    fi_shared_t *later; /* a ring that was offered, and for which there is no place among `logs` yet; NULL: none */
+    uint32_t later_serial;
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
