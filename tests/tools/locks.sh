@@ -28,10 +28,15 @@ nodes() {
     "$FERRY" ls --no-rate --json | grep -o '"pid":' | wc -l | grep -qx "$1"
 }
 
-# waiting_nodes N: waits until as many nodes are there, and have had time to come to their wait
+# waits N: whether as many threads wait, for what they want or for the command that they run
+waits() {
+    "$FERRY" why --json | grep -o '"wait":[0-9]*,"node"' | wc -l | grep -qx "$1"
+}
+
+# waiting_nodes N: waits until as many nodes are there, and all of them wait
 waiting_nodes() {
     until_true nodes "$1"
-    sleep 0.3
+    until_true waits "$1"
 }
 
 # --- the command ---------------------------------------------------------------------------------------------------

@@ -58,12 +58,18 @@ serve() { # SERVICE METHOD OPTION... -- COMMAND...
     until_true has "serving \"$2\"" serving
 }
 
+# Whoever asks who is there waits a third of a second for answers.
+discovered() {
+    js discover text >found
+    json found 'len(d["ping"]) == len(d["info"]) == len(d["stats"]) == len(d["id"]) == len(d["everybody"]) == 1'
+}
+
 it_finds_ferrys_services() {
     begin
     serve text Upper --comment 'all in capitals' -- tr a-z A-Z
     "${ferry[@]}" call text Upper ferry >out
     echo -n FERRY | same - out
-    js discover text >found
+    until_true discovered
     json found 'len(d["ping"]) == 1 and d["ping"][0]["type"] == "io.nats.micro.v1.ping_response"'
     json found 'd["ping"][0]["name"] == "text" and d["ping"][0]["metadata"]["ferry.space"] == "test"'
     json found 'd["info"][0]["endpoints"][0]["name"] == "Upper" and d["info"][0]["endpoints"][0]["subject"] == "ferry.test.svc.text.Upper"'
