@@ -199,7 +199,9 @@ FERRY_API int ferry_request_info(const ferry_request_t *rq, ferry_request_info_t
 
 /* ---- calling ---- */
 
-/** A caller of one service. One thread at a time; each thread opens its own. */
+/** A caller of one service. One thread at a time; each thread opens its own. While a thread is inside a call on it, also
+ * one that waits for an answer, every call of another thread on it or on one of its calls ends with -EBUSY and does
+ * nothing (ferry_call_set_context and ferry_call_context are not looked after). */
 typedef struct ferry_client ferry_client_t;
 /** A call under way. Used under the same rule as its client. */
 typedef struct ferry_call ferry_call_t;
@@ -260,8 +262,8 @@ FERRY_API int ferry_call_start_msg(ferry_client_t *client, const char *method, f
 /**
  * Waits for the call's next result, and takes it. Returns FERRY_CALL_MORE: `*reply` is one of several; 0: the call
  * has ended, `*reply` is its result, NULL at the end of a stream; FERRY_CALL_FAILED; or how the call ended (above),
- * again and again if asked again. -ETIMEDOUT, -EAGAIN (FERRY_NOW), -EINTR: only this wait has ended, the call goes
- * on. `reply` may be NULL.
+ * again and again if asked again. -ETIMEDOUT, -EAGAIN (FERRY_NOW), -EINTR, -EBUSY: only this wait has ended, the call
+ * goes on. `reply` may be NULL.
  */
 FERRY_API int ferry_call_wait(ferry_call_t *call, int64_t timeout, ferry_msg_t **reply);
 
@@ -275,10 +277,11 @@ FERRY_API int ferry_client_next(ferry_client_t *client, int64_t timeout, ferry_c
  * noticed only when called. */
 FERRY_API int ferry_client_fd(ferry_client_t *client);
 
-/** Asks the server to stop, and ends the call with -ECANCELED. 0; -EALREADY: it has ended before. */
+/** Asks the server to stop, and ends the call with -ECANCELED. 0; -EALREADY: it has ended before; -EBUSY, -EBADF, -ECHILD. */
 FERRY_API int ferry_call_cancel(ferry_call_t *call);
 
-/** Frees the call, cancelling it first if it goes on. Results that were taken stay the program's. NULL is allowed. */
+/** Frees the call, cancelling it first if it goes on. Results that were taken stay the program's. NULL is allowed.
+ * Errors: -EBUSY, -EBADF, -ECHILD. */
 FERRY_API int ferry_call_release(ferry_call_t *call);
 
 /** A pointer of the program's that goes with the call. */

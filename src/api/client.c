@@ -4,6 +4,23 @@
 #include "api/check.h"
 #include "platform/cancel.h"
 
+/* ---- one thread at a time ---- */
+
+static int begin(ferry_client_t *client, fi_turn_t **turn) {
+    int r = fi_client_check(client);
+    return r == 0 ? fi_client_enter(client, turn) : r;
+}
+
+static int begin_with(const ferry_call_t *call, fi_turn_t **turn) {
+    int r = fi_call_check(call);
+    return r == 0 ? fi_client_enter(call->client, turn) : r;
+}
+
+static inline int end(fi_turn_t *turn, int result) {
+    fi_turn_leave(turn);
+    return result;
+}
+
 /* ---- the client ---- */
 
 int ferry_client_open(ferry_t *node, const char *service, const ferry_client_options_t *options,
@@ -23,36 +40,48 @@ int ferry_client_close(ferry_client_t *client, int64_t timeout, uint64_t *undone
         return 0;
     }
     int cancel = fi_cancel_here();
-    int r = fi_client_check(client);
-    r = r == 0 ? fi_client_close(client, timeout, undone) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin(client, &turn);
+    if (r == 0) {
+        r = fi_client_close(client, timeout, undone);
+        if (client->magic == FI_CLIENT_MAGIC) { /* else its turns have ended with it */
+            fi_turn_leave(turn);
+        }
+    }
     fi_cancel_restore(cancel);
     return r;
 }
 
 int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_t timeout) {
-    int r = fi_client_check(client);
-    return r == 0 ? fi_client_wait(client, servers, timeout) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin(client, &turn);
+    return r == 0 ? end(turn, fi_client_wait(client, servers, timeout)) : r;
 }
 
 int ferry_client_fd(ferry_client_t *client) {
-    int r = fi_client_check(client);
-    return r == 0 ? fi_client_fd(client) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin(client, &turn);
+    return r == 0 ? end(turn, fi_client_fd(client)) : r;
 }
 
 int ferry_client_stats(ferry_client_t *client, ferry_client_stats_t *stats) {
+    fi_turn_t *turn = NULL;
     int r = fi_client_check(client);
 
     r = r == 0 ? fi_check_output(stats, "ferry_client_stats") : r;
     r = r == 0 ? fi_check_size(stats->size, sizeof *stats, "ferry_client_stats_t") : r;
-    return r == 0 ? fi_client_stats(client, stats) : r;
+    r = r == 0 ? fi_client_enter(client, &turn) : r;
+    return r == 0 ? end(turn, fi_client_stats(client, stats)) : r;
 }
 
 int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
+    fi_turn_t *turn = NULL;
     int r = fi_client_check(client);
 
     r = r == 0 ? fi_check_output(data, "ferry_client_new_msg") : r;
     r = r == 0 ? fi_check_output(m, "ferry_client_new_msg") : r;
-    return r == 0 ? fi_client_new_msg(client, size, timeout, data, m) : r;
+    r = r == 0 ? fi_client_enter(client, &turn) : r;
+    return r == 0 ? end(turn, fi_client_new_msg(client, size, timeout, data, m)) : r;
 }
 
 /* ---- calls ---- */
@@ -98,15 +127,18 @@ int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, i
 }
 
 int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout) {
+    fi_turn_t *turn = NULL;
     int r = check(client, method, data, size);
+    r = r == 0 ? fi_client_enter(client, &turn) : r;
     if (r < 0) {
         return r;
     }
     const fi_wish_t wish = {.method = method, .length = strlen(method), .data = data, .size = size};
-    return fi_call_start(client, &wish, FI_CALL_ONE_WAY, timeout, NULL);
+    return end(turn, fi_call_start(client, &wish, FI_CALL_ONE_WAY, timeout, NULL));
 }
 
 static int start(ferry_client_t *client, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **call) {
+    fi_turn_t *turn = NULL;
     int r = fi_check_output(call, "ferry_call_start");
 
     if (r == 0 && wish->length > FI_METHOD_NAME_MAX) {
@@ -115,11 +147,15 @@ static int start(ferry_client_t *client, const fi_wish_t *wish, uint32_t flags, 
     if (r == 0 && flags & ~FERRY_CALL_STREAM) {
         r = fi_fail(-EINVAL, "ferry_call_start knows no flags but FERRY_CALL_STREAM, not 0x%x", flags);
     }
-    r = r == 0 ? fi_call_start(client, wish, flags ? FI_CALL_STREAMS : 0, timeout, call) : r;
+    r = r == 0 ? fi_client_enter(client, &turn) : r;
+    if (r < 0) {
+        return r;
+    }
+    r = fi_call_start(client, wish, flags ? FI_CALL_STREAMS : 0, timeout, call);
     if (r == 0) {
         fi_call_keep_name(*call);
     }
-    return r;
+    return end(turn, r);
 }
 
 int ferry_call_start(ferry_client_t *client, const char *method, const void *data, size_t size, uint32_t flags,
@@ -143,28 +179,33 @@ int ferry_call_start_msg(ferry_client_t *client, const char *method, ferry_msg_t
 }
 
 int ferry_call_wait(ferry_call_t *call, int64_t timeout, ferry_msg_t **reply) {
-    int r = fi_call_check(call);
-    return r == 0 ? fi_call_wait(call, timeout, reply) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin_with(call, &turn);
+    return r == 0 ? end(turn, fi_call_wait(call, timeout, reply)) : r;
 }
 
 int ferry_client_next(ferry_client_t *client, int64_t timeout, ferry_call_t **call) {
+    fi_turn_t *turn = NULL;
     int r = fi_client_check(client);
 
     r = r == 0 ? fi_check_output(call, "ferry_client_next") : r;
-    return r == 0 ? fi_client_next(client, timeout, call) : r;
+    r = r == 0 ? fi_client_enter(client, &turn) : r;
+    return r == 0 ? end(turn, fi_client_next(client, timeout, call)) : r;
 }
 
 int ferry_call_cancel(ferry_call_t *call) {
-    int r = fi_call_check(call);
-    return r == 0 ? fi_call_cancel(call) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin_with(call, &turn);
+    return r == 0 ? end(turn, fi_call_cancel(call)) : r;
 }
 
 int ferry_call_release(ferry_call_t *call) {
     if (!call) {
         return 0;
     }
-    int r = fi_call_check(call);
-    return r == 0 ? fi_call_release(call) : r;
+    fi_turn_t *turn = NULL;
+    int r = begin_with(call, &turn);
+    return r == 0 ? end(turn, fi_call_release(call)) : r;
 }
 
 void ferry_call_set_context(ferry_call_t *call, void *context) {

@@ -28,6 +28,7 @@ static void free_calls(ferry_client_t *k) {
         fi_graveyard_add(k->table[i]);
     }
     free(k->table);
+    fi_turns_done(&k->turns);
 }
 
 /* One of the two ends is closed, by fi_client_close or ferry_close; the client goes with the last one. */
@@ -141,6 +142,7 @@ int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options
     k->limit = o->calls ? o->calls : USUAL_CALLS;
     k->generation = fi_process_generation;
     k->next_deadline = FI_NEVER;
+    fi_turns_init(&k->turns);
     fi_list_init(&k->ready);
     r = open_ends(k, n, o);
     if (r < 0) {
@@ -176,6 +178,25 @@ int fi_client_check(const ferry_client_t *k) {
                        k->service);
     }
     return 0;
+}
+
+static bool has_ended(const fi_end_t *e) {
+    return e && fi_is_orphan(&e->own);
+}
+
+int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn) {
+    int r = fi_client_check(k); /* it may have been closed meanwhile */
+
+    if (r < 0) {
+        return r;
+    }
+    bool dead = has_ended(fi_load_acquire_ptr(&k->tx)) || has_ended(fi_load_acquire_ptr(&k->rx));
+    r = fi_turns_take(&k->turns, dead, turn);
+    if (r == -EBUSY) {
+        return fi_fail(r, "another thread is inside a call on this client of \"%s\": open one for each thread",
+                       k->service);
+    }
+    return r < 0 ? fi_fail(r, "no memory for another thread in this client of \"%s\"", k->service) : 0;
 }
 
 /* On this machine and elsewhere. Who is elsewhere is asked now and then. */

@@ -18,6 +18,7 @@
 #include "channel/quick.h"
 #include "ferry/rpc.h"
 #include "rpc/far.h"
+#include "rpc/turn.h"
 #include "rpc/wire.h"
 
 #define FI_CLIENT_MAGIC 0x4363704bu /* "KpcC" */
@@ -59,6 +60,7 @@ struct ferry_call {
 struct ferry_client {
     uint32_t magic;
     uint32_t generation;
+    fi_turns_t turns;
     fi_sender_t *tx;
     fi_receiver_t *rx;
     void *far;     /* what net/ knows of it; NULL: its space does not span machines */
@@ -87,15 +89,23 @@ static inline fi_call_head_t *fi_unreleased_head(const fi_unreleased_t *u) {
     return (fi_call_head_t *)(uintptr_t)head;
 }
 
-/* ---- client.c ---- */
+/* ---- client.c; within a turn of the calling thread, all that has to do with a client ---- */
 
 int fi_client_open(fi_node_t *n, const char *service, const ferry_client_options_t *o, ferry_client_t **out);
 int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone);
 /* 0, -EBADF, -ECHILD. */
 int fi_client_check(const ferry_client_t *k);
+/* As fi_client_enter, by a thread that was not in last. */
+int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn);
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout);
 int fi_client_fd(ferry_client_t *k);
 int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats);
+
+/* Begins a turn, which fi_turn_leave ends. 0, -EBUSY, -ENOMEM, and as fi_client_check. */
+static inline int fi_client_enter(ferry_client_t *k, fi_turn_t **turn) {
+    *turn = fi_turns_enter(&k->turns);
+    return fi_likely(*turn != NULL) ? 0 : fi_client_enter_slow(k, turn);
+}
 
 /* ---- start.c: sending calls ---- */
 
@@ -149,6 +159,7 @@ void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m);
 
 int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply);
 int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call);
+/* A turn of its own. */
 int fi_call_run(ferry_client_t *k, const fi_wish_t *wish, int64_t timeout, ferry_msg_t **reply);
 
 /* The deadline of the request that this thread serves; FI_NEVER: it serves none, or that has none. */

@@ -478,16 +478,22 @@ static int finish(ferry_call_t *c, int r) {
         fi_call_end(c, r);
     }
     fi_call_free(c);
-    return r == -ETIME ? -ETIMEDOUT : r;
+    return r;
 }
 
 int fi_call_run(ferry_client_t *k, const fi_wish_t *wish, int64_t timeout, ferry_msg_t **reply) {
     ferry_call_t *c = NULL;
+    fi_turn_t *turn = NULL;
 
-    int r = fi_call_start(k, wish, fi_unlikely(k->far != NULL) ? FI_CALL_AWAITED : 0, timeout, &c);
+    int r = fi_client_enter(k, &turn);
     if (fi_unlikely(r < 0)) {
-        return r == -ETIME ? -ETIMEDOUT : r;
+        return r;
     }
-    c->awaited = true;
-    return finish(c, fi_call_wait(c, FERRY_FOREVER, reply));
+    r = fi_call_start(k, wish, fi_unlikely(k->far != NULL) ? FI_CALL_AWAITED : 0, timeout, &c);
+    if (fi_likely(r == 0)) {
+        c->awaited = true;
+        r = finish(c, fi_call_wait(c, FERRY_FOREVER, reply));
+    }
+    fi_turn_leave(turn);
+    return fi_unlikely(r == -ETIME) ? -ETIMEDOUT : r;
 }
