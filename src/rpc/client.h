@@ -60,7 +60,6 @@ struct ferry_call {
 struct ferry_client {
     uint32_t magic;
     uint32_t generation;
-    fi_turns_t turns;
     fi_sender_t *tx;
     fi_receiver_t *rx;
     void *far;     /* what net/ knows of it; NULL: its space does not span machines */
@@ -77,6 +76,7 @@ struct ferry_client {
     struct fi_list ready;
     uint64_t calls;
     uint64_t answers;
+    fi_turns_t turns;
     char service[FI_SERVICE_NAME_MAX + 1];
     char awaited[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2]; /* what a listed wait is for */
 };
