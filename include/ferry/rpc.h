@@ -243,7 +243,8 @@ FERRY_API int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t 
 FERRY_API int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, int64_t timeout,
                              ferry_msg_t **reply);
 
-/** Sends a call that is not answered. `timeout` is its deadline. Errors: -ENOENT, -EBUSY, and those of sending. */
+/** Sends a call that is not answered. `timeout` is its deadline. When its server dies or leaves without having begun it, it
+ * goes to another one, or waits in the client for one to come. Errors: -ENOENT, -EBUSY, and those of sending. */
 FERRY_API int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size,
                                  int64_t timeout);
 

@@ -354,6 +354,20 @@ void fi_backlog_each(fi_sender_t *tx, bool (*each)(const fi_unreleased_t *u, voi
     }
 }
 
+static void forget_aside(fi_sender_t *tx, struct fi_list *aside, bool (*is_stale)(const fi_unreleased_t *u, void *arg),
+                         void *arg) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, aside) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        const fi_unreleased_t u = as_unreleased(w);
+        if (is_stale(&u, arg)) {
+            fi_backlog_free(tx, w);
+        }
+    }
+}
+
 void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *u, void *arg), void *arg) {
     struct fi_list *at;
     struct fi_list *after;
@@ -365,6 +379,8 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
             waiting_free(tx, w);
         }
     }
+    forget_aside(tx, &tx->delayed, is_stale, arg);
+    forget_aside(tx, &tx->buried, is_stale, arg);
 }
 
 struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq) {

@@ -77,7 +77,14 @@ static bool is_stale(const fi_unreleased_t *u, void *arg) {
     return head && !(head->flags & FI_CALL_ONE_WAY) && !fi_call_find(arg, head->id);
 }
 
-/* Which calls has nobody any more? */
+static bool wants_an_answer(const fi_unreleased_t *u, void *arg) {
+    const fi_call_head_t *head = fi_unreleased_head(u);
+
+    (void)arg;
+    return !head || !(head->flags & FI_CALL_ONE_WAY);
+}
+
+/* Which calls has nobody any more? What nobody waits for was accepted, and goes to the next server. */
 static void look_for_calls(ferry_client_t *k) {
     fi_sender_t *tx = k->tx;
 
@@ -89,7 +96,7 @@ static void look_for_calls(ferry_client_t *k) {
         fi_backlog_forget(tx, is_stale, k);
         fi_backlog_each(tx, look_at, k);
         if (tx->link_count == 0) {
-            fi_backlog_drop(tx);
+            fi_backlog_forget(tx, wants_an_answer, NULL);
         }
         fi_end_leave(&tx->end);
     }

@@ -367,6 +367,30 @@ static void the_server_of_a_dead_client_is_told(where_t where) {
     crew_end_with(crew, server);
 }
 
+/* A call that is answered ends when no server is left; those that are not wait for the next one. */
+static void calls_that_nobody_answers_wait_for_the_next_server(void) {
+    tale_t *tale = share(sizeof *tale);
+    ferry_t *node = open_node("test");
+    ferry_service_t *first = open_service(node, "mortal", NULL);
+    uint64_t undone = 7;
+    check(ferry_service_fd(first) >= 0); /* this thread serves, and begins none */
+    ferry_client_t *client = open_client(node, "mortal", 1);
+    for (uint64_t i = 0; i < 5; i++)
+        check_is(ferry_call_one_way(client, "note", &(uint64_t){3}, 8, FERRY_FOREVER), 0);
+    ferry_call_t *call = start_call(client, "note", 1);
+    check_is(ferry_service_close(first, FERRY_NOW), 0);
+    check_is(end_of_call(call), -ENOENT);
+    ferry_service_t *second = open_service(node, "mortal", NULL);
+    add_method(second, "note", note_it, tale);
+    check_is(ferry_service_start(second, 1), 0);
+    check_is(ferry_client_wait(client, 1, PATIENCE), 1);
+    check_is(ferry_client_close(client, PATIENCE, &undone), 0);
+    check_is(undone, 0);
+    check_is(service_stats(second).calls, 5);
+    close_service(second);
+    close_node(node);
+}
+
 /* Clients of a new node. */
 static void come_and_go(void) {
     ferry_t *node = open_node("test");
@@ -419,6 +443,7 @@ static void a_server_keeps_nothing_of_dead_clients(void) {
 
 int main(int argc, char **argv) {
     const test_t tests[] = {
+        TEST(calls_that_nobody_answers_wait_for_the_next_server),
         TEST_ALL(whoever_waits_for_a_dead_server_is_told_at_once),
         TEST_ALL(what_a_dead_server_had_not_begun_is_not_run_when_there_is_no_other),
         TEST_ALL(what_a_dead_server_had_not_begun_is_run_once_by_another),
