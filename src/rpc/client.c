@@ -219,7 +219,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
         if (r >= 0) {
             return r + (int)far;
         }
-        if ((r != -ETIMEDOUT && r != -EAGAIN) || left <= wait) {
+        if ((r != -ETIMEDOUT && r != -EAGAIN) || (deadline != FI_NEVER && left <= wait)) {
             return r;
         }
     }

@@ -412,6 +412,28 @@ static void another_server_goes_on(void) {
     engine_stop(engine);
 }
 
+static void serve_later(void *arg) {
+    nap(300 * MILLISECOND);
+    serve_there(arg);
+}
+
+static void a_server_elsewhere_may_be_waited_for_without_a_limit(void) {
+    remote_t *r = share(sizeof *r);
+    ferry_client_t *client = NULL;
+    r->engine = engine_start();
+    r->machine = "b";
+    pid_t pid = child_start(serve_later, r);
+    engine_machine(r->engine, "a");
+    ferry_t *node = open_node(engine_space(r->engine));
+    check_is(ferry_client_open(node, "bank", NULL, &client), 0);
+    check(ferry_client_wait(client, 1, FERRY_FOREVER) >= 1);
+    close_client(client);
+    close_node(node);
+    atomic_store(&r->stop, 1);
+    child_join(pid);
+    engine_stop(r->engine);
+}
+
 static void the_nats_server_is_restarted_between_calls(void) {
     scene_t s = begin();
     check_is(call_number(s.client, "echo", 1), 1);
@@ -526,6 +548,7 @@ int main(int argc, char **argv) {
                                    TEST(the_only_server_dies),
                                    TEST(the_only_server_dies_and_poll_tells),
                                    TEST(another_server_goes_on),
+                                   TEST(a_server_elsewhere_may_be_waited_for_without_a_limit),
                                    TEST(the_nats_server_is_restarted_between_calls),
                                    TEST(the_nats_server_is_restarted_during_calls),
                                    TEST(who_is_cancelled_in_a_call_disturbs_nobody),
