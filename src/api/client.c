@@ -86,9 +86,12 @@ int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t timeout, v
 
 /* ---- calls ---- */
 
-__attribute__((noinline, cold)) static int bad_argument(const char *method, bool has_bytes) {
+__attribute__((noinline, cold)) static int bad_argument(const char *method, bool has_bytes, size_t size) {
     if (!method || strnlen(method, FI_METHOD_NAME_MAX + 1) > FI_METHOD_NAME_MAX) {
         return fi_fail(-EINVAL, "a method's name has 1 to %u bytes", FI_METHOD_NAME_MAX);
+    }
+    if (size > FI_PLAUSIBLE) {
+        return fi_fail(-EMSGSIZE, "an argument cannot have %zu bytes: is that an error's number?", size);
     }
     return fi_fail(-EINVAL, has_bytes ? "the argument's bytes are NULL, but its size is not 0"
                                       : "the argument's message is NULL: use ferry_call for one without bytes");
@@ -99,7 +102,7 @@ static inline int check(const ferry_client_t *client, const char *method, const 
     if (fi_unlikely(!client || client->magic != FI_CLIENT_MAGIC || client->generation != fi_process_generation)) {
         return fi_client_check(client);
     }
-    return fi_likely(method && (data || size == 0)) ? 0 : bad_argument(method, true);
+    return fi_likely(method && (data ? size <= FI_PLAUSIBLE : size == 0)) ? 0 : bad_argument(method, true, size);
 }
 
 int ferry_call(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout,
@@ -114,7 +117,7 @@ int ferry_call(ferry_client_t *client, const char *method, const void *data, siz
 
 static int check_message(const ferry_client_t *client, const char *method, const ferry_msg_t *m) {
     int r = check(client, method, NULL, 0);
-    return r == 0 && !m ? bad_argument(method, false) : r;
+    return r == 0 && !m ? bad_argument(method, false, 0) : r;
 }
 
 int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, int64_t timeout, ferry_msg_t **reply) {
@@ -142,7 +145,7 @@ static int start(ferry_client_t *client, const fi_wish_t *wish, uint32_t flags, 
     int r = fi_check_output(call, "ferry_call_start");
 
     if (r == 0 && wish->length > FI_METHOD_NAME_MAX) {
-        r = bad_argument(wish->method, true);
+        r = bad_argument(wish->method, true, 0);
     }
     if (r == 0 && flags & ~FERRY_CALL_STREAM) {
         r = fi_fail(-EINVAL, "ferry_call_start knows no flags but FERRY_CALL_STREAM, not 0x%x", flags);

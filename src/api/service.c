@@ -60,11 +60,22 @@ int ferry_service_stats(ferry_service_t *service, ferry_service_stats_t *stats) 
 
 /* ---- within a handler ---- */
 
+__attribute__((noinline, cold)) static int bad_bytes(const char *what, size_t size) {
+    if (size > FI_PLAUSIBLE) {
+        return fi_fail(-EMSGSIZE, "%s cannot have %zu bytes: is that an error's number?", what, size);
+    }
+    return fi_fail(-EINVAL, "%s: the bytes are NULL, but their size is not 0", what);
+}
+
+static inline bool are_plausible(const void *data, size_t size) {
+    return data ? size <= FI_PLAUSIBLE : size == 0;
+}
+
 static int check_bytes(const ferry_request_t *rq, const void *data, size_t size) {
     int r = fi_request_check(rq);
 
-    if (fi_unlikely(r == 0 && !data && size > 0)) {
-        return fi_fail(-EINVAL, "the result's bytes are NULL, but its size is not 0");
+    if (fi_unlikely(r == 0 && !are_plausible(data, size))) {
+        return bad_bytes("the result", size);
     }
     return r;
 }
@@ -84,6 +95,7 @@ int ferry_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t *
 
     r = r == 0 ? fi_check_output(data, "ferry_reply_new") : r;
     r = r == 0 ? fi_check_output(m, "ferry_reply_new") : r;
+    r = r == 0 && size > FI_PLAUSIBLE ? bad_bytes("a result", size) : r;
     return r == 0 ? fi_reply_new(rq, size, data, m) : r;
 }
 
@@ -103,8 +115,8 @@ int ferry_reply_error(ferry_request_t *rq, int32_t code, const char *message, co
     if (r == 0 && code == 0) {
         return fi_fail(-EINVAL, "an error of a procedure needs a code that is not 0");
     }
-    if (r == 0 && !detail && detail_size > 0) {
-        return fi_fail(-EINVAL, "the error's detail is NULL, but its size is not 0");
+    if (r == 0 && !are_plausible(detail, detail_size)) {
+        return bad_bytes("the error's detail", detail_size);
     }
     return r == 0 ? fi_reply_error(rq, code, message ? message : "", detail, detail_size) : r;
 }

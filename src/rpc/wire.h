@@ -69,7 +69,10 @@ static inline uint64_t fi_error_detail_at(uint64_t words) {
 _Static_assert(sizeof(fi_call_head_t) == FI_ANNEX && sizeof(fi_reply_head_t) == FI_ANNEX, "as drawn");
 _Static_assert(offsetof(fi_call_head_t, flags) == offsetof(fi_reply_head_t, flags), "the pad is found the same way");
 
-/* Bytes of a message of `size` bytes with its head behind it. */
+/* Nothing that is larger can be had, and what is put around it cannot overflow. */
+#define FI_PLAUSIBLE (UINT64_MAX / 4)
+
+/* Bytes of a message of `size` bytes, at most FI_PLAUSIBLE, with its head behind it. */
 static inline uint64_t fi_headed_size(uint64_t size) {
     return ((size + 7) & ~UINT64_C(7)) + FI_ANNEX;
 }

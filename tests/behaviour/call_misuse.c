@@ -132,6 +132,44 @@ static void what_is_no_error_is_not_read_as_one(void) {
     close_node(node);
 }
 
+/* As a read() that has failed says how much it has read. */
+static const size_t beyond[] = {(size_t)-1, (size_t)-7, (size_t)-8, (size_t)-32, (size_t)-33, (size_t)-64};
+#define BEYOND (sizeof beyond / sizeof beyond[0])
+
+static int answer_beyond_all(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    (void)arg;
+    for (unsigned i = 0; i < BEYOND; i++) {
+        void *room = NULL;
+        ferry_msg_t *m = NULL;
+        check_error(ferry_reply(rq, data, beyond[i]), -EMSGSIZE, "");
+        check_error(ferry_reply_more(rq, data, beyond[i]), -EMSGSIZE, "");
+        check_error(ferry_reply_error(rq, 1, "x", data, beyond[i]), -EMSGSIZE, "");
+        check_error(ferry_reply_new(rq, beyond[i], &room, &m), -EMSGSIZE, "");
+    }
+    return ferry_reply(rq, data, size);
+}
+
+static void sizes_beyond_all_bounds_are_refused(where_t where) {
+    const method_t method = {.name = "beyond", .handler = answer_beyond_all};
+    server_t *server = new_server("wrong", 1, &method, 1, NULL);
+    crew_t *crew = crew_of(where, server);
+    ferry_client_t *client = open_client(crew_node(crew), "wrong", 1);
+    check_is(call_number(client, "beyond", 1), 1);
+    for (unsigned i = 0; i < BEYOND; i++) {
+        ferry_call_t *call = NULL;
+        ferry_msg_t *m = NULL;
+        void *room = NULL;
+        check_error(ferry_call(client, "beyond", "x", beyond[i], PATIENCE, NULL), -EMSGSIZE, "");
+        check_error(ferry_call_one_way(client, "beyond", "x", beyond[i], PATIENCE), -EMSGSIZE, "");
+        check_error(ferry_call_start(client, "beyond", "x", beyond[i], 0, PATIENCE, &call), -EMSGSIZE, "");
+        check_error(ferry_client_new_msg(client, beyond[i], PATIENCE, &room, &m), -EMSGSIZE, "");
+    }
+    check_is(call_number(client, "beyond", 2), 2);
+    close_client(client);
+    crew_end_with(crew, server);
+    check_is(server->stats.calls, 2);
+}
+
 static void a_method_that_is_not_there_is_named(where_t where) {
     server_t *server = new_server("wrong", 1, failing, sizeof failing / sizeof failing[0], NULL);
     crew_t *crew = crew_of(where, server);
@@ -523,6 +561,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(a_negative_return_is_an_error_with_its_usual_words),
         TEST_BOTH(a_detail_may_be_large),
         TEST(what_is_no_error_is_not_read_as_one),
+        TEST_BOTH(sizes_beyond_all_bounds_are_refused),
         TEST_BOTH(a_method_that_is_not_there_is_named),
         TEST_BOTH(a_result_that_is_too_large_is_an_error),
         TEST(bad_names_and_options_are_refused),
