@@ -16,10 +16,12 @@
 #define FIRST_ROOM 16u
 
 int fi_service_check(const ferry_service_t *s) {
-    if (!s || s->magic != FI_SERVICE_MAGIC) {
-        return fi_fail(-EBADF, !s                         ? "the service handle is NULL: open one first"
-                               : s->magic == FI_RPC_ENDED ? "this service was closed before: open a new one"
-                                                          : "this handle is not an open service");
+    uint32_t magic = s ? fi_load_relaxed32(&s->magic) : 0; /* another thread may be closing it */
+
+    if (magic != FI_SERVICE_MAGIC) {
+        return fi_fail(-EBADF, !s                      ? "the service handle is NULL: open one first"
+                               : magic == FI_RPC_ENDED ? "this service was closed before: open a new one"
+                                                       : "this handle is not an open service");
     }
     if (s->generation != fi_process_generation) {
         return fi_fail(-ECHILD,
@@ -327,7 +329,7 @@ int fi_service_close(ferry_service_t *s, int64_t timeout) {
     (void)fi_service_stop(s);
     pthread_mutex_lock(&s->lock);
     wait_for_all(s, deadline);
-    s->magic = FI_RPC_ENDED;
+    fi_store_relaxed32(&s->magic, FI_RPC_ENDED);
     pthread_mutex_unlock(&s->lock);
     fi_far_withdraw(s);
     for (uint32_t i = 0; i < s->worker_count; i++) {

@@ -6,6 +6,7 @@
 #include "published.h"
 
 #include <string.h>
+#include <time.h>
 
 #define REGION "map"
 #define BYTES (20u * 4096)
@@ -350,21 +351,27 @@ static void buffers_that_are_not_needed_any_more_go_back(void) {
     close_node(other);
 }
 
+static int64_t time_of_this_thread(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
+}
+
 /* Notes that grew with each version would make this quadratic. */
 static void a_view_that_is_held_for_long_does_not_make_publishing_slow(void) {
-    enum { VERSIONS = 300000 };
+    enum { VERSIONS = UNDER_SANITIZER ? 30000 : 300000 };
     ferry_t *node = open_node("test");
     ferry_region_writer_t *writer = open_writer(node, REGION, GRANULE, NULL);
     ferry_region_reader_t *reader = open_reader(node, REGION, NULL);
     stamp(writer, GRANULE, 1);
     publish(writer);
     ferry_region_view_t *view = view_newest(reader);
-    int64_t begin = monotonic();
+    int64_t begin = time_of_this_thread();
     for (uint64_t v = 2; v <= VERSIONS; v++) {
         stamp(writer, GRANULE, v);
         check_is(ferry_region_publish(writer, FERRY_NOW, NULL), 0);
     }
-    check(monotonic() - begin < PATIENCE);
+    check(time_of_this_thread() - begin < PATIENCE);
     check(stamped(view, 1));
     check_is(writer_stats(writer).buffers, 3);
     stop_viewing(view);
