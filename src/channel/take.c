@@ -318,7 +318,8 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     }
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
         if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
-            return -EPROTO; /* a ring that leads in a circle: an honest one keeps a line free */
+            /* A ring that leads in a circle: an honest one keeps a line free. Or it is written on, for others. */
+            return l->still ? -EPROTO : 0;
         }
         int r = fi_unlikely(l->lossy) ? peek_lossy(l, &s) : fi_ringr_peek(&l->log->r, &s);
         if (r <= 0) {
@@ -383,6 +384,9 @@ bool fi_link_ready(fi_rxlink_t *l) {
 
     if (wants_by_tag(l)) {
         return fi_tags_ready(l);
+    }
+    if (fi_unlikely(l->ended && !l->still) && r.pos >= l->log->end) {
+        return false;
     }
     if (!fi_ringr_ready(&r)) {
         return l->lossy && fi_ringr_overtaken(&r, r.pos);
