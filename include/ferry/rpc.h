@@ -155,7 +155,8 @@ FERRY_API int ferry_service_stats(ferry_service_t *service, ferry_service_stats_
 
 /* ---- within a handler ---- */
 
-/** The result: `size` bytes, copied once. The last answer to this call. Waits for room as long as the call has time.
+/** The result: `size` bytes, copied once. The last answer to this call.
+ * Waits for room until the call's deadline, or until it counts as cancelled (ferry_request_is_cancelled).
  * Errors: -EALREADY it was answered; -EPIPE the caller is gone; -ETIME; -ECANCELED; -EMSGSIZE; -EDQUOT; -EDEADLK. */
 FERRY_API int ferry_reply(ferry_request_t *rq, const void *data, size_t size);
 

@@ -30,6 +30,8 @@ typedef struct fi_part {
     void (*released)(void *whole);
     /* Nothing waits in the backlog any more. */
     void (*drained)(void *whole);
+    /* It waits for room no more: -ECANCELED. Asked now and then, by the thread that waits. */
+    bool (*is_over)(const void *whole);
     /* Which of several links takes the next message; it returns NULL if none shall now, and it waits in the backlog. */
     struct fi_outlet *(*choose)(struct ferry_sender *tx);
     bool in_haste; /* opening it does not wait for receivers to be linked */

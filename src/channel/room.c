@@ -157,6 +157,13 @@ static int gave_up(fi_sender_t *tx, int64_t timeout) {
                    tx->end.channel);
 }
 
+#define OVER_AGAIN_NS 20000000 /* between two looks; less than the grace after which a deadlock is looked for */
+
+/* A sleep's end, for one whose owner may not want to wait any more. */
+static int64_t sleep_until(const fi_sender_t *tx, int64_t deadline) {
+    return tx->part.is_over ? fi_earlier(deadline, fi_now_ns() + OVER_AGAIN_NS) : deadline;
+}
+
 static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
@@ -181,6 +188,9 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),
                            tx->end.channel);
         }
+        if (fi_unlikely(tx->part.is_over && tx->part.is_over(tx->part.whole))) {
+            return -ECANCELED; /* the owner knows why */
+        }
         if (now) {
             consider_growth(tx, false);
             return gave_up(tx, FERRY_NOW);
@@ -194,7 +204,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             tx->stall.pace = fi_pace_begin(FI_GRACE_NS);
             tx->stall.deadline = deadline;
         }
-        r = late ? -EAGAIN : sleep_once(tx, try, arg, deadline);
+        r = late ? -EAGAIN : sleep_once(tx, try, arg, sleep_until(tx, deadline));
         if (r == 0) {
             return 0;
         }

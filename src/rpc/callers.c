@@ -58,6 +58,16 @@ static void drained(void *whole) {
     }
 }
 
+/* The handler that waits for room to answer in: nobody waits for the answer any more. */
+static bool is_over(const void *whole) {
+    const fi_caller_t *c = whole;
+    const ferry_request_t *rq = &c->worker->request;
+
+    return rq->magic == FI_REQUEST_MAGIC && rq->caller == c &&
+           (fi_load_acquire32(&c->gone) || fi_load_acquire32(&c->worker->service->hurry) ||
+            (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED));
+}
+
 static fi_caller_t *open_caller(fi_worker_t *w, uint64_t node, uint64_t end) {
     const ferry_service_t *s = w->service;
     const ferry_contract_t contract = {.quota = s->quota, .wait = s->wait};
@@ -67,7 +77,8 @@ static fi_caller_t *open_caller(fi_worker_t *w, uint64_t node, uint64_t end) {
     if (!c) {
         return NULL;
     }
-    const fi_part_t part = {.whole = c, .ends = ended, .loses = lost, .drained = drained, .in_haste = true};
+    const fi_part_t part = {
+        .whole = c, .ends = ended, .loses = lost, .drained = drained, .is_over = is_over, .in_haste = true};
     c->worker = w;
     c->node = node;
     c->end = end;

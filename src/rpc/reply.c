@@ -252,7 +252,7 @@ static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, cons
     if (fi_likely(r == 0)) {
         sent(rq, kind, size);
     }
-    return r == -ETIMEDOUT ? tell_over(rq) : r;
+    return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
 }
 
 int fi_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size) {
@@ -287,7 +287,7 @@ int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m)
     }
     r = fi_sent_new(rq->caller->tx, size, fi_patience(rq->call.deadline), data, m);
     fi_end_leave(&rq->caller->tx->end);
-    return r == -ETIMEDOUT ? tell_over(rq) : r;
+    return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
 }
 
 int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size) {

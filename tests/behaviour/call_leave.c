@@ -480,8 +480,93 @@ static void a_node_that_is_shut_down_ends_calls_and_service(void) {
     close_node(mine);
 }
 
+/* ---- answers that find no room ---- */
+
+#define LARGE (300u << 10)
+#define LARGE_CALLS 8u
+
+static int answer_at_length(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    tale_t *tale = arg;
+    static const char bytes[LARGE];
+    (void)data;
+    (void)size;
+    atomic_fetch_add(&tale->inside, 1);
+    int answer = ferry_reply(rq, bytes, sizeof bytes);
+    atomic_fetch_sub(&tale->inside, 1);
+    if (answer < 0)
+        atomic_store(&tale->not_run, (unsigned)-answer);
+    return answer;
+}
+
+/* A server whose thread waits, in its handler, until the client takes earlier answers, which it does not. */
+typedef struct crammed {
+    ferry_t *node, *there;
+    ferry_service_t *service;
+    ferry_client_t *client;
+    ferry_call_t *calls[LARGE_CALLS];
+    tale_t tale;
+} crammed_t;
+
+static void cram(crammed_t *s) {
+    s->node = open_node("test");
+    s->there = open_node("test");
+    s->service = open_service(s->node, "crammed", &(ferry_service_options_t){.quota = 1u << 20});
+    add_method(s->service, "large", answer_at_length, &s->tale);
+    add_method(s->service, "add", add_one, NULL);
+    check_is(ferry_service_start(s->service, 1), 0);
+    s->client = open_client(s->there, "crammed", 1);
+    for (unsigned i = 0; i < LARGE_CALLS; i++)
+        s->calls[i] = start_call(s->client, "large", i);
+    while (service_stats(s->service).calls < 3)
+        nap(MILLISECOND);
+    nap(100 * MILLISECOND); /* it waits in the handler, else it will */
+}
+
+static void closing_does_not_wait_for_room_for_answers(void) {
+    crammed_t s = {.node = NULL};
+    cram(&s);
+    check_is(ferry_service_close(s.service, 50 * MILLISECOND), 0);
+    check_is(atomic_load(&s.tale.not_run), ECANCELED);
+    close_client(s.client);
+    close_node(s.there);
+    close_node(s.node);
+}
+
+static void who_leaves_sets_a_thread_free_that_waits_to_answer(void) {
+    crammed_t s = {.node = NULL};
+    cram(&s);
+    close_client(s.client);
+    await(&s.tale.not_run, 1);
+    ferry_client_t *other = open_client(s.there, "crammed", 1);
+    check_is(call_number(other, "add", 1), 2);
+    check(atomic_load(&s.tale.not_run) == EPIPE || atomic_load(&s.tale.not_run) == ECANCELED);
+    close_client(other);
+    close_service(s.service);
+    close_node(s.there);
+    close_node(s.node);
+}
+
+static void cancelling_sets_a_thread_free_that_waits_to_answer(void) {
+    crammed_t s = {.node = NULL};
+    cram(&s);
+    for (unsigned i = 0; i < LARGE_CALLS; i++)
+        (void)ferry_call_cancel(s.calls[i]); /* the answers of some are there */
+    await(&s.tale.not_run, 1);
+    ferry_client_t *other = open_client(s.there, "crammed", 1);
+    check_is(call_number(other, "add", 1), 2);
+    check_is(atomic_load(&s.tale.not_run), ECANCELED);
+    close_client(other);
+    close_client(s.client);
+    close_service(s.service);
+    close_node(s.there);
+    close_node(s.node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
+        TEST(closing_does_not_wait_for_room_for_answers),
+        TEST(who_leaves_sets_a_thread_free_that_waits_to_answer),
+        TEST(cancelling_sets_a_thread_free_that_waits_to_answer),
         TEST_ALL(a_server_that_leaves_loses_no_call_to_another_that_stays),
         TEST_ALL(the_last_server_that_leaves_says_what_was_not_run),
         TEST_BOTH(what_was_sent_before_the_stop_is_done),
