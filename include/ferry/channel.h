@@ -100,7 +100,8 @@ typedef struct ferry_contract {
  *     messages (0: a million) and `quota` bytes (0: 1 GiB) of each sender; a sender that has used that up fills its own
  *     memory next, then waits or fails.
  *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with its
- *     next attempt.  `attempt` counts deliveries to machines, and to receivers on them.
+ *     next attempt.  What is rejected, held for too long, or was with a receiver that has gone, goes back to the engine, waits there
+ *     for its moment, and comes to any machine.  So `attempt`, and with it `max_attempts`, counts over all of them.
  *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come again.
  *   - ferry_msg_info: `sequence` is the stream's count, `sender_node` UINT64_MAX and `sender` 0; `time_ns` is 0.
  *   - A message has 1 GiB at most. One that is larger than the engine takes at once (its max_payload, 1 MiB by default) goes in

@@ -100,8 +100,8 @@ FERRY_API int ferry_msg_release(ferry_msg_t *m);
 
 /**
  * Hands a queue's message back: somebody must try again, but not before `delay_ns` nanoseconds from now (0: at once). It goes
- * to a receiver of the queue, perhaps the same one, with its attempt + 1, and waits in its sender's memory meanwhile. The
- * handle is gone, as after ferry_msg_release. Any thread.
+ * to a receiver of the queue, perhaps the same one, with its attempt + 1, and waits in its sender's memory meanwhile, or, where
+ * the queue is durable, with the engine. The handle is gone, as after ferry_msg_release. Any thread.
  *
  * Errors, which leave the handle as it was: -EINVAL a topic's message, one made by this process, a negative delay; -EPIPE its
  * sender has ended, so that nobody could send it again; -EBUSY other references to it are held (ferry_msg_ref); -EBADF a stale

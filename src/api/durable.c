@@ -92,6 +92,15 @@ int fi_settle_durable_receiver(fi_node_t *n, const char *channel, ferry_kind_t k
                                                               : 0;
 }
 
+int fi_settle_dead_letters(fi_node_t *n, const ferry_receiver_options_t *o, fi_dead_end_t *dead, fi_rxpart_t *part) {
+    *dead = (fi_dead_end_t){.contract = {.size = 0}};
+    if (!o->dead_letter || !n->net || fi_channel_check(o->dead_letter) < 0) {
+        return 0; /* who opens it says what is wrong with the name */
+    }
+    part->dead = dead;
+    return fi_settle_durable_sender(n, o->dead_letter, FERRY_QUEUE, &dead->contract, &dead->part);
+}
+
 /* Can this node's space have such queues at all? */
 static int check_engine(const fi_node_t *n) {
     int r = fi_check_node(n);

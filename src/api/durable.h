@@ -19,5 +19,7 @@ int fi_settle_durable_sender(fi_node_t *n, const char *channel, ferry_kind_t kin
 /* For a receiver, likewise; `o`: its options. */
 int fi_settle_durable_receiver(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                                ferry_contract_t *c, fi_rxpart_t *part);
+/* For its sender to the dead-letter queue, if it has one; `*dead` is to live until the receiver is open. */
+int fi_settle_dead_letters(fi_node_t *n, const ferry_receiver_options_t *o, fi_dead_end_t *dead, fi_rxpart_t *part);
 
 #endif

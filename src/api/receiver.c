@@ -30,6 +30,8 @@ static int receiver_open_uncancelled(ferry_t *node, const char *channel, ferry_k
     fi_rxpart_t part = {.whole = NULL};
     r = fi_settle_durable_receiver(node, channel, kind, &o, &c, &part);
     r = r < 0 ? r : fi_settle_plain_receiver(node, channel, kind, &o, &c, &part);
+    fi_dead_end_t dead;
+    r = r < 0 ? r : fi_settle_dead_letters(node, &o, &dead, &part);
     o.contract = &c;
     return r < 0 ? r : fi_receiver_new_part(node, channel, kind, &o, &part, rx);
 }

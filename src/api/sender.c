@@ -264,7 +264,7 @@ static int set_token(fi_sender_t *tx, uint64_t token) {
     }
     int r = token ? fi_token_raise(net, (ferry_kind_t)tx->end.kind, tx->end.channel, token) : 0;
     r = r == 0 ? fi_bridge_set_token(net, tx, token) : r;
-    tx->token = r == 0 ? token : tx->token;
+    tx->fencing.token = r == 0 ? token : tx->fencing.token;
     return r;
 }
 

@@ -249,7 +249,10 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
     if (fi_rendezvous_is_open_for(tx, seq)) {
         return; /* its sender goes on trying to send it */
     }
-    (void)fi_backlog_take_record(tx, log, pos, word, taken, arg);
+    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, taken, arg);
+    if (w && taken && tx->part.gives_back) {
+        fi_returned_keep(tx, w, 0);
+    }
 }
 
 static bool is_untried(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {

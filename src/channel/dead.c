@@ -214,8 +214,13 @@ int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts) {
     if (!d) {
         return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", rx->end.channel);
     }
-    const fi_part_t part = {.whole = d, .ends = sender_ends, .released = look, .in_haste = true};
-    int r = fi_sender_new_part(rx->end.node, queue, FERRY_QUEUE, NULL, &part, &d->tx);
+    fi_part_t part = rx->part.dead ? rx->part.dead->part : (fi_part_t){.whole = NULL};
+    part.whole = d;
+    part.ends = sender_ends;
+    part.released = look;
+    part.in_haste = true;
+    const ferry_contract_t *contract = rx->part.dead ? &rx->part.dead->contract : NULL;
+    int r = fi_sender_new_part(rx->end.node, queue, FERRY_QUEUE, contract, &part, &d->tx);
     if (r < 0) {
         free(d);
         return r;

@@ -36,7 +36,11 @@ static bool recall(fi_sender_t *tx, const fi_log_t *log, const fi_ctl_t *ctl, ui
     fi_fence_seq_cst();
     if (is_still(log, ctl, was, pos)) {
         uint64_t seq = fi_load_relaxed64(&record_at(log, pos)->seq);
-        done = fi_backlog_take_record(tx, log, pos, word, was != 0, fi_backlog_after(tx, seq)) != NULL;
+        fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, was != 0, fi_backlog_after(tx, seq));
+        done = w != NULL;
+        if (done && was != 0 && tx->part.gives_back) {
+            fi_returned_keep(tx, w, 0);
+        }
     }
     mark(log, pos, word, done ? TAKEN_BACK : 0);
     return done;

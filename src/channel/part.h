@@ -19,6 +19,14 @@ typedef struct fi_kept_bounds {
     uint64_t age; /* ns */
 } fi_kept_bounds_t;
 
+/* The fencing token with which a durable sender sends. */
+typedef struct fi_fencing {
+    uint64_t token;   /* of what is sent now; 0: none */
+    uint64_t fenced;  /* what was sent with this token was refused, */
+    uint64_t by;      /* since this newer one was used: */
+    uint64_t refused; /* so many messages; all three atomic */
+} fi_fencing_t;
+
 /* What a sender can be part of, and which goes with it. Everything may be 0. The hooks are called with the end held, by
  * any thread. */
 typedef struct fi_part {
@@ -46,6 +54,7 @@ typedef struct fi_part {
     uint64_t first_seq;    /* hidden: of the first message that its reader can miss; 0: of the first that it sends */
     fi_kept_bounds_t kept; /* for the bridge: what it has stated of a durable topic */
     bool plain;            /* likewise: clients of the engine's that are not Ferry's get its messages, too */
+    bool gives_back;       /* what receivers have tried in vain waits for fi_returned_next */
     bool unhurried;        /* its reader takes its time: what finds no room in the ring waits in the pool at once */
 } fi_part_t;
 

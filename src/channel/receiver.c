@@ -171,6 +171,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     if (r == 0 && o->dead_letter) {
         r = open_dead_letters(rx, o);
     }
+    rx->part.dead = NULL;
     if (r == 0) {
         (void)fi_own(&rx->end.own);
         r = fi_node_join(n, &rx->end);

@@ -15,6 +15,7 @@
 #define FI_RECEIVER_H
 
 #include "channel/message.h"
+#include "channel/part.h"
 #include "channel/sample.h"
 #include "channel/wait.h"
 #include "ferry/channel.h"
@@ -96,6 +97,12 @@ typedef struct fi_replay {
     uint64_t since; /* ns since 1970 */
 } fi_replay_t;
 
+/* How a receiver sends to its dead-letter queue, where that is not as usual. */
+typedef struct fi_dead_end {
+    ferry_contract_t contract;
+    fi_part_t part;
+} fi_dead_end_t;
+
 /* What a receiver can be part of, and which goes with it. Everything may be 0. */
 typedef struct fi_rxpart {
     void *whole;
@@ -107,11 +114,12 @@ typedef struct fi_rxpart {
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
     bool hidden;
-    uint64_t to_node;   /* a hidden one: to which its messages go on; 0: to several */
-    bool stays;         /* also when the thread ends that used it last: what is held stays where it is */
-    bool unchecked;     /* FERRY_CHECK=1: what it takes may change */
-    fi_replay_t replay; /* for the bridge */
-    bool plain;         /* likewise: it gets what clients that are not Ferry's publish, too */
+    uint64_t to_node;          /* a hidden one: to which its messages go on; 0: to several */
+    bool stays;                /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked;            /* FERRY_CHECK=1: what it takes may change */
+    const fi_dead_end_t *dead; /* while it is opened; NULL: as usual */
+    fi_replay_t replay;        /* for the bridge */
+    bool plain;                /* likewise: it gets what clients that are not Ferry's publish, too */
 } fi_rxpart_t;
 
 struct ferry_receiver {

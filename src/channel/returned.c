@@ -44,6 +44,29 @@ static void delay(fi_sender_t *tx, fi_waiting_t *w, int64_t due) {
     set_due(tx);
 }
 
+/* They are among the buried, but nobody has buried them. */
+void fi_returned_keep(fi_sender_t *tx, fi_waiting_t *w, int64_t due) {
+    w->buried_by = NULL;
+    w->due = due;
+    fi_backlog_put_aside(tx, w, tx->buried.prev);
+}
+
+bool fi_returned_next(fi_sender_t *tx, uint64_t *seq, int64_t *due) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &tx->buried) {
+        fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
+        if (!w->buried_by) {
+            *seq = w->seq;
+            *due = w->due;
+            fi_backlog_free(tx, w);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Somebody has released the copy in the dead-letter queue. */
 static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq) {
     struct fi_list *at;
@@ -100,6 +123,8 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
     if (f->flags & FI_REJECT_BURIED) {
         w->buried_by = l;
         fi_backlog_put_aside(tx, w, tx->buried.prev);
+    } else if (tx->part.gives_back && attempts > 0) {
+        fi_returned_keep(tx, w, f->b > 0 ? fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)) : 0);
     } else if (f->b > 0) {
         delay(tx, w, fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)));
     }

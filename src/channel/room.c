@@ -119,9 +119,9 @@ void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer,
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (e->id == id && e->magic == FI_END_SENDER) {
             fi_sender_t *tx = fi_sender_of(e);
-            fi_add64(&tx->refused, count);
-            fi_store_relaxed64(&tx->fenced_by, newer);
-            fi_store_release64(&tx->fenced, token);
+            fi_add64(&tx->fencing.refused, count);
+            fi_store_relaxed64(&tx->fencing.by, newer);
+            fi_store_release64(&tx->fencing.fenced, token);
         }
     }
     pthread_mutex_unlock(&n->lock);
@@ -129,9 +129,9 @@ void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer,
 }
 
 int fi_sender_take_denial(fi_sender_t *tx) {
-    if (tx->token && fi_load_acquire64(&tx->fenced) == tx->token) {
+    if (tx->fencing.token && fi_load_acquire64(&tx->fencing.fenced) == tx->fencing.token) {
         return fi_fail(-ESTALE, "'%s' takes nothing more with token %" PRIu64 ": a newer one, %" PRIu64 ", was used",
-                       tx->end.channel, tx->token, fi_load_relaxed64(&tx->fenced_by));
+                       tx->end.channel, tx->fencing.token, fi_load_relaxed64(&tx->fencing.by));
     }
     if (!tx->denied) {
         return 0;

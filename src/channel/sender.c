@@ -260,7 +260,7 @@ static int try_drained(fi_sender_t *tx, void *arg) {
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
     int r = fi_sender_wait_until(tx, try_drained, NULL, timeout, false);
 
-    return r == 0 && tx->token ? fi_sender_take_denial(tx) : r;
+    return r == 0 && tx->fencing.token ? fi_sender_take_denial(tx) : r;
 }
 
 static unsigned live_links(const fi_sender_t *tx) {
@@ -317,7 +317,7 @@ int fi_sender_close(fi_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
         return r;
     }
     if (undelivered) {
-        *undelivered = fi_sender_unreleased(tx, true) + tx->stats.purged + fi_load_relaxed64(&tx->refused);
+        *undelivered = fi_sender_unreleased(tx, true) + tx->stats.purged + fi_load_relaxed64(&tx->fencing.refused);
     }
     int violation = fi_messages_check(tx);
     finish(tx);
@@ -343,7 +343,7 @@ void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
     tx->stats.receivers = live_links(tx);
     *stats = tx->stats;
     stats->messages = tx->seq;
-    stats->refused = fi_load_relaxed64(&tx->refused);
+    stats->refused = fi_load_relaxed64(&tx->fencing.refused);
     stats->unpublished = fi_load_relaxed64(&tx->unpublished);
     stats->copies_made += stats->messages - stats->copies_avoided;
     stats->copied_bytes += stats->bytes - stats->avoided_bytes;

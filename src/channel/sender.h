@@ -246,10 +246,7 @@ struct ferry_sender {
     bool check;      /* FERRY_CHECK=1 */
     bool abandoned;  /* its thread has ended: nothing more can be sent */
     bool denied; /* what was sent could not leave this machine, or was refused for its token: the next call says so */
-    uint64_t token;       /* of what is sent now, for the engine; 0: none */
-    uint64_t fenced;      /* what was sent with this token was refused, */
-    uint64_t fenced_by;   /* since this newer one was used: */
-    uint64_t refused;     /* so many messages; all three atomic */
+    fi_fencing_t fencing;
     uint64_t depth;       /* unreleased messages, when last counted */
     uint64_t unpublished; /* messages that foreign clients were not given, though it is plain; atomic */
     fi_purge_t purge;
@@ -287,8 +284,7 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
  * first of those that wait for one; once some have come back, which stand anywhere since, of all. The end is held. */
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
-/* If messages could not leave this machine since the last time: -EACCES, with why; -ESTALE: what has this token is refused. Else 0. The
- * end is held. */
+/* -EACCES: messages could not leave this machine since the last time; -ESTALE: its token is refused. Else 0. The end is held. */
 int fi_sender_take_denial(fi_sender_t *tx);
 /* Another thread's word, before these messages are released: so many were refused for their token. */
 void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer, uint64_t count);
@@ -394,6 +390,10 @@ struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq);
 /* returned.c: messages that a receiver has handed back. */
 /* A queue's reader wants somebody to try one again, says the frame. */
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f);
+/* Where the part gives back: keeps a message for it that was tried in vain, to be tried again from `due` on. */
+void fi_returned_keep(fi_sender_t *tx, fi_waiting_t *w, int64_t due);
+/* Takes the first of these out. False: there is none. The end is held. */
+bool fi_returned_next(fi_sender_t *tx, uint64_t *seq, int64_t *due);
 /* A message was sent that may be held for too long. */
 void fi_returned_watch(fi_sender_t *tx);
 /* A receiver has gone: what it has buried is to be tried again. */

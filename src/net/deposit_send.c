@@ -76,6 +76,9 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
         snprintf(text, sizeof text, "%" PRIx64, put->tag);
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Tag", text);
     }
+    if (s == NATS_OK && put->msg->origin) {
+        s = fi_durable_set_origin(msg, put->msg->origin);
+    }
     if (s == NATS_OK && number <= d->most) {
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Again", "1");
     }

@@ -120,18 +120,34 @@ static int make_consumer(fi_ask_t *a, const char *stream) {
     char json[FI_DURABLE_JSON_MAX];
     int code = 0;
 
+    fi_durable_api(subject, "CONSUMER.INFO", stream, ".ferry");
+    int r = fi_durable_ask(a, subject, "", &code, NULL);
+    if (r < 0 || code == 0) {
+        return r;
+    }
     fi_durable_api(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
     (void)consumer_json(stream, json);
-    int r = fi_durable_ask(a, subject, json, &code, NULL);
+    r = fi_durable_ask(a, subject, json, &code, NULL);
     return r == 0 && code ? fi_durable_refused(a, code) : r;
 }
 
+/*
+ * What is there is left alone: to make it again would have the server forget how far its consumers are, and how often they have
+ * delivered what (2.9.10).
+ */
 static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
                        const fi_kept_bounds_t *kept) {
     char subject[FI_DURABLE_API_MAX];
     char json[FI_DURABLE_JSON_MAX];
     int code = 0;
 
+    int there = exists(a, stream);
+    if (there < 0) {
+        return there;
+    }
+    if (there > 0) {
+        return kind == FERRY_TOPIC ? fi_durable_topic_bound(a, channel, kept) : make_consumer(a, stream);
+    }
     fi_durable_api(subject, "STREAM.CREATE", stream, "");
     (void)stream_json(a->net, kind, channel, kept, REPLICAS, json);
     int r = fi_durable_ask(a, subject, json, &code, NULL);
@@ -143,7 +159,7 @@ static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, cons
         return r;
     }
     if (code == JSStreamSubjectOverlapErr) { /* said also while another one is just making it */
-        int there = exists(a, stream);
+        there = exists(a, stream);
         code = there > 0 ? JSStreamNameExistErr : code;
     }
     if (code &&

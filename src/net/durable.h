@@ -19,6 +19,7 @@
  *     headers   Nats-Msg-Id: NODE-END-SEQUENCE      the engine drops what comes twice
  *               Ferry-Tag: TAG                      in hex, if it is not 0
  *               Ferry-Again: 1                      it may be there already, under another number
+ *               Ferry-Origin: NODE-END-SEQUENCE-ATTEMPTS QUEUE    of a dead letter: where it was tried, and how often
  *
  * So any client of the engine's can put messages in and take them out.  On a node, the bridge's thread does both (see bridge.h),
  * again as hidden ends: own senders and receivers of a durable channel meet only those.
@@ -39,6 +40,8 @@
 
 #define FI_DURABLE_HEAD 1024u          /* bytes that headers may need of the engine's largest message */
 #define FI_DURABLE_ACK_NS 6000000000ll /* what a machine that is lost had taken comes again after so long */
+
+#define FI_DURABLE_MORE sizeof(struct fi_origin) /* bytes that may stand behind a message for its receiver */
 
 #define FI_DURABLE_IDS_NS 120000000000ull /* for so long the engine knows an id */
 
@@ -105,6 +108,14 @@ fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d);
 /* Was it here before? From now on it was. `known`: a table of `count`. */
 bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id);
 uint64_t fi_durable_tag(natsMsg *msg);
+/* Where a dead letter comes from. False: it is none. */
+bool fi_durable_origin(natsMsg *msg, struct fi_origin *o);
+/* Says so in a message's header. */
+natsStatus fi_durable_set_origin(natsMsg *msg, const unsigned char *origin);
+/* Puts it behind the item's bytes; its block has FI_DURABLE_MORE bytes more. */
+void fi_origin_append(natsMsg *msg, fi_item_t *item);
+/* Gives the item a block of its own, with that; the caller gives it back. False: there is no room for it now. */
+bool fi_origin_copy(fi_sender_t *tx, natsMsg *msg, fi_item_t *item);
 
 /* ---- between durable*.c ---- */
 

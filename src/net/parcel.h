@@ -83,10 +83,10 @@ typedef struct fi_parcel {
     uint64_t size;
     uint64_t piece;
     uint32_t count;
-    uint32_t asked; /* the next to be asked for */
-    uint32_t first; /* that has not come */
-    uint64_t *seqs; /* by piece: its number in the stream; 0: it has not come */
-    fi_block_t *block;
+    uint32_t asked;                    /* the next to be asked for */
+    uint32_t first;                    /* that has not come */
+    uint64_t *seqs;                    /* by piece: its number in the stream; 0: it has not come */
+    fi_block_t *block;                 /* with FI_DURABLE_MORE bytes behind it */
     char subject[FI_SUBJECT_MAX + 64]; /* "...NODE-END.SEQUENCE" */
     int64_t answered_at;               /* ns */
     int64_t missing_since;             /* 0: nothing is */

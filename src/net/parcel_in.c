@@ -80,7 +80,8 @@ static fi_parcel_state_t begin(fi_bridge_t *b, fi_parcel_t *f, natsMsg *head, in
     f->missing_since = 0;
     f->answered_at = now;
     f->seqs = calloc(f->count, sizeof *f->seqs);
-    if (!f->seqs || fi_sender_alloc_now(f->tx, f->size, &f->block) < 0) { /* no room now: it is tried again */
+    if (!f->seqs ||
+        fi_sender_alloc_now(f->tx, f->size + FI_DURABLE_MORE, &f->block) < 0) { /* no room now: it is tried again */
         free(f->seqs);
         f->seqs = NULL;
         f->block = NULL;

@@ -13,71 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "net/parcel.h"
+#include "net/pickup.h"
 #include "platform/clock.h"
 
-#define MOST_AHEAD 1024u         /* messages asked for and not released */
-#define MOST_BYTES (16ull << 20) /* the same in bytes, as far as known */
-#define QUICK_NS 50000000ll      /* released sooner: more can be asked for */
-#define SLOW_NS 500000000ll      /* held for longer: less */
-#define PULL_NS 10000000000ll    /* a question holds for so long, */
-#define BEAT_NS 2000000000ll     /* while the engine says that often that it has it, */
-#define QUIET_NS 4500000000ll    /* and is lost after so long without a word */
-#define FIRST_NS 500000000ll     /* the first one holds for so long, and is lost after twice that */
+#define QUICK_NS 50000000ll /* released sooner: more can be asked for */
 #define QUOTA (64ull << 20)
-#define BUCKETS 1024u
-#define KNOWN 16384u /* that have been here, and are recognised */
-#define PULLS 2u
-
-/* A message that is with own receivers, or waits for room with them. */
-typedef struct picked {
-    struct fi_list link;   /* of all, oldest first */
-    struct fi_list bucket; /* of those with the like number */
-    natsMsg *msg;          /* until it is put into a ring */
-    fi_identity_t id;
-    uint64_t seq, time; /* of its fi_delivery_t */
-    uint32_t attempt;
-    uint32_t round; /* the last in which it was seen with a receiver */
-    uint64_t size;
-    bool begun;          /* a receiver has taken it */
-    int64_t since;       /* ns */
-    int64_t told;        /* when the engine last heard that it is being worked on */
-    fi_pieces_t *pieces; /* a large one's, to be removed with it; else NULL */
-    char ack[];          /* the subject for saying so */
-} picked_t;
-
-typedef struct fi_pickup {
-    struct fi_list link;
-    fi_bridge_t *bridge;
-    uint32_t number;
-    uint32_t receivers; /* own ones that are open */
-    char channel[104];
-    char next[FI_DURABLE_API_MAX]; /* where to ask, */
-    char reply[FI_SUBJECT_MAX];    /* and where answers come */
-    fi_sender_t *tx;
-    natsSubscription *sub;
-    struct fi_list held;    /* picked_t in own receivers' hands */
-    struct fi_list waiting; /* picked_t without room there yet */
-    struct fi_list buckets[BUCKETS];
-    fi_identity_t known[KNOWN];
-    uint32_t count; /* held and waiting, */
-    uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
-    uint64_t bytes;
-    uint64_t usual_size; /* of a message: the largest of late */
-    uint32_t ahead;      /* how much may be asked for and not released */
-    uint32_t round;
-    struct {
-        uint32_t left; /* messages asked for that have not come */
-        int64_t asked; /* ns */
-        int64_t until; /* ns: then the question was lost */
-    } pulls[PULLS];
-    bool heard; /* the consumer has said something since the last question that was lost */
-    int64_t paused_until;
-    fi_parcel_t parcel; /* the first that waits, if it is large */
-} fi_pickup_t;
+#define NAK_DELAY "20000000" /* ns */
 
 /* ---- finding ---- */
 
@@ -94,11 +39,11 @@ static fi_pickup_t *find(fi_bridge_t *b, const char *channel, uint32_t number) {
     return NULL;
 }
 
-static picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
-    struct fi_list *bucket = &p->buckets[seq % BUCKETS];
+static fi_picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
+    struct fi_list *bucket = &p->buckets[seq % FI_PICKUP_BUCKETS];
 
     for (struct fi_list *at = bucket->next; at != bucket; at = at->next) {
-        picked_t *k = fi_container(at, picked_t, bucket);
+        fi_picked_t *k = fi_container(at, fi_picked_t, bucket);
         if (k->seq == seq) {
             return k;
         }
@@ -108,7 +53,7 @@ static picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
 
 /* It was not delivered after all. */
 static void unknow(fi_pickup_t *p, fi_identity_t id) {
-    fi_identity_t *slot = &p->known[(id.origin + id.number) % KNOWN];
+    fi_identity_t *slot = &p->known[(id.origin + id.number) % FI_PICKUP_KNOWN];
 
     if (slot->origin == id.origin && slot->number == id.number) {
         *slot = (fi_identity_t){0, 0};
@@ -121,7 +66,7 @@ static void say(fi_bridge_t *b, const char *subject, const char *what) {
     (void)fi_nats.natsConnection_Publish(fi_durable_way(b), subject, what, (int)strlen(what));
 }
 
-static void forget(fi_pickup_t *p, picked_t *k) {
+static void forget(fi_pickup_t *p, fi_picked_t *k) {
     fi_list_remove(&k->link);
     fi_list_remove(&k->bucket);
     p->count--;
@@ -135,101 +80,42 @@ static uint32_t at_least(uint32_t n, uint32_t least) {
     return n < least ? least : n;
 }
 
-static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, int64_t now) {
+static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t now) {
     say(b, k->ack, "+ACK");
     fi_parcel_remove(b, p->channel, k->pieces);
     k->pieces = NULL;
     if (now - k->since < QUICK_NS) {
-        p->ahead += p->ahead < MOST_AHEAD;
-    } else if (now - k->since > SLOW_NS) {
+        p->ahead += p->ahead < FI_PICKUP_AHEAD;
+    } else if (now - k->since > FI_PICKUP_SLOW_NS) {
         p->ahead = at_least(p->ahead / 2, p->receivers);
     }
     forget(p, k);
     b->progress = true;
 }
 
+/*
+ * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for new, and begins
+ * to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first, and what is given back then is
+ * to come a moment later.
+ */
+static void take_questions_back(fi_bridge_t *b, const fi_pickup_t *p) {
+    char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], api[FI_DURABLE_API_MAX];
+
+    fi_durable_names(b->net, FERRY_QUEUE, p->channel, base, stream);
+    fi_durable_api(api, "CONSUMER.INFO", stream, ".ferry");
+    (void)fi_net_send(b->net, b->net->bulk, api, "", 0);
+}
+
 /* Others shall have them. */
 static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
     while (!fi_list_empty(all)) {
-        picked_t *k = fi_container(all->next, picked_t, link);
-        say(b, k->ack, "-NAK");
+        fi_picked_t *k = fi_container(all->next, fi_picked_t, link);
+        say(b, k->ack, "-NAK {\"delay\":" NAK_DELAY "}");
         forget(p, k);
     }
 }
 
-/* ---- asking ---- */
-
-static uint32_t asked_for(const fi_pickup_t *p) {
-    uint32_t sum = 0;
-
-    for (uint32_t i = 0; i < PULLS; i++) {
-        sum += p->pulls[i].left;
-    }
-    return sum;
-}
-
-/*
- * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the leader has died. So
- * the first question is short, and others are not believed to wait there unless the engine says so.
- */
-static int ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
-    p->pulls[place].left = batch;
-    p->pulls[place].asked = now;
-    p->pulls[place].until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
-    if (!p->heard) {
-        return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)FIRST_NS);
-    }
-    return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", batch, (long long)PULL_NS,
-                    (long long)BEAT_NS);
-}
-
-static void hear(fi_pickup_t *p, int64_t now) {
-    p->heard = true;
-    for (uint32_t i = 0; i < PULLS; i++) {
-        p->pulls[i].until = now + QUIET_NS;
-    }
-}
-
-/* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or -1. */
-static int64_t pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
-    uint32_t free_place = PULLS;
-    int64_t next = -1;
-
-    for (uint32_t i = 0; i < PULLS; i++) {
-        if (p->pulls[i].left > 0 && now >= p->pulls[i].until) {
-            p->pulls[i].left = 0;
-            p->heard = false;
-        }
-        if (p->pulls[i].left == 0) {
-            free_place = i;
-        } else {
-            next = next < 0 ? p->pulls[i].until - now : fi_earlier(next, p->pulls[i].until - now);
-        }
-    }
-    uint32_t busy = asked_for(p) + p->count - p->slow; /* without those that were lost */
-    if (p->receivers == 0 || !fi_net_is_up(b->net) || busy >= p->ahead || p->count >= 2 * MOST_AHEAD ||
-        p->bytes >= MOST_BYTES || free_place == PULLS || (asked_for(p) > 0 && p->ahead - busy < p->ahead / 2)) {
-        return next;
-    }
-    if (now < p->paused_until) {
-        return p->paused_until - now;
-    }
-    char text[96];
-    uint64_t usual = p->usual_size + 1;
-    uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
-    int len = ask_for(p, free_place, batch, now, text, sizeof text);
-    (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, p->next, p->reply, text, len);
-    b->progress = true;
-    return fi_sooner(next, p->pulls[free_place].until - now);
-}
-
 /* ---- arriving ---- */
-
-static uint32_t *oldest_pull(fi_pickup_t *p) {
-    uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked < p->pulls[0].asked);
-
-    return &p->pulls[first].left;
-}
 
 /* The engine says something about a question: it has expired, or there is no consumer. */
 static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
@@ -239,10 +125,10 @@ static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t n
     if (status && strcmp(status, "100") == 0) {
         return; /* it waits there */
     }
-    *oldest_pull(p) = 0;
+    *fi_pickup_oldest(p) = 0;
     if (!status ||
         strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
-        p->paused_until = now + SLOW_NS;
+        p->paused_until = now + FI_PICKUP_SLOW_NS;
         fi_durable_mend(b->net, FERRY_QUEUE, p->channel, NULL);
     }
 }
@@ -250,7 +136,7 @@ static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t n
 static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identity_t id, int64_t now) {
     const char *ack = fi_nats.natsMsg_GetReply(msg);
     size_t len = strlen(ack) + 1;
-    picked_t *k = calloc(1, sizeof *k + len);
+    fi_picked_t *k = calloc(1, sizeof *k + len);
     const char *again = NULL;
 
     if (!k) {
@@ -267,7 +153,7 @@ static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identi
     (void)fi_parcel_is_head(msg, &k->size);
     k->since = k->told = now;
     fi_list_add_tail(&p->waiting, &k->link);
-    fi_list_add_tail(&p->buckets[d->seq % BUCKETS], &k->bucket);
+    fi_list_add_tail(&p->buckets[d->seq % FI_PICKUP_BUCKETS], &k->bucket);
     p->count++;
     p->bytes += k->size;
     p->usual_size = fi_max(k->size, p->usual_size - p->usual_size / 16);
@@ -278,21 +164,21 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
     const char *ack = fi_nats.natsMsg_GetReply(msg);
     fi_delivery_t d;
 
-    hear(p, now);
+    fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
         word_arrived(b, p, msg, now);
         fi_nats.natsMsg_Destroy(msg);
         return;
     }
-    uint32_t *left = oldest_pull(p);
+    uint32_t *left = fi_pickup_oldest(p);
     *left -= *left > 0;
-    picked_t *k = find_picked(p, d.seq);
+    fi_picked_t *k = find_picked(p, d.seq);
     if (k && k->time != d.time) {
         forget(p, k); /* the server that gave it this number has lost it */
         k = NULL;
     }
     fi_identity_t id = fi_durable_identify(msg, &d);
-    bool known = fi_durable_is_known(p->known, KNOWN, id);
+    bool known = fi_durable_is_known(p->known, FI_PICKUP_KNOWN, id);
     if (known && !k) {
         say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
     }
@@ -326,11 +212,11 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
 typedef enum verdict { WAITS, GOES, FITS_NOT, IS_GONE } verdict_t;
 
 /* A large one has its bytes once all pieces are here. The end is held. */
-static verdict_t complete(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, fi_item_t *item, int64_t now) {
+static verdict_t complete(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, fi_item_t *item, int64_t now) {
     uint64_t size;
 
     if (!fi_parcel_is_head(k->msg, &size)) {
-        return GOES;
+        return item->origin && !fi_origin_copy(p->tx, k->msg, item) ? WAITS : GOES;
     }
     switch (fi_parcel_fetch(b, &p->parcel, k->msg, now)) {
     case FI_PARCEL_GOING:
@@ -338,6 +224,9 @@ static verdict_t complete(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, fi_item_t
     case FI_PARCEL_WHOLE:
         item->data = NULL;
         item->block = p->parcel.block;
+        if (item->origin) {
+            fi_origin_append(k->msg, item);
+        }
         return GOES;
     case FI_PARCEL_UNFIT:
         return FITS_NOT;
@@ -346,28 +235,32 @@ static verdict_t complete(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, fi_item_t
     }
 }
 
-static verdict_t try_first(fi_bridge_t *b, fi_pickup_t *p, picked_t *k, int64_t now) {
+static verdict_t try_first(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t now) {
+    struct fi_origin origin;
     fi_item_t item = {.data = fi_nats.natsMsg_GetData(k->msg),
                       .size = k->size,
                       .seq = k->seq,
                       .tag = fi_durable_tag(k->msg),
-                      .attempt = (uint16_t)k->attempt};
+                      .attempt = (uint16_t)k->attempt,
+                      .origin = fi_durable_origin(k->msg, &origin)};
     verdict_t verdict = complete(b, p, k, &item, now);
 
     if (verdict != GOES) {
         return verdict;
     }
     int r = fi_sender_forward(p->tx, &item);
-    if (r == 0 && item.block) {
+    if (item.block && item.block != p->parcel.block) {
+        fi_pool_unref(&p->tx->pool, item.block);
+    } else if (r == 0 && item.block) {
         k->pieces = fi_parcel_pieces(&p->parcel); /* without memory they stay until they are swept */
     }
     return r == 0 ? GOES : r == -EMSGSIZE ? FITS_NOT : WAITS;
 }
 
-/* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
+/* Puts what waits into own receivers' rings, as far as there is room; before one is linked, nobody has said what fits. The end is held. */
 static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
-    while (!fi_list_empty(&p->waiting)) {
-        picked_t *k = fi_container(p->waiting.next, picked_t, link);
+    while (!fi_list_empty(&p->waiting) && p->tx->link_count > 0) {
+        fi_picked_t *k = fi_container(p->waiting.next, fi_picked_t, link);
         verdict_t verdict = try_first(b, p, k, now);
         if (verdict == WAITS) {
             return;
@@ -391,13 +284,36 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
 
 static bool note_held(const fi_unreleased_t *u, void *arg) {
     fi_pickup_t *p = arg;
-    picked_t *k = find_picked(p, u->seq);
+    fi_picked_t *k = find_picked(p, u->seq);
 
     if (k) {
         k->round = p->round;
         k->begun = u->taken || u->attempt > k->attempt;
     }
     return false;
+}
+
+/*
+ * What was rejected here, held for too long, or was with a receiver that has gone, is the engine's to deliver again, here or elsewhere:
+ * so its attempts are counted over all machines, and it waits for its moment where nothing is lost with us. The end is held.
+ */
+static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
+    char text[48] = "-NAK";
+    uint64_t seq;
+    int64_t due;
+
+    while (fi_returned_next(p->tx, &seq, &due)) {
+        fi_picked_t *k = find_picked(p, seq);
+        if (k) {
+            if (due > now) {
+                snprintf(text, sizeof text, "-NAK {\"delay\":%" PRId64 "}", due - now);
+            }
+            say(b, k->ack, due > now ? text : "-NAK");
+            unknow(p, k->id);
+            forget(p, k);
+            b->progress = true;
+        }
+    }
 }
 
 /* Acknowledges what no receiver has any more. The end is held. */
@@ -412,11 +328,11 @@ static void find_released(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     p->round++;
     fi_backlog_each(p->tx, note_held, p);
     fi_list_each(at, after, &p->held) {
-        picked_t *k = fi_container(at, picked_t, link);
+        fi_picked_t *k = fi_container(at, fi_picked_t, link);
         if (k->round != p->round) {
             acknowledge(b, p, k, now);
         } else {
-            p->slow += k->begun && now - k->since > SLOW_NS;
+            p->slow += k->begun && now - k->since > FI_PICKUP_SLOW_NS;
         }
     }
 }
@@ -431,7 +347,7 @@ static int64_t tell_progress(fi_bridge_t *b, const struct fi_list *all, int64_t 
         return -1;
     }
     fi_list_each(at, after, all) {
-        picked_t *k = fi_container(at, picked_t, link);
+        fi_picked_t *k = fi_container(at, fi_picked_t, link);
         if (now - k->told >= FI_DURABLE_ACK_NS / 3) {
             say(b, k->ack, "+WPI");
             k->told = now;
@@ -454,11 +370,12 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
             continue;
         }
         pass_on(b, p, now);
+        give_back_tried(b, p, now);
         find_released(b, p, now);
         fi_end_leave(&p->tx->end);
         *next = fi_sooner(*next, tell_progress(b, &p->held, now));
         *next = fi_sooner(*next, tell_progress(b, &p->waiting, now));
-        *next = fi_sooner(*next, pull(b, p, now));
+        *next = fi_sooner(*next, fi_pickup_pull(b, p, now));
         *next = fi_sooner(*next, fi_parcel_due(&p->parcel, now));
         waits |= p->count > 0;
     }
@@ -487,16 +404,33 @@ static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *a
     fi_bridge_post_message(p->bridge, FI_BOX_PICKED, p->number, msg);
 }
 
+/* Something has come back, or was released. */
+static void released(void *whole) {
+    const fi_pickup_t *p = whole;
+    uint64_t one = 1;
+
+    if (p->tx && p->tx->aside_count > 0) {
+        (void)!write(p->bridge->bell, &one, sizeof one);
+    }
+}
+
 static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
     const ferry_contract_t c = {.quota = QUOTA};
-    const fi_part_t part = {.whole = p, .in_haste = true, .hidden = true, .from_node = UINT64_MAX};
+    const fi_part_t part = {.whole = p,
+                            .released = released,
+                            .in_haste = true,
+                            .hidden = true,
+                            .from_node = UINT64_MAX,
+                            .gives_back = true};
 
     return fi_sender_new_part(b->net->node, p->channel, FERRY_QUEUE, &c, &part, &p->tx);
 }
 
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     fi_net_unsubscribe(p->sub);
+    take_questions_back(b, p);
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
+        give_back_tried(b, p, fi_now_ns());
         find_released(b, p, fi_now_ns());
         fi_parcel_end(&p->parcel);
         give_back(b, p, &p->held);
@@ -519,7 +453,7 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->held);
     fi_list_init(&p->waiting);
-    for (uint32_t i = 0; i < BUCKETS; i++) {
+    for (uint32_t i = 0; i < FI_PICKUP_BUCKETS; i++) {
         fi_list_init(&p->buckets[i]);
     }
     fi_durable_names(b->net, FERRY_QUEUE, channel, subject, stream);

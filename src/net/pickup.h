@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/pickup.h - what pickup.c and pickup_ask.c share: what a node takes from a durable queue for its receivers.
+ */
+#ifndef FI_NET_PICKUP_H
+#define FI_NET_PICKUP_H
+
+#include "net/parcel.h"
+
+#define FI_PICKUP_AHEAD 1024u         /* messages asked for and not released */
+#define FI_PICKUP_SLOW_NS 500000000ll /* held for longer: less */
+#define FI_PICKUP_BUCKETS 1024u
+#define FI_PICKUP_KNOWN 16384u /* that have been here, and are recognised */
+#define FI_PICKUP_PULLS 2u
+
+/* A message that is with own receivers, or waits for room with them. */
+typedef struct fi_picked {
+    struct fi_list link;   /* of all, oldest first */
+    struct fi_list bucket; /* of those with the like number */
+    natsMsg *msg;          /* until it is put into a ring */
+    fi_identity_t id;
+    uint64_t seq, time; /* of its fi_delivery_t */
+    uint32_t attempt;
+    uint32_t round; /* the last in which it was seen with a receiver */
+    uint64_t size;
+    bool begun;          /* a receiver has taken it */
+    int64_t since;       /* ns */
+    int64_t told;        /* when the engine last heard that it is being worked on */
+    fi_pieces_t *pieces; /* a large one's, to be removed with it; else NULL */
+    char ack[];          /* the subject for saying so */
+} fi_picked_t;
+
+typedef struct fi_pickup {
+    struct fi_list link;
+    fi_bridge_t *bridge;
+    uint32_t number;
+    uint32_t receivers; /* own ones that are open */
+    char channel[104];
+    char next[FI_DURABLE_API_MAX]; /* where to ask, */
+    char reply[FI_SUBJECT_MAX];    /* and where answers come */
+    fi_sender_t *tx;
+    natsSubscription *sub;
+    struct fi_list held;    /* fi_picked_t in own receivers' hands */
+    struct fi_list waiting; /* fi_picked_t without room there yet */
+    struct fi_list buckets[FI_PICKUP_BUCKETS];
+    fi_identity_t known[FI_PICKUP_KNOWN];
+    uint32_t count; /* held and waiting, */
+    uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
+    uint64_t bytes;
+    uint64_t usual_size; /* of a message: the largest of late */
+    uint32_t ahead;      /* how much may be asked for and not released */
+    uint32_t round;
+    struct {
+        uint32_t left; /* messages asked for that have not come */
+        int64_t asked; /* ns */
+        int64_t until; /* ns: then the question was lost */
+    } pulls[FI_PICKUP_PULLS];
+    bool heard; /* the consumer has said something since the last question that was lost */
+    int64_t paused_until;
+    fi_parcel_t parcel; /* the first that waits, if it is large */
+} fi_pickup_t;
+
+/* ---- pickup_ask.c ---- */
+
+/* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or
+ * -1. */
+int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now);
+/* The consumer has said something. */
+void fi_pickup_hear(fi_pickup_t *p, int64_t now);
+/* What the oldest question asks for still. */
+uint32_t *fi_pickup_oldest(fi_pickup_t *p);
+
+#endif
