@@ -11,9 +11,10 @@
 #include "net/call_client.h"
 #include "platform/clock.h"
 
-#define AGAIN_NS 50000000ll         /* between two tries to find a server after a lost connection */
-#define LEAST_TRIES 20u             /* of these, by a thread that may have stood still in between */
-#define LARGEST (UINT64_C(1) << 34) /* of a result */
+#define AGAIN_NS 50000000ll                    /* between two tries to find a server after a lost connection */
+#define MOST_TRIES (FI_NET_DEAD_NS / AGAIN_NS) /* where somebody has served: their connection may be on its way back */
+#define LEAST_TRIES 20u                        /* of these, by a thread that may have stood still in between */
+#define LARGEST (UINT64_C(1) << 34)            /* of a result */
 
 /* ---- answers ---- */
 
@@ -252,10 +253,14 @@ void fi_far_call_nobody(fi_far_client_t *fk, fi_far_call_t *fc) {
     if (fc->attempt == 1) {
         fk->direct = fk->direct == fc ? NULL : fk->direct;
     }
-    if (fi_calls_is_settling(fk->calls, now) || (fc->unheard > 0 && fc->unheard < LEAST_TRIES)) {
+    bool may_come_back = fk->served && fc->attempt == 1 && fc->unheard < MOST_TRIES;
+    if (fi_calls_is_settling(fk->calls, now) || may_come_back || (fc->unheard > 0 && fc->unheard < LEAST_TRIES)) {
         fc->unheard++;
         fc->again_at = now + AGAIN_NS; /* servers may still be on their way back */
-    } else if (fc->attempt > 1) {
+        return;
+    }
+    fk->served = false; /* the next call does not wait */
+    if (fc->attempt > 1) {
         fi_far_call_ends(fk, fc, -ECONNRESET);
     } else {
         look_for_foreign(fk, fc);
@@ -354,6 +359,7 @@ void fi_far_client_take_one(fi_far_client_t *fk, const fi_heard_t *h) {
         return; /* of a probe: it counts as silence */
     }
     fc->silent = 0;
+    fk->served = true;
     const char *result = fi_calls_header(h->msg, "Ferry-Result");
     if (result && (h->attempt == fc->attempt || is_whole(result))) {
         take_result(fk, fc, h->msg, result);

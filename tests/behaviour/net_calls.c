@@ -5,6 +5,7 @@
  */
 #include "calls.h"
 #include "engine.h"
+#include "relay.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -30,6 +31,7 @@ typedef struct remote {
     atomic_uint one_ways;
     atomic_uint sent; /* results of a stream */
     atomic_uint crash;
+    relay_t *line; /* NULL: none between it and the server */
 } remote_t;
 
 static int fail_with(ferry_request_t *rq, const void *data, size_t size, void *arg) {
@@ -103,7 +105,7 @@ static int time_left(ferry_request_t *rq, const void *data, size_t size, void *a
 static void serve_there(void *arg) {
     remote_t *r = arg;
     engine_machine(r->engine, r->machine);
-    ferry_t *node = open_node(engine_space(r->engine));
+    ferry_t *node = open_node(r->line ? relay_space(r->line) : engine_space(r->engine));
     ferry_service_t *service = open_service(node, "bank", &(ferry_service_options_t){.queue = MOST_WAITING});
     const ferry_method_options_t idempotent = {.idempotent = 1};
     const ferry_method_options_t streams = {.streams = 1};
@@ -126,13 +128,18 @@ static void serve_there(void *arg) {
     close_node(node);
 }
 
-static remote_t *new_remote(engine_t *engine, const char *machine, pid_t *pid) {
+static remote_t *new_remote_by(engine_t *engine, relay_t *line, const char *machine, pid_t *pid) {
     remote_t *r = share(sizeof *r);
     r->engine = engine;
+    r->line = line;
     r->machine = machine;
     *pid = child_start(serve_there, r);
     await(&r->serving, 1);
     return r;
+}
+
+static remote_t *new_remote(engine_t *engine, const char *machine, pid_t *pid) {
+    return new_remote_by(engine, NULL, machine, pid);
 }
 
 /* An engine, one other machine that serves, and this one, which calls. */
@@ -357,6 +364,37 @@ static void a_service_that_closes_finishes_what_was_sent(void) {
 
 /* ---- losses ---- */
 
+static void *let_it_come_back(void *line) {
+    nap(300 * MILLISECOND);
+    relay_refuse(line, false);
+    return NULL;
+}
+
+/* The server has lost its connection, and is on its way back; nobody answers in its place meanwhile. */
+static void a_server_that_comes_back_is_waited_for(void) {
+    scene_t s = {.engine = engine_start()};
+    relay_t *line = relay_start(s.engine);
+    s.remote = new_remote_by(s.engine, line, "b", &s.pid);
+    engine_machine(s.engine, "a");
+    s.node = open_node(engine_space(s.engine));
+    s.client = open_client(s.node, "bank", 2);
+    check_is(ferry_call(s.client, "echo", "x", 1, PATIENCE, NULL), 0);
+    relay_refuse(line, true);
+    pthread_t thread;
+    check_is(pthread_create(&thread, NULL, let_it_come_back, line), 0);
+    check_is(ferry_call(s.client, "echo", "x", 1, PATIENCE, NULL), 0);
+    check_is(pthread_join(thread, NULL), 0);
+    atomic_store(&s.remote->stop, 1);
+    child_join(s.pid);
+    s.pid = 0;
+    check_error(ferry_call(s.client, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
+    int64_t before = monotonic();
+    check_error(ferry_call(s.client, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
+    check(monotonic() - before < 2 * SECOND); /* that is known by now */
+    relay_stop(line);
+    end(&s);
+}
+
 static void the_only_server_dies(void) {
     scene_t s = begin();
     ferry_call_t *call = start_call(s.client, "slow", 0);
@@ -545,6 +583,7 @@ int main(int argc, char **argv) {
                                    TEST(one_way_calls_are_run),
                                    TEST(a_slow_reader_holds_the_server_back),
                                    TEST(a_service_that_closes_finishes_what_was_sent),
+                                   TEST(a_server_that_comes_back_is_waited_for),
                                    TEST(the_only_server_dies),
                                    TEST(the_only_server_dies_and_poll_tells),
                                    TEST(another_server_goes_on),
