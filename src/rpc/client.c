@@ -68,9 +68,17 @@ static void loses(void *whole) {
     }
 }
 
+/* A wait for room to send a call in: nobody is left who could make any. */
+static bool is_over(const void *whole) {
+    const ferry_client_t *k = whole;
+
+    return k->tx && k->tx->link_count == 0 && !k->awaits_servers && !k->tx->stall.bears_it;
+}
+
 static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
     const ferry_contract_t contract = {.quota = o->quota, .wait = o->wait};
-    const fi_part_t part = {.whole = k, .ends = sender_ends, .loses = loses, .choose = fi_client_choose};
+    const fi_part_t part = {
+        .whole = k, .ends = sender_ends, .loses = loses, .is_over = is_over, .choose = fi_client_choose};
     char channel[104];
 
     snprintf(channel, sizeof channel, "%c%s", FI_CALLS, k->service);
@@ -199,6 +207,19 @@ int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn) {
     return r < 0 ? fi_fail(r, "no memory for another thread in this client of \"%s\"", k->service) : 0;
 }
 
+static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
+    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+
+    if (r < 0) {
+        return r;
+    }
+    k->awaits_servers = true;
+    r = fi_sender_wait(k->tx, servers, timeout);
+    k->awaits_servers = false;
+    fi_end_leave(&k->tx->end);
+    return r;
+}
+
 /* On this machine and elsewhere. Who is elsewhere is asked now and then. */
 #define ASK_AGAIN_NS 100000000
 
@@ -210,12 +231,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
         int64_t now = fi_now_ns();
         int64_t left = deadline == FI_NEVER ? ASK_AGAIN_NS : deadline - now;
         int64_t wait = left > ASK_AGAIN_NS ? ASK_AGAIN_NS : left;
-        int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
-        if (r < 0) {
-            return r;
-        }
-        r = fi_sender_wait(k->tx, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
-        fi_end_leave(&k->tx->end);
+        int r = wait_here(k, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
         if (r >= 0) {
             return r + (int)far;
         }
@@ -226,17 +242,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
 }
 
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout) {
-    if (k->far) {
-        return wait_anywhere(k, servers, timeout);
-    }
-    int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
-
-    if (r < 0) {
-        return r;
-    }
-    r = fi_sender_wait(k->tx, servers, timeout);
-    fi_end_leave(&k->tx->end);
-    return r;
+    return k->far ? wait_anywhere(k, servers, timeout) : wait_here(k, servers, timeout);
 }
 
 int fi_client_fd(ferry_client_t *k) {

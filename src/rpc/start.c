@@ -195,6 +195,8 @@ static int64_t deadline_of(int64_t timeout) {
 
 /* ---- sending ---- */
 
+#define FI_GO_FAR 1 /* nobody here serves it, or somebody elsewhere will be done sooner */
+
 /* The head is written field by field where it will be read: put together before, it would have to be read at once. */
 static inline int put_bytes(fi_sender_t *tx, const fi_wish_t *wish, fi_call_head_t head) {
     void *at;
@@ -219,6 +221,9 @@ static inline int put(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t h
         k->calls++;
         return 0;
     }
+    if (r == -ECANCELED) { /* the last server has gone while it waited for room */
+        return k->far ? FI_GO_FAR : nobody(k);
+    }
     return r == -ETIMEDOUT ? too_late(k, wish->method) : r;
 }
 
@@ -234,8 +239,6 @@ static void describe(ferry_call_t *c, const fi_wish_t *wish, const fi_call_head_
         k->next_deadline = c->deadline;
     }
 }
-
-#define FI_GO_FAR 1 /* nobody here serves it, or somebody elsewhere will be done sooner */
 
 static bool is_sooner_far(const ferry_client_t *k) {
     int64_t here = fi_client_expected(k->tx);
@@ -305,7 +308,7 @@ static int start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64
     describe(c, wish, &head);
     head.id = c->id;
     r = put(k, wish, head);
-    if (fi_unlikely(r < 0)) {
+    if (fi_unlikely(r != 0)) {
         fi_call_end(c, r);
         fi_call_free(c);
         return r;
@@ -331,7 +334,7 @@ int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **da
     }
     r = fi_sent_new(k->tx, size, timeout, data, m);
     fi_end_leave(&k->tx->end);
-    return r;
+    return r == -ECANCELED ? nobody(k) : r;
 }
 
 /* ---- talking to whoever has it ---- */

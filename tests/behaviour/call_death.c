@@ -4,6 +4,7 @@
  */
 #include "calls.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -391,6 +392,35 @@ static void calls_that_nobody_answers_wait_for_the_next_server(void) {
     close_node(node);
 }
 
+/* Serves, begins none, and leaves. */
+static void *serve_and_leave(void *service) {
+    check(ferry_service_fd(service) >= 0);
+    nap(300 * MILLISECOND);
+    check_is(ferry_service_close(service, FERRY_NOW), 0);
+    return NULL;
+}
+
+/* What the client's quota is full of waits for a server; nobody else could make room. */
+static void who_waits_for_room_learns_that_the_last_server_has_gone(void) {
+    static const unsigned char bytes[300000];
+    for (int one_way = 0; one_way < 2; one_way++) {
+        ferry_t *node = open_node("test");
+        ferry_service_t *service = open_service(node, "mortal", NULL);
+        ferry_call_t *call = NULL;
+        pthread_t thread;
+        int answer = 0;
+        check_is(pthread_create(&thread, NULL, serve_and_leave, service), 0);
+        ferry_client_t *client = open_client_with(node, "mortal", &(ferry_client_options_t){.quota = 1u << 20}, 1);
+        for (unsigned i = 0; answer == 0 && i < 10; i++)
+            answer = one_way ? ferry_call_one_way(client, "note", bytes, sizeof bytes, PATIENCE)
+                             : ferry_call_start(client, "note", bytes, sizeof bytes, 0, PATIENCE, &call);
+        check_error(answer, -ENOENT, "nobody mortal");
+        pthread_join(thread, NULL);
+        (void)ferry_client_close(client, FERRY_NOW, NULL);
+        close_node(node);
+    }
+}
+
 /* Clients of a new node. */
 static void come_and_go(void) {
     ferry_t *node = open_node("test");
@@ -444,6 +474,7 @@ static void a_server_keeps_nothing_of_dead_clients(void) {
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(calls_that_nobody_answers_wait_for_the_next_server),
+        TEST(who_waits_for_room_learns_that_the_last_server_has_gone),
         TEST_ALL(whoever_waits_for_a_dead_server_is_told_at_once),
         TEST_ALL(what_a_dead_server_had_not_begun_is_not_run_when_there_is_no_other),
         TEST_ALL(what_a_dead_server_had_not_begun_is_run_once_by_another),
