@@ -34,7 +34,7 @@ typedef struct ferry_options {
     const char *group;  /**< name or number of a group whose members are admitted; NULL: this user only */
     uint32_t max_peers; /**< connections accepted from other nodes; 0: 4096 */
     uint32_t max_links_per_peer;  /**< links one peer may open; 0: 16384 */
-    uint64_t max_memory_per_peer; /**< bytes of a peer's memory this node maps; 0: 64 GiB */
+    uint64_t max_memory_per_peer; /**< bytes of a peer's memory this node maps; 0: 64 GiB; too little: see ferry_recv */
 
     /* networked spaces only; NULL: the environment variable named, else none. What a string says is copied. */
     const char *credentials; /**< file with a NATS user's credentials (JWT and seed); $FERRY_CREDENTIALS */

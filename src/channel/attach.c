@@ -315,19 +315,22 @@ void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s) {
     free(s);
 }
 
-/* False: no memory is left to note it. */
-static bool new_segment(fi_rxlink_t *l, fi_mail_t *m) {
+/* 0, or why it cannot be had: -ENOMEM; what the route says of memory that did not come with its news. */
+static int new_segment(fi_rxlink_t *l, fi_mail_t *m) {
     uint32_t id = (uint32_t)m->frame.a;
 
     if (l->segment_count >= MAX_SEGMENTS || fi_rxlink_segment(l, id)) {
-        return true; /* an id is used once */
+        return 0; /* an id is used once */
+    }
+    if (!m->memory) {
+        return m->frame.error;
     }
     if (!l->segments) {
         l->segments = calloc(FI_SEGMENT_BUCKETS, sizeof(fi_rxsegment_t *));
     }
     fi_rxsegment_t *s = l->segments ? calloc(1, sizeof *s) : NULL;
     if (!s) {
-        return false;
+        return -ENOMEM;
     }
     s->id = id;
     s->memory = m->memory;
@@ -335,7 +338,17 @@ static bool new_segment(fi_rxlink_t *l, fi_mail_t *m) {
     l->segments[id % FI_SEGMENT_BUCKETS] = s;
     l->segment_count++;
     m->memory = NULL; /* counted already, for the peer */
-    return true;
+    return 0;
+}
+
+/* Without it the link's messages would never come. */
+static void took_segment(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
+    if (r < 0) {
+        rx->starved = r;
+        fi_receiver_expel(rx, l,
+                          r == -EFBIG ? "the receiver may not map that much of this node's memory"
+                                      : "the receiver has no memory left");
+    }
 }
 
 static void lost_segment(fi_rxlink_t *l, uint32_t id) {
@@ -431,10 +444,7 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         if (l->pick) {
             l->pick->awaits = false;
         }
-        if (!new_segment(l, m)) {
-            rx->starved = true; /* without it the link's messages would never come */
-            fi_receiver_expel(rx, l, "the receiver has no memory left");
-        }
+        took_segment(rx, l, new_segment(l, m));
         break;
     case FI_UNSEGMENT:
         lost_segment(l, (uint32_t)m->frame.a);

@@ -158,7 +158,8 @@ struct ferry_receiver {
     bool no_history;
     bool tap;     /* it only looks: what it is shown it copies, and holds nothing of */
     bool dead;    /* its thread has ended */
-    bool starved; /* there was no memory to note what a sender announced: to be told */
+    bool gave_up; /* a sender, for that reason: */
+    int starved;  /* what a sender announced cannot be mapped: -ENOMEM, -EFBIG (a limit); to be told */
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 

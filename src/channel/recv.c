@@ -44,6 +44,25 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
                    (unsigned long long)tx, (unsigned long long)node, rx->end.channel);
 }
 
+/* Told once. To a part of something larger it is what -EPROTO is: one link the fewer. */
+static int gave_one_up(fi_receiver_t *rx) {
+    int r = rx->part.whole ? -EPROTO : -ENOMEM;
+    bool limited = rx->starved == -EFBIG;
+
+    rx->starved = 0;
+    rx->gave_up = true;
+    if (limited) {
+        return fi_fail(r,
+                       "a sender of '%s' announced more memory than `max_memory_per_peer` (%llu bytes) lets this node "
+                       "map of its node's: it was given up, the others are still served",
+                       rx->end.channel, (unsigned long long)rx->end.node->max_memory);
+    }
+    return fi_fail(r,
+                   "no memory was left to map what a sender of '%s' announced: it was given up, the others are still "
+                   "served",
+                   rx->end.channel);
+}
+
 /* What other threads have released, and what was rejected. */
 static void settle_returned(fi_receiver_t *rx) {
     if (fi_unlikely(fi_load_relaxed32(&rx->returned_some))) {
@@ -56,11 +75,7 @@ static void settle_returned(fi_receiver_t *rx) {
 static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     settle_returned(rx);
     if (fi_unlikely(rx->starved)) {
-        rx->starved = false;
-        return fi_fail(-ENOMEM,
-                       "no memory was left to map what a sender of '%s' announced: it was given up, the others are "
-                       "still served",
-                       rx->end.channel);
+        return gave_one_up(rx);
     }
     if (fi_unlikely(rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held)) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
@@ -187,7 +202,10 @@ static int nothing_now(fi_receiver_t *rx) {
 }
 
 static int ended(fi_receiver_t *rx) {
-    return fi_fail(-EPIPE, "all senders of '%s' have ended, and every message was taken", rx->end.channel);
+    return fi_fail(-EPIPE,
+                   rx->gave_up ? "all senders of '%s' have ended, or were given up"
+                               : "all senders of '%s' have ended, and every message was taken",
+                   rx->end.channel);
 }
 
 bool fi_receiver_stirs(const fi_end_t *e) {

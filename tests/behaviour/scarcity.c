@@ -322,6 +322,68 @@ static void a_message_larger_than_files_may_be_is_refused(void) {
     close_node(node);
 }
 
+/* ---- memory that may not be mapped ---- */
+
+static void send_too_much(ferry_kind_t kind) {
+    static char bytes[3 << 20];
+    const ferry_options_t options = {.max_memory_per_peer = 1 << 20};
+    ferry_t *poor = NULL;
+    ferry_t *node = open_node("test");
+    check_is(ferry_open("test", &options, &poor), 0);
+    ferry_receiver_t *rx = open_receiver(poor, "q", kind, NULL);
+    ferry_receiver_t *beside = open_receiver(poor, "beside", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "q", kind, NULL);
+    ferry_sender_t *other = open_sender(node, "beside", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL;
+    send_number(other, 1);
+    check_is(receive_number(beside), 1);
+    check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    check_error(ferry_recv(rx, PATIENCE, &m), -ENOMEM, "max_memory_per_peer (1048576 given");
+    check_error(ferry_recv(rx, PATIENCE, &m), -EPIPE, "were given up");
+    check_is(ferry_recv(beside, FERRY_NOW, &m), -EAGAIN); /* the connection is still there, and what else it carries */
+    send_number(other, 2);
+    check_is(receive_number(beside), 2);
+    check_is(drop_sender(tx), kind == FERRY_QUEUE);
+    close_sender(other);
+    close_receiver(beside);
+    close_receiver(rx);
+    close_node(node);
+    close_node(poor);
+}
+
+static void a_receiver_that_may_not_map_a_senders_memory_is_told_and_keeps_its_other_links(void) {
+    send_too_much(FERRY_QUEUE);
+    send_too_much(FERRY_TOPIC);
+}
+
+#if !UNDER_SANITIZER
+static void a_receiver_that_cannot_map_a_senders_memory_is_told(void) {
+    struct rlimit before;
+    ferry_t *poor = open_node("test");
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(poor, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *beside = open_receiver(poor, "beside", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_sender_t *other = open_sender(node, "beside", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL, *sent = NULL;
+    void *data = NULL;
+    check_is(ferry_msg_new(tx, 32 << 20, PATIENCE, &data, &sent), 0);
+    check_is(getrlimit(RLIMIT_AS, &before), 0);
+    allow_memory(memory_in_use() + (16 << 20));
+    check_is(ferry_send_msg(tx, sent, PATIENCE), 0);
+    check_error(ferry_recv(rx, PATIENCE, &m), -ENOMEM, "no memory given");
+    allow_memory(before.rlim_cur);
+    send_number(other, 1);
+    check_is(receive_number(beside), 1);
+    check_is(drop_sender(tx), 1);
+    close_sender(other);
+    close_receiver(beside);
+    close_receiver(rx);
+    close_node(node);
+    close_node(poor);
+}
+#endif
+
 /* ---- no disk ---- */
 
 static void work_on_a_full_disk(void *arg) {
@@ -397,7 +459,9 @@ int main(int argc, char **argv) {
 #if !UNDER_SANITIZER /* they need address space without end */
         TEST(a_process_without_memory_is_told_and_loses_nothing),
         TEST(a_receiver_without_memory_for_a_segment_is_told_and_another_one_gets_the_message),
+        TEST(a_receiver_that_cannot_map_a_senders_memory_is_told),
 #endif
+        TEST(a_receiver_that_may_not_map_a_senders_memory_is_told_and_keeps_its_other_links),
         TEST(a_message_larger_than_files_may_be_is_refused),
         TEST(a_full_disk_is_told),
     };

@@ -74,7 +74,7 @@ static void take_from(victim_t *v, ferry_receiver_t *rx, int64_t timeout) {
     if (r == -EPROTO)
         atomic_fetch_add(&v->s->expelled, 1);
     if (r < 0) {
-        check(r == -EPROTO || r == -ETIMEDOUT || r == -EAGAIN || r == -EPIPE || r == -EDQUOT);
+        check(r == -EPROTO || r == -ETIMEDOUT || r == -EAGAIN || r == -EPIPE || r == -EDQUOT || r == -ENOMEM);
         return;
     }
     if (info_of(m).sender_node == atomic_load(&v->s->friend_node) && ferry_msg_size(m) == 8)

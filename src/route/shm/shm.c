@@ -192,10 +192,39 @@ static size_t memory_limit(const fi_peer_t *p, const fi_frame_t *f) {
 }
 
 static int accept_memory(const fi_frame_t *f, int fd, size_t limit, fi_shared_t **memory) {
+    if (f->type == FI_SEGMENT && fi_memfd_bytes(fd) > limit) {
+        close(fd);
+        return -EFBIG;
+    }
     if (f->type == FI_OBJECT) {
         return fi_shared_accept_for_all(fd, fi_page_size(), limit, memory);
     }
     return fi_shared_accept(fd, 1, limit, memory);
+}
+
+/*
+ * The frame's memory cannot be had: over a limit, no memory to map it, no descriptor to take it in with. That concerns one
+ * link, not all that the two nodes have in common: a link can go on without a larger ring, a new one not begin, and one
+ * whose messages would never come is given up by its receiver. False: it costs the connection, as a want of descriptors
+ * does, of which links recover.
+ */
+static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
+    if (why != -EMFILE && why != -ENOMEM && why != -EFBIG) {
+        return false;
+    }
+    if (f->type == FI_OFFER) {
+        fi_frame_t refusal = fi_frame(FI_REFUSE, f->tx, f->rx);
+        refusal.error = why;
+        (void)fi_peer_send(p, &refusal, NULL);
+    }
+    if (f->type == FI_SEGMENT && why != -EMFILE) {
+        fi_mail_t *m = fi_mail_new(p, f); /* without memory: that is how its end knows */
+        if (m) {
+            m->frame.error = why;
+        }
+        return m && fi_node_dispatch(p->node, m) == 0;
+    }
+    return f->type == FI_RING || f->type == FI_OFFER;
 }
 
 /* Takes all descriptors over, in any case. */
@@ -225,22 +254,9 @@ static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
     }
     if (r < 0) {
         fi_mail_free(m);
-        return r;
+        return can_do_without(p, f, r) ? 0 : r;
     }
     return fi_node_dispatch(p->node, m);
-}
-
-/* No descriptor was left to take the frame's memory in: a link can go on without a larger ring, a new one not begin. */
-static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, size_t len) {
-    if (!frame_is_sound(f, len) || (f->type != FI_RING && f->type != FI_OFFER)) {
-        return false;
-    }
-    if (f->type == FI_OFFER) {
-        fi_frame_t refusal = fi_frame(FI_REFUSE, f->tx, f->rx);
-        refusal.error = -EMFILE;
-        (void)fi_peer_send(p, &refusal, NULL);
-    }
-    return true;
 }
 
 /* Everything else that brings descriptors waits in the socket for a while: without them it would cost the connection. */
@@ -278,7 +294,7 @@ static int shm_readable(fi_peer_t *p) {
         if (r == -EAGAIN || r == -EINTR) {
             return 0;
         }
-        if (r == -EMFILE && can_do_without(p, &f, len)) {
+        if (r == -EMFILE && frame_is_sound(&f, len) && can_do_without(p, &f, r)) {
             continue;
         }
         if (r <= 0) {
