@@ -25,7 +25,9 @@ typedef enum ferry_kind {
 typedef enum ferry_hold {
     FERRY_HOLD_ANY = 0,  /**< no opinion; if nobody has one, receivers may hold senders back */
     FERRY_HOLD_BACK = 1, /**< senders wait for the slowest receiver: nothing is lost */
-    FERRY_HOLD_NEVER = 2 /**< senders never wait: a slow receiver loses its oldest and is told how many */
+    FERRY_HOLD_NEVER =
+        2 /**< senders never wait for a receiver to read: one that is slow loses its oldest and is told how
+                              many. What receivers hold stays as it is, in the sender's quota */
 } ferry_hold_t;
 
 /*
@@ -71,9 +73,10 @@ typedef struct ferry_contract {
     uint32_t timestamps;   /**< 1: every message carries the time it was sent */
 
     /* each sender's own; ignored for receivers */
-    uint64_t quota;            /**< bytes of memory for unreleased messages; 0: 64 MiB */
-    uint32_t capacity;         /**< unreleased messages; 0: as many as the memory holds */
-    uint32_t retain;           /**< topics: the last messages kept for receivers that come late; 0: none */
+    uint64_t quota;    /**< bytes of memory for unreleased messages; 0: 64 MiB */
+    uint32_t capacity; /**< unreleased messages; 0: as many as the memory holds */
+    uint32_t retain;   /**< topics: the last messages kept for receivers that come late, as many as `quota` has room for
+                          beside what is not released; 0: none */
     ferry_overflow_t overflow; /**< what to do when either is used up */
     ferry_wait_t wait;         /**< how this sender waits for room */
 

@@ -167,11 +167,9 @@ void fi_txlink_tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type ty
 }
 
 static uint64_t first_position(const fi_sender_t *tx, const fi_log_t *log, bool history) {
-    if (!history || tx->retain == 0 || tx->retained_count == 0) {
-        return log->w.pos;
-    }
-    uint64_t oldest = tx->retained_count < tx->retain ? 0 : tx->retained_count - tx->retain;
-    return tx->retained[oldest % tx->retain];
+    uint64_t first = fi_sender_first_retained(tx);
+
+    return history && first < tx->retained_count ? tx->retained[first % tx->retain] : log->w.pos;
 }
 
 /* What is kept for late comers may point into the pool. */

@@ -50,9 +50,10 @@ void fi_purge_forget(fi_sender_t *tx) {
 
 /* A topic's messages wait for those that come late. */
 static uint64_t forget_history(fi_sender_t *tx) {
-    uint64_t count = fi_min(tx->retained_count, tx->retain);
+    uint64_t count = tx->retained_count - fi_sender_first_retained(tx);
 
     tx->retained_count = 0;
+    tx->forsaken = 0;
     fi_sender_reclaim(tx);
     return count;
 }

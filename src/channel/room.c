@@ -237,7 +237,7 @@ struct wanted_block {
 };
 
 /* From the pool: what has been released is taken first, before the pool grows; at last, where the contract says so, what
- * readers that lag behind have not seen yet. */
+ * readers that lag behind have not seen yet, and what is only kept for those who come late. */
 int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     *out = fi_pool_take(&tx->pool, size);
     if (fi_likely(*out != NULL)) {
@@ -246,7 +246,7 @@ int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     refresh_all(tx, false);
     int r = fi_pool_alloc(&tx->pool, size, out);
 
-    while (r == -EDQUOT && tx->topic && fi_outlet_lose_oldest(tx->topic)) {
+    while (r == -EDQUOT && tx->topic && (fi_outlet_lose_oldest(tx->topic) || fi_sender_retain_less(tx))) {
         r = fi_pool_alloc(&tx->pool, size, out);
     }
     return r;

@@ -19,6 +19,7 @@
 #ifndef FI_SENDER_H
 #define FI_SENDER_H
 
+#include "base/bits.h"
 #include "channel/message.h"
 #include "channel/part.h"
 #include "channel/sample.h"
@@ -241,6 +242,8 @@ struct ferry_sender {
     uint32_t retain;
     uint64_t *retained; /* positions of the last `retain` records, circular */
     uint64_t retained_count;
+    uint64_t forsaken;  /* of these, the oldest ones that are not kept any more, since the quota was used up */
+    bool keeps_history; /* it is never given up for room */
     bool timestamps;
     bool rendezvous; /* every message is sent when it is taken */
     bool check;      /* FERRY_CHECK=1 */
@@ -479,7 +482,16 @@ void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
 
 /* overtake.c: readers that may be overtaken. */
 /* Is the record at `pos` of the history that is kept for late comers? */
+/* Number of the oldest message that is retained, counted as `retained_count`, which it equals when there is none. */
+static inline uint64_t fi_sender_first_retained(const fi_sender_t *tx) {
+    uint64_t count = tx->retained_count;
+
+    return fi_max(count < tx->retain ? 0 : count - tx->retain, tx->forsaken);
+}
+
 bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
+/* The quota is used up: retains less, from the oldest on, so that a block becomes free, or may be lost. False: it cannot. */
+bool fi_sender_retain_less(fi_sender_t *tx);
 /* The first such reader begins at `start`. */
 void fi_log_may_be_overtaken_from(fi_log_t *log, uint64_t start);
 /* Announces to them that lines below `end` will be written. */

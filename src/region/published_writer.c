@@ -75,7 +75,11 @@ static int open_sender(ferry_region_writer_t *w, fi_node_t *n, const char *chann
                                  .wait = o->wait};
 
     int r = fi_sender_new(n, channel, FERRY_TOPIC, &contract, &w->tx);
-    return r < 0 ? fi_published_not_open(r, "writer", w->name) : 0;
+    if (r < 0) {
+        return fi_published_not_open(r, "writer", w->name);
+    }
+    w->tx->keeps_history = true;
+    return 0;
 }
 
 int fi_writer_open(fi_node_t *n, const char *name, uint64_t bytes, const ferry_region_writer_options_t *o,

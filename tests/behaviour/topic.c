@@ -220,6 +220,47 @@ static void large_retained_messages_come_unchanged(void) {
     close_node(node);
 }
 
+#define PICTURE 20000u
+
+static void send_pictures(ferry_sender_t *tx, ferry_receiver_t *reader, unsigned count) {
+    static unsigned char bytes[PICTURE];
+
+    for (unsigned i = 0; i < count; i++) {
+        fill(bytes, PICTURE, i);
+        check_is(ferry_send(tx, bytes, PICTURE, PATIENCE), 0);
+        if (reader)
+            release(receive(reader));
+    }
+}
+
+/* Nobody but those who may come late wants what fills the quota: so they get less, and the newest. */
+static void history_gives_way_when_it_fills_the_quota(void) {
+    ferry_t *node = open_node("test");
+    ferry_contract_t contract = {.retain = 100, .quota = 1 << 20};
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    send_pictures(tx, NULL, 120);
+    ferry_receiver_t *early = open_receiver(node, "t", FERRY_TOPIC, NULL);
+    uint64_t kept = sender_stats(tx).pool_blocks;
+    check(kept > 40 && kept < 60);
+    ferry_msg_t *held = receive(early); /* the oldest that is left stays in the way of those behind it */
+    check(filled(ferry_msg_data(held), PICTURE, (unsigned)(120 - kept)));
+    for (uint64_t i = 1; i < kept; i++)
+        release(receive(early));
+    send_pictures(tx, early, 200);
+    check(filled(ferry_msg_data(held), PICTURE, (unsigned)(120 - kept)));
+    ferry_receiver_t *late = open_receiver(node, "t", FERRY_TOPIC, NULL);
+    for (uint64_t i = 200 - (kept - 1); i < 200; i++) {
+        ferry_msg_t *m = receive(late);
+        check(filled(ferry_msg_data(m), PICTURE, (unsigned)i));
+        release(m);
+    }
+    check_is(ferry_recv(late, FERRY_NOW, &held), -EAGAIN);
+    close_receiver(late);
+    check(ferry_receiver_close(early) == 1); /* it held one */
+    drop_sender(tx);
+    close_node(node);
+}
+
 static void without_history_a_receiver_gets_what_is_sent_after_it_came(void) {
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
@@ -443,6 +484,7 @@ int main(int argc, char **argv) {
         TEST(a_receiver_that_wants_no_history_gets_none),
         TEST(fewer_messages_than_retained_are_all_history),
         TEST(large_retained_messages_come_unchanged),
+        TEST(history_gives_way_when_it_fills_the_quota),
         TEST(without_history_a_receiver_gets_what_is_sent_after_it_came),
         TEST(joining_and_leaving_receivers_do_not_disturb_the_others),
         TEST(a_full_topic_waits_for_its_slowest_receiver),
