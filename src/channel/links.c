@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "channel/dispatch.h"
 #include "channel/ghosts.h"
+#include "channel/history.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "channel/tell.h"

@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/ghosts.h"
+#include "channel/history.h"
 #include "channel/tell.h"
 #include "platform/bell.h"
 #include "ring/ring_copy.h"

@@ -12,8 +12,7 @@
  * it without giving it to anybody.  One that is stopped does so when it goes on; if it dies instead, what it had not taken
  * is not taken back.  So what was purged reaches nobody who had not taken it before.
  */
-#include "base/bits.h"
-#include "channel/sender.h"
+#include "channel/history.h"
 
 static uint64_t pending(const fi_sender_t *tx) {
     uint64_t count = 0;

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "channel/ghosts.h"
+#include "channel/history.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 

@@ -201,6 +201,8 @@ static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
     return r;
 }
 
+fi_log_t fi_no_log;
+
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
     bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&

@@ -19,7 +19,6 @@
 #ifndef FI_SENDER_H
 #define FI_SENDER_H
 
-#include "base/bits.h"
 #include "channel/message.h"
 #include "channel/part.h"
 #include "channel/sample.h"
@@ -318,14 +317,22 @@ bool fi_sender_has_room(fi_sender_t *tx);
 /* Are as many messages unreleased as `capacity` allows? */
 bool fi_sender_is_over_capacity(fi_sender_t *tx);
 
+/* No ring, where a message goes that may not go the quick way. Never written. */
+extern fi_log_t fi_no_log;
 /* Looks whether the next message may go the quick way (quick.h). */
 void fi_sender_find_quick(fi_sender_t *tx);
 /* Looks whether a small message of this size may, and makes its form. */
 bool fi_sender_find_form(fi_sender_t *tx, uint64_t size);
 /* Something has happened: look closer next time. */
+static inline void fi_sender_forget_form(fi_sender_t *tx) {
+    tx->form.size = FI_NO_FORM;
+    tx->form.lines = UINT32_MAX; /* whoever asks for as many bytes finds no room for them */
+}
+
 static inline void fi_sender_forget_quick(fi_sender_t *tx) {
     tx->quick = NULL;
-    tx->form.size = FI_NO_FORM;
+    tx->quick_log = &fi_no_log;
+    fi_sender_forget_form(tx);
 }
 
 /* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
@@ -481,17 +488,6 @@ int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l);
 void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l);
 
 /* overtake.c: readers that may be overtaken. */
-/* Is the record at `pos` of the history that is kept for late comers? */
-/* Number of the oldest message that is retained, counted as `retained_count`, which it equals when there is none. */
-static inline uint64_t fi_sender_first_retained(const fi_sender_t *tx) {
-    uint64_t count = tx->retained_count;
-
-    return fi_max(count < tx->retain ? 0 : count - tx->retain, tx->forsaken);
-}
-
-bool fi_log_retains(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos);
-/* The quota is used up: retains less, from the oldest on, so that a block becomes free, or may be lost. False: it cannot. */
-bool fi_sender_retain_less(fi_sender_t *tx);
 /* The first such reader begins at `start`. */
 void fi_log_may_be_overtaken_from(fi_log_t *log, uint64_t start);
 /* Announces to them that lines below `end` will be written. */
@@ -501,8 +497,8 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
 /* Takes from them what stands before `to`, a record, in a ring in which nothing is written any more. */
 void fi_log_lose(fi_log_t *log, uint64_t to);
-/* Where nobody may hold the sender back: takes everything older than the retained history from them. */
-void fi_outlet_lose_unretained(fi_outlet_t *o);
+/* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
+void fi_log_lose_before_oldest(fi_log_t *log);
 
 /* latest.c: keeps what the ring is about to lose between two positions, for readers that want the newest with each tag. */
 void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to);
@@ -581,17 +577,6 @@ static inline void fi_log_set_limit(const fi_outlet_t *o, fi_log_t *log) {
 }
 
 void fi_remote_ring(fi_remote_t *r, uint32_t sleep);
-
-/* Does some reader sleep, or want a fence before that can be said? Then fi_outlet_ring is to be called. */
-static inline bool fi_outlet_sleeps(const fi_outlet_t *o) {
-    uint32_t some = 0;
-
-    fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
-    for (uint32_t i = 0; i < o->link_count; i++) {
-        some |= fi_load_relaxed32(o->links[i]->sleep);
-    }
-    return some & (FI_SLEEP_FENCE | FI_SLEEP_ASLEEP);
-}
 
 /* Rings a receiver's doorbell if it sleeps. True: it does. */
 static inline bool fi_remote_wake(fi_remote_t *r) {

@@ -73,7 +73,7 @@ static void choose_inline(fi_sender_t *tx) {
 
     if (tx->retain == 0 && tx->inline_max != best) {
         tx->inline_max = best;
-        tx->form.size = FI_NO_FORM;
+        fi_sender_forget_form(tx);
     }
 }
 

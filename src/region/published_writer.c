@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "channel/history.h"
 #include "platform/memfd.h"
 #include "platform/private.h"
 #include "region/published.h"

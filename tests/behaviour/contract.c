@@ -164,6 +164,38 @@ static void a_message_over_the_quota_is_refused(void) {
     close_node(node);
 }
 
+/* What a failed read() returns, for one. */
+static void refuse_absurd_sizes(ferry_sender_t *tx) {
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 7, SIZE_MAX - 63, SIZE_MAX - 4095, SIZE_MAX / 2};
+    char bytes[64] = {0};
+    void *data;
+    ferry_msg_t *m;
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        check_error(ferry_send(tx, bytes, sizes[i], FERRY_NOW), -EMSGSIZE, "");
+        check_error(ferry_claim(tx, sizes[i], FERRY_NOW, &data), -EMSGSIZE, "");
+        check_error(ferry_msg_new(tx, sizes[i], FERRY_NOW, &data, &m), -EMSGSIZE, "");
+    }
+}
+
+static void absurd_sizes_are_refused(void) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    refuse_absurd_sizes(tx); /* nobody is there */
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    refuse_absurd_sizes(tx); /* nothing was sent yet */
+    for (uint64_t i = 0; i < 100; i++) {
+        send_number(tx, i);
+        check_is(receive_number(rx), i);
+    }
+    refuse_absurd_sizes(tx); /* in the midst of others */
+    send_number(tx, 100);
+    check_is(receive_number(rx), 100);
+    close_receiver(rx);
+    close_sender(tx);
+    close_node(node);
+}
+
 static void messages_carry_the_time_when_the_contract_asks_for_it(void) {
     ferry_t *node = open_node("test");
     ferry_contract_t contract = {.timestamps = 1};
@@ -220,6 +252,7 @@ int main(int argc, char **argv) {
         TEST(a_message_of_another_size_is_refused_however_it_is_sent),
         TEST(a_message_over_the_limit_is_refused_however_it_is_sent),
         TEST(a_message_over_the_quota_is_refused),
+        TEST(absurd_sizes_are_refused),
         TEST(messages_carry_the_time_when_the_contract_asks_for_it),
         TEST(nonsense_is_refused_with_a_sentence),
     };
