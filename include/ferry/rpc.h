@@ -62,7 +62,8 @@ typedef struct ferry_request ferry_request_t;
 /**
  * A procedure.  `data` are the argument's bytes (in the caller's memory: a hostile caller can change them meanwhile,
  * see ferry_request_private), valid until it returns.  It answers by ferry_reply or one of its kin, then returns 0;
- * without an answer, 0 is an empty result.  A negative errno value is an error with that code and its usual words.
+ * without an answer, 0 is an empty result, or, where an answer could not be sent, an error with that code.  A negative
+ * errno value is an error with that code and its usual words.
  */
 typedef int ferry_handler_t(ferry_request_t *rq, const void *data, size_t size, void *arg);
 

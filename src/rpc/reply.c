@@ -200,6 +200,7 @@ static int begin(ferry_request_t *rq) {
 static void sent(ferry_request_t *rq, fi_reply_kind_t kind, uint64_t size) {
     if (kind == FI_REPLY_MORE) {
         count_result(rq, size);
+        rq->unsaid = 0;
         return;
     }
     rq->answered = true;
@@ -251,6 +252,8 @@ static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, cons
     }
     if (fi_likely(r == 0)) {
         sent(rq, kind, size);
+    } else {
+        rq->unsaid = r;
     }
     return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
 }

@@ -77,6 +77,7 @@ static void finish(fi_worker_t *w, ferry_request_t *rq, int r) {
     if (rq->answered) {
         return;
     }
+    r = r == 0 ? rq->unsaid : r; /* what could not be said is no empty result */
     if (r == 0) {
         bool streams = (rq->call.flags & FI_CALL_STREAMS) && rq->method->streams;
         r = fi_reply(rq, streams ? FI_REPLY_END : FI_REPLY_RESULT, 0, NULL, 0);
@@ -144,6 +145,7 @@ static bool read_call(fi_worker_t *w, ferry_msg_t *m) {
     rq->size = size;
     rq->answered = false;
     rq->failed = false;
+    rq->unsaid = 0;
     rq->sent = rq->consumed = 0;
     rq->waiting = 0;
     return true;
@@ -192,6 +194,7 @@ static void read_far(ferry_request_t *rq, fi_far_request_t *f) {
     rq->size = f->size;
     rq->caller = NULL;
     rq->answered = rq->waits = rq->failed = false;
+    rq->unsaid = 0;
     rq->attempt = f->attempt;
     rq->base = rq->sent = rq->consumed = 0;
     rq->waiting = 0;

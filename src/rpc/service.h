@@ -77,6 +77,7 @@ struct ferry_request {
     bool answered;
     bool waits;  /* some answer is in the backlog */
     bool failed; /* with an error */
+    int unsaid;  /* why the last answer could not be sent; 0: it could, or there was none */
     uint32_t attempt;
     uint32_t base;                     /* results that the caller had consumed before, of another server */
     uint32_t sent;                     /* results of a stream */

@@ -317,11 +317,40 @@ static void a_request_tells_who_calls(where_t where) {
     crew_end_with(crew, server);
 }
 
+/* Its handler does not look whether it could answer. */
+static int answer_unseen(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    static const char bytes[300000];
+    (void)data;
+    (void)size;
+    (void)arg;
+    check_is(ferry_reply(rq, bytes, sizeof bytes), -EMSGSIZE);
+    return 0;
+}
+
+static void what_could_not_be_answered_is_no_empty_result(void) {
+    ferry_t *node = open_node("test");
+    ferry_service_t *service = open_service(node, "wrong", &(ferry_service_options_t){.quota = 200000});
+    add_method(service, "too-much", answer_unseen, NULL);
+    check_is(ferry_service_start(service, 1), 0);
+    ferry_client_t *client = open_client(node, "wrong", 1);
+    ferry_msg_t *reply = NULL;
+    check_is(ferry_call(client, "too-much", NULL, 0, PATIENCE, &reply), FERRY_CALL_FAILED);
+    check_is(error_in(reply).code, -EMSGSIZE);
+    release(reply);
+    close_client(client);
+    close_service(service);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
-        TEST(a_service_describes_itself_in_json), TEST(a_service_without_methods_describes_itself_too),
-        TEST(a_description_may_be_long),          TEST(the_figures_of_a_service_add_up),
-        TEST_ALL(services_and_clients_are_shown), TEST_BOTH(a_request_tells_who_calls),
+        TEST(what_could_not_be_answered_is_no_empty_result),
+        TEST(a_service_describes_itself_in_json),
+        TEST(a_service_without_methods_describes_itself_too),
+        TEST(a_description_may_be_long),
+        TEST(the_figures_of_a_service_add_up),
+        TEST_ALL(services_and_clients_are_shown),
+        TEST_BOTH(a_request_tells_who_calls),
     };
     return run_suite("call-tells", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
