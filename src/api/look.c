@@ -151,6 +151,9 @@ int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, v
     char base[4096];
     struct dirent **names;
 
+    if (!each) {
+        return fi_fail(-EINVAL, "ferry_spaces needs a function to tell the names to");
+    }
     int r = ferry_base_directory(options, base, sizeof base);
     if (r < 0) {
         return r;

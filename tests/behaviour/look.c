@@ -252,6 +252,7 @@ static void spaces_are_listed_in_order(void) {
     check(strcmp(names.names[0], "alpha") == 0 && strcmp(names.names[1], "beta") == 0 &&
           strcmp(names.names[2], "gamma") == 0);
     check_is(ferry_spaces(NULL, stop_at_once, NULL), -ECANCELED);
+    check_error(ferry_spaces(NULL, NULL, NULL), -EINVAL, "ferry_spaces function");
     ferry_options_t elsewhere = {.directory = "/nonexistent/ferry"};
     check_is(ferry_spaces(&elsewhere, collect, &names), 0);
     close_node(a);
