@@ -74,7 +74,7 @@ FERRY_API int ferry_msg_edit(ferry_msg_t *m, void **data);
  */
 FERRY_API int ferry_msg_private(ferry_msg_t *m, const void **data);
 
-/** Fills `*info` for a received message. -EINVAL: a message made by this process's sender. */
+/** Fills `*info` for a received message. Errors: -EINVAL a message made by this process's sender; -EBADF; -ECHILD. */
 FERRY_API int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info);
 
 /** Where a message's bytes live, to show that sender and receiver look at the same memory. */

@@ -147,6 +147,9 @@ int ferry_msg_info(const ferry_msg_t *m, ferry_msg_info_t *info) {
     if (!is_taken(m)) {
         return stale();
     }
+    if (is_gone(m)) {
+        return inherited();
+    }
     *info = (ferry_msg_info_t){.size = sizeof *info, .lost_before = m->lost};
     if (m->link) {
         info->sender_node = m->link->from_node;

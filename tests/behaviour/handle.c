@@ -192,7 +192,9 @@ static void use_inherited(void *arg) {
     ferry_sender_t *tx = NULL;
     ferry_receiver_t *rx = NULL;
     ferry_msg_t *m = NULL;
+    ferry_msg_info_t info = {0};
     void *data = NULL;
+    check_error(ferry_msg_info(in->held, &info), -ECHILD, "fork open");
     check_error(ferry_send(in->tx, "x", 1, PATIENCE), -ECHILD, "fork open");
     check_error(ferry_claim(in->tx, 1, PATIENCE, &data), -ECHILD, "fork open");
     check_error(ferry_sender_flush(in->tx, PATIENCE), -ECHILD, "fork open");
