@@ -319,7 +319,8 @@ FERRY_API uint64_t ferry_view_version(const ferry_region_view_t *view);
 FERRY_API int ferry_view_place(const ferry_region_view_t *view, ferry_msg_place_t *place);
 /**
  * Writes the version to the file `path`, which appears whole or not at all (rename(2)). The writer goes on meanwhile.
- * Errors: as open(2), write(2), fsync(2) and rename(2) give them.
+ * Errors: -EINVAL no name of a file, or that of a symbolic link, device, FIFO or socket, in whose place the file would be;
+ * -EFBIG over ulimit -f; as open(2), write(2), fsync(2) and rename(2) give them; -EBADF.
  */
 FERRY_API int ferry_view_save(const ferry_region_view_t *view, const char *path);
 /** Lets it go; NULL is allowed. Error: -EBADF. */

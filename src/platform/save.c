@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -40,6 +41,18 @@ static int open_place(const char *path, place_t *p) {
     int why = errno;
     free(above);
     return p->dir < 0 ? fi_fail_errno(why, "cannot open the directory of \"%s\"", path) : 0;
+}
+
+/* A device, a FIFO or a link (/dev/stdout) would be gone, and a file in its place; of a directory rename(2) says so itself. */
+static int check_target(const place_t *p, const char *path) {
+    struct stat st;
+    if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return 0;
+    return fi_fail(-EINVAL, "\"%s\" is %s, which a file would replace: name a file", path,
+                   S_ISLNK(st.st_mode)    ? "a symbolic link"
+                   : S_ISFIFO(st.st_mode) ? "a FIFO"
+                   : S_ISSOCK(st.st_mode) ? "a socket"
+                                          : "a device");
 }
 
 static void think_of_a_name(place_t *p) {
@@ -137,7 +150,10 @@ int fi_save_file(const char *path, const void *data, size_t bytes) {
     int rc = open_place(path, &p);
     if (rc < 0)
         return rc;
-    int why = write_place(&p, data, bytes);
+    rc = check_target(&p, path);
+    int why = rc == 0 ? write_place(&p, data, bytes) : 0;
     close(p.dir);
+    if (rc < 0)
+        return rc;
     return why == 0 ? 0 : fi_fail_errno(why, "cannot write \"%s\"", path);
 }

@@ -173,6 +173,19 @@ static ferry_region_view_t *some_view(ferry_t *node, ferry_region_writer_t **wri
     return view_newest(*reader);
 }
 
+static void cannot_be_replaced(const ferry_region_view_t *view) {
+    struct stat st;
+    char fifo[300], link[300];
+    path_of(fifo, "fifo");
+    path_of(link, "link");
+    check(mkfifo(fifo, 0600) == 0 && symlink("saved", link) == 0);
+    check_error(ferry_view_save(view, fifo), -EINVAL, "fifo FIFO");
+    check(lstat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+    check_error(ferry_view_save(view, link), -EINVAL, "link symbolic");
+    check(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    check(unlink(fifo) == 0 && unlink(link) == 0);
+}
+
 static void what_cannot_be_saved_leaves_everything_as_it_was(void) {
     ferry_t *node = open_node("test");
     ferry_region_writer_t *writer;
@@ -189,6 +202,7 @@ static void what_cannot_be_saved_leaves_everything_as_it_was(void) {
     check(mkdir(directory, 0700) == 0);
     check_error(ferry_view_save(view, directory), -EISDIR, "directory");
     check(rmdir(directory) == 0);
+    cannot_be_replaced(view);
     stamp(writer, BYTES, 2);
     publish(writer);
     ferry_region_view_t *next = view_newest(reader);
