@@ -15,6 +15,8 @@ typedef struct fi_put {
     uint64_t tag;
     uint64_t token; /* see token.h; 0: none */
     uint64_t size;
+    uint32_t losses; /* of connections, when it was first published by this id, */
+    uint32_t again;  /* which is its so manieth further one */
 } fi_put_t;
 
 /* A large message on its way in pieces (parcel.h). */
@@ -40,6 +42,7 @@ typedef struct fi_chain {
     uint64_t token;  /* of what may be published now */
     uint64_t last;   /* number at which the stream then ends */
     uint64_t before; /* the sender's number of the message there; 0: somebody else's */
+    uint32_t again;  /* of its id */
     int64_t asked_at;
 } fi_chain_t;
 
@@ -100,8 +103,8 @@ static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {
 
 #define FI_MESSAGE_ID 64u
 
-/* By which the engine knows a message; `seq`: the sender's number. */
-void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, char id[FI_MESSAGE_ID]);
+/* By which the engine knows a message; `seq`: the sender's number; `again`: see stored(). */
+void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, uint32_t again, char id[FI_MESSAGE_ID]);
 /* Releases a message: it is stored, or shall not be. The end is held. */
 void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
 

@@ -44,33 +44,39 @@ static bool is_at_bound(const fi_depositor_t *d) {
     return d->sent < d->taken && d->sent == d->stored && !may_publish(d);
 }
 
-void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, char id[FI_MESSAGE_ID]) {
-    snprintf(id, FI_MESSAGE_ID, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, seq);
+void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, uint32_t again,
+                   char id[FI_MESSAGE_ID]) {
+    int len = snprintf(id, FI_MESSAGE_ID, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, seq);
+
+    if (again) {
+        snprintf(id + len, FI_MESSAGE_ID - (size_t)len, "-%" PRIx32, again);
+    }
 }
 
-/* Where the answer to message `number` is to come: "N", or, in a chain, "qROUND-N". */
-static void answer_word(const fi_depositor_t *d, uint64_t number, uint64_t token, char word[64]) {
-    if (token) {
-        snprintf(word, 64, "d.%" PRIx32 ".q%" PRIx32 "-%" PRIx64, d->number, d->chain.round, number);
+/* Where the answer to message `number` is to come: "N-AGAIN", or, in a chain, "qROUND-N-AGAIN". */
+static void answer_word(const fi_depositor_t *d, uint64_t number, const fi_put_t *put, char word[64]) {
+    if (put->token) {
+        snprintf(word, 64, "d.%" PRIx32 ".q%" PRIx32 "-%" PRIx64 "-%" PRIx32, d->number, d->chain.round, number,
+                 put->again);
     } else {
-        snprintf(word, 64, "d.%" PRIx32 ".%" PRIx64, d->number, number);
+        snprintf(word, 64, "d.%" PRIx32 ".%" PRIx64 "-%" PRIx32, d->number, number, put->again);
     }
 }
 
 static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
-    const fi_put_t *put = fi_put_at(d, number);
+    fi_put_t *put = fi_put_at(d, number);
     char reply[FI_SUBJECT_MAX];
     char text[FI_MESSAGE_ID];
     natsMsg *msg = NULL;
     bool parcel = fi_is_parcel(b->net, put->size);
 
-    answer_word(d, number, put->token, text);
+    answer_word(d, number, put, text);
     fi_net_node_subject(b->net, reply, b->net->node->id, text);
     natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, parcel ? "" : (const char *)put->msg->data,
                                           parcel ? 0 : (int)put->size);
     s = s == NATS_OK && parcel ? fi_parcel_head(b, msg, put->size) : s;
     s = s == NATS_OK && put->token ? fi_chain_head(b, d, msg) : s;
-    fi_deposit_id(b, d, put->seq, text);
+    fi_deposit_id(b, d, put->seq, put->again, text);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Msg-Id", text) : s;
     if (s == NATS_OK && put->tag) {
         snprintf(text, sizeof text, "%" PRIx64, put->tag);
@@ -82,6 +88,7 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     if (s == NATS_OK && number <= d->most) {
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Again", "1");
     }
+    put->losses = number > d->most ? d->losses : put->losses;
     d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
     s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(d->way, msg) : s;
     fi_nats.natsMsg_Destroy(msg);
@@ -133,7 +140,7 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
             return;
         }
         if (put->msg && put->token) {
-            fi_chain_goes_on(d, put->seq);
+            fi_chain_goes_on(d, put);
         }
         if (d->sent == d->stored) {
             d->answered_at = now;
@@ -283,11 +290,31 @@ static void parcel_answered(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_
     fi_parcel_answer(b, d, word, refused, now);
 }
 
-/* A large message's head is not all: its sender may be told only when there is the mark, too. */
-static void stored(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, uint64_t number) {
-    const fi_put_t *put = fi_put_at(d, number);
+static bool is_duplicate(natsMsg *msg) {
+    static const char key[] = "\"duplicate\":";
+    const char *at = strstr(fi_nats.natsMsg_GetData(msg), key); /* libnats ends each message with a zero */
+
+    return at && strncmp(at + sizeof key - 1 + strspn(at + sizeof key - 1, " "), "true", 4) == 0;
+}
+
+/*
+ * A large message's head is not all: its sender may be told only when there is the mark, too.
+ *
+ * That the engine had the head before a connection was lost does not say that it has it still: while we were away its pieces may
+ * have been swept, and a receiver that did not find them has dropped it. They are there again now; so the head goes once more, by
+ * another id, by which it can only be there twice. (Nobody removes a topic's.)
+ */
+static void stored(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, uint64_t number) {
+    fi_put_t *put = fi_put_at(d, number);
 
     if (put->msg && fi_is_parcel(b->net, put->size)) {
+        if (p->kind == FERRY_QUEUE && put->losses != d->losses && is_duplicate(msg)) {
+            put->losses = d->losses;
+            put->again++;
+            begin_again(d);
+            b->progress = true;
+            return;
+        }
         fi_parcel_mark(b, p, d, number);
     } else {
         fi_depositor_settle(d, number);
@@ -321,13 +348,16 @@ static bool is_chain_broken(natsMsg *msg) {
     return code == JSStreamWrongLastSequenceErr || code == JSStreamWrongLastMsgIDErr;
 }
 
-/* `round`: of the chain in which it was published; the depositor's if it was in none. */
-static void answered(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, uint64_t number, uint32_t round,
+/* `word`: "N-AGAIN"; `round`: of the chain in which it was published; the depositor's if it was in none. */
+static void answered(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word, uint32_t round,
                      int64_t now) {
+    char *end = NULL;
+    uint64_t number = strtoull(word, &end, 16);
     uint64_t at;
 
-    if (number <= d->stored || number > d->most) {
-        return; /* answered before, or nonsense */
+    if (number <= d->stored || number > d->most ||
+        fi_put_at(d, number)->again != (*end == '-' ? strtoul(end + 1, NULL, 16) : 0)) {
+        return; /* answered before, by an earlier id, or nonsense */
     }
     if (is_refusal(msg)) {
         if (round != d->chain.round) {
@@ -343,7 +373,7 @@ static void answered(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg
         d->answered_at = now;
         d->pause = 0;
         d->window = d->window < FI_DEPOSIT_WINDOW ? 2 * d->window : FI_DEPOSIT_WINDOW;
-        stored(b, p, d, number);
+        stored(b, p, d, msg, number);
     }
 }
 
@@ -370,10 +400,10 @@ static void take_answer(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, nats
         break;
     case 'q':
         round = (uint32_t)strtoul(word + 1, &end, 16);
-        answered(b, p, d, msg, *end == '-' ? strtoull(end + 1, NULL, 16) : 0, round, now);
+        answered(b, p, d, msg, *end == '-' ? end + 1 : end, round, now);
         break;
     default:
-        answered(b, p, d, msg, strtoull(word, NULL, 16), d->chain.round, now);
+        answered(b, p, d, msg, word, d->chain.round, now);
     }
 }
 

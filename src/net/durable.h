@@ -16,7 +16,7 @@
  *
  * Of both:
  *
- *     headers   Nats-Msg-Id: NODE-END-SEQUENCE      the engine drops what comes twice
+ *     headers   Nats-Msg-Id: NODE-END-SEQUENCE      the engine drops what comes twice; a large one's may have "-AGAIN" behind it
  *               Ferry-Tag: TAG                      in hex, if it is not 0
  *               Ferry-Again: 1                      it may be there already, under another number
  *               Ferry-Origin: NODE-END-SEQUENCE-ATTEMPTS QUEUE    of a dead letter: where it was tried, and how often

@@ -9,7 +9,8 @@
  *
  * The sender puts all pieces there first, then the head, then the mark; only then is the message stored, for it.  So who meets
  * a head finds all pieces, and a message of which there is no head is delivered to nobody.  To put a piece a second time does no
- * harm.  After a lost connection the sender begins with the first piece again.
+ * harm.  After a lost connection the sender begins with the first piece again, and a queue's head that the engine had before gets a new id,
+ * since it may have been dropped meanwhile.
  *
  * Of a queue, who acknowledges the head removes the pieces; of a topic, bounds drop them, as they drop heads.  What a sender
  * leaves that dies before the mark is swept by the next one that opens the queue (fi_parcels_sweep): as long as there is no mark,

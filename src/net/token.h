@@ -50,7 +50,7 @@ bool fi_chain_is_ready(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d,
 /* The conditions for its message. */
 natsStatus fi_chain_head(const fi_bridge_t *b, const fi_depositor_t *d, natsMsg *msg);
 /* It was published. */
-void fi_chain_goes_on(fi_depositor_t *d, uint64_t seq);
+void fi_chain_goes_on(fi_depositor_t *d, const fi_put_t *put);
 /* What was known is not so any more. */
 void fi_chain_break(fi_depositor_t *d);
 /* An answer, by the last word of its subject: "l...", "t...". */

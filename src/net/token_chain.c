@@ -76,15 +76,16 @@ natsStatus fi_chain_head(const fi_bridge_t *b, const fi_depositor_t *d, natsMsg 
     snprintf(text, sizeof text, "%" PRIu64, d->chain.last);
     natsStatus s = fi_nats.natsMsgHeader_Set(msg, "Nats-Expected-Last-Sequence", text);
     if (s == NATS_OK && d->chain.before) {
-        fi_deposit_id(b, d, d->chain.before, text);
+        fi_deposit_id(b, d, d->chain.before, d->chain.again, text);
         s = fi_nats.natsMsgHeader_Set(msg, "Nats-Expected-Last-Msg-Id", text);
     }
     return s;
 }
 
-void fi_chain_goes_on(fi_depositor_t *d, uint64_t seq) {
+void fi_chain_goes_on(fi_depositor_t *d, const fi_put_t *put) {
     d->chain.last++;
-    d->chain.before = seq;
+    d->chain.before = put->seq;
+    d->chain.again = put->again;
 }
 
 /* ---- answers ---- */

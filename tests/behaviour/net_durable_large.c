@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine.h"
+#include "relay.h"
 
 #define MIB (1ull << 20)
 
@@ -173,6 +173,46 @@ static void half_a_message_is_delivered_to_nobody_and_swept(void) {
     unlink(file);
 }
 
+static bool stores_a_head(void *node) {
+    ferry_durable_info_t found = {.messages = 0};
+    check_is(ferry_durable_each(node, note, &found), 0);
+    return found.messages > 0;
+}
+
+/* The engine knows the head's id, and has neither head nor pieces any more: as if they had been swept, and the head dropped, while
+ * the sender was away. (A purge forgets no id, and takes a second; a sweep takes seven.) */
+static void one_that_is_gone_when_its_sender_comes_back_is_put_once_more(void) {
+    engine_t *e = engine_start();
+    relay_t *line = relay_start(e);
+    ferry_t *b = on(e, "b");
+    engine_machine(e, "a");
+    ferry_t *a = open_node(relay_space(line));
+    ferry_sender_t *tx = open_sender(a, "jobs", FERRY_QUEUE, &durable);
+    bool told = true; /* before the line was cut: this machine stood still meanwhile */
+    for (int i = 0; told && i < 10; i++) {
+        relay_delay(line, 200 * MILLISECOND); /* so long is the answer to the head on its way */
+        send_filled(tx, 2 * MIB, 3);
+        nap(800 * MILLISECOND); /* of the five ways that it takes, a bit less than four: asking costs */
+        await_that(stores_a_head, b, "the head is stored");
+        relay_refuse(line, true);
+        told = ferry_sender_flush(tx, FERRY_NOW) == 0;
+        check_is(ferry_durable_purge(b, "jobs", 0, NULL), 0);
+        relay_delay(line, 0);
+        relay_refuse(line, false);
+    }
+    ferry_receiver_t *rx = open_receiver(b, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m = receive(rx);
+    check_filled(m, 2 * MIB, 3);
+    release(m);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    relay_stop(line);
+    engine_stop(e);
+}
+
 static void topics_have_them_too(void) {
     engine_t *e = engine_start();
     const ferry_receiver_options_t all = {.size = sizeof all, .contract = &durable, .replay = FERRY_REPLAY_ALL};
@@ -205,6 +245,7 @@ int main(int argc, char **argv) {
         TEST(one_that_is_given_back_comes_whole_again),
         TEST(nothing_is_lost_when_the_server_is_killed_in_the_middle),
         TEST(half_a_message_is_delivered_to_nobody_and_swept),
+        TEST(one_that_is_gone_when_its_sender_comes_back_is_put_once_more),
         TEST(topics_have_them_too),
     };
     return run_suite("net_durable_large", tests, sizeof tests / sizeof tests[0], argc, argv);
