@@ -58,13 +58,18 @@ static void drained(void *whole) {
     }
 }
 
+/* The link through which the call came. Of a caller that was never linked for answers, it alone tells that it has gone. */
+static bool has_ended(const ferry_request_t *rq) {
+    return rq->m && __atomic_load_n(&rq->m->link->ended, __ATOMIC_RELAXED);
+}
+
 /* The handler that waits for room to answer in: nobody waits for the answer any more. */
 static bool is_over(const void *whole) {
     const fi_caller_t *c = whole;
     const ferry_request_t *rq = &c->worker->request;
 
     return rq->magic == FI_REQUEST_MAGIC && rq->caller == c &&
-           (fi_load_acquire32(&c->gone) || fi_load_acquire32(&c->worker->service->hurry) ||
+           (fi_load_acquire32(&c->gone) || has_ended(rq) || fi_load_acquire32(&c->worker->service->hurry) ||
             (fi_load_acquire32(&rq->head->flags) & FI_CALL_CANCELLED));
 }
 
