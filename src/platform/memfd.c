@@ -162,7 +162,7 @@ int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map)
     return create(label, bytes, FOR_ALL, fd, map);
 }
 
-/* What we require of memory that somebody else writes. Returns 0 or -EPROTO. */
+/* What we require of memory that somebody else writes. Returns 0, -EPROTO, or -EFBIG for what is sound and too large. */
 static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, size_t max_bytes) {
     /* Seals first: once they are there, neither size nor blocks can change any more. */
     int seals = fcntl(fd, F_GET_SEALS);
@@ -170,13 +170,16 @@ static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, siz
         return fi_fail(-EPROTO, "a peer offered memory that is not sealed against changes of size and new writers");
     if (fstat(fd, st) != 0)
         return fi_fail_errno(EPROTO, "a peer offered memory that cannot be looked at");
-    if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes || (uint64_t)st->st_size > max_bytes)
-        return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu to %zu are allowed",
-                       (long long)st->st_size, min_bytes, max_bytes);
+    if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes)
+        return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu are the least", (long long)st->st_size,
+                       min_bytes);
     /* What all may write may have holes where somebody found no memory to make it larger. */
     uint64_t solid = wanted == FOR_ALL ? min_bytes : (uint64_t)st->st_size;
     if ((uint64_t)st->st_blocks < (solid + 511) / 512)
         return fi_fail(-EPROTO, "a peer offered memory with holes, which we would be charged for when we read it");
+    if ((uint64_t)st->st_size > max_bytes)
+        return fi_fail(-EFBIG, "a peer offered %lld bytes of memory where %zu are allowed", (long long)st->st_size,
+                       max_bytes);
     return 0;
 }
 

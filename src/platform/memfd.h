@@ -38,7 +38,7 @@ int fi_memfd_create(const char *label, size_t bytes, int *fd, void **map);
  * Maps a peer's memory file for reading after checking seals, size bounds (inclusive) and that it has no holes. `fd`
  * stays the caller's. Up to 64 MiB are mapped at once, more on first touch.
  *
- * Errors: -EPROTO not such a file: the peer is wrong; -ENOMEM no room for the mapping.
+ * Errors: -EPROTO not such a file: the peer is wrong; -EFBIG it is, and too large; -ENOMEM no room for the mapping.
  */
 int fi_memfd_map_peer(int fd, size_t min_bytes, size_t max_bytes, const void **map, size_t *bytes, uint64_t *inode);
 

@@ -343,6 +343,8 @@ static void send_too_much(ferry_kind_t kind) {
     check_is(ferry_recv(beside, FERRY_NOW, &m), -EAGAIN); /* the connection is still there, and what else it carries */
     send_number(other, 2);
     check_is(receive_number(beside), 2);
+    if (kind == FERRY_TOPIC)
+        check_is(ferry_sender_flush(tx, PATIENCE), 0); /* it hears that it was given up */
     check_is(drop_sender(tx), kind == FERRY_QUEUE);
     close_sender(other);
     close_receiver(beside);

@@ -85,13 +85,17 @@ static int make_file(int seals, bool filled) {
     return fd;
 }
 
-static void refuse(int fd, size_t min_bytes, size_t max_bytes) {
+static void refuse_with(int fd, size_t min_bytes, size_t max_bytes, int error) {
     const void *map;
     size_t bytes;
     uint64_t inode;
-    assert_int_equal(fi_memfd_map_peer(fd, min_bytes, max_bytes, &map, &bytes, &inode), -EPROTO);
+    assert_int_equal(fi_memfd_map_peer(fd, min_bytes, max_bytes, &map, &bytes, &inode), error);
     assert_true(fi_error_text()[0] != '\0');
     close(fd);
+}
+
+static void refuse(int fd, size_t min_bytes, size_t max_bytes) {
+    refuse_with(fd, min_bytes, max_bytes, -EPROTO);
 }
 
 static void unfit_memory_is_refused(void **state) {
@@ -103,7 +107,8 @@ static void unfit_memory_is_refused(void **state) {
         refuse(make_file(enough & ~all[i], true), 1, bytes);
     refuse(make_file(enough, false), 1, bytes); /* a hole: we would be charged for it */
     refuse(make_file(enough, true), bytes + 1, 2 * bytes);
-    refuse(make_file(enough, true), 1, bytes - 1);
+    refuse_with(make_file(enough, true), 1, bytes - 1, -EFBIG);
+    refuse(make_file(enough, false), 1, bytes - 1);
     refuse(open("/dev/zero", O_RDONLY | O_CLOEXEC), 1, bytes);
     refuse(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), 1, SIZE_MAX);
     refuse(-1, 1, bytes);

@@ -192,14 +192,10 @@ static size_t memory_limit(const fi_peer_t *p, const fi_frame_t *f) {
 }
 
 static int accept_memory(const fi_frame_t *f, int fd, size_t limit, fi_shared_t **memory) {
-    if (f->type == FI_SEGMENT && fi_memfd_bytes(fd) > limit) {
-        close(fd);
-        return -EFBIG;
-    }
-    if (f->type == FI_OBJECT) {
-        return fi_shared_accept_for_all(fd, fi_page_size(), limit, memory);
-    }
-    return fi_shared_accept(fd, 1, limit, memory);
+    int r = f->type == FI_OBJECT ? fi_shared_accept_for_all(fd, fi_page_size(), limit, memory)
+                                 : fi_shared_accept(fd, 1, limit, memory);
+
+    return r == -EFBIG && f->type != FI_SEGMENT ? -EPROTO : r; /* only pools may be larger than what we are ready for */
 }
 
 /*
