@@ -223,8 +223,8 @@ typedef struct ferry_client_options {
 FERRY_API int ferry_client_open(ferry_t *node, const char *service, const ferry_client_options_t *options,
                                 ferry_client_t **client);
 
-/** Waits until at least `servers` server threads are there. Returns how many are. Errors: -ETIMEDOUT, -EAGAIN
- * (FERRY_NOW), -EINTR, -ESHUTDOWN, -EBADF, -EBUSY, -ECHILD. */
+/** Waits until at least `servers` server threads are there; those that are leaving do not count. Returns how many are.
+ * Errors: -ETIMEDOUT, -EAGAIN (FERRY_NOW), -EINTR, -ESHUTDOWN, -EBADF, -EBUSY, -ECHILD. */
 FERRY_API int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_t timeout);
 
 /**

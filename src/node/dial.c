@@ -20,8 +20,9 @@
 #define MAX_DYING 64u
 #define MAX_OF_ONE 64u /* likewise, of one process, whose programs may still read what ends have lent them */
 #define SURVIVES_NS                                                                                                    \
-    500000000ll       /* whose process lives for so long after its connection was lost, does not die of that */
-#define MAX_SWEPT 64u /* nodes looked at when we leave; whoever comes next does the rest */
+    500000000ll            /* whose process lives for so long after its connection was lost, does not die of that */
+#define LET_GO_NS 50000000 /* for ends to let go of a lost peer, at first; then twice as long each time */
+#define MAX_SWEPT 64u      /* nodes looked at when we leave; whoever comes next does the rest */
 
 fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id) {
     struct fi_list *at;
@@ -282,7 +283,9 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
             fi_node_bury_peer(n, old);
         }
     }
-    p->deadline = fi_now_ns() + SURVIVES_NS;
+    /* Ends let go of most soon; that of a node with a name may die of what its connection was lost by. */
+    p->look_after = LET_GO_NS;
+    p->deadline = fi_now_ns() + (p->missed || has_name(n, p->id) ? SURVIVES_NS : LET_GO_NS);
     fi_list_add_tail(&n->dying, &p->link);
 }
 
@@ -335,7 +338,8 @@ bool fi_node_look_again(fi_node_t *n, fi_peer_t *p) {
         }
     }
     p->looked = true;
-    p->deadline = fi_now_ns() + FI_HANDSHAKE_NS;
+    p->deadline = fi_now_ns() + p->look_after;
+    p->look_after = fi_earlier(2 * p->look_after, FI_HANDSHAKE_NS);
     return true;
 }
 

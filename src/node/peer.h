@@ -71,7 +71,8 @@ typedef struct fi_peer {
     int64_t starved_at; /* since then; 0: nothing does */
     bool looked;        /* lost, and was still there a while later */
     bool mourned;       /* lost, and all ends were told that its process is dead */
-    int64_t deadline;   /* of the handshake; lost: until it is looked after again */
+    int64_t deadline;   /* of the handshake; lost: until it is looked after again, */
+    int64_t look_after; /* and how long after that the next time */
     char name[104];
     uint32_t links;       /* opened by this peer, bounded */
     uint64_t mapped;      /* bytes of its memory that this node maps, bounded */

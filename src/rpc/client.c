@@ -207,6 +207,28 @@ int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn) {
     return r < 0 ? fi_fail(r, "no memory for another thread in this client of \"%s\"", k->service) : 0;
 }
 
+#define LEAVING_NS 5000000
+
+/* One that is leaving stays linked until it has done what it has, and nobody tells when it begins to leave. */
+static int wait_for_servers(ferry_client_t *k, unsigned servers, int64_t deadline) {
+    for (;;) {
+        unsigned leaving = fi_client_leaving(k);
+        int64_t left = fi_time_left(deadline);
+        bool briefly = leaving > 0 && left > LEAVING_NS;
+        int r = fi_sender_wait(k->tx, servers + leaving, briefly ? LEAVING_NS : left);
+        unsigned gone = fi_client_leaving(k);
+        if (r >= 0 && (unsigned)r >= servers + gone) {
+            return r - (int)gone;
+        }
+        if (r < 0 && !(briefly && r == -ETIMEDOUT)) {
+            return r;
+        }
+        if (left == FERRY_NOW) {
+            return -EAGAIN;
+        }
+    }
+}
+
 static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
 
@@ -214,9 +236,13 @@ static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
         return r;
     }
     k->awaits_servers = true;
-    r = fi_sender_wait(k->tx, servers, timeout);
+    r = wait_for_servers(k, servers, timeout == FERRY_NOW ? 0 : fi_deadline(timeout));
     k->awaits_servers = false;
     fi_end_leave(&k->tx->end);
+    if (r == -ETIMEDOUT || (r == -EAGAIN && timeout == FERRY_NOW)) {
+        return fi_fail(timeout == FERRY_NOW ? -EAGAIN : r, "fewer threads than the %u waited for serve \"%s\"", servers,
+                       k->service);
+    }
     return r;
 }
 

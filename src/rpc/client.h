@@ -99,6 +99,8 @@ int fi_client_check(const ferry_client_t *k);
 /* As fi_client_enter, by a thread that was not in last. */
 int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn);
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout);
+/* start.c: how many are linked, and take no more calls. The sender is held. */
+unsigned fi_client_leaving(const ferry_client_t *k);
 int fi_client_fd(ferry_client_t *k);
 int fi_client_stats(ferry_client_t *k, ferry_client_stats_t *stats);
 

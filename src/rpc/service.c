@@ -282,6 +282,7 @@ static void nudge_all(ferry_service_t *s) {
     for (uint32_t i = 0; i < count; i++) {
         fi_receiver_t *rx = fi_load_acquire_ptr(&s->workers[i]->rx);
         if (rx) {
+            fi_store_release32(&rx->page->leaves, 1); /* also while its handler runs: others may be free */
             fi_receiver_nudge(rx);
         }
     }

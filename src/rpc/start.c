@@ -28,6 +28,15 @@ static bool serves(const fi_txlink_t *l) {
     return fi_load_relaxed32(&page_of(l)->leaves) == 0;
 }
 
+unsigned fi_client_leaving(const ferry_client_t *k) {
+    unsigned count = 0;
+
+    for (uint32_t i = 0; i < k->tx->link_count; i++) {
+        count += !serves(k->tx->links[i]);
+    }
+    return count;
+}
+
 /* What its page says of its work. What it says is believed as far as it goes: a liar gets too many calls, or too few. */
 typedef struct work {
     int64_t usual; /* ns that a call takes; 0: it has not said */

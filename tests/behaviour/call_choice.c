@@ -234,11 +234,51 @@ static void clients_that_come_together_begin_with_different_servers(void) {
     close_node(node);
 }
 
+/* ---- servers that leave ---- */
+
+static ferry_service_t *open_slow(ferry_t *node, tale_t *tale) {
+    ferry_service_t *service = open_service(node, "work", NULL);
+    for (unsigned i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        add_method(service, methods[i].name, methods[i].handler, tale);
+    check_is(ferry_service_start(service, 1), 0);
+    return service;
+}
+
+/* Its handler still runs; it says at once that it takes no more calls. */
+static void who_waits_for_servers_counts_none_that_leaves(void) {
+    tale_t *tale = share(sizeof *tale);
+    ferry_t *node = open_node("test"), *other = open_node("test");
+    ferry_service_t *leaving = open_slow(node, tale);
+    ferry_client_t *first = open_client(other, "work", 1), *client = open_client(other, "work", 1);
+    ferry_call_t *held = start_call(first, "hold", 1);
+    await(&tale->inside, 1);
+    check_is(ferry_service_stop(leaving), 0);
+    check_error(ferry_call(client, "take-time", "12345678", 8, PATIENCE, NULL), -ENOENT, "work");
+    check_error(ferry_client_wait(client, 1, FERRY_NOW), -EAGAIN, "work");
+    check_error(ferry_client_wait(client, 1, 20 * MILLISECOND), -ETIMEDOUT, "work");
+    ferry_service_t *coming = open_slow(node, tale);
+    check_is(ferry_client_wait(client, 1, PATIENCE), 1);
+    check_is(call_number(client, "take-time", 1), 2);
+    atomic_store(&tale->go, 1);
+    check_is(ferry_call_wait(held, PATIENCE, NULL), 0);
+    release_call(held);
+    close_client(first);
+    close_client(client);
+    close_service(leaving);
+    close_service(coming);
+    close_node(other);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
-        TEST_BOTH(most_calls_go_to_the_quick_one),       TEST_BOTH(a_heap_of_calls_is_shared_out_by_speed),
-        TEST_BOTH(several_clients_prefer_the_quick_one), TEST_ALL(an_idle_server_is_preferred_to_a_busy_one),
-        TEST_BOTH(equal_servers_share_equally),          TEST(clients_that_come_together_begin_with_different_servers),
+        TEST_BOTH(most_calls_go_to_the_quick_one),
+        TEST_BOTH(a_heap_of_calls_is_shared_out_by_speed),
+        TEST_BOTH(several_clients_prefer_the_quick_one),
+        TEST_ALL(an_idle_server_is_preferred_to_a_busy_one),
+        TEST(who_waits_for_servers_counts_none_that_leaves),
+        TEST_BOTH(equal_servers_share_equally),
+        TEST(clients_that_come_together_begin_with_different_servers),
     };
     return run_suite("call-choice", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -23,6 +23,7 @@ static struct {
 
 /* How each thread uses it. */
 static struct {
+    unsigned threads;
     unsigned rounds;
     uint32_t policy;
     int64_t timeout[MODEL_WORKERS];
@@ -43,7 +44,7 @@ static unsigned owner_of(uint64_t word) {
 static void look_at_hunger(unsigned who, uint64_t before, uint64_t after) {
     if (after & ~before & FI_HUNGRY)
         notes.hungry[who] = 1;
-    bool stays = ((before ^ after) & FI_OWNER) == 0 && (before & FI_OWNER) != 0 && who < MODEL_WORKERS;
+    bool stays = ((before ^ after) & FI_OWNER) == 0 && (before & FI_OWNER) != 0 && who < plan.threads; /* no steward */
     for (unsigned i = 0; i < MODEL_WORKERS && stays; i++)
         expect(!(before & ~after & FI_HUNGRY) || !sleeps_as(i, FI_STARVING), "who gives up ends the hunger of others");
 }
@@ -160,6 +161,7 @@ static void finish(void) {
 
 static scenario_t mutex_scenario(unsigned threads, unsigned rounds) {
     memset(&plan, 0, sizeof plan);
+    plan.threads = threads;
     plan.rounds = rounds;
     plan.policy = FERRY_WAIT_BLOCK;
     for (unsigned i = 0; i < MODEL_WORKERS; i++)
