@@ -281,7 +281,7 @@ static int wait_for_news(ferry_region_reader_t *r, uint64_t than, int64_t timeou
 
     for (;;) {
         int rc = catch_up(r);
-        if (is_news(r, than)) {
+        if (rc != -EPROTO && is_news(r, than)) { /* what is wrong is told first; the news stay */
             return 0;
         }
         rc = rc == -EAGAIN ? take_later(r, &patience) : rc;

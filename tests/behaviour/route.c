@@ -442,11 +442,15 @@ static void a_receiver_that_grows_slow_is_passed_over_and_its_link_says_why(void
     ferry_sender_t *tx = open_sender(crew_node(crew), "q", FERRY_QUEUE, NULL);
     await(&pace->ready, 2);
     check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
-    send_on(tx, 1000);
-    check_is(ferry_route("test", "q", NULL, &route), 0);
-    check_is(ferry_route_links(route), 2);
-    check(!says(route, "passed over", MILLISECOND));
-    ferry_route_close(route);
+    bool passed_over = true; /* a machine that stands still makes any receiver slow for a while */
+    for (int64_t end = monotonic() + PATIENCE; passed_over && monotonic() < end;) {
+        send_on(tx, 1000);
+        check_is(ferry_route("test", "q", NULL, &route), 0);
+        check_is(ferry_route_links(route), 2);
+        passed_over = says(route, "passed over", MILLISECOND);
+        ferry_route_close(route);
+    }
+    check(!passed_over);
     atomic_store(&pace->slow, 1);
     for (int64_t end = monotonic() + PATIENCE; !found && monotonic() < end;) {
         send_on(tx, 50);
