@@ -173,6 +173,17 @@ static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, cons
     return make_consumer(a, stream);
 }
 
+/* In a cluster a server may not have heard yet of the stream that another one has. */
+static int make_stream_in_time(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
+                               const fi_kept_bounds_t *kept) {
+    int r;
+
+    do {
+        r = make_stream(a, kind, channel, stream, kept);
+    } while (r == -EIO && a->code == JSStreamNotFoundErr && fi_time_left(a->deadline) > 0);
+    return r;
+}
+
 int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, const fi_kept_bounds_t *kept,
                       ferry_contract_t *c) {
     bool topic = kind == FERRY_TOPIC;
@@ -193,7 +204,7 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
         return 0;
     }
     fi_ask_t a = fi_ask_begin(net, ASK_NS, topic ? "open the durable topic" : "open the durable queue", channel);
-    int r = make_stream(&a, kind, channel, stream, kept);
+    int r = make_stream_in_time(&a, kind, channel, stream, kept);
     return r < 0 ? r : fi_net_open_stream(net);
 }
 

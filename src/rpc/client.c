@@ -239,9 +239,9 @@ static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
     r = wait_for_servers(k, servers, timeout == FERRY_NOW ? 0 : fi_deadline(timeout));
     k->awaits_servers = false;
     fi_end_leave(&k->tx->end);
-    if (r == -ETIMEDOUT || (r == -EAGAIN && timeout == FERRY_NOW)) {
-        return fi_fail(timeout == FERRY_NOW ? -EAGAIN : r, "fewer threads than the %u waited for serve \"%s\"", servers,
-                       k->service);
+    if (r == -ETIMEDOUT || r == -EAGAIN) {
+        return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "fewer threads than the %u waited for serve \"%s\"",
+                       servers, k->service);
     }
     return r;
 }
