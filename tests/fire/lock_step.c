@@ -275,7 +275,7 @@ void hunt(const trial_t *trials, size_t count) {
     const unsigned strides[] = {
         [EVERY] =
             fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next in short calls", 1, 1),
-        [SELDOM] = fire_count("FERRY_FIRE_SELDOM", "at most in long ones (1: every one, in half an hour)", 100, 100),
+        [SELDOM] = fire_count("FERRY_FIRE_SELDOM", "at most in long ones (1: every one, in over an hour)", 100, 100),
     };
     marks_t *marks = share(sizeof *marks);
     run_t r = {.marks = marks, .helpers = helpers_start(HELPERS, marks)};
