@@ -72,7 +72,7 @@ static void loses(void *whole) {
 static bool is_over(const void *whole) {
     const ferry_client_t *k = whole;
 
-    return k->tx && k->tx->link_count == 0 && !k->awaits_servers && !k->tx->stall.bears_it;
+    return k->tx && k->tx->link_count == 0 && !k->tx->stall.bears_it;
 }
 
 static int open_sender(ferry_client_t *k, fi_node_t *n, const ferry_client_options_t *o) {
@@ -235,9 +235,7 @@ static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
     if (r < 0) {
         return r;
     }
-    k->awaits_servers = true;
     r = wait_for_servers(k, servers, timeout == FERRY_NOW ? 0 : fi_deadline(timeout));
-    k->awaits_servers = false;
     fi_end_leave(&k->tx->end);
     if (r == -ETIMEDOUT || r == -EAGAIN) {
         return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "fewer threads than the %u waited for serve \"%s\"",

@@ -76,7 +76,6 @@ struct ferry_client {
     struct fi_list ready;
     uint64_t calls;
     uint64_t answers;
-    bool awaits_servers; /* in ferry_client_wait */
     fi_turns_t turns;
     char service[FI_SERVICE_NAME_MAX + 1];
     char awaited[FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX + 2]; /* what a listed wait is for */

@@ -99,6 +99,14 @@ static void hold_a_lock(void *arg) {
         nap(SECOND);
 }
 
+static void its_death_gives_it_back(pid_t holder, ferry_mutex_t *mutex) {
+    child_kill(holder);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 1); /* its owner has died */
+    check_is(ferry_mutex_repaired(mutex), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_mutex_close(mutex), 0);
+}
+
 static void a_lock_of_an_expelled_node_stays_held_until_its_process_ends(void) {
     scene_t *scene = share(sizeof *scene);
     pid_t holder = child_start(hold_a_lock, scene);
@@ -110,11 +118,7 @@ static void a_lock_of_an_expelled_node_stays_held_until_its_process_ends(void) {
     check_is(waitpid(holder, NULL, WUNTRACED), holder);
     check_is(kick(scene->node).told, 0);
     check_error(ferry_mutex_lock(mutex, 50 * MILLISECOND), -ETIMEDOUT, "");
-    child_kill(holder);
-    check_is(ferry_mutex_lock(mutex, PATIENCE), 1); /* its owner has died */
-    check_is(ferry_mutex_repaired(mutex), 0);
-    check_is(ferry_mutex_unlock(mutex), 0);
-    check_is(ferry_mutex_close(mutex), 0);
+    its_death_gives_it_back(holder, mutex);
     close_node(node);
 }
 
@@ -142,11 +146,7 @@ static void who_comes_after_it_was_expelled_waits_for_its_process_too(void) {
     check_is(ferry_mutex_open(node, "lock", NULL, &mutex), 0);
     child_kill(other); /* what this one had is to be looked at: is the holder dead, too? */
     check_error(ferry_mutex_lock(mutex, 300 * MILLISECOND), -ETIMEDOUT, "");
-    child_kill(holder);
-    check_is(ferry_mutex_lock(mutex, PATIENCE), 1); /* its owner has died */
-    check_is(ferry_mutex_repaired(mutex), 0);
-    check_is(ferry_mutex_unlock(mutex), 0);
-    check_is(ferry_mutex_close(mutex), 0);
+    its_death_gives_it_back(holder, mutex);
     close_node(node);
 }
 
