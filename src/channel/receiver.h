@@ -20,6 +20,7 @@
 #include "channel/wait.h"
 #include "ferry/channel.h"
 #include "node/node.h"
+#include "ring/give_up.h"
 #include "ring/ring_reader.h"
 
 #define FI_MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
@@ -34,6 +35,7 @@ typedef struct fi_rxlog {
     fi_shared_t *ctl_memory;
     uint64_t published; /* cursor */
     uint64_t batch;     /* lines after which it is published */
+    fi_give_up_t give_up;
     struct fi_list held;
     uint64_t end;   /* once the sender has ended: it cannot have written beyond; 0 before */
     bool done;      /* the sender goes on in the next ring */

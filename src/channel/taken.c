@@ -97,6 +97,15 @@ int fi_taken_copy(ferry_msg_t *m, unsigned char **data) {
     return r;
 }
 
+/* Lines that the cursor is about to pass. */
+static void give_up(const fi_receiver_t *rx, fi_rxlog_t *log, uint64_t cursor) {
+    if (!fi_receiver_streams(rx)) {
+        fi_give_up_pause(&log->give_up);
+    } else if (fi_cpu_flushes && fi_give_up_pays(&log->give_up, cursor, log->r.lines, fi_ticks())) {
+        fi_ringr_flush(&log->r, log->published, cursor);
+    }
+}
+
 void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
     uint64_t cursor = log->r.pos;
 
@@ -104,9 +113,7 @@ void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
         cursor = fi_min(cursor, fi_container(log->held.next, ferry_msg_t, held)->pos);
     }
     if (cursor > log->published) {
-        if (fi_receiver_streams(rx)) {
-            fi_ringr_flush(&log->r, log->published, cursor);
-        }
+        give_up(rx, log, cursor);
         log->published = cursor;
         fi_store_release64(&log->ctl.head->cursor, cursor); /* R2 */
     }

@@ -12,7 +12,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#include <string.h>
 #endif
 
 bool fi_cpu_flushes;
@@ -22,21 +21,9 @@ bool fi_cpu_flushes;
 #define LEAF_FEATURES 7
 #define EBX_CLFLUSHOPT (1u << 23)
 
-/*
- * On AMD's processors a line that one core wrote and another one read stays with both ("owned" and "shared"), and the
- * owner's next store to it waits until the other one has given it up; neither a prefetch for writing nor the order of
- * the stores shortens that (measured on Zen 4: 35 ns a message between near cores, 150 ns between distant ones, 15 ns
- * with lines that the reader has flushed).  Others were not measured.
- */
-static bool is_amd(void) {
-    unsigned most, name[3];
-    return __get_cpuid(0, &most, &name[0], &name[2], &name[1]) && memcmp(name, "AuthenticAMD", sizeof name) == 0;
-}
-
 __attribute__((constructor)) static void look_at_cpu(void) {
     unsigned eax, ebx, ecx, edx;
-    fi_cpu_flushes =
-        is_amd() && __get_cpuid_count(LEAF_FEATURES, 0, &eax, &ebx, &ecx, &edx) && (ebx & EBX_CLFLUSHOPT) != 0;
+    fi_cpu_flushes = __get_cpuid_count(LEAF_FEATURES, 0, &eax, &ebx, &ecx, &edx) && (ebx & EBX_CLFLUSHOPT) != 0;
 }
 
 #endif

@@ -36,7 +36,7 @@ static inline void fi_prefetch_to_write(const void *p) {
 #endif
 }
 
-/** Is fi_flush_line worth its price here? Found out when the library is loaded. */
+/** Can lines be put out of the caches one by one, without waiting? Found out when the library is loaded. */
 extern bool fi_cpu_flushes;
 
 /** Puts the line at `p`, which may be read-only, out of all caches; does not wait for it. Only where fi_cpu_flushes. */

@@ -114,13 +114,13 @@ static inline void fi_ringr_advance(fi_ringr_t *r, uint32_t lines) {
 /*
  * In a stream: puts lines that were read, from `from` up to `to`, out of all caches.  The writer, when it comes round
  * again, then finds a line that nobody has.  A line that we had still would have to be taken away from us first, one at
- * a time, each for about as long as it takes to write two messages (near cores) or ten (distant ones).
+ * a time, each for about as long as it takes to write two messages (near cores) or ten (distant ones).  See give_up.h.
  */
 static inline void fi_ringr_flush(const fi_ringr_t *r, uint64_t from, uint64_t to) {
     uint64_t count = to - from < r->lines ? to - from : r->lines;
     uint32_t idx = (uint32_t)(from % r->lines);
 
-    for (; fi_cpu_flushes && count > 0; count--) {
+    for (; count > 0; count--) {
         fi_flush_line(fi_ringr_line(r, idx));
         idx = idx + 1 < r->lines ? idx + 1 : 0;
     }
