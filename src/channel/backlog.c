@@ -55,8 +55,40 @@ int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item) {
     return r;
 }
 
-static void waiting_free(fi_sender_t *tx, fi_waiting_t *w) {
+static uint64_t seq_at(const struct fi_list *at) {
+    return fi_container(at, fi_waiting_t, link)->seq;
+}
+
+/* The first that waits and was sent after `seq`; the list's head: none was. Who asks mostly asks for the next one soon. */
+static struct fi_list *find_after(fi_sender_t *tx, uint64_t seq) {
+    struct fi_list *head = &tx->backlog;
+    struct fi_list *at = tx->backlog_place;
+
+    while (at->prev != head && seq_at(at->prev) >= seq) {
+        at = at->prev;
+    }
+    while (at != head && seq_at(at) < seq) {
+        at = at->next;
+    }
+    tx->backlog_place = at;
+    return at;
+}
+
+static void put_in_order(fi_sender_t *tx, fi_waiting_t *w) {
+    struct fi_list *after = find_after(tx, w->seq);
+
+    fi_list_add_between(after->prev, &w->link, after);
+}
+
+static void take_out(fi_sender_t *tx, fi_waiting_t *w) {
+    if (tx->backlog_place == &w->link) {
+        tx->backlog_place = w->link.next;
+    }
     fi_list_remove(&w->link);
+}
+
+static void waiting_free(fi_sender_t *tx, fi_waiting_t *w) {
+    take_out(tx, w);
     tx->backlog_count--;
     fi_pool_unref(&tx->pool, w->block);
     free(w);
@@ -141,20 +173,22 @@ void fi_backlog_drop(fi_sender_t *tx) {
     }
 }
 
-void fi_backlog_move(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *after) {
+void fi_backlog_return(fi_sender_t *tx, fi_waiting_t *w) {
     fi_list_remove(&w->link);
     tx->aside_count--;
-    fi_list_add_between(after->prev, &w->link, after);
+    put_in_order(tx, w);
     tx->backlog_count++;
 }
 
 void fi_backlog_free(fi_sender_t *tx, fi_waiting_t *w) {
-    fi_backlog_move(tx, w, &tx->backlog);
-    waiting_free(tx, w);
+    fi_list_remove(&w->link);
+    tx->aside_count--;
+    fi_pool_unref(&tx->pool, w->block);
+    free(w);
 }
 
 void fi_backlog_put_aside(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *before) {
-    fi_list_remove(&w->link);
+    take_out(tx, w);
     tx->backlog_count--;
     fi_list_add_head(before, &w->link);
     tx->aside_count++;
@@ -217,7 +251,7 @@ static bool resolve(const fi_log_t *log, uint64_t pos, fi_item_t *item) {
 }
 
 fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
-                                     uint32_t attempts, struct fi_list *after) {
+                                     uint32_t attempts) {
     fi_waiting_t *w = NULL;
     fi_item_t item;
 
@@ -230,8 +264,8 @@ fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint6
     tx->pool.overdraft = true;
     if (fi_backlog_add(tx, &item) == 0) {
         w = fi_container(tx->backlog.prev, fi_waiting_t, link);
-        fi_list_remove(&w->link);
-        fi_list_add_between(after->prev, &w->link, after);
+        take_out(tx, w);
+        put_in_order(tx, w);
         tx->stats.redelivered++;
     }
     tx->pool.overdraft = false;
@@ -249,7 +283,8 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
     if (fi_rendezvous_is_open_for(tx, seq)) {
         return; /* its sender goes on trying to send it */
     }
-    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, taken, arg);
+    (void)arg;
+    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, taken);
     if (w && taken && tx->part.gives_back) {
         fi_returned_keep(tx, w, 0);
     }
@@ -282,8 +317,7 @@ static void each_unreleased(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *
 }
 
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l) {
-    /* They are older than what waits already, as far as that has not come back, too. */
-    each_unreleased(tx, o, l, take_back_record, tx->backlog.next);
+    each_unreleased(tx, o, l, take_back_record, NULL);
 }
 
 static void count_untaken(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *log, uint64_t pos, uint64_t word, bool taken,
@@ -386,24 +420,14 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
     forget_aside(tx, &tx->buried, is_stale, arg);
 }
 
-struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq) {
-    struct fi_list *at = tx->backlog.next;
-
-    while (at != &tx->backlog && fi_container(at, fi_waiting_t, link)->seq < seq) {
-        at = at->next;
-    }
-    return at;
-}
-
 uint64_t fi_backlog_oldest(const fi_sender_t *tx) {
-    uint64_t oldest =
-        fi_list_empty(&tx->backlog) ? UINT64_MAX : fi_container(tx->backlog.next, fi_waiting_t, link)->seq;
+    uint64_t oldest = fi_list_empty(&tx->backlog) ? UINT64_MAX : seq_at(tx->backlog.next);
 
     for (const struct fi_list *at = tx->delayed.next; at != &tx->delayed; at = at->next) {
-        oldest = fi_min(oldest, fi_container(at, fi_waiting_t, link)->seq);
+        oldest = fi_min(oldest, seq_at(at));
     }
     for (const struct fi_list *at = tx->buried.next; at != &tx->buried; at = at->next) {
-        oldest = fi_min(oldest, fi_container(at, fi_waiting_t, link)->seq);
+        oldest = fi_min(oldest, seq_at(at));
     }
     return oldest;
 }

@@ -15,10 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "channel/messages.h"
 
 #define TRY_AGAIN_NS 1000000000ll /* when the dead-letter queue has no room */
+#define SHARE 64u                 /* of the copies; see `look` */
 
 /* A copy that was sent, and whose original waits. */
 typedef struct fi_buried {
@@ -35,10 +37,15 @@ struct fi_dead {
     uint32_t max_attempts;
     /* Whoever holds `tx`. In the order of the copies' numbers. */
     fi_buried_t *buried;
-    size_t count, cap;
+    size_t first, end, cap; /* they stand from `first` up to `end` */
+    size_t looks;           /* since all of them were looked at */
 };
 
 /* --- what has become of the copies ------------------------------------------------------------------------------- */
+
+static size_t waiting(const fi_dead_t *d) {
+    return d->end - d->first;
+}
 
 static int by_number(const void *a, const void *b) {
     uint64_t left = ((const fi_buried_t *)a)->number;
@@ -50,7 +57,7 @@ static int by_number(const void *a, const void *b) {
 static bool note_waiting(const fi_unreleased_t *u, void *arg) {
     fi_dead_t *d = arg;
     fi_buried_t key = {.number = u->seq};
-    fi_buried_t *found = bsearch(&key, d->buried, d->count, sizeof key, by_number);
+    fi_buried_t *found = bsearch(&key, d->buried + d->first, waiting(d), sizeof key, by_number);
 
     if (found) {
         found->waits = true;
@@ -67,13 +74,27 @@ static void tell_done(const fi_dead_t *d, const fi_buried_t *b) {
     fi_peer_unref(b->peer);
 }
 
-static void settle(fi_dead_t *d) {
+static void note_oldest(uint64_t seq, void *arg) {
+    uint64_t *oldest = arg;
+
+    *oldest = fi_min(*oldest, seq);
+}
+
+/* Those before the first that is not released. */
+static void settle_first(fi_dead_t *d) {
+    uint64_t oldest = UINT64_MAX;
+
+    fi_sender_each_oldest(d->tx, note_oldest, &oldest);
+    while (d->first < d->end && d->buried[d->first].number < oldest) {
+        tell_done(d, &d->buried[d->first++]);
+    }
+}
+
+static void settle_all(fi_dead_t *d) {
     size_t left = 0;
 
-    if (d->count > 0) {
-        fi_backlog_each(d->tx, note_waiting, d);
-    }
-    for (size_t i = 0; i < d->count; i++) {
+    fi_backlog_each(d->tx, note_waiting, d);
+    for (size_t i = d->first; i < d->end; i++) {
         if (d->buried[i].waits) {
             d->buried[left] = d->buried[i];
             d->buried[left++].waits = false;
@@ -81,32 +102,50 @@ static void settle(fi_dead_t *d) {
             tell_done(d, &d->buried[i]);
         }
     }
-    d->count = left;
+    d->first = 0;
+    d->end = left;
 }
 
-/* Something may have been released. While copies wait, the next release shall call the steward. `tx` is held. */
+/*
+ * Something may have been released.  While copies wait, the next release shall call the steward.  Mostly it is the first
+ * ones.  To find others, all must be looked at, which is done once in so many looks that no look costs more, on average,
+ * than SHARE copies: of thousands, one that was released before older ones may be noticed some releases later.  `tx` is held.
+ */
 static void look(void *whole) {
     fi_dead_t *d = whole;
 
-    if (d->count > 0) {
-        fi_sender_arm(d->tx);
-        settle(d);
-        if (d->count == 0 && d->tx->backlog_count == 0) {
-            fi_sender_disarm(d->tx);
-        }
+    if (waiting(d) == 0) {
+        return;
+    }
+    fi_sender_arm(d->tx);
+    settle_first(d);
+    if (++d->looks > waiting(d) / SHARE) {
+        d->looks = 0;
+        settle_all(d);
+    }
+    if (waiting(d) == 0 && d->tx->backlog_count == 0) {
+        fi_sender_disarm(d->tx);
     }
 }
 
 /* --- burying ----------------------------------------------------------------------------------------------------- */
 
 static bool make_room(fi_dead_t *d) {
+    if (d->end < d->cap) {
+        return true;
+    }
+    if (d->first > d->cap / 2) {
+        memmove(d->buried, d->buried + d->first, waiting(d) * sizeof *d->buried);
+        d->end = waiting(d);
+        d->first = 0;
+        return true;
+    }
     size_t cap = d->cap ? 2 * d->cap : 16;
-    fi_buried_t *more = d->count < d->cap ? d->buried : realloc(d->buried, cap * sizeof *more);
-
-    if (more && d->count == d->cap) {
+    fi_buried_t *more = realloc(d->buried, cap * sizeof *more);
+    if (more) {
+        d->buried = more;
         d->cap = cap;
     }
-    d->buried = more ? more : d->buried;
     return more != NULL;
 }
 
@@ -151,8 +190,7 @@ static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
     fi_taken_describe(m, &info);
     int r = put_copy(d->tx, m, &info);
     if (r == 0) {
-        d->buried[d->count++] =
-            (fi_buried_t){d->tx->seq, fi_peer_ref(m->link->peer), m->link->tx, info.sequence, false};
+        d->buried[d->end++] = (fi_buried_t){d->tx->seq, fi_peer_ref(m->link->peer), m->link->tx, info.sequence, false};
     }
     return r;
 }
@@ -182,7 +220,9 @@ static bool bury(fi_dead_t *d, ferry_msg_t *m) {
     bool buried = put_and_note(d, m) == 0;
     d->rx->stats.dead_letters += buried;
     bool gone = hand_back(m, buried);
-    look(d);
+    if (!d->tx->waiting) {
+        look(d); /* else the next release calls the steward, which looks */
+    }
     fi_disown(&d->tx->end.own); /* it goes with the receiver, whichever thread uses that next */
     fi_end_leave(&d->tx->end);
     return gone;
@@ -242,7 +282,7 @@ void fi_dead_close(fi_receiver_t *rx) {
     if (d->tx) {
         fi_sender_drop(d->tx);
     }
-    for (size_t i = 0; i < d->count; i++) {
+    for (size_t i = d->first; i < d->end; i++) {
         fi_peer_unref(d->buried[i].peer);
     }
     free(d->buried);

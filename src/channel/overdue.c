@@ -35,8 +35,7 @@ static bool recall(fi_sender_t *tx, const fi_log_t *log, const fi_ctl_t *ctl, ui
     mark(log, pos, word, FI_REC_RETURNING);
     fi_fence_seq_cst();
     if (is_still(log, ctl, was, pos)) {
-        uint64_t seq = fi_load_relaxed64(&record_at(log, pos)->seq);
-        fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, was != 0, fi_backlog_after(tx, seq));
+        fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, was != 0);
         done = w != NULL;
         if (done && was != 0 && tx->part.gives_back) {
             fi_returned_keep(tx, w, 0);

@@ -91,8 +91,8 @@ static uint32_t ask(const fi_txlink_t *l) {
 }
 
 /* One that its receiver cannot have seen as it was. False: there is no memory to keep it. */
-static bool take_back(fi_sender_t *tx, const fi_walk_t *w, struct fi_list *after) {
-    if (!fi_backlog_take_record(tx, w->log, w->pos, word_before(w), 0, after)) {
+static bool take_back(fi_sender_t *tx, const fi_walk_t *w) {
+    if (!fi_backlog_take_record(tx, w->log, w->pos, word_before(w), 0)) {
         return false;
     }
     set_kind(w, FI_REC_VOID);
@@ -103,14 +103,12 @@ static bool take_back(fi_sender_t *tx, const fi_walk_t *w, struct fi_list *after
 /* What was asked for becomes ours, if that may be, or what it was. */
 static void decide(fi_sender_t *tx, const fi_txlink_t *l, bool may_be) {
     fi_walk_t w = walk_begin(l->outlet);
-    struct fi_list *after = NULL;
     bool first = true;
 
     while (walk_on(&w, l)) {
         unsigned kind = fi_word_kind(w.word);
         if (kind == FI_REC_ASKED) {
-            after = after ? after : fi_backlog_after(tx, fi_load_relaxed64(&record_of(&w)->seq));
-            may_be = may_be && (w.taken || first || take_back(tx, &w, after));
+            may_be = may_be && (w.taken || first || take_back(tx, &w));
             if (w.taken || first || !may_be) {
                 fi_store_release64(&record_of(&w)->word, word_before(&w));
             }

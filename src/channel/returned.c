@@ -76,6 +76,7 @@ static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq) {
         fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
         if (w->buried_by == l && w->seq == seq) {
             fi_backlog_free(tx, w);
+            return;
         }
     }
 }
@@ -87,7 +88,7 @@ void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l) {
     fi_list_each(at, after, &tx->buried) {
         fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
         if (w->buried_by == l) {
-            fi_backlog_move(tx, w, fi_backlog_after(tx, w->seq));
+            fi_backlog_return(tx, w);
         }
     }
 }
@@ -111,10 +112,9 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
     if (!fi_outlet_owes(o, log, pos, word)) {
         return;
     }
-    uint64_t seq = fi_ringw_at(&log->w, (uint32_t)(pos % log->w.lines))->seq;
     uint32_t attempts = f->flags & (FI_REJECT_UNCOUNTED | FI_REJECT_BURIED) ? 0 : 1;
     attempts = f->flags & FI_REJECT_TRIED ? (uint32_t)fi_min(f->figures[1], (uint64_t)UINT16_MAX) : attempts;
-    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, attempts, fi_backlog_after(tx, seq));
+    fi_waiting_t *w = fi_backlog_take_record(tx, log, pos, word, attempts);
     if (!w) {
         return; /* no memory: it stays where it is, and comes back with its receiver's end */
     }
@@ -139,7 +139,7 @@ void fi_returned_due(fi_sender_t *tx) {
         if (w->due > now) {
             break;
         }
-        fi_backlog_move(tx, w, fi_backlog_after(tx, w->seq));
+        fi_backlog_return(tx, w);
     }
     set_due(tx);
 }

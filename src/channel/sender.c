@@ -97,6 +97,7 @@ static int set_up(fi_sender_t *tx, const ferry_contract_t *c) {
 
     fi_pool_init(&tx->pool, fi_align_up(fi_min(quota, MAX_QUOTA), fi_page_size()), &events);
     fi_list_init(&tx->backlog);
+    tx->backlog_place = &tx->backlog;
     fi_list_init(&tx->delayed);
     fi_list_init(&tx->buried);
     tx->scan_due = FI_NEVER;

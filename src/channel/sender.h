@@ -224,11 +224,12 @@ struct ferry_sender {
 
     fi_outlet_t **outlets; /* all outlets: the topic's, or one for each link, offered ones too */
     uint32_t outlet_count;
-    fi_outlet_t *haunted;   /* not among them; a queue's, with ghosts only */
-    fi_outlet_t *taps;      /* likewise; NULL: nobody looks at what is sent */
-    struct fi_list backlog; /* fi_waiting_t, in order */
-    struct fi_list delayed; /* likewise, rejected ones that are not to be tried yet: by `due` */
-    struct fi_list buried;  /* likewise, those whose copies are in a dead-letter queue */
+    fi_outlet_t *haunted;          /* not among them; a queue's, with ghosts only */
+    fi_outlet_t *taps;             /* likewise; NULL: nobody looks at what is sent */
+    struct fi_list backlog;        /* fi_waiting_t, in the order of their numbers */
+    struct fi_list *backlog_place; /* where one was put last that came back, or the list's head */
+    struct fi_list delayed;        /* likewise, rejected ones that are not to be tried yet: by `due` */
+    struct fi_list buried;         /* likewise, those whose copies are in a dead-letter queue */
     fi_pool_t pool;
     fi_claim_t claim;
     fi_meet_t meet;
@@ -387,15 +388,13 @@ void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos);
 void fi_backlog_take_back(fi_sender_t *tx, fi_outlet_t *o, fi_txlink_t *l);
 /* Messages that the reader of a queue's outlet has not taken, and is not being asked to leave out. */
 uint64_t fi_backlog_untaken(fi_sender_t *tx, fi_outlet_t *o, const fi_txlink_t *l);
-/* Takes one record back, whose header is `word`: it waits for the first place among those that are due. NULL: no memory. */
+/* Takes one record back, whose header is `word`: it waits in its place. NULL: no memory. */
 fi_waiting_t *fi_backlog_take_record(fi_sender_t *tx, const fi_log_t *log, uint64_t pos, uint64_t word,
-                                     uint32_t attempts, struct fi_list *after);
-/* From the backlog to others that are not to be tried now, behind `before`; back, before `after`; and for good. */
+                                     uint32_t attempts);
+/* From the backlog to others that are not to be tried now, behind `before`; back to its place; and for good. */
 void fi_backlog_put_aside(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *before);
-void fi_backlog_move(fi_sender_t *tx, fi_waiting_t *w, struct fi_list *after);
+void fi_backlog_return(fi_sender_t *tx, fi_waiting_t *w);
 void fi_backlog_free(fi_sender_t *tx, fi_waiting_t *w);
-/* The first that waits and was sent after `seq`; the list's head: none was. */
-struct fi_list *fi_backlog_after(fi_sender_t *tx, uint64_t seq);
 
 /* returned.c: messages that a receiver has handed back. */
 /* A queue's reader wants somebody to try one again, says the frame. */

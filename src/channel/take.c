@@ -361,10 +361,12 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     return ++l->fruitless > FRUITLESS_TURNS ? -EPROTO : 0;
 }
 
+/* What was overtaken points anywhere, and its memory will not come: taking it will tell. */
 static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
     struct fi_pointer p = fi_pointer_load(s->payload);
 
-    return fi_rxlink_segment(l, p.segment) != NULL && may_hold(l);
+    return (fi_rxlink_segment(l, p.segment) != NULL && may_hold(l)) ||
+           (l->lossy && fi_ringr_overtaken(&l->log->r, s->pos));
 }
 
 static bool is_pointer(const fi_seen_t *s) {

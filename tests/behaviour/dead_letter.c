@@ -156,6 +156,59 @@ static void a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_clo
     close_node(node);
 }
 
+/* Sends so many, and has them all buried. */
+static ferry_sender_t *bury_many(ferry_t *node, ferry_receiver_t *rx, unsigned count) {
+    const ferry_contract_t contract = {.quota = 256 << 20};
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, &contract);
+    ferry_msg_t *m;
+    for (unsigned i = 0; i < count; i++)
+        send_number(tx, i);
+    while (receiver_stats(rx).dead_letters < count) {
+        if (ferry_recv(rx, 10 * MILLISECOND, &m) == 0)
+            check_is(ferry_msg_reject(m, 0), 0);
+    }
+    return tx;
+}
+
+static const ferry_receiver_options_t only_once = {.max_attempts = 1, .dead_letter = "dead"};
+
+static bool one_is_unreleased(void *tx) {
+    return sender_stats(tx).unreleased == 1;
+}
+
+static void a_letter_that_is_held_keeps_no_other(void) {
+    enum { COUNT = 40 };
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &only_once);
+    ferry_sender_t *tx = bury_many(node, rx, COUNT);
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+    ferry_msg_t *first = receive(dead);
+    for (unsigned i = 1; i < COUNT; i++)
+        check_is(receive_number(dead), i);
+    await_that(one_is_unreleased, tx, "all but the one that is held are let go");
+    check_is(number_in(first), 0);
+    release(first);
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
+/* Once each burial looked at all letters before, with the node's lock. */
+static void of_thousands_of_letters_each_is_buried_and_let_go(void) {
+    const unsigned count = UNDER_SANITIZER ? 1000 : 20000;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &only_once);
+    ferry_sender_t *tx = bury_many(node, rx, count);
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < count; i++)
+        check_is(receive_number(dead), i);
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
 static void a_receiver_gets_no_more_than_its_prefetch(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_options_t two = {.prefetch = 2};
@@ -209,6 +262,8 @@ int main(int argc, char **argv) {
         TEST_ALL(what_was_tried_so_often_goes_to_the_dead_letter_queue),
         TEST_BOTH(a_worker_that_dies_takes_no_dead_letter_along),
         TEST(a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes),
+        TEST(a_letter_that_is_held_keeps_no_other),
+        TEST(of_thousands_of_letters_each_is_buried_and_let_go),
         TEST(a_receiver_gets_no_more_than_its_prefetch),
         TEST(options_that_make_no_sense_are_refused),
     };

@@ -376,6 +376,30 @@ static void a_message_that_comes_back_waits_for_the_next_receiver(void) {
     close_node(node);
 }
 
+/* Each had every other one. */
+static void what_two_receivers_leave_comes_in_its_senders_order(void) {
+    enum { COUNT = 40 };
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *first = open_receiver(node, "left", FERRY_QUEUE, NULL);
+    ferry_receiver_t *second = open_receiver(node, "left", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "left", FERRY_QUEUE, NULL);
+    check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
+    for (unsigned i = 0; i < COUNT; i++)
+        send_number(tx, i);
+    close_receiver(first);
+    close_receiver(second);
+    ferry_receiver_t *third = open_receiver(node, "left", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < COUNT; i++) {
+        ferry_msg_t *m = receive(third);
+        check_is(number_in(m), i);
+        check_is(info_of(m).attempt, 1);
+        release(m);
+    }
+    close_sender(tx);
+    close_receiver(third);
+    close_node(node);
+}
+
 static void what_came_back_is_not_delivered_twice_when_the_old_handle_is_released(void) {
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
@@ -518,6 +542,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(what_a_closing_receiver_held_comes_back_with_its_attempt),
         TEST(what_a_killed_receiver_held_comes_back_with_its_attempt),
         TEST(a_message_that_comes_back_waits_for_the_next_receiver),
+        TEST(what_two_receivers_leave_comes_in_its_senders_order),
         TEST(what_came_back_is_not_delivered_twice_when_the_old_handle_is_released),
         TEST(a_killed_receiver_frees_the_senders_blocks),
         TEST(receivers_drain_what_a_killed_sender_left_and_then_see_the_end),

@@ -300,6 +300,40 @@ static void another_thread_may_reject(void) {
     close_node(node);
 }
 
+/* Rejected with delays that end at one moment, from the last to the first, while newer ones wait for room. */
+static void what_is_due_together_comes_in_its_senders_order_and_before_what_is_newer(void) {
+    enum { COUNT = 500 };
+    static ferry_msg_t *held[COUNT];
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    ferry_contract_t contract = {.quota = 64 << 20};
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, &contract);
+    ferry_msg_t *none;
+    for (unsigned i = 0; i < COUNT; i++)
+        send_number(tx, i);
+    for (unsigned i = 0; i < COUNT; i++)
+        held[i] = receive(rx);
+    int64_t due = monotonic() + SECOND;
+    for (unsigned i = COUNT; i-- > 0;)
+        reject(held[i], due > monotonic() ? due - monotonic() : 0);
+    close_receiver(rx);
+    for (unsigned i = COUNT; i < 2 * COUNT; i++)
+        send_number(tx, i);
+    while (monotonic() < due + 100 * MILLISECOND)
+        nap(10 * MILLISECOND);
+    rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < 2 * COUNT; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(number_in(m), i);
+        check_is(info_of(m).attempt, i < COUNT ? 2 : 1);
+        release(m);
+    }
+    check_is(ferry_recv(rx, FERRY_NOW, &none), -EAGAIN);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+}
+
 static void what_cannot_be_rejected_is_refused_and_stays_as_it_was(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_t *queue = open_receiver(node, "work", FERRY_QUEUE, NULL);
@@ -343,6 +377,7 @@ int main(int argc, char **argv) {
         TEST_ALL(a_sender_that_closes_waits_for_a_delayed_message),
         TEST_BOTH(a_message_whose_sender_has_ended_stays_with_its_receiver),
         TEST(a_closed_receivers_parked_messages_are_not_held),
+        TEST(what_is_due_together_comes_in_its_senders_order_and_before_what_is_newer),
         TEST(another_thread_may_reject),
         TEST(what_cannot_be_rejected_is_refused_and_stays_as_it_was),
     };

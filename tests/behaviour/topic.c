@@ -474,6 +474,41 @@ static void a_message_held_by_a_lossy_receiver_stays_as_it_was_sent(void) {
     close_node(node);
 }
 
+/* The place where it stands holds another message's bytes by now, which point into memory that was given up. */
+static void a_receiver_that_was_overtaken_is_told_that_something_is_there(void) {
+    enum { ROUNDS = 20, LARGEST = 20000 };
+    static unsigned char bytes[LARGEST];
+    const ferry_contract_t contract = {.hold = FERRY_HOLD_NEVER, .quota = 2 << 20};
+    ferry_t *node = open_node("test");
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned random = round * 77 + 1, sent = 2000 + round * 13;
+        ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+        ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, NULL);
+        ferry_pollitem_t item = {.receiver = rx, .events = FERRY_POLL_IN};
+        for (unsigned i = 0; i < sent; i++) {
+            random = random * 1103515245 + 12345;
+            bool large = (random >> 16) % 4 == 0;
+            check_is(ferry_send(tx, bytes, large ? 2500 + (random >> 8) % 17000 : 8 + (random >> 8) % 60, PATIENCE), 0);
+            if (i == 200 || i == 300)
+                release(receive(rx));
+        }
+        check_is(ferry_poll(&item, 1, PATIENCE), 1);
+        drop_sender(tx);
+        uint64_t last = 0;
+        ferry_msg_t *m;
+        int r;
+        while ((r = ferry_recv(rx, PATIENCE, &m)) == 0) {
+            last = info_of(m).sequence;
+            release(m);
+        }
+        check_is(r, -EPIPE);
+        check_is(last, sent);
+        check_is(receiver_stats(rx).messages + receiver_stats(rx).lost, sent);
+        close_receiver(rx);
+    }
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_BOTH(every_receiver_gets_every_message_of_one_sender),
@@ -490,6 +525,7 @@ int main(int argc, char **argv) {
         TEST(a_full_topic_waits_for_its_slowest_receiver),
         TEST(a_receiver_that_holds_nobody_back_is_told_exactly_what_it_lost),
         TEST_BOTH(receivers_that_are_overtaken_never_read_torn_bytes),
+        TEST(a_receiver_that_was_overtaken_is_told_that_something_is_there),
         TEST(one_receiver_may_lose_while_another_gets_everything),
         TEST(a_message_held_by_a_lossy_receiver_stays_as_it_was_sent),
     };
