@@ -23,10 +23,14 @@ void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) 
     fi_rotation_init(&p->rotation, quota);
 }
 
+static uint64_t *bytes_of_class(fi_pool_t *p, int cls) {
+    return cls < 0 ? &p->large_bytes : &p->class_bytes[cls];
+}
+
 static void segment_free(fi_pool_t *p, fi_segment_t *s) {
     fi_list_remove(&s->link);
     fi_store_relaxed64(&p->charged, p->charged - s->memory->bytes);
-    p->large_bytes -= s->cls < 0 ? s->memory->bytes : 0;
+    *bytes_of_class(p, s->cls) -= s->memory->bytes;
     p->events.removed(p->events.owner, s);
     fi_shared_unref(s->memory);
     free(s->blocks);
@@ -118,7 +122,7 @@ static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t byt
     s->cls = cls;
     fi_list_add_tail(&p->segments, &s->link);
     fi_store_relaxed64(&p->charged, p->charged + bytes);
-    p->large_bytes += cls < 0 ? bytes : 0;
+    *bytes_of_class(p, cls) += bytes;
     *out = s;
     return 0;
 }
@@ -141,15 +145,22 @@ static void own_soon(const fi_block_t *b) {
     }
 }
 
-static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
-    /* A small quota gets small segments, so that one size cannot eat all of it. */
-    uint64_t target = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
-    uint64_t count = target / block_bytes ? target / block_bytes : 1;
-    if (p->overdraft && p->charged + target > p->quota) {
-        count = 1;
-    }
+/*
+ * Bytes of a class's next segment.  Under a small quota the first one is small, so that a few messages of many sizes cannot
+ * use all of it up, and the next ones grow with the class, so that there are not many.
+ */
+static uint64_t next_segment(const fi_pool_t *p, int cls, uint64_t block_bytes) {
+    uint64_t most = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
+    uint64_t grown = fi_max(fi_max(p->class_bytes[cls], p->quota / 64), fi_page_size());
+    uint64_t count = fi_min(most, grown) / block_bytes;
+
+    return fi_align_up(fi_max(count, (uint64_t)1) * block_bytes, fi_page_size());
+}
+
+static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes) {
     fi_segment_t *s;
-    int r = segment_new(p, cls, block_bytes, count * block_bytes, &s);
+    int r = segment_new(p, cls, block_bytes, bytes, &s);
+
     if (r < 0) {
         return r;
     }
@@ -160,13 +171,21 @@ static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes) {
     return 0;
 }
 
+/* The smallest size from this one on of which a block is free; FI_POOL_CLASSES: none is. */
+static int free_class(const fi_pool_t *p, int cls) {
+    while (cls < FI_POOL_CLASSES && !p->free[cls]) {
+        cls++;
+    }
+    return cls;
+}
+
 bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
     uint64_t bytes = size;
     struct fi_list *at;
     struct fi_list *after;
     uint64_t idle = 0;
 
-    if (size <= MAX_SMALL && p->free[class_of(size, &bytes)]) {
+    if (size <= MAX_SMALL && free_class(p, class_of(size, &bytes)) < FI_POOL_CLASSES) {
         return true;
     }
     fi_list_each(at, after, &p->segments) {
@@ -233,20 +252,24 @@ static fi_block_t *take_large(fi_pool_t *p, uint64_t size) {
     return b;
 }
 
+static fi_block_t *take_small(fi_pool_t *p, int cls, uint64_t size) {
+    fi_block_t *b = p->free[cls];
+
+    if (fi_unlikely(!b)) {
+        return NULL;
+    }
+    p->free[cls] = b->next_free;
+    own_soon(b->next_free);
+    return block_use(p, b, size);
+}
+
 fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size) {
     uint64_t bytes;
 
     if (size > MAX_SMALL) {
         return is_to_grow(p, size) ? NULL : take_large(p, size);
     }
-    fi_block_t **at = &p->free[class_of(size, &bytes)];
-    fi_block_t *b = *at;
-    if (fi_unlikely(!b)) {
-        return NULL;
-    }
-    *at = b->next_free;
-    own_soon(b->next_free);
-    return block_use(p, b, size);
+    return take_small(p, class_of(size, &bytes), size);
 }
 
 static int large_new(fi_pool_t *p, uint64_t size) {
@@ -274,22 +297,33 @@ static int alloc_large(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     return r;
 }
 
-static int alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
-    uint64_t bytes;
+/* A new segment; where the quota has no room for one, what lies free in larger sizes; or what is left of it. */
+static int alloc_small(fi_pool_t *p, uint64_t size, fi_block_t **out) {
+    uint64_t block_bytes;
+    int cls = class_of(size, &block_bytes);
+    uint64_t bytes = next_segment(p, cls, block_bytes);
+    int r = 0;
 
+    if (make_room(p, bytes)) {
+        r = small_refill(p, cls, block_bytes, bytes);
+    } else if (free_class(p, cls) < FI_POOL_CLASSES) {
+        cls = free_class(p, cls);
+    } else {
+        uint64_t left = p->quota - fi_min(p->quota, p->charged);
+        r = small_refill(p, cls, block_bytes, fi_max(block_bytes, left / fi_page_size() * fi_page_size()));
+    }
+    if (r == 0) {
+        *out = take_small(p, cls, size);
+    }
+    return r;
+}
+
+static int alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {
     *out = fi_pool_take(p, size);
     if (*out) {
         return 0;
     }
-    if (size > MAX_SMALL) {
-        return alloc_large(p, size, out);
-    }
-    int cls = class_of(size, &bytes);
-    int r = small_refill(p, cls, bytes);
-    if (r == 0) {
-        *out = fi_pool_take(p, size);
-    }
-    return r;
+    return size > MAX_SMALL ? alloc_large(p, size, out) : alloc_small(p, size, out);
 }
 
 int fi_pool_alloc(fi_pool_t *p, uint64_t size, fi_block_t **out) {

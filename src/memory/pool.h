@@ -54,9 +54,10 @@ typedef struct fi_pool_events {
 typedef struct fi_pool {
     struct fi_list segments;
     fi_block_t *free[FI_POOL_CLASSES];
-    fi_block_t *free_large; /* used last stands first */
-    fi_rotation_t rotation; /* which of these is taken next */
-    uint64_t large_bytes;   /* of segments with one large block */
+    fi_block_t *free_large;                /* used last stands first */
+    fi_rotation_t rotation;                /* which of these is taken next */
+    uint64_t large_bytes;                  /* of segments with one large block */
+    uint64_t class_bytes[FI_POOL_CLASSES]; /* of the others */
     fi_pool_events_t events;
     uint64_t quota;
     bool overdraft;   /* what was accepted already must find room, whatever the quota says */

@@ -206,6 +206,32 @@ static void a_receiver_holds_no_more_than_it_allowed_itself(void) {
     close_node(node);
 }
 
+/* Each size has memory of its own; what few messages of many sizes need may not come to more than they are. */
+static void messages_of_many_sizes_have_room_in_a_small_quota(void) {
+    enum { QUOTA = 2 << 20, LARGEST = 8000, RETAINED = 100 };
+    static unsigned char bytes[LARGEST];
+    ferry_t *node = open_node("test");
+    const ferry_contract_t contract = {.quota = QUOTA, .overflow = FERRY_OVERFLOW_FAIL, .retain = RETAINED};
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &(ferry_contract_t){.quota = QUOTA});
+    ferry_sender_t *news = open_sender(node, "t", FERRY_TOPIC, &contract);
+    uint64_t sent = 0, size = 97;
+    for (; ferry_send(tx, bytes, size, FERRY_NOW) == 0; size = 97 + (size * 31 + 7) % (LARGEST - 97))
+        sent += size;
+    check(sent > QUOTA / 2);
+    for (unsigned i = 0; i < 2 * RETAINED; i++)
+        check_is(ferry_send(news, bytes, 97 + i * 41 % 4000, PATIENCE), 0);
+    ferry_receiver_t *late = open_receiver(node, "t", FERRY_TOPIC, NULL);
+    for (unsigned i = RETAINED; i < 2 * RETAINED; i++) {
+        ferry_msg_t *m = receive(late);
+        check_is(ferry_msg_size(m), 97 + i * 41 % 4000);
+        release(m);
+    }
+    close_receiver(late);
+    drop_sender(tx);
+    close_sender(news);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(capacity_is_counted_exactly),
@@ -215,6 +241,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(a_sender_at_its_quota_is_woken_by_each_release),
         TEST_BOTH(a_sleeping_sender_at_its_quota_is_woken_by_each_release),
         TEST(a_sender_never_uses_more_memory_than_its_quota),
+        TEST(messages_of_many_sizes_have_room_in_a_small_quota),
         TEST(every_way_of_sending_respects_the_quota),
         TEST(one_senders_flood_takes_nothing_from_another),
         TEST(a_receiver_holds_no_more_than_it_allowed_itself),

@@ -72,6 +72,47 @@ static void blocks_are_large_enough_and_aligned(void **state) {
     close_pool(&f);
 }
 
+/* One size after the other: none keeps more of the quota to itself than it needs, or what is there anyway. */
+static void many_sizes_share_a_small_quota(void **state) {
+    (void)state;
+    enum { KIB = 1024 };
+    for (uint64_t quota = 64 * KIB; quota <= 4096 * KIB; quota *= 4) {
+        fixture_t f;
+        fi_block_t *b;
+        uint64_t bytes = 0, size = 0;
+        open_pool(&f, quota);
+        for (uint64_t i = 0; i < 1000000; i++) {
+            size = 64 + i * 37 % (quota / 64);
+            if (fi_pool_alloc(&f.pool, size, &b) < 0)
+                break;
+            bytes += size;
+        }
+        assert_false(fi_pool_has_room(&f.pool, size));
+        assert_true(bytes >= quota / 3);
+        close_pool(&f);
+    }
+}
+
+static void a_larger_block_that_is_free_serves_where_the_quota_is_used_up(void **state) {
+    (void)state;
+    fixture_t f;
+    fi_block_t *b, *last = NULL;
+    open_pool(&f, 64 << 10);
+    while (fi_pool_alloc(&f.pool, 1000, &b) == 0)
+        last = b;
+    assert_non_null(last);
+    assert_int_equal(fi_pool_alloc(&f.pool, 100, &b), -EDQUOT);
+    fi_pool_unref(&f.pool, last);
+    assert_true(fi_pool_has_room(&f.pool, 100));
+    assert_int_equal(fi_pool_alloc(&f.pool, 100, &b), 0);
+    assert_ptr_equal(b, last);
+    assert_false(fi_pool_has_room(&f.pool, 1000));
+    fi_pool_unref(&f.pool, b);
+    assert_int_equal(fi_pool_alloc(&f.pool, 1000, &b), 0); /* it is what it was */
+    assert_ptr_equal(b, last);
+    close_pool(&f);
+}
+
 enum { LIVE = 200 };
 
 static void blocks_in_use_never_overlap(void **state) {
@@ -199,6 +240,8 @@ static void a_block_alone_shares_no_page_and_no_segment(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_large_enough_and_aligned),
+        cmocka_unit_test(many_sizes_share_a_small_quota),
+        cmocka_unit_test(a_larger_block_that_is_free_serves_where_the_quota_is_used_up),
         cmocka_unit_test(blocks_in_use_never_overlap),
         cmocka_unit_test(a_block_lives_until_its_last_reference_is_gone),
         cmocka_unit_test(the_quota_is_never_exceeded_and_is_named_when_it_is_used_up),
