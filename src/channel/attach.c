@@ -94,11 +94,11 @@ static fi_rxlog_t *log_new(const fi_receiver_t *rx, fi_shared_t *ring, uint64_t 
 }
 
 /* A ring that was offered, in its place. Its sender goes on there once it has heard of that from all. */
-static void put_ring(fi_rxlink_t *l, fi_shared_t *ring, uint32_t serial) {
+static void put_ring(fi_rxlink_t *l, fi_shared_t *ring, uint32_t serial, uint64_t start) {
     uint32_t i = serial % FI_RX_LOGS;
     int error;
 
-    l->logs[i] = log_new(l->rx, ring, 0, &error);
+    l->logs[i] = log_new(l->rx, ring, start, &error);
     if (l->logs[i]) {
         l->logs[i]->place = i;
         tell(l->rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
@@ -121,7 +121,7 @@ void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
         free(log);
     }
     if (l->later && l->later_serial % FI_RX_LOGS == i) {
-        put_ring(l, l->later, l->later_serial);
+        put_ring(l, l->later, l->later_serial, l->later_start);
         forget_later(l);
     }
 }
@@ -295,10 +295,11 @@ static void new_ring(fi_rxlink_t *l, const fi_mail_t *m) {
         return;
     }
     if (!l->logs[serial % FI_RX_LOGS]) {
-        put_ring(l, m->memory, serial);
+        put_ring(l, m->memory, serial, m->frame.b);
     } else if (serial - l->serial == FI_RX_LOGS || l->logs[serial % FI_RX_LOGS]->done) {
         l->later = fi_shared_ref(m->memory);
         l->later_serial = serial;
+        l->later_start = m->frame.b;
     }
 }
 

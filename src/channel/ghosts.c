@@ -5,6 +5,7 @@
 #include "channel/ghosts.h"
 
 #include "base/bits.h"
+#include "channel/history.h"
 
 static uint64_t left(const fi_txlink_t *g, const fi_log_t *log) {
     unsigned i = log->serial % FI_LOGS;
@@ -91,7 +92,7 @@ bool fi_ghost_rises(fi_outlet_t *o, fi_txlink_t *l, bool lost) {
         const fi_log_t *next = o->logs[(o->current + 1) % FI_LOGS];
         bool accepted = l->ctl_memory[next->serial % FI_LOGS] != NULL;
         if (!accepted) {
-            l->seen[next->serial % FI_LOGS] = next->w.lines;
+            l->seen[next->serial % FI_LOGS] = next->start;
         }
         l->last += accepted || lost; /* it may have accepted, and we have not heard of it */
     }
@@ -131,8 +132,20 @@ static bool is_done_with(const fi_outlet_t *o, const fi_log_t *old) {
     return true;
 }
 
+/* Where there would be no place for one more ring, what is only retained gives way, as ever. */
+static bool charge(fi_outlet_t *o, uint64_t bytes) {
+    fi_pool_t *pool = &o->tx->pool;
+    bool helps = bytes <= pool->quota && o->current - o->first == FI_LOGS - 2;
+    bool charged = fi_pool_charge(pool, bytes);
+
+    while (!charged && helps && fi_sender_retain_less(o->tx)) {
+        charged = fi_pool_charge(pool, bytes);
+    }
+    return charged;
+}
+
 bool fi_ghosts_keep(fi_outlet_t *o, fi_log_t *old) {
-    if (!o->ghosts || !is_done_with(o, old) || !fi_pool_charge(&o->tx->pool, old->memory->bytes)) {
+    if (!o->ghosts || !is_done_with(o, old) || !charge(o, old->memory->bytes)) {
         return false;
     }
     if (old->lent_head < old->lent_tail) {

@@ -11,6 +11,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/ghosts.h"
+#include "channel/history.h"
 
 #define QUICK_FULLS 2u /* a ring that fills up this often while its readers are quick is too small */
 
@@ -19,6 +20,7 @@ static void offer_ring(fi_outlet_t *o, fi_txlink_t *l, const fi_log_t *next) {
     fi_cargo_t cargo = {next->memory, {-1, -1}};
 
     f.a = next->serial;
+    f.b = next->start;
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
 }
 
@@ -85,8 +87,8 @@ static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_ro
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     bool haunted = o->ghosts && fi_outlet_is_haunted(o);
 
-    /* A sender with a history keeps its ring: late receivers begin in the middle of it. */
-    if (o->growing || o->tx->retain || o->is_for_taps || (o->link_count == 0 && !haunted) ||
+    /* The ring of a sender with a history is large enough from the start. */
+    if (o->growing || (o->tx->retain && !haunted) || o->is_for_taps || (o->link_count == 0 && !haunted) ||
         o->current - o->first >= FI_LOGS - 2) {
         return;
     }
@@ -102,6 +104,7 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     if (fi_log_new(o, o->current + 1, lines) < 0) {
         return; /* no quota or memory for it: the small ring goes on */
     }
+    fi_outlet_leave_history(o, o->logs[(o->current + 1) % FI_LOGS]);
     o->growing = true;
     fi_sender_forget_quick(o->tx);
     o->quick_fulls = 0;
@@ -121,7 +124,7 @@ void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi
         return; /* a late or lying answer: without a sound one, the ring is never used */
     }
     l->ctl_memory[i] = ctl;
-    l->seen[i] = next->w.lines;
+    l->seen[i] = next->start;
     o->awaiting--;
 }
 
@@ -132,7 +135,7 @@ static void forget_ctl(fi_outlet_t *o, uint32_t serial) {
         l->ctl_memory[serial % FI_LOGS] = NULL;
         if (l->first == serial) {
             l->first = serial + 1;
-            l->start = o->logs[l->first % FI_LOGS]->w.lines;
+            l->start = o->logs[l->first % FI_LOGS]->start;
         }
     }
 }
@@ -163,7 +166,7 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
         if (!fi_ringw_can_switch(&log->w)) {
             fi_outlet_refresh(o);
         }
-        if (fi_ringw_can_switch(&log->w)) {
+        if (fi_ringw_can_switch(&log->w) && fi_outlet_carry_history(o, o->logs[(o->current + 1) % FI_LOGS])) {
             fi_outlet_make_way(o, log, log->w.pos + 2);
             fi_log_note_start(log);
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);

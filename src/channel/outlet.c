@@ -48,7 +48,7 @@ int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
     }
     fi_ringw_init(&log->w, log->memory->map, lines);
     log->serial = serial;
-    log->freed = log->oldest = lines;
+    log->start = log->freed = log->oldest = lines;
     o->logs[serial % FI_LOGS] = log;
     return 0;
 }
@@ -108,6 +108,20 @@ static int lent_make_room(fi_log_t *log) {
     }
     log->lent_tail = to;
     return to - log->lent_head <= log->lent_cap / 2 && log->lent_cap > 0 ? 0 : lent_grow(log);
+}
+
+int fi_log_lent_reserve(fi_log_t *log, uint64_t count) {
+    int r = 0;
+
+    while (r == 0 && log->lent_cap - (log->lent_tail - log->lent_head) < count) {
+        r = lent_grow(log);
+    }
+    return r;
+}
+
+void fi_log_lend(fi_log_t *log, fi_block_t *block) {
+    log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, block};
+    block->refs++;
 }
 
 void fi_remote_ring(fi_remote_t *r, uint32_t sleep) {
@@ -215,8 +229,7 @@ static int put_pointer(fi_outlet_t *o, fi_log_t *log, const fi_item_t *item) {
     if (item->annex) {
         memcpy(payload + sizeof p, item->annex, FI_ANNEX);
     }
-    log->lent[log->lent_tail++ & (log->lent_cap - 1)] = (fi_lent_t){log->w.pos, item->block};
-    item->block->refs++;
+    fi_log_lend(log, item->block);
     flags |= note_meet(o, log, item);
     remember_position(o, log->w.pos);
     fi_ringw_publish(&log->w, fi_record_word(len, FI_REC_POINTER, flags, item->attempt), item->seq);
@@ -285,7 +298,7 @@ void fi_outlet_commit(fi_outlet_t *o, const fi_item_t *item, unsigned flags) {
 }
 
 uint64_t fi_link_start(const fi_txlink_t *l, const fi_log_t *log) {
-    return log->serial == l->first ? l->start : log->w.lines;
+    return log->serial == l->first ? l->start : log->start;
 }
 
 /* Our own walks through the ring begin at cursors: they must never begin inside a record. */

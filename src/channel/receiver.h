@@ -64,6 +64,7 @@ typedef struct fi_rxlink {
     uint32_t serial;    /* of `log` */
     fi_shared_t *later; /* a ring that was offered, and for which there is no place among `logs` yet; NULL: none */
     uint32_t later_serial;
+    uint64_t later_start;
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;

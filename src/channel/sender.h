@@ -56,6 +56,7 @@ typedef struct fi_log {
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
     uint64_t lent_tail;
+    uint64_t start;  /* where a reader begins that comes from the ring before */
     uint64_t freed;  /* min of the readers' cursors, as last seen */
     uint64_t oldest; /* with readers that may be overtaken: first record that is still whole */
 } fi_log_t;
@@ -382,6 +383,10 @@ void fi_backlog_forget(fi_sender_t *tx, bool (*is_stale)(const fi_unreleased_t *
 void fi_log_item(const fi_log_t *log, uint64_t pos, uint64_t word, fi_item_t *item);
 /* The first of `lent` that stands at or above a position: they are in that order. */
 uint64_t fi_log_lent_from(const fi_log_t *log, uint64_t pos);
+/* Room to note so many more. 0, -ENOMEM. */
+int fi_log_lent_reserve(fi_log_t *log, uint64_t count);
+/* The record that is about to be published points at this block. There is room to note it. */
+void fi_log_lend(fi_log_t *log, fi_block_t *block);
 /* The record there holds its block no more. */
 void fi_log_unlend(fi_outlet_t *o, fi_log_t *log, uint64_t pos);
 /* Takes back what the reader of a queue's outlet has not released. */

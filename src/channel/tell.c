@@ -34,8 +34,9 @@ static void look_at_link(fi_txlink_t *l, int64_t now) {
 
     for (uint32_t s = from; l->live && s <= o->current; s++) {
         const fi_log_t *log = o->logs[s % FI_LOGS];
-        sent += log->w.pos - log->w.lines;
-        released += fi_link_cursor(l, log) - log->w.lines;
+        uint64_t start = fi_link_start(l, log);
+        sent += log->w.pos - start;
+        released += fi_link_cursor(l, log) - start;
     }
     if (l->live) {
         fi_pace_note(&l->pace, now, from, sent, released);

@@ -118,6 +118,13 @@ static inline void fi_ringw_own_ahead(const fi_ringw_t *w) {
     fi_prefetch_to_write(ahead + FI_LINE);
 }
 
+/* Leaves the first lines of an empty ring, in which nothing was written yet, unused. */
+static inline void fi_ringw_skip(fi_ringw_t *w, uint64_t lines) {
+    fi_assert(w->pos == w->lines && lines < w->lines);
+    w->pos += lines;
+    w->idx += (uint32_t)lines;
+}
+
 /* Skips to line 0 of the next lap. */
 void fi_ringw_pad(fi_ringw_t *w);
 

@@ -22,6 +22,7 @@ typedef struct scene {
     ferry_kind_t kind;
     bool stops;
     bool may_lose;
+    unsigned retain;
     bool closes; /* the reader closes its receiver instead of releasing what it holds first */
     uint64_t node;
     atomic_uint taken;
@@ -101,6 +102,23 @@ static void expel(const scene_t *scene, pid_t reader) {
     kick(scene->node);
 }
 
+/* Who comes late gets what is retained; then others take its place. */
+static void check_history(ferry_t *node, const scene_t *scene, ferry_sender_t *tx, ferry_receiver_t *other) {
+    ferry_receiver_t *late = open_receiver(node, "c", scene->kind, NULL);
+    for (uint64_t i = LATER - scene->retain; i < LATER; i++) {
+        ferry_msg_t *m = receive(late);
+        check_pattern(m, i);
+        check_is(info_of(m).sequence, i + 1);
+        release(m);
+    }
+    for (unsigned i = 0; i < scene->retain; i++) {
+        send_pattern(tx, 0);
+        release(receive(late));
+        release(receive(other));
+    }
+    close_receiver(late);
+}
+
 static bool has_no_blocks(void *tx) {
     return sender_stats(tx).pool_blocks == 0;
 }
@@ -111,13 +129,14 @@ static void expel_a_holder(scene_t scene_is) {
     *scene = scene_is;
     pid_t reader = child_start(hold_two, scene);
     ferry_t *node = open_node("test");
-    ferry_sender_t *tx = open_sender(node, "c", scene->kind, NULL);
+    ferry_sender_t *tx = open_sender(node, "c", scene->kind, &(ferry_contract_t){.retain = scene->retain});
     check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
     for (uint64_t i = 0; i < 2 + UNREAD; i++)
         send_pattern(tx, i);
     await(&scene->taken, 1);
     expel(scene, reader);
-    ferry_receiver_t *other = open_receiver(node, "c", scene->kind, NULL);
+    ferry_receiver_options_t from_now_on = {.no_history = scene->retain > 0};
+    ferry_receiver_t *other = open_receiver(node, "c", scene->kind, &from_now_on);
     check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
     for (uint64_t i = 0; scene->kind == FERRY_QUEUE && i < 2 + UNREAD; i++) {
         ferry_msg_t *m = receive(other);
@@ -133,6 +152,8 @@ static void expel_a_holder(scene_t scene_is) {
     }
     check_is(ferry_sender_flush(tx, PATIENCE), 0); /* who was expelled is not waited for */
     check_is(sender_stats(tx).receivers, 1);
+    if (scene->retain > 0)
+        check_history(node, scene, tx, other);
     check(sender_stats(tx).pool_blocks > 0); /* but it still holds what it held */
     if (scene->stops)
         check_is(kill(reader, SIGCONT), 0);
@@ -160,6 +181,10 @@ static void what_an_expelled_receiver_of_a_topic_holds_does_not_change(void) {
 
 static void what_a_stopped_one_of_a_topic_holds_does_not_change(void) {
     expel_a_holder((scene_t){.kind = FERRY_TOPIC, .stops = true});
+}
+
+static void nor_does_it_stop_a_topic_that_has_a_history(void) {
+    expel_a_holder((scene_t){.kind = FERRY_TOPIC, .retain = 10});
 }
 
 static void what_one_that_may_lose_messages_holds_does_not_change(void) {
@@ -227,14 +252,14 @@ static void what_it_holds_counts_against_the_quota_of_a_topic_until_it_dies(void
 #define HOLDERS 8u
 
 /* One after the other is expelled, each with what stands in a ring. */
-static void many_holders_of_a_topic_do_not_stop_its_sender(void) {
+static void have_many_holders(unsigned retain) {
     scene_t *scene = share(sizeof *scene);
     pid_t readers[HOLDERS];
     scene->kind = FERRY_TOPIC;
     for (unsigned i = 0; i < HOLDERS; i++)
         readers[i] = child_start(hold_for_ever, scene);
     ferry_t *node = open_node("test");
-    ferry_sender_t *tx = open_sender(node, "c", FERRY_TOPIC, NULL);
+    ferry_sender_t *tx = open_sender(node, "c", FERRY_TOPIC, &(ferry_contract_t){.retain = retain});
     check_is(ferry_sender_wait(tx, HOLDERS, PATIENCE), HOLDERS);
     ferry_receiver_t *other = open_receiver(node, "c", FERRY_TOPIC, NULL);
     check_is(ferry_sender_wait(tx, HOLDERS + 1, PATIENCE), HOLDERS + 1);
@@ -263,6 +288,14 @@ static void many_holders_of_a_topic_do_not_stop_its_sender(void) {
     close_sender(tx);
     close_receiver(other);
     close_node(node);
+}
+
+static void many_holders_of_a_topic_do_not_stop_its_sender(void) {
+    have_many_holders(0);
+}
+
+static void nor_do_they_stop_one_that_has_a_history(void) {
+    have_many_holders(1500);
 }
 
 #define RINGS 4u /* that a reader has places for */
@@ -450,10 +483,12 @@ int main(int argc, char **argv) {
         TEST(what_a_stopped_one_of_a_queue_holds_does_not_change),
         TEST(what_an_expelled_receiver_of_a_topic_holds_does_not_change),
         TEST(what_a_stopped_one_of_a_topic_holds_does_not_change),
+        TEST(nor_does_it_stop_a_topic_that_has_a_history),
         TEST(what_one_that_may_lose_messages_holds_does_not_change),
         TEST(what_it_holds_counts_against_the_quota_of_a_queue_until_it_dies),
         TEST(what_it_holds_counts_against_the_quota_of_a_topic_until_it_dies),
         TEST(many_holders_of_a_topic_do_not_stop_its_sender),
+        TEST(nor_do_they_stop_one_that_has_a_history),
         TEST(a_reader_that_may_lose_messages_and_lags_by_many_rings_stops_nobody_for_ever),
         TEST(what_a_closed_receiver_of_a_queue_cannot_copy_does_not_change),
         TEST(what_a_closed_receiver_of_a_topic_cannot_copy_does_not_change),
