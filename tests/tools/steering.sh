@@ -155,8 +155,8 @@ purging_what_is_not_there_is_answered() {
     has "no sender has 'x' open" said
     status_of 1 "${ferry[@]}" purge --sender 1 x 2>said
     has 'no node 1 is in the space' said
-    status_of 2 "${ferry[@]}" purge --sender me x 2>said
-    has "'me' is neither a process id nor the id of a node" said
+    status_of 1 "${ferry[@]}" purge --sender me x 2>said
+    has 'no node me is in the space' said
 }
 
 # --- ferry send --detach --------------------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ expelling_nonsense_is_refused() {
     open_ends receiver x 1
     status_of 1 "${ferry[@]}" kick 1 2>said
     has 'no node 1 is in the space' said
-    status_of 2 "${ferry[@]}" kick me 2>said
-    has "'me' is neither a process id nor the id of a node" said
+    status_of 1 "${ferry[@]}" kick me 2>said
+    has 'no node me is in the space' said
     status_of 2 "${ferry[@]}" kick 2>said
     has 'whom to expel is missing' said
     "${ferry[@]}" kick --json "$receiver" >out
@@ -262,6 +262,40 @@ expelling_nonsense_is_refused() {
     ended 125 "$receiver"
     has 'was expelled from its space' said.recv
     nothing_left
+}
+
+a_node_is_expelled_by_its_name_where_no_other_process_has_it() {
+    "$FERRY" recv --follow x >none 2>said.one &
+    local one=$!
+    "$FERRY" recv --follow x >none 2>said.two &
+    local two=$!
+    "$FERRY" sub --follow y >none 2>said.sub &
+    local sub=$!
+    open_ends receiver x 2
+    open_ends receiver y 1
+    status_of 1 "${ferry[@]}" kick ferry-recv 2>said
+    has '2 nodes are called ferry-recv: ' said
+    has "process $one" said
+    has "process $two" said
+    "${ferry[@]}" kick ferry-sub >out
+    has "(process $sub)" out
+    ended 125 "$sub"
+    "${ferry[@]}" kick "$one"
+    ended 125 "$one"
+    "${ferry[@]}" kick -q ferry-recv
+    ended 125 "$two"
+    nothing_left
+}
+
+what_one_of_a_name_has_sent_is_dropped() {
+    "${signalled[@]}" send x a b 2>said &
+    local sender=$!
+    until_true shows messages 2 x
+    status_of 1 "${ferry[@]}" purge --sender ferry-recv x 2>told
+    has 'no node ferry-recv is in the space' told
+    "${ferry[@]}" purge --sender ferry-send x >out
+    ended 1 "$sender"
+    has 'purged by somebody' said
 }
 
 # --- ferry ls --follow ----------------------------------------------------------------------------------------------
@@ -323,6 +357,8 @@ test_that "a keeper is ended and purged like a sender" a_keeper_is_ended_and_pur
 test_that "without a keeper there is no success" without_a_keeper_there_is_no_success
 test_that "what a stopped receiver holds goes to another one when it is expelled" what_a_stopped_receiver_holds_goes_to_another_one_when_it_is_expelled
 test_that "expelling nonsense is refused" expelling_nonsense_is_refused
+test_that "a node is expelled by its name where no other process has it" a_node_is_expelled_by_its_name_where_no_other_process_has_it
+test_that "what the only one of a name has sent is dropped" what_one_of_a_name_has_sent_is_dropped
 test_that "who comes and goes is shown as it happens" who_comes_and_goes_is_shown_as_it_happens
 test_that "following ends when nobody reads" following_ends_when_nobody_reads
 all_done

@@ -17,6 +17,7 @@ static const char text[] =
     "process is not ended; locks that it holds stay held until it ends (kill PID).";
 
 static const char examples[] = "ferry kick 4711                  all nodes of this process in the space\n"
+                               "ferry kick viewer                the one that is called so\n"
                                "ferry kick --space demo 9f3a61c2d05b7e88\n"
                                "ferry kick --json 4711 | jq '.expelled[].peers'";
 
@@ -70,8 +71,11 @@ static int run(const common_t *common, const target_t *target) {
 
 int command_kick(int argc, char **argv) {
     common_t common = {0};
-    const usage_t usage = {
-        .command = "kick", .synopsis = "kick [OPTION...] PID|NODE", .text = text, .examples = examples, .json = true};
+    const usage_t usage = {.command = "kick",
+                           .synopsis = "kick [OPTION...] PID|NAME|NODE",
+                           .text = text,
+                           .examples = examples,
+                           .json = true};
     operands_t operands;
     target_t target;
     int status;
@@ -79,10 +83,10 @@ int command_kick(int argc, char **argv) {
     if (!options_parse(&usage, argc, argv, &common, &operands, &status))
         return status;
     if (operands.n == 0)
-        return usage_error(&usage, "whom to expel is missing: a process id, or the id of a node");
+        return usage_error(&usage, "whom to expel is missing: a process id, or the name or id of a node");
     if (operands.n > 1)
         return usage_error(&usage, "one at a time, but '%s' was given too", operands.items[1]);
-    status = target_find(&common, &usage, operands.items[0], &target);
+    status = target_find(&common, operands.items[0], &target);
     if (status != 0)
         return status;
     make_plain(target.host);

@@ -165,7 +165,7 @@ int command_purge(int argc, char **argv) {
          .target = &remove,
          .help = "a durable queue or topic: remove it, with all that the server keeps"},
         {.name = "sender",
-         .value = "PID|NODE",
+         .value = "PID|NAME|NODE",
          .kind = OPTION_TEXT,
          .target = &sender,
          .help = "only what this process, or node, has sent"},
@@ -190,6 +190,6 @@ int command_purge(int argc, char **argv) {
     if (sender != NULL && remove)
         return usage_error(&usage,
                            "--remove concerns the whole channel, --sender only what one has sent; give one of them");
-    status = sender != NULL ? target_find(&common, &usage, sender, &target) : 0;
+    status = sender != NULL ? target_find(&common, sender, &target) : 0;
     return status != 0 ? status : run(&common, operands.items[0], &target, remove);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * target.h - a node as a user names it: by its process, or by the id that `ferry ls --json` shows.
+ * target.h - a node as a user names it: by its process, by the id that `ferry ls --json` shows, or by its name, where no
+ * other process in the space has the same.
  */
 #ifndef FERRY_TOOL_TARGET_H
 #define FERRY_TOOL_TARGET_H
@@ -19,6 +20,6 @@ typedef struct target {
 } target_t;
 
 /* Finds them in the space. Returns 0, or the exit status, all said. */
-int target_find(const common_t *common, const usage_t *usage, const char *word, target_t *target);
+int target_find(const common_t *common, const char *word, target_t *target);
 
 #endif
