@@ -341,6 +341,13 @@ following_ends_when_nobody_reads() {
     has 'give it no name of a channel' said
 }
 
+following_tells_at_once_that_its_output_cannot_be_written() {
+    "$FERRY" recv --follow x >none &
+    open_ends receiver x 1
+    status_of 125 "${ferry[@]}" ls --follow >/dev/full 2>said
+    has 'cannot write to standard output: No space left on device' said
+}
+
 test_that "a tap writes what goes through a queue, and takes nothing" a_tap_writes_what_goes_through_a_queue_and_takes_nothing
 test_that "a tap sees what waits for a receiver when it is sent" a_tap_sees_what_waits_for_a_receiver_when_it_is_sent
 test_that "a tap of a topic is no subscriber" a_tap_of_a_topic_is_no_subscriber
@@ -361,4 +368,5 @@ test_that "a node is expelled by its name where no other process has it" a_node_
 test_that "what the only one of a name has sent is dropped" what_one_of_a_name_has_sent_is_dropped
 test_that "who comes and goes is shown as it happens" who_comes_and_goes_is_shown_as_it_happens
 test_that "following ends when nobody reads" following_ends_when_nobody_reads
+test_that "following tells at once that its output cannot be written" following_tells_at_once_that_its_output_cannot_be_written
 all_done

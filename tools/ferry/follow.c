@@ -69,13 +69,13 @@ static int follow(ferry_watch_t *w, const common_t *common) {
             else
                 print_text(&e);
         }
-        if (stop_signal() != 0 || (fflush(stdout) != 0 && errno == EPIPE))
-            return STATUS_OK;
+        if (stop_signal() != 0 || fflush(stdout) != 0)
+            return finish_output(STATUS_OK);
         if (result != -EAGAIN && result != -EINTR)
             return library_failed(result);
         result = ferry_poll(items, 2, FERRY_FOREVER);
         if (result > 0 && (items[1].revents & (FERRY_POLL_ERR | FERRY_POLL_END)) != 0)
-            return STATUS_OK;
+            return finish_output(STATUS_OK);
     }
 }
 
@@ -88,7 +88,7 @@ int follow_run(const common_t *common) {
     if (!common_open(common, "ferry-ls", &node, &status))
         return status;
     int result = ferry_watch_open(node, &w);
-    status = result < 0 ? library_failed(result) : finish_output(follow(w, common));
+    status = result < 0 ? library_failed(result) : follow(w, common);
     ferry_watch_close(w);
     stop_forget_node();
     ferry_close(node);
