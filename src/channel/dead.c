@@ -158,6 +158,14 @@ static void describe(const ferry_msg_t *m, const ferry_msg_info_t *info, struct 
     memcpy(o->queue, m->link->rx->end.channel, sizeof o->queue);
 }
 
+/* What would never have room is let in nevertheless: its original, which waits meanwhile, is within its own sender's quota. */
+static int alloc(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
+    tx->pool.overdraft = size > tx->pool.quota;
+    int r = fi_sender_alloc_now(tx, size, out);
+    tx->pool.overdraft = false;
+    return r;
+}
+
 /* The message, and behind it where it comes from. */
 static int put_copy(fi_sender_t *tx, const ferry_msg_t *m, const ferry_msg_info_t *info) {
     fi_item_t item = {.size = m->size + sizeof(struct fi_origin),
@@ -168,7 +176,7 @@ static int put_copy(fi_sender_t *tx, const ferry_msg_t *m, const ferry_msg_info_
                       .origin = true};
     struct fi_origin origin;
 
-    int r = fi_sender_alloc_now(tx, item.size, &item.block);
+    int r = alloc(tx, item.size, &item.block);
     if (r < 0) {
         return r;
     }
@@ -259,6 +267,7 @@ int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts) {
     part.ends = sender_ends;
     part.released = look;
     part.in_haste = true;
+    part.outgrows = true;
     const ferry_contract_t *contract = rx->part.dead ? &rx->part.dead->contract : NULL;
     int r = fi_sender_new_part(rx->end.node, queue, FERRY_QUEUE, contract, &part, &d->tx);
     if (r < 0) {

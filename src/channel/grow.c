@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/latest.h"
 
 #define QUICK_FULLS 2u /* a ring that fills up this often while its readers are quick is too small */
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "channel/sender.h"
+#include "channel/latest.h"
 #include "ring/latest_layout.h"
 
 #define FIRST_SLOTS 256u

@@ -19,6 +19,7 @@
 #include "channel/dispatch.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/latest.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "channel/tell.h"

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/latest.h"
 #include "channel/tell.h"
 #include "platform/bell.h"
 #include "ring/ring_copy.h"

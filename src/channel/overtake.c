@@ -5,6 +5,7 @@
  */
 #include "base/bits.h"
 #include "channel/history.h"
+#include "channel/latest.h"
 
 /*
  * The first record at or above `pos` is the oldest now.  It is found in the private notes of where records begin: to walk

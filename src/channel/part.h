@@ -55,6 +55,7 @@ typedef struct fi_part {
     fi_kept_bounds_t kept; /* for the bridge: what it has stated of a durable topic */
     bool plain;            /* likewise: clients of the engine's that are not Ferry's get its messages, too */
     bool gives_back;       /* what receivers have tried in vain waits for fi_returned_next */
+    bool outgrows;         /* what is larger than its whole quota is let in, beyond it */
     bool unhurried;        /* its reader takes its time: what finds no room in the ring waits in the pool at once */
 } fi_part_t;
 

@@ -47,8 +47,9 @@ static const fi_end_ops_t sender_ops = {
 
 void fi_sender_set_limits(fi_sender_t *tx) {
     uint64_t max = tx->end.contract.max_size;
+    uint64_t quota = tx->part.outgrows ? UINT64_MAX : tx->pool.quota;
 
-    tx->largest = max ? fi_min(max, tx->pool.quota) : tx->pool.quota;
+    tx->largest = max ? fi_min(max, quota) : quota;
     tx->largest = tx->part.most ? fi_min(tx->largest, tx->part.most) : tx->largest;
     tx->timestamps = tx->end.contract.timestamps != 0;
 }

@@ -504,17 +504,6 @@ void fi_log_lose(fi_log_t *log, uint64_t to);
 /* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
 void fi_log_lose_before_oldest(fi_log_t *log);
 
-/* latest.c: keeps what the ring is about to lose between two positions, for readers that want the newest with each tag. */
-void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to);
-/* Tells readers where it is: a ring or a reader has come. */
-void fi_outlet_tell_saved(fi_outlet_t *o);
-/* Gives the oldest of what was saved up. False: there is nothing. */
-bool fi_outlet_forsake_saved(fi_outlet_t *o);
-/* Nobody wants it any more. */
-void fi_outlet_free_saved(fi_outlet_t *o);
-/* The sender ends: readers go on reading it, for as long as they have its memory. */
-void fi_outlet_leave_saved(fi_outlet_t *o);
-
 /* grow.c */
 /* The ring was full: asks the readers to accept another one, when that would help. */
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room);

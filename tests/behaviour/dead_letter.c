@@ -209,6 +209,38 @@ static void of_thousands_of_letters_each_is_buried_and_let_go(void) {
     close_node(node);
 }
 
+static bool has_nothing(void *tx) {
+    return sender_stats(tx).unreleased == 0;
+}
+
+/* Dead letters are sent with a quota of their own, which is the default. */
+static void one_that_is_larger_than_its_new_senders_quota_gets_there(void) {
+    const size_t size = 65u << 20;
+    ferry_t *node = open_node("test");
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, &(ferry_contract_t){.quota = 2 * size});
+    ferry_msg_t *m;
+    void *data;
+    check_is(ferry_msg_new(tx, size, PATIENCE, &data, &m), 0);
+    fill(data, LARGE, 3);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    release(m);
+    check_is(ferry_msg_reject(receive(rx), 0), 0);
+    while (receiver_stats(rx).dead_letters == 0)
+        check(ferry_recv(rx, 10 * MILLISECOND, &m) < 0);
+    m = receive(dead);
+    check_is(ferry_msg_size(m), size);
+    check(filled(ferry_msg_data(m), LARGE, 3));
+    release(m);
+    await_that(has_nothing, tx, "the original goes with its copy");
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
 static void a_receiver_gets_no_more_than_its_prefetch(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_options_t two = {.prefetch = 2};
@@ -264,6 +296,7 @@ int main(int argc, char **argv) {
         TEST(a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes),
         TEST(a_letter_that_is_held_keeps_no_other),
         TEST(of_thousands_of_letters_each_is_buried_and_let_go),
+        TEST(one_that_is_larger_than_its_new_senders_quota_gets_there),
         TEST(a_receiver_gets_no_more_than_its_prefetch),
         TEST(options_that_make_no_sense_are_refused),
     };
