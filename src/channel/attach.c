@@ -347,8 +347,9 @@ static void took_segment(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
     if (r < 0) {
         rx->starved = r;
         fi_receiver_expel(rx, l,
-                          r == -EFBIG ? "the receiver may not map that much of this node's memory"
-                                      : "the receiver has no memory left");
+                          r == -EFBIG    ? "the receiver may not map that much of this node's memory"
+                          : r == -EMFILE ? "the receiver has no descriptors left"
+                                         : "the receiver has no memory left");
     }
 }
 

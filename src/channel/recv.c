@@ -47,11 +47,18 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
 /* Told once. To a part of something larger it is what -EPROTO is: one link the fewer. */
 static int gave_one_up(fi_receiver_t *rx) {
     int r = rx->part.whole ? -EPROTO : -ENOMEM;
-    bool limited = rx->starved == -EFBIG;
+    int why = rx->starved;
 
     rx->starved = 0;
     rx->gave_up = true;
-    if (limited) {
+    if (why == -EMFILE) {
+        (void)fi_fail_errno(EMFILE,
+                            "what a sender of '%s' announced could not be taken in: it was given up, the others are "
+                            "still served",
+                            rx->end.channel);
+        return rx->part.whole ? r : why;
+    }
+    if (why == -EFBIG) {
         return fi_fail(r,
                        "a sender of '%s' announced more memory than `max_memory_per_peer` (%llu bytes) lets this node "
                        "map of its node's: it was given up, the others are still served",

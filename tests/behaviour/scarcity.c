@@ -214,6 +214,47 @@ static void a_link_waits_for_descriptors_that_its_memory_needs(void) {
     close_node(node);
 }
 
+/* What one sender has announced cannot be taken in; the other one needs nothing. */
+static void lack_a_descriptor_for_one_sender(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *beside = open_receiver(node, "beside", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL;
+    check_is(receive_number(rx), 1);
+    check_is(receive_number(beside), 1);
+    allow_descriptors(3);
+    atomic_store(stage, 1);
+    check_error(ferry_recv(rx, PATIENCE, &m), -EMFILE, "q descriptors 3 given");
+    check_error(ferry_recv(rx, PATIENCE, &m), -EPIPE, "were given up");
+    atomic_store(stage, 2);
+    check_is(receive_number(beside), 2); /* the connection is still there, and what else it carries */
+    allow_descriptors(256);
+    close_receiver(beside);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_receiver_without_descriptors_gives_one_sender_up_and_keeps_its_other_links(void) {
+    char bytes[100000] = "by pointer";
+    atomic_uint *stage = share(sizeof *stage);
+    pid_t child = child_start(lack_a_descriptor_for_one_sender, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_sender_t *other = open_sender(node, "beside", FERRY_QUEUE, NULL);
+    send_number(tx, 1);
+    send_number(other, 1);
+    await(stage, 1);
+    check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    await(stage, 2);
+    send_number(other, 2);
+    check_is(ferry_sender_flush(other, PATIENCE), 0);
+    child_join(child);
+    check_is(drop_sender(tx), 1);
+    close_sender(other);
+    close_node(node);
+}
+
 typedef struct keeper {
     atomic_uint holds;
     atomic_uint others; /* have it open, too */
@@ -457,6 +498,7 @@ int main(int argc, char **argv) {
         TEST(a_process_without_descriptors_is_told_and_loses_nothing),
         TEST(a_running_link_needs_no_more_descriptors),
         TEST(a_link_waits_for_descriptors_that_its_memory_needs),
+        TEST(a_receiver_without_descriptors_gives_one_sender_up_and_keeps_its_other_links),
         TEST(who_has_no_descriptors_left_keeps_what_it_holds),
 #if !UNDER_SANITIZER /* they need address space without end */
         TEST(a_process_without_memory_is_told_and_loses_nothing),

@@ -201,8 +201,7 @@ static int accept_memory(const fi_frame_t *f, int fd, size_t limit, fi_shared_t 
 /*
  * The frame's memory cannot be had: over a limit, no memory to map it, no descriptor to take it in with. That concerns one
  * link, not all that the two nodes have in common: a link can go on without a larger ring, a new one not begin, and one
- * whose messages would never come is given up by its receiver. False: it costs the connection, as a want of descriptors
- * does, of which links recover.
+ * whose messages would never come is given up by its receiver. False: it costs the connection.
  */
 static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
     if (why != -EMFILE && why != -ENOMEM && why != -EFBIG) {
@@ -213,7 +212,7 @@ static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
         refusal.error = why;
         (void)fi_peer_send(p, &refusal, NULL);
     }
-    if (f->type == FI_SEGMENT && why != -EMFILE) {
+    if (f->type == FI_SEGMENT) {
         fi_mail_t *m = fi_mail_new(p, f); /* without memory: that is how its end knows */
         if (m) {
             m->frame.error = why;
