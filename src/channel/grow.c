@@ -160,14 +160,21 @@ void fi_outlet_free_old(fi_outlet_t *o) {
     }
 }
 
+/* Whoever reads on there must see whether the sender wants to be told of room: it may have armed itself just before. */
+static void want_as_before(const fi_log_t *log, fi_log_t *next) {
+    fi_store_relaxed64(&next->w.head->shared.want, fi_load_relaxed64(&log->w.head->shared.want)); /* before R1 */
+}
+
 void fi_outlet_turn_over(fi_outlet_t *o) {
     fi_log_t *log = fi_outlet_log(o);
+    fi_log_t *next = o->growing ? o->logs[(o->current + 1) % FI_LOGS] : NULL;
 
-    if (o->growing && o->awaiting == 0 && !(o->tx->claim.open && o->tx->claim.outlet == o)) {
+    if (next && o->awaiting == 0 && !(o->tx->claim.open && o->tx->claim.outlet == o)) {
         if (!fi_ringw_can_switch(&log->w)) {
             fi_outlet_refresh(o);
         }
-        if (fi_ringw_can_switch(&log->w) && fi_outlet_carry_history(o, o->logs[(o->current + 1) % FI_LOGS])) {
+        if (fi_ringw_can_switch(&log->w) && fi_outlet_carry_history(o, next)) {
+            want_as_before(log, next);
             fi_outlet_make_way(o, log, log->w.pos + 2);
             fi_log_note_start(log);
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);

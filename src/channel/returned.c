@@ -8,6 +8,8 @@
  * when that dies the message is taken back like all that it has not released.  So it is lost at no moment, and never waits
  * twice: what is marked is neither taken back nor counted any more.
  */
+#include <stdlib.h>
+
 #include "base/bits.h"
 #include "channel/sender.h"
 #include "platform/clock.h"
@@ -130,16 +132,42 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
     }
 }
 
+static int by_number(const void *a, const void *b) {
+    const fi_waiting_t *left = *(fi_waiting_t *const *)a;
+    const fi_waiting_t *right = *(fi_waiting_t *const *)b;
+
+    return left->seq < right->seq ? -1 : left->seq > right->seq;
+}
+
+/* Puts the first `count` back among those that wait: in their own order, so that each finds its place beside the one before. */
+static void return_first(fi_sender_t *tx, size_t count) {
+    fi_waiting_t **all = malloc(count * sizeof(fi_waiting_t *));
+    struct fi_list *at = tx->delayed.next;
+
+    for (size_t i = 0; all && i < count; i++, at = at->next) {
+        all[i] = fi_container(at, fi_waiting_t, link);
+    }
+    if (all) {
+        qsort(all, count, sizeof *all, by_number);
+    }
+    for (size_t i = 0; i < count; i++) {
+        fi_backlog_return(tx, all ? all[i] : fi_container(tx->delayed.next, fi_waiting_t, link));
+    }
+    free(all);
+}
+
 void fi_returned_due(fi_sender_t *tx) {
     int64_t now = fi_now_ns();
+    size_t count = 0;
 
     tx->scan_due = fi_overdue_look(tx);
-    while (!fi_list_empty(&tx->delayed)) {
-        fi_waiting_t *w = fi_container(tx->delayed.next, fi_waiting_t, link);
-        if (w->due > now) {
+    for (const struct fi_list *at = tx->delayed.next; at != &tx->delayed; at = at->next, count++) {
+        if (fi_container(at, fi_waiting_t, link)->due > now) {
             break;
         }
-        fi_backlog_return(tx, w);
+    }
+    if (count > 0) {
+        return_first(tx, count);
     }
     set_due(tx);
 }
