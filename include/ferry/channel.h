@@ -326,8 +326,8 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
  * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
  * what a sender announced, or that is more than the node's `max_memory_per_peer` (the sentence says which): told
- * once, that sender is given up and counts as ended (likewise); -EMFILE for half a second this process had no descriptor
- * left to take in what a sender announced (likewise); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
+ * once, that sender is given up and counts as ended (likewise); -EMFILE, -ENFILE no descriptor was left to be linked
+ * with a sender, or to take in what one announced (likewise); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
  */
 FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m);
 

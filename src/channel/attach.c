@@ -191,11 +191,25 @@ static bool agrees(fi_receiver_t *rx, const fi_contract_t *theirs) {
     return rx->tap || fi_contract_merge(&rx->end.contract, theirs, rx->end.channel, "this receiver", "a sender") == 0;
 }
 
+/* Who opens it is told by the call that does; later, the next call that receives tells. */
+static void refuse(fi_receiver_t *rx, const fi_mail_t *m, int r) {
+    fi_end_note_error(&rx->end, r);
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+        rx->starved = r;
+    }
+    tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
+    fi_node_count_link(&rx->end);
+}
+
 static void offered(fi_receiver_t *rx, fi_mail_t *m) {
     fi_rxlink_t *l = NULL;
     int r = 0;
 
     if (find_link(rx, m->peer, m->frame.tx)) {
+        return;
+    }
+    if (!m->memory) {
+        refuse(rx, m, m->frame.error);
         return;
     }
     if (__atomic_add_fetch(&m->peer->links, 1, __ATOMIC_RELAXED) <= rx->end.node->max_links &&
@@ -204,9 +218,7 @@ static void offered(fi_receiver_t *rx, fi_mail_t *m) {
     }
     if (!l) {
         __atomic_sub_fetch(&m->peer->links, 1, __ATOMIC_RELAXED);
-        fi_end_note_error(&rx->end, r);
-        tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
-        fi_node_count_link(&rx->end);
+        refuse(rx, m, r);
         return;
     }
     tell(rx, l->peer, l->tx, FI_ACCEPT, 0, l->log->ctl_memory, "");

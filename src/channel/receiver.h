@@ -162,7 +162,7 @@ struct ferry_receiver {
     bool tap;     /* it only looks: what it is shown it copies, and holds nothing of */
     bool dead;    /* its thread has ended */
     bool gave_up; /* a sender, for that reason: */
-    int starved;  /* what a sender announced cannot be had: -ENOMEM, -EMFILE, -EFBIG (a limit); to be told */
+    int starved;  /* what a sender announced cannot be had: -ENOMEM, -EMFILE, -ENFILE, -EFBIG (a limit); to be told */
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 

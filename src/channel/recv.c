@@ -51,8 +51,8 @@ static int gave_one_up(fi_receiver_t *rx) {
 
     rx->starved = 0;
     rx->gave_up = true;
-    if (why == -EMFILE) {
-        (void)fi_fail_errno(EMFILE,
+    if (why == -EMFILE || why == -ENFILE) {
+        (void)fi_fail_errno(-why,
                             "what a sender of '%s' announced could not be taken in: it was given up, the others are "
                             "still served",
                             rx->end.channel);

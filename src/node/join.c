@@ -3,6 +3,7 @@
  * An end joins its channel and leaves it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <time.h>
 
 #include "base/error.h"
@@ -66,7 +67,8 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     }
     settle_taps(n, e);
     int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
-    return error ? fi_fail_errno(-error, "cannot link '%s' with those who are there", e->channel) : 0;
+    return error ? fi_fail_errno(-error, "cannot link '%s' with all %" PRIu64 " who are there", e->channel, e->expected)
+                 : 0;
 }
 
 int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {

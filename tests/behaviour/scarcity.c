@@ -255,6 +255,40 @@ static void a_receiver_without_descriptors_gives_one_sender_up_and_keeps_its_oth
     close_node(node);
 }
 
+/* A sender comes whom it cannot be linked with. */
+static void lack_a_descriptor_for_a_newcomer(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL;
+    check_is(receive_number(rx), 1);
+    allow_descriptors(3);
+    atomic_store(stage, 1);
+    check_error(ferry_recv(rx, PATIENCE, &m), -EMFILE, "q descriptors 3 given");
+    atomic_store(stage, 2);
+    check_is(receive_number(rx), 2);
+    allow_descriptors(256);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_receiver_without_descriptors_for_another_sender_is_told(void) {
+    atomic_uint *stage = share(sizeof *stage);
+    pid_t child = child_start(lack_a_descriptor_for_a_newcomer, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    send_number(tx, 1);
+    await(stage, 1);
+    ferry_sender_t *newcomer = open_sender(node, "q", FERRY_QUEUE, NULL);
+    await(stage, 2);
+    send_number(tx, 2);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    child_join(child);
+    close_sender(newcomer);
+    close_sender(tx);
+    close_node(node);
+}
+
 typedef struct keeper {
     atomic_uint holds;
     atomic_uint others; /* have it open, too */
@@ -499,6 +533,7 @@ int main(int argc, char **argv) {
         TEST(a_running_link_needs_no_more_descriptors),
         TEST(a_link_waits_for_descriptors_that_its_memory_needs),
         TEST(a_receiver_without_descriptors_gives_one_sender_up_and_keeps_its_other_links),
+        TEST(a_receiver_without_descriptors_for_another_sender_is_told),
         TEST(who_has_no_descriptors_left_keeps_what_it_holds),
 #if !UNDER_SANITIZER /* they need address space without end */
         TEST(a_process_without_memory_is_told_and_loses_nothing),

@@ -207,19 +207,14 @@ static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
     if (why != -EMFILE && why != -ENOMEM && why != -EFBIG) {
         return false;
     }
-    if (f->type == FI_OFFER) {
-        fi_frame_t refusal = fi_frame(FI_REFUSE, f->tx, f->rx);
-        refusal.error = why;
-        (void)fi_peer_send(p, &refusal, NULL);
-    }
-    if (f->type == FI_SEGMENT) {
+    if (f->type == FI_SEGMENT || f->type == FI_OFFER) {
         fi_mail_t *m = fi_mail_new(p, f); /* without memory: that is how its end knows */
         if (m) {
             m->frame.error = why;
         }
         return m && fi_node_dispatch(p->node, m) == 0;
     }
-    return f->type == FI_RING || f->type == FI_OFFER;
+    return f->type == FI_RING;
 }
 
 /* Takes all descriptors over, in any case. */
