@@ -22,7 +22,7 @@ typedef struct ferry_purged {
     uint32_t uid;
     uint64_t messages; /**< dropped */
     uint64_t pending;  /**< a receiver that does not answer (stopped?) may have taken them: it drops those it has not */
-    uint32_t answered; /**< 0: the node did not answer in time, nothing is known; `end` and the figures are 0 */
+    uint32_t answered; /**< 0: the node did not answer in time and drops nothing; `end` and the figures are 0 */
     uint32_t reserved;
     const char *host; /**< the node's machine, when that is another one (then `uid` is UINT32_MAX); else NULL */
 } ferry_purged_t;

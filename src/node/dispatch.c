@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "platform/process.h"
+#include "platform/socket.h"
 
 static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
     struct fi_list *at;
@@ -205,12 +206,18 @@ static bool is_to_purge(const fi_end_t *e, const fi_mail_t *m) {
     return e->magic == FI_END_SENDER && wanted && strcmp(e->channel, m->frame.text) == 0;
 }
 
-/* Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer. */
+/*
+ * Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer.  Who did
+ * not wait for the answer, because this process was stopped, has been told that nothing was dropped.
+ */
 static int purge(fi_node_t *n, fi_mail_t *m) {
     struct fi_list *at;
     struct fi_list *after;
     fi_frame_t f = fi_frame(FI_PURGING, 0, 0);
 
+    if (m->peer->fd >= 0 && fi_socket_is_hung_up(m->peer->fd)) {
+        return 0;
+    }
     fi_list_each(at, after, &n->ends) {
         f.a += is_to_purge(fi_container(at, fi_end_t, link), m);
     }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,6 +336,11 @@ int fi_socket_peer_pidfd(int fd) {
         return -ENOSYS;
     long opened = syscall(SYS_pidfd_open, peer.pid, 0U);
     return opened < 0 ? -errno : (int)opened;
+}
+
+bool fi_socket_is_hung_up(int fd) {
+    struct pollfd item = {.fd = fd};
+    return poll(&item, 1, 0) == 1 && (item.revents & POLLHUP) != 0;
 }
 
 bool fi_socket_peer_in_group(int fd, gid_t gid) {

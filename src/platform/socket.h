@@ -82,6 +82,9 @@ int fi_socket_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
  */
 int fi_socket_peer_pidfd(int fd);
 
+/** Has the other end been closed, by its process or with it? What it sent before may still be there to be read. */
+bool fi_socket_is_hung_up(int fd);
+
 /** Is the process at the other end in `gid`, with its primary or another group? */
 bool fi_socket_peer_in_group(int fd, gid_t gid);
 

@@ -282,6 +282,35 @@ static void what_was_purged_does_not_come_back_from_a_receiver_that_is_killed(vo
     purge_beside_a_stopped_receiver(true);
 }
 
+static void keep_five(void *arg) {
+    race_t *race = arg;
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL);
+    send_numbers(tx, 0, 5);
+    atomic_store(&race->opened, 1);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    check_is(sender_stats(tx).purged, 0);
+    close_sender(tx);
+    close_node(node);
+}
+
+static void a_stopped_sender_keeps_what_was_said_not_to_be_dropped(void) {
+    race_t *race = share(sizeof *race);
+    pid_t sender = child_start(keep_five, race);
+    await(&race->opened, 1);
+    check_is(kill(sender, SIGSTOP), 0);
+    check_is(waitpid(sender, NULL, WUNTRACED), sender);
+    check_is(purge("jobs", 0).last.answered, 0);
+    check_is(kill(sender, SIGCONT), 0);
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    for (uint64_t i = 0; i < 5; i++)
+        check_is(receive_number(rx), i);
+    child_join(sender);
+    close_receiver(rx);
+    close_node(node);
+}
+
 /* It stands in a ring behind what was purged there, with a number from before. */
 static void what_comes_back_after_a_purge_was_not_purged(void) {
     ferry_t *node = open_node("test");
@@ -323,6 +352,7 @@ int main(int argc, char **argv) {
         TEST(each_message_is_either_taken_or_purged_while_receivers_take),
         TEST(a_stopped_receiver_drops_what_was_purged_when_it_goes_on),
         TEST(what_was_purged_does_not_come_back_from_a_receiver_that_is_killed),
+        TEST(a_stopped_sender_keeps_what_was_said_not_to_be_dropped),
         TEST(what_comes_back_after_a_purge_was_not_purged),
         TEST(misuse_is_told),
     };
