@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "node/ask.h"
+#include "node/entry.h"
 #include "node/gather.h"
 #include "node/look.h"
 #include "node/space.h"
@@ -104,11 +105,17 @@ int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_
     return fi_ask(dirfd, node, &f, deadline, pid, uid, hear, &l);
 }
 
-void fi_look_take(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
-    if (f->type == FI_LOOK_END && f->text[0] == FI_CALLS) {
+static void take_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
+    if (f->text[0] == FI_CALLS) {
         add_service(l, node, f);
-    } else if (f->type == FI_LOOK_END && f->text[0] != FI_REPLIES) {
+    } else if (f->text[0] != FI_REPLIES) {
         add_end(l, node, f);
+    }
+}
+
+void fi_look_take(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
+    if (f->type == FI_LOOK_END) {
+        take_end(l, node, f);
     } else if (f->type == FI_LOOK_OBJECT) {
         add_object(l, node, f);
     }
@@ -119,6 +126,23 @@ struct answering {
     ferry_look_t *look;
     ferry_look_node_t node;
 };
+
+/* Of a node that does not answer: what the directory says of its ends. */
+static int take_entry(const fi_entry_t *e, void *arg) {
+    const struct answering *a = arg;
+    fi_frame_t f = {.text = {0}};
+
+    if (e->node != a->node.id || (e->kind != FERRY_QUEUE && e->kind != FERRY_TOPIC)) {
+        return 0;
+    }
+    memcpy(f.text, e->channel, strlen(e->channel));
+    f.kind = (uint16_t)e->kind;
+    f.flags = e->is_tap ? FI_LOOK_END_TAP : 0;
+    f.tx = e->is_sender ? e->end : 0;
+    f.rx = e->is_sender ? 0 : e->end;
+    take_end(a->look, a->node.id, &f);
+    return 0;
+}
 
 static void take_answer(const fi_frame_t *f, void *arg) {
     struct answering *a = arg;
@@ -156,6 +180,9 @@ static int ask_node(uint64_t id, void *arg) {
         return no_memory();
     }
     l->nodes[l->node_count++] = a.node;
+    if (!a.node.answered) {
+        (void)fi_entry_each(&l->space, NULL, take_entry, &a);
+    }
     return 0;
 }
 

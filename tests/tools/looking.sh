@@ -85,6 +85,7 @@ ls_shows_a_stopped_node_as_one_that_does_not_answer() {
     kill -TERM "$receiver"
     wait "$receiver" || true
     has 'does not answer' out
+    grep -Eq "^  x +queue +receiver .* $receiver .*\?" out # its name in the directory says so much
 }
 
 a_killed_node_is_no_longer_shown() {
