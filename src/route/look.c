@@ -291,7 +291,7 @@ int fi_route_look(const char *space, const char *channel, const ferry_options_t 
         got = no_memory();
     }
     if (got == 0 && r->senders + r->receivers == 0 && r->silent == 0) {
-        got = fi_fail(-ENOENT, "nobody on this machine has '%s' open in the space %s", channel, space);
+        got = fi_fail(-ENOENT, "nobody on this machine has a queue or topic '%s' open in the space %s", channel, space);
     }
     if (got < 0) {
         fi_route_close(r);

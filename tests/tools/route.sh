@@ -79,7 +79,7 @@ a_channel_that_nobody_has_open_is_told() {
     done
     has 'senders 0, receivers 1, links 0' out
     status_of 1 "${ferry[@]}" route nothing >out 2>said
-    has "nobody on this machine has 'nothing' open" said
+    has "nobody on this machine has a queue or topic 'nothing' open" said
 }
 
 test_that "the host is measured once, and shown with its reasons" the_host_is_measured_once_and_shown_with_its_reasons
