@@ -250,7 +250,7 @@ what_is_idempotent_goes_to_another_server() {
     local caller=$!
     started
     serve slow Slow --idempotent -j 1 -- echo two
-    sleep 0.2
+    until_true figure links 2 slow
     killed "$first"
     ended 0 "$caller"
     [ "$(cat out)" = two ]
@@ -263,7 +263,7 @@ what_is_not_idempotent_does_not() {
     local caller=$!
     started
     serve slow Slow -j 1 -- echo two
-    sleep 0.2
+    until_true figure links 2 slow
     killed "$first"
     ended 125 "$caller"
     has 'may have run' said
