@@ -259,10 +259,8 @@ static bool is_sooner_far(const ferry_client_t *k) {
     return there >= 0 && there + there / 4 < here;
 }
 
-__attribute__((noinline)) static int start_far(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags,
+__attribute__((noinline)) static int start_far(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t head,
                                                int64_t timeout, ferry_call_t **out) {
-    const fi_call_head_t head = {
-        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
     ferry_call_t *c = NULL;
 
     if (fi_unlikely(timeout == FERRY_NOW || fi_patience(head.deadline) == 0)) {
@@ -292,9 +290,8 @@ __attribute__((noinline)) static int start_far(ferry_client_t *k, const fi_wish_
     return 0;
 }
 
-static int start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
-    fi_call_head_t head = {
-        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
+static inline int start(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t head, int64_t timeout,
+                        ferry_call_t **out) {
     ferry_call_t *c = NULL;
 
     int r = fi_node_is_shut(k->tx->end.node) ? 0 : check_servers(k, !out); /* shut: sending tells */
@@ -326,14 +323,25 @@ static int start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64
     return 0;
 }
 
+/* A call that waited for room here, and then goes far, has no more time for that. */
 int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
     if (fi_unlikely(r < 0)) {
         return r;
     }
-    r = start(k, wish, flags, timeout, out);
+    const fi_call_head_t head = {
+        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
+    r = start(k, wish, head, timeout, out);
     fi_end_leave(&k->tx->end);
-    return fi_unlikely(r == FI_GO_FAR) ? start_far(k, wish, flags, timeout, out) : r;
+    return fi_unlikely(r == FI_GO_FAR) ? start_far(k, wish, head, timeout, out) : r;
+}
+
+/* With no server here, nothing that fills the quota goes away by itself. */
+static int no_room(const ferry_client_t *k) {
+    return fi_fail(-EDQUOT,
+                   "the quota of this client of \"%s\" is used up by messages that it holds, and no server on this "
+                   "machine has any of them: release some, or raise `quota`",
+                   k->service);
 }
 
 int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m) {
@@ -343,7 +351,10 @@ int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **da
     }
     r = fi_sent_new(k->tx, size, timeout, data, m);
     fi_end_leave(&k->tx->end);
-    return r == -ECANCELED ? nobody(k) : r;
+    if (r == -ECANCELED) {
+        return k->far ? no_room(k) : nobody(k);
+    }
+    return r;
 }
 
 /* ---- talking to whoever has it ---- */
