@@ -65,11 +65,12 @@ typedef struct ferry_options {
 FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node);
 
 /**
- * Leaves the space and frees the node; NULL is allowed. Ends still open are closed as by their own close call with
- * FERRY_NOW. Must not run while another thread is inside a call on the same node (use ferry_shutdown first).
+ * Leaves the space and frees the node; NULL is allowed. Ends, clients and services still open are closed as by their own
+ * close call with FERRY_NOW: of a service, the handlers that run are waited for. Must not run while another thread of the
+ * program's is inside a call on the same node (use ferry_shutdown first).
  *
- * Returns 0, or the number of ends that were still open (ferry_last_error names them), or -ECHILD in a forked child
- * (the child's copy is freed, its parent is not disturbed).
+ * Returns 0, or the number of handles that were still open (ferry_last_error names them), or -ECHILD in a forked child
+ * (the child's copy is freed, its parent is not disturbed), or -EDEADLK called by a handler of one of its services.
  */
 FERRY_API int ferry_close(ferry_t *node);
 

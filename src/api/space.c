@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ferry/space.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "net/shares.h"
 #include "platform/cancel.h"
 #include "route/route.h"
+#include "rpc/service.h"
 
 static int open_uncancelled(const char *space, const ferry_options_t *options, ferry_t **node) {
     fi_routes_t routes = {&fi_route_thread, &fi_route_shm};
@@ -93,8 +95,19 @@ static fi_end_t *first_open(ferry_t *n) {
 static void close_ends(ferry_t *n, left_open_t *left) {
     /* One at a time: closing one may close others that belong to it. */
     for (fi_end_t *e = first_open(n); e; e = first_open(n)) {
-        note_open(left, e->channel);
+        /* A client is one, with the end for its calls; it has another one for the replies. */
+        if (e->channel[0] != FI_REPLIES) {
+            note_open(left, fi_channel_words(e->channel).name);
+        }
         close_end(e);
+    }
+}
+
+/* First of all: their threads are inside, and use what else is open. */
+static void close_services(ferry_t *n, left_open_t *left) {
+    for (ferry_service_t *s = fi_service_of_node(n); s; s = fi_service_of_node(n)) {
+        note_open(left, s->name);
+        (void)fi_service_close(s, FERRY_NOW);
     }
 }
 
@@ -131,7 +144,11 @@ static int close_uncancelled(ferry_t *node) {
             -ECHILD,
             "this node belongs to the parent process; the child's copy was freed: after fork(), open your own");
     }
+    if (fi_service_is_of_mine(node)) {
+        return fi_fail(-EDEADLK, "a handler of a service cannot close the service's node: it would wait for itself");
+    }
     left_open_t left = {.count = 0};
+    close_services(node, &left);
     if (node->net) {
         fi_shares_stop(node->net);
         close_far_cells(node, &left);

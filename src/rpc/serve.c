@@ -97,6 +97,10 @@ bool fi_service_is_mine(const ferry_service_t *s) {
     return inside && (!s || inside->service == s);
 }
 
+bool fi_service_is_of_mine(const fi_node_t *n) {
+    return inside && inside->service->node == n;
+}
+
 static void run(fi_worker_t *w, ferry_request_t *rq, int64_t now) {
     fi_store_relaxed64(&w->calls, w->calls + 1);
     fi_store_relaxed64(&w->rx->page->busy_since, (uint64_t)now);

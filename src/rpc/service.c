@@ -274,6 +274,27 @@ int fi_service_stats(ferry_service_t *s, ferry_service_stats_t *stats) {
 
 /* ---- closing ---- */
 
+/* Whose end it is, if that of a thread that serves. */
+static ferry_service_t *service_of(fi_end_t *e) {
+    bool serves = e->magic == FI_END_RECEIVER && e->channel[0] == FI_CALLS;
+    const fi_worker_t *w = serves ? fi_receiver_of(e)->part.whole : NULL;
+
+    return w && fi_load_relaxed32(&w->service->magic) == FI_SERVICE_MAGIC ? w->service : NULL;
+}
+
+ferry_service_t *fi_service_of_node(fi_node_t *n) {
+    ferry_service_t *found = NULL;
+    struct fi_list *at;
+    struct fi_list *after;
+
+    pthread_mutex_lock(&n->lock);
+    fi_list_each(at, after, &n->ends) {
+        found = found ? found : service_of(fi_container(at, fi_end_t, link));
+    }
+    pthread_mutex_unlock(&n->lock);
+    return found;
+}
+
 /* A worker waits with closing its receiver until nobody is in here: see fi_worker_close. Async-signal-safe. */
 static void nudge_all(ferry_service_t *s) {
     fi_add32(&s->nudging, 1);

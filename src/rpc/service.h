@@ -145,6 +145,8 @@ int fi_service_method(ferry_service_t *s, const char *name, ferry_handler_t *han
 const fi_method_t *fi_service_find(const ferry_service_t *s, uint64_t hash);
 int fi_service_stop(ferry_service_t *s);
 int fi_service_close(ferry_service_t *s, int64_t timeout);
+/* One that a thread of this node's serves, or may serve again; NULL: none. */
+ferry_service_t *fi_service_of_node(fi_node_t *n);
 int fi_service_stats(ferry_service_t *s, ferry_service_stats_t *stats);
 
 /* ---- describe.c: the methods that every service has ---- */
@@ -157,8 +159,10 @@ int fi_describe_types(ferry_request_t *rq, const void *data, size_t size, void *
 int fi_service_start(ferry_service_t *s, unsigned threads);
 int fi_service_run(ferry_service_t *s, int64_t timeout);
 int fi_service_fd(ferry_service_t *s);
-/* Is the calling thread inside a handler of this service? */
+/* Is the calling thread inside a handler of this service (NULL: of any)? */
 bool fi_service_is_mine(const ferry_service_t *s);
+/* Is it inside one of a service of this node's? */
+bool fi_service_is_of_mine(const fi_node_t *n);
 /* Takes apart what a worker of a thread that serves no more has open. */
 void fi_worker_close(fi_worker_t *w);
 

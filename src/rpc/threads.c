@@ -130,6 +130,9 @@ static fi_worker_t *find_spare(ferry_service_t *s) {
 
 /* With the service's lock. */
 static int add_worker(ferry_service_t *s, fi_worker_t **out) {
+    if (s->node->magic != FI_NODE_MAGIC) {
+        return fi_fail(-EBADF, "the node of the service \"%s\" was closed: close the service, too", s->name);
+    }
     if (fi_load_relaxed32(&s->stopping)) {
         return fi_fail(-ECANCELED, "the service \"%s\" was stopped: close it, and open a new one", s->name);
     }
