@@ -177,15 +177,22 @@ static void accepted(fi_sender_t *tx, const fi_item_t *item) {
     }
 }
 
+/* Is the next message one that is looked at (sample.h)? What is retained is seen long after. */
+static bool is_probe(const fi_sender_t *tx) {
+    return fi_unlikely(tx->seq >= tx->sampling.at) && tx->retain == 0 && !tx->timestamps;
+}
+
+static void put_time(const fi_sender_t *tx, fi_item_t *item, bool probe) {
+    item->probe = probe;
+    if (probe || tx->timestamps) {
+        item->time_ns = (uint64_t)fi_now_ns();
+    }
+}
+
 static int send_item(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {
     item->seq = tx->seq + 1;
     item->attempt = 1;
-    if (tx->timestamps) {
-        item->time_ns = (uint64_t)fi_now_ns();
-    } else if (fi_unlikely(tx->seq >= tx->sampling.at) && tx->retain == 0) {
-        item->time_ns = (uint64_t)fi_now_ns(); /* what is retained is seen long after */
-        item->probe = true;
-    }
+    put_time(tx, item, is_probe(tx));
     struct attempt a = {item, false};
     int r = tx->rendezvous ? fi_rendezvous_send(tx, item, timeout) : try_item(tx, &a);
     if (fi_unlikely(r == -EAGAIN && !tx->rendezvous)) {
@@ -347,6 +354,7 @@ int fi_sender_forward(fi_sender_t *tx, fi_item_t *item) {
 
 struct wanted_claim {
     uint64_t size;
+    bool probe;
     bool no_quota;
 };
 
@@ -356,6 +364,7 @@ static int claim_block(fi_sender_t *tx, uint64_t size) {
 
     if (r == 0) {
         c->outlet = NULL;
+        c->flags = 0;
         c->data = fi_block_data(c->block);
     }
     return r;
@@ -370,14 +379,15 @@ static int try_claim(fi_sender_t *tx, void *arg) {
     if (fi_sender_is_over_capacity(tx)) {
         return -EAGAIN;
     }
+    bool ext = tx->timestamps || want->probe;
     bool behind = tx->backlog_count > 0 && fi_backlog_pump(tx) == -EAGAIN;
     if (!behind && want->size <= tx->inline_max && !has_no_reader(tx)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
         if (o) {
-            c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+            c->data = fi_outlet_claim(o, want->size, ext, &c->flags);
         }
         if (o && !c->data && fi_outlet_refresh(o)) {
-            c->data = fi_outlet_claim(o, want->size, tx->timestamps, &c->flags);
+            c->data = fi_outlet_claim(o, want->size, ext, &c->flags);
         }
         c->outlet = o;
         behind = !c->data;
@@ -390,8 +400,16 @@ static int try_claim(fi_sender_t *tx, void *arg) {
     return r == -EDQUOT ? -EAGAIN : r;
 }
 
+/* Its time is put in when it is committed, which is not done the quick way. */
+static void note_probe(fi_sender_t *tx, bool probe) {
+    if (fi_unlikely(probe)) {
+        tx->claim.flags |= FI_REC_PROBE;
+        fi_sender_forget_quick(tx);
+    }
+}
+
 int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data) {
-    struct wanted_claim want = {.size = size};
+    struct wanted_claim want = {.size = size, .probe = is_probe(tx)};
 
     int r = check_send(tx, size);
     if (r == 0 && tx->rendezvous) {
@@ -414,6 +432,7 @@ int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data
         tx->claim.open = true;
         tx->claim.size = size;
         *data = tx->claim.data;
+        note_probe(tx, want.probe);
     }
     return r;
 }
@@ -465,7 +484,7 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
     }
     fi_item_t item = {
         .data = c.block ? NULL : c.data, .block = c.block, .size = size, .seq = tx->seq + 1, .attempt = 1};
-    item.time_ns = tx->timestamps ? (uint64_t)fi_now_ns() : 0;
+    put_time(tx, &item, (c.flags & FI_REC_PROBE) != 0);
     bool in_place = c.outlet && (c.outlet == tx->topic || c.outlet->link_count > 0);
     if (fi_likely(in_place)) {
         fi_outlet_commit(c.outlet, &item, c.flags);

@@ -360,6 +360,36 @@ static void a_message_that_was_looked_at_is_as_it_was_sent(void) {
     close_node(node);
 }
 
+/* Also those that are written in place: calls are. */
+static void a_claimed_message_is_looked_at_like_any_other(void) {
+    const size_t sizes[] = {64, 1000, 5000, 100000};
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_route_t *route;
+
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    for (uint64_t i = 0; i < 400; i++) {
+        size_t len = sizes[i % 4];
+        void *data = NULL;
+        check_is(ferry_claim(tx, len + i % 2, PATIENCE, &data), 0);
+        fill(data, len, i);
+        check_is(ferry_commit(tx, len), 0);
+        ferry_msg_t *m = receive(rx);
+        check_is(info_of(m).time_ns, 0);
+        check_is(info_of(m).sequence, i + 1);
+        check_is(ferry_msg_size(m), len);
+        check(filled(ferry_msg_data(m), len, i));
+        release(m);
+    }
+    const ferry_route_link_t *l = only_link("q", &route);
+    check(l->latency_samples + l->wake_samples >= 3);
+    ferry_route_close(route);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+}
+
 static void a_capacity_holds_whatever_is_looked_at(void) {
     ferry_t *node = open_node("test");
     ferry_contract_t contract = {.capacity = 20};
@@ -520,6 +550,7 @@ int main(int argc, char **argv) {
         TEST_ALL(a_link_shows_its_way_and_why_no_other_is_taken),
         TEST(what_is_not_there_is_told),
         TEST(a_message_that_was_looked_at_is_as_it_was_sent),
+        TEST(a_claimed_message_is_looked_at_like_any_other),
         TEST(a_capacity_holds_whatever_is_looked_at),
         TEST(a_receiver_that_grows_slow_is_passed_over_and_its_link_says_why),
         TEST(a_receiver_whose_link_grows_slow_spins_no_longer_and_says_why),
