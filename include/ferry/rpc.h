@@ -90,7 +90,7 @@ typedef struct ferry_method_options {
 
 /**
  * Opens a service, of 1 to 60 of the characters A-Z a-z 0-9 . _ -, not starting with a dot. Nothing is served before
- * ferry_service_start or _run. Close it before its node.
+ * ferry_service_start or _run. Close it before its node, which else does that if it is served.
  * Errors: -EINVAL bad name or options; -EBADF; -ECHILD; -ENOMEM; -ESHUTDOWN.
  */
 FERRY_API int ferry_service_open(ferry_t *node, const char *name, const ferry_service_options_t *options,
@@ -239,7 +239,8 @@ FERRY_API int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_
 FERRY_API int ferry_call(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout,
                          ferry_msg_t **reply);
 
-/** Takes a writable message for an argument from the client's memory (as ferry_msg_new). */
+/** Takes a writable message for an argument from the client's memory (as ferry_msg_new; where the quota is used up and no
+ * server could release anything, at once -ENOENT, or -EDQUOT if other machines have servers). */
 FERRY_API int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t timeout, void **data, ferry_msg_t **m);
 /** Calls with a message of ferry_client_new_msg by pointer: it stays the caller's, to read, to edit, to send again.
  * Any other message is sent as a copy. */

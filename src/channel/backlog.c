@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
+#include "node/shown.h"
 
 static fi_waiting_t *waiting_new(const fi_item_t *item, fi_block_t *block) {
     fi_waiting_t *w = malloc(sizeof *w);
@@ -46,7 +47,7 @@ int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item) {
     fi_waiting_t *w = r == 0 ? waiting_new(item, block) : NULL;
     if (r == 0 && !w) {
         fi_pool_unref(&tx->pool, block);
-        r = fi_fail(-ENOMEM, "no memory to keep a message for '%s'", tx->end.channel);
+        r = fi_fail(-ENOMEM, "no memory to keep a message for '%s'", fi_channel_shown(tx->end.channel));
     }
     if (r == 0) {
         fi_list_add_tail(&tx->backlog, &w->link);

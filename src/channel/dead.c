@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "channel/messages.h"
+#include "node/shown.h"
 
 #define TRY_AGAIN_NS 1000000000ll /* when the dead-letter queue has no room */
 #define SHARE 64u                 /* of the copies; see `look` */
@@ -260,7 +261,7 @@ int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts) {
     fi_dead_t *d = calloc(1, sizeof *d);
 
     if (!d) {
-        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", rx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", fi_channel_shown(rx->end.channel));
     }
     fi_part_t part = rx->part.dead ? rx->part.dead->part : (fi_part_t){.whole = NULL};
     part.whole = d;

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "channel/messages.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 
 #define LONG_ENOUGH_NS 1000000000ll
@@ -54,7 +55,7 @@ static int too_late(const ferry_msg_t *m) {
     return fi_fail(-ESTALE,
                    "this message of '%s' was held for longer than `ack_within` without ferry_msg_progress: another "
                    "receiver has it now",
-                   m->link->rx->end.channel);
+                   fi_channel_shown(m->link->rx->end.channel));
 }
 
 int fi_held_end(const ferry_msg_t *m) {

@@ -23,6 +23,7 @@
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
 #include "channel/tell.h"
+#include "node/shown.h"
 #include "platform/futex.h"
 
 /* The same node by another connection, which is met when two newcomers dial each other; by the kernel's word, not its own. */
@@ -58,7 +59,7 @@ static int remember_outlet(fi_sender_t *tx, fi_outlet_t *o) {
         tx->links = links;
     }
     if (!more || !links) {
-        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", fi_channel_shown(tx->end.channel));
     }
     tx->outlets[tx->outlet_count] = o;
     fi_store_relaxed32(&tx->outlet_count, tx->outlet_count + 1);
@@ -217,7 +218,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     int r = 0;
 
     if (!l) {
-        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", fi_channel_shown(tx->end.channel));
     }
     if (!o) {
         r = fi_sender_add_outlet(tx, tx->first_lines, &o);

@@ -12,13 +12,14 @@
 #include "channel/history.h"
 #include "channel/latest.h"
 #include "channel/tell.h"
+#include "node/shown.h"
 #include "platform/bell.h"
 #include "ring/ring_copy.h"
 
 int fi_outlet_new(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
     fi_outlet_t *o = calloc(1, sizeof *o);
     if (!o) {
-        return fi_fail(-ENOMEM, "no memory for a link on '%s'", tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", fi_channel_shown(tx->end.channel));
     }
     o->tx = tx;
     o->first = o->current = 1;
@@ -34,7 +35,7 @@ int fi_outlet_new(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out) {
 int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
     fi_log_t *log = calloc(1, sizeof *log);
     if (!log) {
-        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", o->tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", fi_channel_shown(o->tx->end.channel));
     }
     int r = fi_shared_new("ferry-ring", fi_ring_bytes(lines), &log->memory);
     if (r < 0) {
@@ -45,7 +46,7 @@ int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
     if (!log->starts) {
         fi_shared_unref(log->memory);
         free(log);
-        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", o->tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", fi_channel_shown(o->tx->end.channel));
     }
     fi_ringw_init(&log->w, log->memory->map, lines);
     log->serial = serial;
@@ -491,7 +492,7 @@ uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
     fi_txlink_t **more = realloc(o->links, (o->link_count + 1) * sizeof *more);
     if (!more) {
-        return fi_fail(-ENOMEM, "no memory for a link on '%s'", o->tx->end.channel);
+        return fi_fail(-ENOMEM, "no memory for a link on '%s'", fi_channel_shown(o->tx->end.channel));
     }
     o->links = more;
     if (l->lossy && o->lossy_count == 0) {

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "channel/receiver.h"
 #include "channel/sender.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 
 static fi_end_t *end_of(const ferry_pollitem_t *it) {
@@ -62,7 +63,8 @@ static int make_room_fd(fi_sender_t *tx) {
     if (tx->room_fd < 0) {
         int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (fd < 0) {
-            return fi_fail_errno(errno, "cannot create the descriptor that tells of room on '%s'", tx->end.channel);
+            return fi_fail_errno(errno, "cannot create the descriptor that tells of room on '%s'",
+                                 fi_channel_shown(tx->end.channel));
         }
         __atomic_store_n(&tx->room_fd, fd, __ATOMIC_RELEASE);
     }

@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "node/shown.h"
 
 #define DEFAULT_QUANTUM (16u << 10)
 
@@ -128,7 +129,8 @@ static int open_dead_letters(fi_receiver_t *rx, const ferry_receiver_options_t *
     int r = fi_channel_check(o->dead_letter);
 
     if (r == 0 && strcmp(o->dead_letter, rx->end.channel) == 0) {
-        r = fi_fail(-EINVAL, "the dead letters of '%s' cannot go to the same queue: name another one", rx->end.channel);
+        r = fi_fail(-EINVAL, "the dead letters of '%s' cannot go to the same queue: name another one",
+                    fi_channel_shown(rx->end.channel));
     }
     return r < 0 ? r : fi_dead_open(rx, o->dead_letter, o->max_attempts);
 }
@@ -156,7 +158,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     }
     fi_receiver_t *rx = calloc(1, sizeof *rx);
     if (!rx) {
-        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", channel);
+        return fi_fail(-ENOMEM, "no memory for a receiver of '%s'", fi_channel_shown(channel));
     }
     fi_end_init(&rx->end, n, FI_END_RECEIVER, part->ops ? part->ops : &receiver_ops);
     rx->part = *part;

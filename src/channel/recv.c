@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "channel/quick.h"
+#include "node/shown.h"
 #include "platform/bell.h"
 #include "platform/clock.h"
 
@@ -41,7 +42,7 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
     return fi_fail(-EPROTO,
                    "sender %llu of node %016llx wrote nonsense into its ring for '%s' and was expelled; the other "
                    "senders are still served",
-                   (unsigned long long)tx, (unsigned long long)node, rx->end.channel);
+                   (unsigned long long)tx, (unsigned long long)node, fi_channel_shown(rx->end.channel));
 }
 
 /* Told once. To a part of something larger it is what -EPROTO is: one link the fewer. */
@@ -62,12 +63,12 @@ static int gave_one_up(fi_receiver_t *rx) {
         return fi_fail(r,
                        "a sender of '%s' announced more memory than `max_memory_per_peer` (%llu bytes) lets this node "
                        "map of its node's: it was given up, the others are still served",
-                       rx->end.channel, (unsigned long long)rx->end.node->max_memory);
+                       fi_channel_shown(rx->end.channel), (unsigned long long)rx->end.node->max_memory);
     }
     return fi_fail(r,
                    "no memory was left to map what a sender of '%s' announced: it was given up, the others are still "
                    "served",
-                   rx->end.channel);
+                   fi_channel_shown(rx->end.channel));
 }
 
 /* What other threads have released, and what was rejected. */
@@ -86,7 +87,7 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     }
     if (fi_unlikely(rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held)) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
-                       rx->end.channel, (unsigned long long)fi_receiver_held(rx));
+                       fi_channel_shown(rx->end.channel), (unsigned long long)fi_receiver_held(rx));
     }
     for (uint32_t tried = 0; tried <= rx->link_count && rx->link_count > 0;) {
         fi_rxlink_t *l = rx->links[rx->turn];
@@ -212,7 +213,7 @@ static int ended(fi_receiver_t *rx) {
     return fi_fail(-EPIPE,
                    rx->gave_up ? "all senders of '%s' have ended, or were given up"
                                : "all senders of '%s' have ended, and every message was taken",
-                   rx->end.channel);
+                   fi_channel_shown(rx->end.channel));
 }
 
 bool fi_receiver_stirs(const fi_end_t *e) {
@@ -264,7 +265,7 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     }
     if (fi_unlikely(fi_node_is_shut(rx->end.node))) {
         return fi_fail(-ESHUTDOWN, "the node %s while '%s' was received", fi_node_end_word(rx->end.node),
-                       rx->end.channel);
+                       fi_channel_shown(rx->end.channel));
     }
     return -EAGAIN;
 }
@@ -341,7 +342,7 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
             deadline = fi_deadline(timeout);
         }
         if (last) {
-            return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", rx->end.channel);
+            return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", fi_channel_shown(rx->end.channel));
         }
         if (fi_spin_more(&rx->spinner, &spin)) {
             if (++looks % LOOKS_PER_CLOCK == 0) {
@@ -352,7 +353,7 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
         }
         r = sleep_once(rx, deadline);
         if (r == -EINTR) {
-            return fi_fail(-EINTR, "a signal ended the wait on '%s'", rx->end.channel);
+            return fi_fail(-EINTR, "a signal ended the wait on '%s'", fi_channel_shown(rx->end.channel));
         }
         last = r == -EAGAIN;
     }
@@ -413,7 +414,7 @@ int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, in
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     if (fi_unlikely(rx->dead)) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this receiver of '%s' has ended: close it, open a new one",
-                       rx->end.channel);
+                       fi_channel_shown(rx->end.channel));
     }
     if (fi_unlikely(rx->too_large)) {
         *out = rx->too_large;

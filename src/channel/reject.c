@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "channel/messages.h"
+#include "node/shown.h"
 #include "platform/cancel.h"
 
 static bool is_returned(const ferry_msg_t *m) {
@@ -40,7 +41,7 @@ static int nobody_left(const ferry_msg_t *m) {
         -EPIPE,
         "the sender of this message on '%s' has ended, so nobody could send it to another receiver: it stays "
         "held here",
-        m->link->rx->end.channel);
+        fi_channel_shown(m->link->rx->end.channel));
 }
 
 int fi_taken_reject_held(ferry_msg_t *m, int64_t delay) {

@@ -25,6 +25,7 @@
 #include "channel/dispatch.h"
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 
 #define NOW_NS 100000 /* for a receiver that waits already to wake up */
@@ -165,8 +166,8 @@ static int try_meet(fi_sender_t *tx, void *arg) {
 }
 
 static int was_not_taken(const fi_sender_t *tx, int error) {
-    return fi_fail(error, "no receiver of '%s' has taken the message%s: it was taken back", tx->end.channel,
-                   error == -EAGAIN ? " at once" : " before the timeout");
+    return fi_fail(error, "no receiver of '%s' has taken the message%s: it was taken back",
+                   fi_channel_shown(tx->end.channel), error == -EAGAIN ? " at once" : " before the timeout");
 }
 
 int fi_rendezvous_send(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 
@@ -132,7 +133,7 @@ void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer,
 int fi_sender_take_denial(fi_sender_t *tx) {
     if (tx->fencing.token && fi_load_acquire64(&tx->fencing.fenced) == tx->fencing.token) {
         return fi_fail(-ESTALE, "'%s' takes nothing more with token %" PRIu64 ": a newer one, %" PRIu64 ", was used",
-                       tx->end.channel, tx->fencing.token, fi_load_relaxed64(&tx->fencing.by));
+                       fi_channel_shown(tx->end.channel), tx->fencing.token, fi_load_relaxed64(&tx->fencing.by));
     }
     if (!tx->denied) {
         return 0;
@@ -141,8 +142,8 @@ int fi_sender_take_denial(fi_sender_t *tx) {
     if (!tx->denial[0]) {
         return 0; /* it was about an earlier token */
     }
-    return fi_fail(-EACCES, "messages on '%s' cannot leave this machine: the server denies it (%s)", tx->end.channel,
-                   tx->denial);
+    return fi_fail(-EACCES, "messages on '%s' cannot leave this machine: the server denies it (%s)",
+                   fi_channel_shown(tx->end.channel), tx->denial);
 }
 
 static int gave_up(fi_sender_t *tx, int64_t timeout) {
@@ -152,10 +153,11 @@ static int gave_up(fi_sender_t *tx, int64_t timeout) {
         return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "%s", text);
     }
     if (timeout == FERRY_NOW) {
-        return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough", tx->end.channel);
+        return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough",
+                       fi_channel_shown(tx->end.channel));
     }
     return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: its receivers did not release enough",
-                   tx->end.channel);
+                   fi_channel_shown(tx->end.channel));
 }
 
 #define OVER_AGAIN_NS 20000000 /* between two looks; less than the grace after which a deadlock is looked for */
@@ -187,7 +189,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
         }
         if (fi_node_is_shut(tx->end.node)) {
             return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),
-                           tx->end.channel);
+                           fi_channel_shown(tx->end.channel));
         }
         if (fi_unlikely(tx->part.is_over && tx->part.is_over(tx->part.whole))) {
             return -ECANCELED; /* the owner knows why */
@@ -210,7 +212,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return 0;
         }
         if (r == -EINTR) {
-            return fi_fail(-EINTR, "a signal ended the wait for room on '%s'", tx->end.channel);
+            return fi_fail(-EINTR, "a signal ended the wait for room on '%s'", fi_channel_shown(tx->end.channel));
         }
         if (r != -EAGAIN) {
             return r;
@@ -276,7 +278,7 @@ int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t 
         return fi_fail(-EDQUOT,
                        "the quota of '%s' (%llu bytes) has no room for %llu more: release messages, wait for the "
                        "receivers, or raise `quota`",
-                       tx->end.channel, (unsigned long long)tx->pool.quota, (unsigned long long)size);
+                       fi_channel_shown(tx->end.channel), (unsigned long long)tx->pool.quota, (unsigned long long)size);
     }
     return r;
 }

@@ -12,6 +12,7 @@
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
 #include "channel/tell.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 
 /* The link of a queue with the least before it, as far as is known; in turn among equals. */
@@ -166,7 +167,7 @@ static int quota_error(fi_sender_t *tx) {
     return fi_fail(-EDQUOT,
                    "the quota of '%s' (%" PRIu64 " bytes) is used up by messages that nobody has received yet: open a "
                    "receiver, or raise `quota`",
-                   tx->end.channel, tx->pool.quota);
+                   fi_channel_shown(tx->end.channel), tx->pool.quota);
 }
 
 /* Counts a message that was accepted, and lets others look at it. */
@@ -239,35 +240,36 @@ static int bad_size(const fi_sender_t *tx, uint64_t size) {
 
     if (c->type_size && size != c->type_size) {
         return fi_fail(-EMSGSIZE, "'%s' carries messages of exactly %" PRIu64 " bytes (%s), this one has %" PRIu64,
-                       tx->end.channel, c->type_size, c->type_name[0] ? c->type_name : "type_size", size);
+                       fi_channel_shown(tx->end.channel), c->type_size, c->type_name[0] ? c->type_name : "type_size",
+                       size);
     }
     if (c->max_size && size > c->max_size) {
         return fi_fail(-EMSGSIZE, "'%s' carries messages of at most %" PRIu64 " bytes, this one has %" PRIu64,
-                       tx->end.channel, c->max_size, size);
+                       fi_channel_shown(tx->end.channel), c->max_size, size);
     }
     if (tx->part.most && size > tx->part.most) {
         return fi_fail(-EMSGSIZE,
                        "'%s' is %s, and takes messages of at most %" PRIu64 " bytes, this one has %" PRIu64
                        ": split it",
-                       tx->end.channel, tx->part.plain ? "plain" : "durable", tx->part.most, size);
+                       fi_channel_shown(tx->end.channel), tx->part.plain ? "plain" : "durable", tx->part.most, size);
     }
     return fi_fail(-EMSGSIZE,
                    "a message of %" PRIu64 " bytes can never fit the quota of '%s' (%" PRIu64 " bytes): raise `quota`",
-                   size, tx->end.channel, tx->pool.quota);
+                   size, fi_channel_shown(tx->end.channel), tx->pool.quota);
 }
 
 static int not_now(fi_sender_t *tx) {
     if (tx->abandoned) {
         return fi_fail(-EOWNERDEAD, "the thread that owned this sender on '%s' has ended: close it and open a new one",
-                       tx->end.channel);
+                       fi_channel_shown(tx->end.channel));
     }
     if (fi_node_is_shut(tx->end.node)) {
         return fi_fail(-ESHUTDOWN, "the node %s: nothing more can be sent on '%s'", fi_node_end_word(tx->end.node),
-                       tx->end.channel);
+                       fi_channel_shown(tx->end.channel));
     }
     if (tx->claim.open) {
         return fi_fail(-EBUSY, "a claim is open on '%s': end it with ferry_commit or ferry_abort first",
-                       tx->end.channel);
+                       fi_channel_shown(tx->end.channel));
     }
     return fi_sender_take_denial(tx);
 }
@@ -416,7 +418,7 @@ int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data
         r = fi_fail(-EINVAL,
                     "'%s' is sent on by rendezvous, for which ferry_commit could not wait: use ferry_send or "
                     "ferry_send_msg",
-                    tx->end.channel);
+                    fi_channel_shown(tx->end.channel));
     }
     if (r < 0) {
         return r;
@@ -438,7 +440,7 @@ int fi_sender_claim(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data
 }
 
 static int no_claim(const fi_sender_t *tx) {
-    return fi_fail(-EINVAL, "no claim is open on '%s': call ferry_claim first", tx->end.channel);
+    return fi_fail(-EINVAL, "no claim is open on '%s': call ferry_claim first", fi_channel_shown(tx->end.channel));
 }
 
 /* Sends the claim that stands in a block, or in the ring of a receiver that has gone meanwhile. */
@@ -477,7 +479,7 @@ int fi_sender_commit(fi_sender_t *tx, uint64_t size) {
     }
     if (size > c.size) {
         return fi_fail(-EINVAL, "%" PRIu64 " bytes were committed on '%s', but only %" PRIu64 " claimed", size,
-                       tx->end.channel, c.size);
+                       fi_channel_shown(tx->end.channel), c.size);
     }
     if (!fi_sender_size_fits(tx, size)) {
         return bad_size(tx, size);

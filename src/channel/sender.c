@@ -15,6 +15,7 @@
 #include "channel/dispatch.h"
 #include "channel/ghosts.h"
 #include "host/chosen.h"
+#include "node/shown.h"
 #include "platform/clock.h"
 #include "platform/memfd.h"
 
@@ -165,7 +166,7 @@ int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, con
     }
     fi_sender_t *tx = calloc(1, sizeof *tx);
     if (!tx) {
-        return fi_fail(-ENOMEM, "no memory for a sender on '%s'", channel);
+        return fi_fail(-ENOMEM, "no memory for a sender on '%s'", fi_channel_shown(channel));
     }
     fi_end_init(&tx->end, n, FI_END_SENDER, &sender_ops);
     tx->end.kind = (uint32_t)kind;
@@ -288,7 +289,7 @@ int fi_sender_wait(fi_sender_t *tx, unsigned receivers, int64_t timeout) {
     tx->stall.bears_it = false;
     if (r == -EAGAIN || r == -ETIMEDOUT) {
         return fi_fail(r, "%u receivers are linked with '%s', fewer than the %u waited for", live_links(tx),
-                       tx->end.channel, receivers);
+                       fi_channel_shown(tx->end.channel), receivers);
     }
     return r < 0 ? r : (int)live_links(tx);
 }

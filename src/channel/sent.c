@@ -17,6 +17,7 @@
 #include "channel/ghosts.h"
 #include "channel/messages.h"
 #include "channel/sender.h"
+#include "node/shown.h"
 
 static ferry_msg_t *handle_new(fi_sender_t *tx) {
     ferry_msg_t *m = tx->free_handles;
@@ -74,7 +75,7 @@ int fi_sent_new(fi_sender_t *tx, uint64_t size, int64_t timeout, void **data, fe
         return fi_fail(-EMSGSIZE,
                        "a message of %" PRIu64 " bytes is larger than '%s' allows (%" PRIu64
                        " bytes): raise `max_size` or `quota`",
-                       size, tx->end.channel, tx->largest);
+                       size, fi_channel_shown(tx->end.channel), tx->largest);
     }
     int r = fi_sender_alloc(tx, size ? size : 1, timeout, &block);
     if (r == 0) {
@@ -93,7 +94,7 @@ static int check(const ferry_msg_t *m) {
     return fi_fail(-EBADMSG,
                    "a message of %" PRIu64 " bytes on '%s' was changed after it was sent: call ferry_msg_edit before "
                    "you write, and do not use older pointers",
-                   m->size, m->sender->end.channel);
+                   m->size, fi_channel_shown(m->sender->end.channel));
 }
 
 int fi_sent_send(ferry_msg_t *m, const void *annex, int64_t timeout) {
@@ -147,7 +148,7 @@ int fi_sent_edit(ferry_msg_t *m, void **data) {
             return fi_fail(r,
                            "the quota of '%s' (%" PRIu64 " bytes) has no room for a copy of %" PRIu64
                            " bytes, which editing a message that others hold needs: wait, or raise `quota`",
-                           tx->end.channel, tx->pool.quota, m->size);
+                           fi_channel_shown(tx->end.channel), tx->pool.quota, m->size);
         }
         if (r < 0) {
             return r;

@@ -15,6 +15,7 @@
 #include "channel/quick.h"
 #include "channel/rendezvous.h"
 #include "channel/tell.h"
+#include "node/shown.h"
 #include "ring/ring_copy.h"
 
 #define FRUITLESS_TURNS 10000u
@@ -146,7 +147,7 @@ int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferr
             return fi_fail(slot,
                            "this receiver of '%s' holds %u messages by pointer, as many as one that may lose "
                            "messages can: release some",
-                           l->rx->end.channel, FI_HELD_SLOTS);
+                           fi_channel_shown(l->rx->end.channel), FI_HELD_SLOTS);
         }
         m->slot = (int16_t)slot;
         m->link = l;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "channel/messages.h"
 #include "channel/quick.h"
+#include "node/shown.h"
 #include "platform/bell.h"
 #include "platform/cancel.h"
 
@@ -294,7 +295,7 @@ void fi_taken_release_held(ferry_msg_t *m) {
 
 static int changed(const ferry_msg_t *m) {
     return fi_fail(-EBADMSG, "a message of %llu bytes on '%s' was changed by its sender while it was held here",
-                   (unsigned long long)m->size, m->link->rx->end.channel);
+                   (unsigned long long)m->size, fi_channel_shown(m->link->rx->end.channel));
 }
 
 int fi_taken_release(ferry_msg_t *m) {

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "channel/sender.h"
+#include "node/shown.h"
 
 static int add_link(fi_sender_t *tx, fi_txlink_t *l) {
     if (!tx->taps) {
@@ -40,7 +41,8 @@ static void drop_outlet_if_idle(fi_sender_t *tx) {
 
 int fi_taps_met(fi_sender_t *tx, fi_mail_t *m) {
     fi_txlink_t *l = calloc(1, sizeof *l);
-    int r = l ? add_link(tx, l) : fi_fail(-ENOMEM, "no memory to let somebody look at '%s'", tx->end.channel);
+    int r = l ? add_link(tx, l)
+              : fi_fail(-ENOMEM, "no memory to let somebody look at '%s'", fi_channel_shown(tx->end.channel));
 
     if (r < 0) {
         drop_outlet_if_idle(tx);
