@@ -255,6 +255,7 @@ static void a_retry_needs_another_server(where_t where) {
 
 static void an_answer_given_before_the_death_counts(where_t where) {
     scene_t s = begin(where);
+    (void)call_number(s.client, "descriptors", 0); /* from here on it is linked for answers: none waits in its memory */
     ferry_call_t *call = start_call(s.client, "answer-and-die", 5);
     if (where == IN_PROCESSES)
         crew_bury(s.crew, s.doomed_member); /* it is dead before anybody looks */
