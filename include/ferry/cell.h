@@ -22,7 +22,8 @@
  *   - Calls wait for the server, over a lost connection, for as long as the handle's `patience`. After -ETIMEDOUT, and
  *     after -ENOTCONN, it is not known whether a put has happened. A wait goes on until its own timeout.
  *   - Further errors of any call: -ENOENT the cell was removed; -ENOTCONN; -EACCES the server does not permit it; -ENOSPC
- *     the server has no room; of ferry_cell_open: -ENOTSUP the server runs without JetStream.
+ *     the server has no room; of ferry_cell_open: -ENOTSUP the server runs without JetStream, -EEXIST another stream there
+ *     has the cell's subjects.
  *
  * One handle serves one thread at a time, but ferry_cell_get, _get_at, _version and _info may be called by any number
  * of them at once on the same handle.

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "lock/lock.h"
 #include "net/ask.h"
+#include "platform/clock.h"
 
 #define FORMAT 1u
 #define DEFAULT_BYTES 4096u
@@ -22,6 +23,7 @@
 #define KNOWN_NS INT64_C(30000000000) /* how long the server knows a put's id */
 #define REPLICAS 3
 #define OPEN_TRIES 20
+#define OVERLAP_NAP_NS INT64_C(20000000)
 
 /* ---- names ---- */
 
@@ -126,7 +128,8 @@ static int find(fi_net_cell_t *c, const ferry_cell_options_t *o) {
     return r;
 }
 
-/* 0; -EEXIST without words: somebody else has made one meanwhile. */
+/* 0; -EEXIST without words: somebody else has made one meanwhile; -ENOTUNIQ without words: likewise, or another stream has the
+ * subjects. */
 static int make(fi_net_cell_t *c, const ferry_cell_options_t *o) {
     fi_ask_t ask = fi_ask_begin(c->net, PATIENCE_NS, "make the cell", c->name);
     char subjects[FI_SUBJECT_MAX];
@@ -166,7 +169,11 @@ static int make(fi_net_cell_t *c, const ferry_cell_options_t *o) {
             ask.tries = 0;
         }
     } while (fi_ask_again(&ask, s));
-    return s == NATS_OK ? 0 : ask.code == JSStreamNameExistErr ? -EEXIST : fi_ask_fail(&ask, s);
+    if (ask.code == JSStreamNameExistErr) {
+        return -EEXIST;
+    }
+    /* Said also while somebody else is just making it. */
+    return s == NATS_OK ? 0 : ask.code == JSStreamSubjectOverlapErr ? -ENOTUNIQ : fi_ask_fail(&ask, s);
 }
 
 static int check_room(const fi_net_cell_t *c, uint64_t max_bytes) {
@@ -190,6 +197,14 @@ static int find_or_make(fi_net_cell_t *c, const ferry_cell_options_t *o) {
         r = r == 0 && c->count == 0 ? -EEXIST : r; /* made: now look what it is */
         if (r == -EEXIST && tries < OPEN_TRIES) {
             continue;
+        }
+        if (r == -ENOTUNIQ && tries < OPEN_TRIES) {
+            fi_sleep_until(fi_now_ns() + OVERLAP_NAP_NS);
+            continue;
+        }
+        if (r == -ENOTUNIQ) {
+            return fi_fail(-EEXIST, "cannot make the cell \"%s\": another stream of the server's has its subjects",
+                           c->name);
         }
         if (r == -EEXIST) {
             return fi_fail(-EBUSY, "the cell \"%s\" is being made and removed all the time", c->name);

@@ -5,8 +5,14 @@
 #include "cells.h"
 #include "engine.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* What the processes of a test share. */
 typedef struct common {
@@ -341,6 +347,48 @@ static void *shut_soon(void *node) {
     return NULL;
 }
 
+/* ---- another's stream ---- */
+
+static void say(int fd, const char *text) {
+    check(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+/* Asks the server, as any of its clients can. Returns once it has answered. */
+static void ask_raw(const engine_t *e, const char *api, const char *json) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char line[512], answer[16384];
+    size_t n = 0;
+
+    a.sin_port = htons((uint16_t)atoi(strrchr(engine_url(e), ':') + 1));
+    check_is(connect(fd, (const struct sockaddr *)&a, sizeof a), 0);
+    say(fd, "CONNECT {\"verbose\":false}\r\nSUB answer 1\r\n");
+    snprintf(line, sizeof line, "PUB $JS.API.STREAM.%s answer %zu\r\n%s\r\n", api, strlen(json), json);
+    say(fd, line);
+    do {
+        ssize_t got = read(fd, answer + n, sizeof answer - 1 - n);
+        check(got > 0);
+        n += (size_t)got;
+        answer[n] = '\0';
+    } while (!strstr(answer, "\r\nMSG answer "));
+    check(!strstr(answer, "\"error\""));
+    close(fd);
+}
+
+static void a_stream_of_somebody_else_with_its_subjects_is_named(void) {
+    common_t *c = common_new();
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell;
+    ask_raw(c->engine, "CREATE.foreign", "{\"name\":\"foreign\",\"subjects\":[\"ferry.test.cell.pose.>\"]}");
+    check_error(ferry_cell_open(node, "pose", NULL, &cell), -EEXIST, "pose another stream");
+    ask_raw(c->engine, "DELETE.foreign", "");
+    cell = open_cell(node, "pose", NULL);
+    check_is(put_number(cell, 0, 17), 1);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
 static void a_frozen_server_and_shutdown_end_waits(void) {
     common_t *c = common_new();
     ferry_t *node = node_on(c, "a");
@@ -375,6 +423,7 @@ int main(int argc, char **argv) {
         TEST(all_of_a_thousand_cells_are_watched),
         TEST(an_older_token_is_refused_on_all_machines),
         TEST(openers_agree_and_a_cell_stays_until_it_is_removed),
+        TEST(a_stream_of_somebody_else_with_its_subjects_is_named),
         TEST(a_frozen_server_and_shutdown_end_waits),
     };
     return run_suite("net_cells", tests, sizeof tests / sizeof tests[0], argc, argv);
