@@ -89,8 +89,6 @@ static int denied(const fi_ask_t *a) {
 }
 
 int fi_ask_fail(const fi_ask_t *a, natsStatus s) {
-    const char *words;
-
     if (s == NATS_NOT_PERMITTED || is_denied(a)) {
         return denied(a);
     }
@@ -100,9 +98,8 @@ int fi_ask_fail(const fi_ask_t *a, natsStatus s) {
     case JSMemoryResourcesExceededErr:
     case JSStorageResourcesExceededErr:
     case JSStreamStoreFailedErr:
-        words = fi_nats.nats_GetLastError(NULL);
         return fi_fail(-ENOSPC, "cannot %s '%s': the server has no room for it (%s)", a->doing, a->what,
-                       words ? words : "?");
+                       fi_net_words(s));
     case JSNotEnabledErr:
     case JSNotEnabledForAccountErr:
         return fi_fail(-ENOTSUP,

@@ -259,11 +259,10 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
 /* ---- connecting ---- */
 
 static int explain(const fi_net_t *net, natsStatus s) {
-    const char *words = fi_nats.nats_GetLastError(NULL);
+    const char *words = fi_net_words(s);
     const char *server = net->address.servers[0] + strlen("nats://");
     const char *more = net->address.server_count > 1 ? " or the others named" : "";
 
-    words = words ? words : fi_nats.natsStatus_GetText(s);
     switch (s) {
     case NATS_NO_SERVER:
     case NATS_IO_ERROR:

@@ -164,6 +164,9 @@ void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *ki
 /* What a status means: a negative errno, with a sentence "cannot DOING 'WHAT': why". NATS_OK: 0. A denied permission says so. */
 int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what);
 
+/* What the library says of an error that it has just answered to this thread. */
+const char *fi_net_words(natsStatus s);
+
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);

@@ -65,6 +65,14 @@ static int meaning(natsStatus s) {
     }
 }
 
+/* The library keeps a thread's last words, and has none for some errors: then those that it has are about something else. */
+const char *fi_net_words(natsStatus s) {
+    natsStatus of = NATS_OK;
+    const char *words = fi_nats.nats_GetLastError(&of);
+
+    return words && *words && of == s ? words : fi_nats.natsStatus_GetText(s);
+}
+
 int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what) {
     int r = meaning(s);
 
@@ -75,8 +83,7 @@ int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what
         return fi_fail(-ENOTCONN, "cannot %s '%s': there is no connection to a server now; it is being tried again",
                        doing, what);
     }
-    const char *words = fi_nats.nats_GetLastError(NULL);
-    return fi_fail(r, "cannot %s '%s': %s", doing, what, words && *words ? words : fi_nats.natsStatus_GetText(s));
+    return fi_fail(r, "cannot %s '%s': %s", doing, what, fi_net_words(s));
 }
 
 /* 'Permissions Violation for Publish to "SUBJECT"'. */

@@ -40,7 +40,7 @@ static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t d
     case JSStorageResourcesExceededErr:
     case JSStreamStoreFailedErr:
         return fi_fail(-ENOSPC, "cannot %s the %s \"%s\": the server has no room for it (%s)", doing, r->word, r->name,
-                       fi_nats.nats_GetLastError(NULL));
+                       fi_net_words(s));
     case 0:
         break;
     case JSClusterNotAvailErr:
@@ -48,8 +48,7 @@ static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t d
     case JSStreamCreateErr: /* the server is just deleting one */
         return FI_UNKNOWN;
     default:
-        return fi_fail(-EIO, "cannot %s the %s \"%s\": %s (%d)", doing, r->word, r->name,
-                       fi_nats.nats_GetLastError(NULL), (int)code);
+        return fi_fail(-EIO, "cannot %s the %s \"%s\": %s (%d)", doing, r->word, r->name, fi_net_words(s), (int)code);
     }
     if (s == NATS_NOT_FOUND) {
         return FI_EMPTY;
