@@ -29,6 +29,7 @@ static uint64_t *bytes_of_class(fi_pool_t *p, int cls) {
 
 static void segment_free(fi_pool_t *p, fi_segment_t *s) {
     fi_list_remove(&s->link);
+    p->idle_bytes -= s->used == 0 ? s->memory->bytes : 0;
     fi_store_relaxed64(&p->charged, p->charged - s->memory->bytes);
     *bytes_of_class(p, s->cls) -= s->memory->bytes;
     p->events.removed(p->events.owner, s);
@@ -73,6 +74,9 @@ static void class_forget(fi_pool_t *p, fi_segment_t *s) {
 static bool make_room(fi_pool_t *p, uint64_t bytes) {
     struct fi_list *n = p->segments.next;
 
+    if (p->charged - p->idle_bytes + bytes > p->quota && !p->overdraft) {
+        return false; /* not even then: who waits for room comes here again and again */
+    }
     while (p->charged + bytes > p->quota && n != &p->segments) {
         fi_segment_t *s = fi_container(n, fi_segment_t, link);
         n = n->next;
@@ -122,12 +126,14 @@ static int segment_new(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t byt
     s->cls = cls;
     fi_list_add_tail(&p->segments, &s->link);
     fi_store_relaxed64(&p->charged, p->charged + bytes);
+    p->idle_bytes += bytes;
     *bytes_of_class(p, cls) += bytes;
     *out = s;
     return 0;
 }
 
 static fi_block_t *block_use(fi_pool_t *p, fi_block_t *b, uint64_t size) {
+    p->idle_bytes -= b->segment->used == 0 ? b->segment->memory->bytes : 0;
     b->segment->used++;
     b->refs = 1;
     b->lent = 0;
@@ -181,18 +187,11 @@ static int free_class(const fi_pool_t *p, int cls) {
 
 bool fi_pool_has_room(const fi_pool_t *p, uint64_t size) {
     uint64_t bytes = size;
-    struct fi_list *at;
-    struct fi_list *after;
-    uint64_t idle = 0;
 
     if (size <= MAX_SMALL && free_class(p, class_of(size, &bytes)) < FI_POOL_CLASSES) {
         return true;
     }
-    fi_list_each(at, after, &p->segments) {
-        const fi_segment_t *s = fi_container(at, fi_segment_t, link);
-        idle += s->used == 0 ? s->memory->bytes : 0;
-    }
-    return p->charged - idle + fi_align_up(bytes, fi_page_size()) <= p->quota;
+    return p->charged - p->idle_bytes + fi_align_up(bytes, fi_page_size()) <= p->quota;
 }
 
 static bool suits(const fi_block_t *b, uint64_t size) {
@@ -273,7 +272,7 @@ fi_block_t *fi_pool_take(fi_pool_t *p, uint64_t size) {
 }
 
 static int large_new(fi_pool_t *p, uint64_t size) {
-    fi_segment_t *s;
+    fi_segment_t *s = NULL;
     int r = segment_new(p, -1, size, size, &s);
 
     if (r == 0) {
@@ -354,6 +353,7 @@ void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
     }
     fi_segment_t *s = b->segment;
     s->used--;
+    p->idle_bytes += s->used == 0 ? s->memory->bytes : 0;
     p->blocks--;
     p->bytes -= s->block_bytes;
     if (s->used == 0 && (s->alone || p->charged > p->quota)) {

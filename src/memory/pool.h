@@ -60,10 +60,11 @@ typedef struct fi_pool {
     uint64_t class_bytes[FI_POOL_CLASSES]; /* of the others */
     fi_pool_events_t events;
     uint64_t quota;
-    bool overdraft;   /* what was accepted already must find room, whatever the quota says */
-    uint64_t charged; /* bytes of segments */
-    uint64_t blocks;  /* in use */
-    uint64_t bytes;   /* of these blocks */
+    bool overdraft;      /* what was accepted already must find room, whatever the quota says */
+    uint64_t charged;    /* bytes of segments */
+    uint64_t idle_bytes; /* of those of which no block is in use */
+    uint64_t blocks;     /* in use */
+    uint64_t bytes;      /* of these blocks */
     uint32_t next_id;
 } fi_pool_t;
 

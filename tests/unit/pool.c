@@ -30,13 +30,15 @@ static void open_pool(fixture_t *f, uint64_t quota) {
 
 /* What always holds: the segments are what is charged, and the quota is not exceeded. */
 static void check_books(const fixture_t *f) {
-    uint64_t bytes = 0, used = 0;
+    uint64_t bytes = 0, used = 0, idle = 0;
     for (const struct fi_list *at = f->pool.segments.next; at != &f->pool.segments; at = at->next) {
         const fi_segment_t *s = fi_container(at, fi_segment_t, link);
         bytes += s->memory->bytes;
         used += s->used;
+        idle += s->used == 0 ? s->memory->bytes : 0;
     }
     assert_int_equal(bytes, f->pool.charged);
+    assert_int_equal(idle, f->pool.idle_bytes);
     assert_int_equal(used, f->pool.blocks);
     assert_true(f->pool.charged <= f->pool.quota);
     assert_true(f->pool.bytes <= f->pool.charged);
