@@ -167,6 +167,10 @@ static int64_t sleep_until(const fi_sender_t *tx, int64_t deadline) {
     return tx->part.is_over ? fi_earlier(deadline, fi_now_ns() + OVER_AGAIN_NS) : deadline;
 }
 
+bool fi_sender_is_read_far_away(const fi_sender_t *tx) {
+    return tx->link_count == 1 && tx->links[0]->hidden;
+}
+
 static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
@@ -199,7 +203,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return gave_up(tx, FERRY_NOW);
         }
         bool late = spin.rounds % 1024 == 1023 && deadline != FI_NEVER && fi_now_ns() >= deadline;
-        if (!late && fi_spin_more(&tx->spinner, &spin)) {
+        if (!late && !fi_sender_is_read_far_away(tx) && fi_spin_more(&tx->spinner, &spin)) {
             continue;
         }
         tx->stalled = true;

@@ -126,7 +126,8 @@ static bool has_no_reader(const fi_sender_t *tx) {
 
 /* Whoever shall have it may not have it now: it waits in the pool, as far as the quota goes. */
 static bool goes_to_backlog(const fi_sender_t *tx) {
-    return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed || tx->windows || tx->part.unhurried;
+    return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed || tx->windows || tx->part.unhurried ||
+           fi_sender_is_read_far_away(tx);
 }
 
 /* One attempt to accept an item. */

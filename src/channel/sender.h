@@ -337,6 +337,8 @@ static inline void fi_sender_forget_quick(fi_sender_t *tx) {
     fi_sender_forget_form(tx);
 }
 
+/* Its one reader takes messages to other machines: there is room again when those have answered. To spin for that is in vain. */
+bool fi_sender_is_read_far_away(const fi_sender_t *tx);
 /* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
 typedef int fi_try_fn(fi_sender_t *tx, void *arg);
 int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once);
