@@ -397,7 +397,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->ears);
     fi_list_init(&b->parcels);
     b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
-    b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_HEAD, net->max_payload);
+    b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_LEAD, net->max_payload);
     b->buffer = malloc(b->piece);
     b->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->epoll = epoll_create1(EPOLL_CLOEXEC);

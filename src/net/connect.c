@@ -21,6 +21,7 @@
 #define MAX_PINGS 2
 #define RECONNECT_BYTES                                                                                                \
     (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
+#define BULK_BYTES (128 << 10) /* what libnats reads or writes at once there: a batch needs one call, not three */
 
 void fi_net_signals_off(sigset_t *before) {
     sigset_t all;
@@ -342,7 +343,10 @@ static void disconnect(natsConnection **c) {
 static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     int r = connect_one(net, o, &net->control);
 
-    r = r == 0 ? connect_again(net, &net->bulk) : r;
+    if (r == 0) {
+        natsStatus s = fi_nats.natsOptions_SetIOBufSize(net->options, BULK_BYTES);
+        r = s == NATS_OK ? connect_again(net, &net->bulk) : explain(net, s);
+    }
     if (r == 0) {
         net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
         (void)fi_nats.natsConnection_JetStream(&net->js, net->control, NULL);

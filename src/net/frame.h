@@ -126,4 +126,7 @@ typedef struct fi_far_described {
     uint64_t time_ns;
 } fi_far_described_t;
 
+/* What stands before the bytes of a frame's first record, at most. */
+#define FI_FAR_LEAD (FI_FAR_HEAD + sizeof(fi_far_record_t) + sizeof(fi_far_described_t))
+
 #endif

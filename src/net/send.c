@@ -98,7 +98,7 @@ static uint64_t send_batch(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, c
 }
 
 static size_t piece_room(const fi_bridge_t *b) {
-    return (b->piece - FI_FAR_HEAD - sizeof(fi_far_record_t) - sizeof(fi_far_described_t)) & ~(size_t)7;
+    return (b->piece - FI_FAR_LEAD) & ~(size_t)7;
 }
 
 /* A piece that is not written within FI_NET_WRITE_MS takes the connection with it. So on a slow line pieces get smaller. */
