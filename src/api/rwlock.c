@@ -75,19 +75,30 @@ int ferry_rwlock_write(ferry_rwlock_t *rwlock, int64_t timeout) {
     return lock_closely(rwlock, false, timeout, __builtin_return_address(0));
 }
 
-static void unlock(ferry_rwlock_t *rwlock) {
+static void read_unlock(ferry_rwlock_t *rwlock) {
+    fi_set_held(&rwlock->base.handle, 0);
+    fi_rwlock_read_unlock(rwlock->rwlock, rwlock->slot);
+}
+
+__attribute__((noinline)) static void write_unlock(ferry_rwlock_t *rwlock) {
     fi_set_held(&rwlock->base.handle, 0);
     rwlock->token = 0;
-    if (rwlock->reads) {
-        fi_rwlock_read_unlock(rwlock->rwlock, rwlock->slot);
-    } else if (rwlock->unrepaired) {
+    if (rwlock->unrepaired) {
         fi_mutex_break(&rwlock->rwlock->gate);
     } else {
         fi_mutex_unlock(&rwlock->rwlock->gate, rwlock->base.handle.me);
     }
 }
 
-static int unlock_closely(ferry_rwlock_t *rwlock) {
+static void unlock(ferry_rwlock_t *rwlock) {
+    if (rwlock->reads) {
+        read_unlock(rwlock);
+    } else {
+        write_unlock(rwlock);
+    }
+}
+
+__attribute__((noinline)) static int unlock_closely(ferry_rwlock_t *rwlock) {
     fi_lock_t *l = fi_lock_of(rwlock);
     if (fi_is_lease(rwlock, 'w')) {
         return fi_lease_unlock(fi_lease_of(rwlock));

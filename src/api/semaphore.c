@@ -24,11 +24,8 @@ int ferry_semaphore_open(ferry_t *node, const char *name, uint32_t count, const 
     return r == 0 ? fi_semaphore_open(&o, semaphore) : r;
 }
 
-int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
+__attribute__((noinline)) static int acquire_closely(ferry_semaphore_t *semaphore, int64_t timeout, const void *where) {
     fi_lock_t *l = fi_lock_of(semaphore);
-    if (fi_lock_is_mine(l, SEMAPHORE) && fi_semaphore_try(&semaphore->semaphore)) {
-        return 0;
-    }
     if (fi_is_lease(semaphore, 's')) {
         return fi_lease_acquire(fi_lease_of(semaphore), timeout);
     }
@@ -38,7 +35,7 @@ int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
     }
     fi_wait_t w = fi_wait_begin(&l->waiter, timeout);
     l->what = FERRY_FOR_UNIT;
-    l->where = __builtin_return_address(0);
+    l->where = where;
     r = fi_semaphore_acquire(&semaphore->semaphore, l->handle.me, &semaphore->at, &w);
     if (r > 0) {
         fi_set_held(&l->handle, fi_held(&l->handle) + (semaphore->semaphore.units != 0));
@@ -47,15 +44,14 @@ int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
     return fi_lock_leave(l, fi_lock_explain(l, r, timeout));
 }
 
-static bool released_quickly(ferry_semaphore_t *semaphore) {
-    return fi_lock_is_mine(fi_lock_of(semaphore), SEMAPHORE) && semaphore->semaphore.units == 0 &&
-           fi_semaphore_release(&semaphore->semaphore, 0, NULL, FERRY_MAX_COUNT) == 0;
-}
-
-int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
-    if (released_quickly(semaphore)) {
+int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t timeout) {
+    if (fi_lock_is_mine(fi_lock_of(semaphore), SEMAPHORE) && fi_semaphore_try(&semaphore->semaphore)) {
         return 0;
     }
+    return acquire_closely(semaphore, timeout, __builtin_return_address(0));
+}
+
+__attribute__((noinline)) static int release_closely(ferry_semaphore_t *semaphore) {
     if (fi_is_lease(semaphore, 's')) {
         return fi_lease_release(fi_lease_of(semaphore));
     }
@@ -77,6 +73,14 @@ int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
         (void)fi_fail(r, "the semaphore \"%s\" counts up to %u already", fi_lock_name(l), FERRY_MAX_COUNT);
     }
     return fi_lock_leave(l, r);
+}
+
+int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
+    if (fi_lock_is_mine(fi_lock_of(semaphore), SEMAPHORE) &&
+        fi_semaphore_try_release(&semaphore->semaphore, FERRY_MAX_COUNT)) {
+        return 0;
+    }
+    return release_closely(semaphore);
 }
 
 int ferry_semaphore_value(const ferry_semaphore_t *semaphore) {

@@ -17,12 +17,13 @@ static bool has_writer(uint64_t gate) {
 }
 
 /* Whoever owns the gate may wait for this. */
-static void tell(fi_rwlock_t *l) {
+__attribute__((noinline)) static void tell(fi_rwlock_t *l) {
     (void)fi_add32(&l->drain, 1);
     fi_futex_wake_shared(&l->drain, FI_EVERYBODY, INT_MAX);
 }
 
-void fi_rwlock_read_unlock(fi_rwlock_t *l, uint32_t slot) {
+/* As short as a reader's way is, a call is a good part of it: "inline" lets the linker put these two into their callers. */
+inline void fi_rwlock_read_unlock(fi_rwlock_t *l, uint32_t slot) {
     (void)fi_exchange64(&l->slot[slot], 0);
     fi_fence_after_cas();
     if (fi_load_acquire64(&l->gate.word) & FI_OWNER) {
@@ -30,13 +31,13 @@ void fi_rwlock_read_unlock(fi_rwlock_t *l, uint32_t slot) {
     }
 }
 
-static bool occupy(fi_rwlock_t *l, uint64_t me, uint32_t slot) {
+static inline bool occupy(fi_rwlock_t *l, uint64_t me, uint32_t slot) {
     uint64_t nobody = 0;
 
     return fi_cas64(&l->slot[slot], &nobody, me);
 }
 
-int fi_rwlock_enter_at(fi_rwlock_t *l, uint64_t me, uint32_t slot) {
+inline int fi_rwlock_enter_at(fi_rwlock_t *l, uint64_t me, uint32_t slot) {
     if (!occupy(l, me, slot)) {
         return FI_NOT_FREE;
     }

@@ -22,11 +22,26 @@ static int take_count(fi_taking_t *t, uint64_t *seen, const fi_wait_t *w) {
     return fi_cas64(t->word, seen, next) ? FI_TAKEN : FI_RACED;
 }
 
-bool fi_semaphore_try(const fi_semaphore_t *s) {
+/* The word after a release of `units`. */
+static inline uint64_t released(uint64_t seen, uint64_t units) {
+    uint64_t count = (seen + 1) & FI_HANDLES;
+
+    return ((seen + units) & ~UINT64_C(0xffffffff)) | fi_flags_kept(seen) | count;
+}
+
+/* "inline" lets the linker put these two into their callers, as in rwlock.c. */
+inline bool fi_semaphore_try(const fi_semaphore_t *s) {
     uint64_t seen = fi_load_relaxed64(&s->shared->word);
 
     return s->units == 0 && seen >= FI_SEMAPHORE_UNIT && !(seen & FI_HUNGRY) &&
            fi_cas64(&s->shared->word, &seen, seen - FI_SEMAPHORE_UNIT);
+}
+
+inline bool fi_semaphore_try_release(const fi_semaphore_t *s, uint32_t most) {
+    uint64_t seen = fi_load_relaxed64(&s->shared->word);
+
+    return s->units == 0 && seen >> 32 < most && !(seen & FI_WAIT_FLAGS) &&
+           fi_cas64(&s->shared->word, &seen, released(seen, FI_SEMAPHORE_UNIT));
 }
 
 /* ---- owned ---- */
@@ -97,13 +112,6 @@ int fi_semaphore_acquire(const fi_semaphore_t *s, uint64_t me, uint32_t *at, fi_
         hand_on(&u.base);
     }
     return r;
-}
-
-/* The word after a release of `units`. */
-static uint64_t released(uint64_t seen, uint64_t units) {
-    uint64_t count = (seen + 1) & FI_HANDLES;
-
-    return ((seen + units) & ~UINT64_C(0xffffffff)) | fi_flags_kept(seen) | count;
 }
 
 static int give_unit_back(const fi_semaphore_t *s, uint64_t me, uint32_t *at) {

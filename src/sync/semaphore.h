@@ -35,6 +35,8 @@ void fi_semaphore_init(const fi_semaphore_t *s, uint32_t count);
 
 /* Plain: one try. */
 bool fi_semaphore_try(const fi_semaphore_t *s);
+/* Plain, and nobody waits: one try to release. */
+bool fi_semaphore_try_release(const fi_semaphore_t *s, uint32_t most);
 
 /* FI_TAKEN, or how the wait ended. `*at`, owned only: where to look first, and then which unit was taken. */
 int fi_semaphore_acquire(const fi_semaphore_t *s, uint64_t me, uint32_t *at, fi_wait_t *w);
