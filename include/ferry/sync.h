@@ -15,8 +15,9 @@
  *   - Fairness: who asks while an object is free gets it, but somebody who has waited for a millisecond ends that: from
  *     then on it goes from sleeper to sleeper, those first who have waited for a millisecond, in that order, until one takes it
  *     that has waited for less.  Whoever looks for a deadlock (at `deadlock_after`, then ever more seldom) goes behind the others who
- *     have waited so long.  So the longest wait is a millisecond, and a turn of each who has waited for longer: as long as it
- *     is held, and a wake-up; and what the system needs to give those who are awake a processor.  `ferry bench lock` measures it.
+ *     have waited so long.  So the longest wait is a millisecond, a turn of one who slips in while the first sleeper is being
+ *     woken, and a turn of each who has waited for longer: as long as it is held, and a wake-up; and what the system needs
+ *     to give those who are awake a processor.  `ferry bench lock` measures it.
  *   - Deadlock: a wait that lasts longer than `deadlock_after` looks whether it is part of a circle of threads that wait
  *     for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues, calls and
  *     child processes, also through several spaces of this machine.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.

@@ -22,7 +22,7 @@ static void leave(const fi_taking_t *t) {
 
 /* Puts into the word what must stand there while we sleep. False: it has changed. */
 static bool announce(const fi_taking_t *t, uint64_t *seen, const fi_wait_t *w) {
-    uint64_t with = *seen | FI_WAITERS | (w->hungry && !t->only_looks ? FI_HUNGRY : 0);
+    uint64_t with = *seen | (t->only_looks ? FI_WATCHED : w->hungry ? FI_WAITERS | FI_HUNGRY : FI_WAITERS);
 
     if (with != *seen && !fi_cas64(t->word, seen, with)) {
         return false;
@@ -91,10 +91,14 @@ void fi_wake_next(uint64_t *word, uint64_t left) {
     if (wake_one(word, left) || (left & (FI_HUNGRY | FI_LOOKING)) != FI_HUNGRY) {
         return;
     }
-    /* Nobody sleeps. Has nobody touched it since, either? Else it is his business now. */
-    if (fi_cas64(word, &left, left & ~FI_WAIT_FLAGS)) {
-        fi_wake_all(word);
+    /* Nobody sleeps. Has nobody touched it since, either, but to look? Else it is his business now. */
+    uint64_t seen = left;
+    while (!fi_cas64(word, &seen, seen & ~FI_WAIT_FLAGS)) {
+        if (((seen ^ left) & ~FI_WATCHED) != 0) {
+            return;
+        }
     }
+    fi_wake_all(word);
 }
 
 void fi_wake_all(uint64_t *word) {

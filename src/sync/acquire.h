@@ -20,7 +20,8 @@
  * Why it is fair.  The kernel wakes sleepers of one word in the order in which they fell asleep.  Once HUNGRY is set,
  * nobody who comes later can take it before them, and those who are hungry are woken first, as they have a bit of their own to
  * be woken by.  It stays set until somebody takes it who has waited for less than a millisecond, or nobody sleeps.  The former
- * is awake already, or nobody hungry sleeps; a hungry one who is awake finds it gone and sets it again.  Who gives up leaves it.
+ * is awake already, or nobody sleeps who has said that he is hungry; a hungry one who is awake finds it gone and sets it again.
+ * Who gives up leaves it.  Who sleeps for long need not know that he is hungry before he is woken and has been overtaken (wait.c).
  */
 #ifndef FI_SYNC_ACQUIRE_H
 #define FI_SYNC_ACQUIRE_H

@@ -15,14 +15,11 @@ void fi_event_set(const fi_event_t *e) {
         uint64_t count = (seen & ~UINT64_C(0xffffffff)) + ONCE;
         left = count | (e->auto_reset ? fi_flags_kept(seen) : 0) | FI_SET | ((seen + 1) & COUNT_LOW);
     } while (!fi_cas64(e->word, &seen, left));
-    if (!(seen & FI_WAITERS)) {
-        return;
-    }
-    if (e->auto_reset) {
+    if (seen & FI_WATCHED) {
         fi_futex_wake_shared(fi_low(e->word), FI_LOOKERS, INT_MAX);
+    }
+    if (seen & FI_WAITERS) {
         fi_wake_next(e->word, left);
-    } else {
-        fi_wake_all(e->word);
     }
 }
 
@@ -91,6 +88,6 @@ int fi_event_wait_after(const fi_event_t *e, uint32_t count, uint32_t mask, fi_w
 }
 
 void fi_event_bury(const fi_event_t *e) {
-    (void)__atomic_fetch_and(e->word, ~FI_WAIT_FLAGS, __ATOMIC_ACQ_REL);
+    (void)__atomic_fetch_and(e->word, ~(FI_WAIT_FLAGS | FI_WATCHED), __ATOMIC_ACQ_REL);
     fi_wake_all(e->word);
 }

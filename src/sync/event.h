@@ -2,11 +2,13 @@
  *
  * sync/event.h - set or not, and how often it has been set.
  *
- *    63          32 31  26  25     24    23   22          0
- *   +--------------+-----+------+-------+----+-------------+
- *   | times set    |     |HUNGRY|WAITERS|SET | times set,  |      the lower half changes with each set
- *   |              |     |      |       |    | modulo      |
- *   +--------------+-----+------+-------+----+-------------+
+ *    63          32   31    30  26  25     24    23   22          0
+ *   +--------------+-------+-----+------+-------+----+-------------+
+ *   | times set    |WATCHED|     |HUNGRY|WAITERS|SET | times set,  |      the lower half changes with each set
+ *   |              |       |     |      |       |    | modulo      |
+ *   +--------------+-------+-----+------+-------+----+-------------+
+ *
+ * Those who only look (all, at a manual event) and those who take it are told apart, so that a set calls no one in vain.
  */
 #ifndef FI_SYNC_EVENT_H
 #define FI_SYNC_EVENT_H

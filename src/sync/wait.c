@@ -73,19 +73,14 @@ static int judge(fi_wait_t *w) {
     return fi_pace_is_due(&w->pace, now) ? FI_WAIT_LOOK_WHY : 0;
 }
 
-/* When to wake up by ourselves: hunger wants to be announced. */
-static int64_t next_event(const fi_wait_t *w) {
-    int64_t end = fi_earlier(w->pace.check, w->deadline);
-
-    return w->hungry ? end : fi_earlier(end, w->pace.since + FI_HUNGRY_NS);
-}
-
 static uint32_t sleeps_as(const fi_wait_t *w) {
     return w->hungry && w->sleeps_as == FI_TAKERS ? FI_TAKERS | FI_STARVING : w->sleeps_as;
 }
 
+/* No timer wakes us to announce our hunger: one so near is the next of its processor as a rule, and to set the hardware for it and
+ * back costs more than all else here.  When we are woken, and another one was faster, is early enough. */
 static int sleep_once(fi_wait_t *w, uint32_t *word, uint32_t expected) {
-    int r = fi_futex_wait_shared(word, expected, sleeps_as(w), next_event(w));
+    int r = fi_futex_wait_shared(word, expected, sleeps_as(w), fi_earlier(w->pace.check, w->deadline));
 
     w->slept = true;
     if (r == 0) {

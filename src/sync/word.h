@@ -24,6 +24,7 @@
  *             for readers to leave
  *   LOOKING   a hungry one is awake and looks for a deadlock:  unfair for a moment  unfair
  *             he will be back, though nobody sleeps
+ *   WATCHED   somebody may sleep who only looks (an event)     slow                 wrong
  *
  * A death can strike between any two instructions.  Then every steward of a process that has the object open repairs it:
  * an owner who is dead is taken out, HUNGRY is cleared, WAITERS is set where somebody owns it, and all sleepers are woken
@@ -46,6 +47,7 @@
 #define FI_PASSING (UINT64_C(1) << 28)
 #define FI_ENTERING (UINT64_C(1) << 29)
 #define FI_LOOKING (UINT64_C(1) << 30)
+#define FI_WATCHED (UINT64_C(1) << 31)
 #define FI_HARMLESS (FI_PASSING | FI_ENTERING) /* a death there leaves nothing half-done */
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

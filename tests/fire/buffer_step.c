@@ -77,6 +77,11 @@ static void open_it(ferry_t *node) {
     check_is(open_in_region(), 0);
 }
 
+static void *buffer_bytes(void) {
+    const shop_t *shop = ferry_region_root(region);
+    return ferry_region_span(region, (shop->buffer + 63) / 64 * 64, BUFFER_BYTES);
+}
+
 static int put(uint64_t number, int64_t timeout) {
     return ferry_buffer_put(buffer, &number, sizeof number, timeout);
 }
@@ -112,8 +117,7 @@ static void act(const fate_t *f) {
 static void be_victim(void *arg) {
     const fate_t *f = arg;
     open_it(open_node("test"));
-    const shop_t *shop = ferry_region_root(region);
-    atomic_store(&world->at, (uintptr_t)ferry_region_span(region, (shop->buffer + 63) / 64 * 64, BUFFER_BYTES));
+    atomic_store(&world->at, (uintptr_t)buffer_bytes());
     stepping_mark();
     act(f);
     stepping_mark();
@@ -141,6 +145,14 @@ static int free_buffer(helper_t *h) {
 static int open_buffer(helper_t *h) {
     (void)h;
     return open_in_region();
+}
+
+/* When all who sleep have waited long: then they are hungry, and the first victim to sleep comes before Ben. */
+static int call_for_nothing(helper_t *h) {
+    (void)h;
+    nap(2 * MILLISECOND);
+    wake_for_nothing(buffer_bytes(), BUFFER_BYTES);
+    return 0;
 }
 
 static int let_go(helper_t *h) {
@@ -185,6 +197,7 @@ typedef struct run {
     unsigned next;   /* the witness's */
     unsigned takers; /* that died, perhaps with an item */
     const fate_t *fate;
+    bool called; /* the victim, out of its sleep, for nothing */
     bool asleep, through;
 } run_t;
 
@@ -233,8 +246,11 @@ static void arrange(run_t *r) {
         return;
     ask(r, ANNA);
     ask(r, BEN);
-    if (r->fate->hungry)
-        nap(2 * MILLISECOND); /* then they have said so, and do not wake up by themselves any more */
+    if (!r->fate->hungry)
+        return;
+    check_is(helper_do(&r->helpers[WITNESS], call_for_nothing), 0);
+    helper_await_sleep(&r->helpers[ANNA]);
+    helper_await_sleep(&r->helpers[BEN]);
 }
 
 /* The victim sleeps: Ben comes after it, and there will be something for one of them. */
@@ -257,7 +273,7 @@ static bool buffer_has_changed(pid_t pid) {
     return changed;
 }
 
-/* It is left in its sleep for good, or helped. False: it stays. */
+/* It is left in its sleep for good; or called for nothing; or, in its next sleep, helped. False: it stays. */
 static bool sleep_over(run_t *r, pid_t pid, bool last) {
     int64_t end_of_it = clock_ns() + PATIENCE;
     bool cued = false;
@@ -265,8 +281,11 @@ static bool sleep_over(run_t *r, pid_t pid, bool last) {
         if (!cued && sleeps_on_futex(pid)) {
             if (last)
                 return false;
-            cue(r);
-            cued = true;
+            if (r->called)
+                cue(r);
+            else
+                check_is(helper_do(&r->helpers[WITNESS], call_for_nothing), 0);
+            r->called = cued = true;
         }
         check(clock_ns() < end_of_it);
     } while (stepping_await(pid, GLANCE) == BLOCKED);

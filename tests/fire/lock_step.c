@@ -20,6 +20,7 @@
 #define GLANCE (MILLISECOND / 20)
 #define POINTS_MAX 5000u
 #define OBJECT_MAX 16384
+#define LIBRARY_MAX (8 << 20) /* bytes */
 
 /* ---- the victim ---- */
 
@@ -80,6 +81,29 @@ int give_it(helper_t *h) {
     return object_give(&h->object);
 }
 
+static void wake_words(uint64_t inode, bool own, const char *line, void *arg) {
+    uintptr_t begin, end;
+    (void)inode;
+    (void)own;
+    (void)arg;
+    if (!strstr(line, "ferry-object") || sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) != 2)
+        return;
+    wake_for_nothing((void *)begin, end - begin); /* NOLINT: an address of this process */
+}
+
+int call_for_nothing(helper_t *h) {
+    nap(2 * MILLISECOND);
+    each_ferry_map(h->pid, wake_words, NULL);
+    return 0;
+}
+
+void become_hungry(run_t *r) {
+    check_is(helper_do(&r->helpers[WITNESS], call_for_nothing), 0);
+    for (unsigned who = ANNA; who <= BEN; who++)
+        if (r->asked[who])
+            helper_await_sleep(&r->helpers[who]);
+}
+
 void ask(run_t *r, unsigned who, errand_t *errand) {
     check(!r->asked[who]);
     r->asked[who] = true;
@@ -109,7 +133,8 @@ static bool has_come_to(const run_t *r, enum stage stage) {
     return atomic_load(&r->marks->stage) >= stage;
 }
 
-/* In its sleep, hungry since being led takes time, the victim is left for good, or gets its cue and is awaited. */
+/* In its sleep the victim is left for good; or called for nothing after a while, so that it is hungry in the next one;
+ * or gets its cue. Then it is awaited. */
 static void sleep_over(run_t *r, bool last) {
     int64_t end = clock_ns() + PATIENCE;
     bool cued = false;
@@ -118,8 +143,11 @@ static void sleep_over(run_t *r, bool last) {
             r->asleep = last;
             if (last)
                 return;
-            r->trial->cue(r);
-            cued = true;
+            if (r->called)
+                r->trial->cue(r);
+            else
+                check_is(helper_do(&r->helpers[WITNESS], call_for_nothing), 0);
+            r->called = cued = true;
         }
         check(clock_ns() < end);
     } while (stepping_await(r->victim, GLANCE) == BLOCKED);
@@ -155,15 +183,31 @@ static bool object_has_changed(const run_t *r) {
     return changed;
 }
 
+/* Has the victim not come to this instruction yet since others could see a difference? A loop that only looks (at the slots of
+ * all readers) comes to the same ones a thousand times, and a death is the same one each time. */
+static bool is_new(int64_t at, bool differs) {
+    static unsigned char been[LIBRARY_MAX / 8];
+    if (differs)
+        memset(been, 0, sizeof been);
+    if (at < 0)
+        return false;
+    check(at < LIBRARY_MAX);
+    unsigned char bit = (unsigned char)(1 << at % 8);
+    bool new = !(been[at / 8] & bit);
+    been[at / 8] |= bit;
+    return new;
+}
+
 /* A point to be killed at: the object has changed; the library has called somebody, who has returned; or the last such
- * point was `stride` instructions ago. Between these, only the victim's own memory changes, which dies with it. */
+ * point was `stride` new instructions ago. Between these, only the victim's own memory changes, which dies with it. */
 static bool is_point(run_t *r) {
-    bool in_library = stepping_in_library(r->victim);
+    int64_t at = stepping_at(r->victim);
+    bool in_library = at >= 0;
     bool crossed = in_library != r->in_library;
-    bool point = (in_library || crossed) && object_has_changed(r); /* else others have changed it */
+    bool changed = (in_library || crossed) && object_has_changed(r); /* else others have changed it */
     r->in_library = in_library;
-    r->instructions += in_library;
-    point |= crossed || r->instructions >= r->stride;
+    r->instructions += is_new(at, changed || crossed);
+    bool point = changed || crossed || r->instructions >= r->stride;
     if (point)
         r->instructions = 0;
     return point;
@@ -275,7 +319,8 @@ void hunt(const trial_t *trials, size_t count) {
     const unsigned strides[] = {
         [EVERY] =
             fire_count("FERRY_FIRE_STRIDE", "instructions at most from one death to the next in short calls", 1, 1),
-        [SELDOM] = fire_count("FERRY_FIRE_SELDOM", "at most in long ones (1: every one, in over an hour)", 100, 100),
+        [SELDOM] =
+            fire_count("FERRY_FIRE_SELDOM", "at most in long ones (1: every one, in a quarter of an hour)", 100, 100),
     };
     marks_t *marks = share(sizeof *marks);
     run_t r = {.marks = marks, .helpers = helpers_start(HELPERS, marks)};

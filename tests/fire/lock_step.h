@@ -58,8 +58,9 @@ typedef struct run {
     /* on the victim's way */
     const void *memory; /* where it has the object */
     size_t size;
+    bool called; /* out of its sleep, for nothing */
     bool in_library;
-    unsigned instructions; /* of the library's, since the last point */
+    unsigned instructions; /* of the library's, new ones, since the last point */
     /* when it was killed */
     unsigned points;
     enum stage stage;
@@ -85,10 +86,15 @@ int answer_of(run_t *r, unsigned who);
 #define expect(r, condition) ((condition) ? (void)0 : expect_failed((r), #condition, __FILE__, __LINE__))
 _Noreturn void expect_failed(const run_t *r, const char *text, const char *file, int line);
 
+/** Anna and Ben, who sleep, have waited long; called for nothing, they say so and sleep again. */
+void become_hungry(run_t *r);
+
 int open_it(helper_t *h);
 int close_it(helper_t *h);
 int take_it(helper_t *h);
 int give_it(helper_t *h);
+/** When all who sleep on the object have waited long: wakes them for nothing. */
+int call_for_nothing(helper_t *h);
 
 /* ---- trials ---- */
 

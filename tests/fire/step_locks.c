@@ -113,15 +113,14 @@ static void both_ask(run_t *r) {
     ben_asks(r);
 }
 
-/* They have waited so long that they have said so, and will not wake up by themselves any more. */
 static void both_ask_and_are_hungry(run_t *r) {
     both_ask(r);
-    nap(2 * MILLISECOND);
+    become_hungry(r);
 }
 
 static void ben_asks_and_is_hungry(run_t *r) {
     ben_asks(r);
-    nap(2 * MILLISECOND);
+    become_hungry(r);
 }
 
 static void an_owner_has_died(run_t *r) {

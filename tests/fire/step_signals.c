@@ -82,10 +82,9 @@ static void both_ask(run_t *r) {
         r->count = helper_do(&r->helpers[WITNESS], count_sets);
 }
 
-/* They have waited so long that they have said so, and will not wake up by themselves any more. */
 static void both_ask_and_are_hungry(run_t *r) {
     both_ask(r);
-    nap(2 * MILLISECOND);
+    become_hungry(r);
 }
 
 /* Again, if somebody else came before the victim. */

@@ -87,13 +87,18 @@ static int find_library(struct dl_phdr_info *info, size_t size, void *arg) {
     return 1;
 }
 
-bool stepping_in_library(pid_t pid) {
+int64_t stepping_at(pid_t pid) {
     static span_t library;
     struct __ptrace_syscall_info at;
     if (library.end == 0)
         check(dl_iterate_phdr(find_library, &library) == 1);
     check(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof at, &at) > 0);
-    return at.instruction_pointer - library.begin < library.end - library.begin;
+    uint64_t bytes = at.instruction_pointer - library.begin;
+    return bytes < library.end - library.begin ? (int64_t)bytes : -1;
+}
+
+bool stepping_in_library(pid_t pid) {
+    return stepping_at(pid) >= 0;
 }
 
 void stepping_kill(pid_t pid) {

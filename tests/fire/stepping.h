@@ -20,6 +20,8 @@ enum stopped stepping_on(pid_t pid, bool by_call, int64_t patience);
 enum stopped stepping_await(pid_t pid, int64_t patience);
 /** Is the instruction that it comes to next one of the library's? */
 bool stepping_in_library(pid_t pid);
+/** Which one: bytes from where the library begins; negative: none. */
+int64_t stepping_at(pid_t pid);
 /** SIGKILLs it where it is. */
 void stepping_kill(pid_t pid);
 

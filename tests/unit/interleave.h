@@ -49,7 +49,7 @@ typedef struct scenario {
     void *notes; /* all that the scenario itself knows and changes while it runs */
     size_t notes_bytes;
     uint32_t preemptions; /* at most so many, or ANY_NUMBER */
-    uint32_t expiries;    /* sleeps that end because their time is over */
+    uint32_t expiries;    /* sleeps that end because their time is over, or late and for nothing */
     uint32_t delays;      /* milliseconds that pass while somebody runs */
     uint32_t signals;     /* sleeps that end by a signal */
     uint32_t deaths;

@@ -364,6 +364,15 @@ static void the_hungry_wait_beside_those_who_only_look(void **state) {
     explore(&s);
 }
 
+static void hunger_without_sleepers_ends_also_when_somebody_comes_to_look(void **state) {
+    (void)state;
+    scenario_t s = SCENARIO(true, SETS, WAITS, WAITS, WAITS_FOR_IT);
+    plan.timeout[1] = 2 * MILLISECOND;
+    s.expiries = 2;
+    s.preemptions = 1;
+    explore(&s);
+}
+
 static void a_condition_that_has_become_true_is_noticed(void **state) {
     (void)state;
     scenario_t s = SCENARIO(false, MAKES_IT_HAPPEN, WAITS_FOR_IT, WAITS_FOR_IT, SETS);
@@ -391,6 +400,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_looks_and_gives_up_leaves_the_wake_up_to_the_others),
     cmocka_unit_test(who_looks_and_dies_leaves_the_wake_up_to_the_others),
     cmocka_unit_test(the_hungry_wait_beside_those_who_only_look),
+    cmocka_unit_test(hunger_without_sleepers_ends_also_when_somebody_comes_to_look),
     cmocka_unit_test(a_condition_that_has_become_true_is_noticed),
 };
 

@@ -21,8 +21,8 @@ MUTANTS = {
     # ---- acquire.c, wait.c ----
     "a-waiter-announces-nothing": (
         "acquire",
-        "*seen | FI_WAITERS | (w->hungry",
-        "*seen | (w->hungry",
+        ": w->hungry ? FI_WAITERS | FI_HUNGRY : FI_WAITERS)",
+        ": w->hungry ? FI_HUNGRY : 0)",
         "three_threads_exclude_each_other",
     ),
     "who-gives-up-swallows-the-wake-up": (
@@ -61,10 +61,16 @@ MUTANTS = {
         "true",
         "who_gives_up_passes_the_set_on",
     ),
+    "who-only-looks-keeps-hunger-alive": (
+        "acquire",
+        "if (((seen ^ left) & ~FI_WATCHED) != 0)",
+        "if (seen != left)",
+        "hunger_without_sleepers_ends_also_when_somebody_comes_to_look",
+    ),
     "who-fell-asleep-meanwhile-is-not-woken": (
         "acquire",
-        "        fi_wake_all(word);\n    }\n",
-        "    }\n",
+        "        }\n    }\n    fi_wake_all(word);\n",
+        "        }\n    }\n",
         "who_gives_up_passes_the_set_on",
     ),
     "who-was-woken-does-not-know": (
@@ -250,11 +256,17 @@ MUTANTS = {
         "look_out(e, 0, 0, FI_SET, w)",
         "a_reset_right_after_it_keeps_nobody_who_waited",
     ),
-    "a-manual-set-wakes-only-one": (
+    "a-set-wakes-only-one-who-looks": (
         "event",
-        "        fi_wake_all(e->word);\n    }\n}",
-        "        fi_wake_next(e->word, left);\n    }\n}",
+        "FI_LOOKERS, INT_MAX",
+        "FI_LOOKERS, 1",
         "a_set_lets_all_waiters_go",
+    ),
+    "who-only-looks-is-announced-like-a-taker": (
+        "acquire",
+        "t->only_looks ? FI_WATCHED",
+        "t->only_looks ? FI_WAITERS",
+        "who_only_looks_leaves_the_wake_up_to_the_others",
     ),
     # ---- barrier.c ----
     "who-withdraws-does-not-change-the-word": (

@@ -10,7 +10,7 @@
 
 model_t model;
 
-typedef enum way_kind { RUN, EXPIRE, SIGNAL, KILL, DELAY } way_kind_t;
+typedef enum way_kind { RUN, EXPIRE, STIR, SIGNAL, KILL, DELAY } way_kind_t;
 
 /* One way to go on. */
 typedef struct way {
@@ -21,7 +21,7 @@ typedef struct way {
 typedef struct ways {
     unsigned count;
     unsigned runners; /* the first ones: threads that could run */
-    way_t way[3 * FIBERS + 1];
+    way_t way[4 * FIBERS + 1];
 } ways_t;
 
 static void add(ways_t *ways, way_kind_t kind, unsigned who) {
@@ -48,12 +48,19 @@ static void add_runners(ways_t *ways) {
             add(ways, RUN, i);
 }
 
+/* To find out that it is, it must be woken for nothing. */
+static bool is_not_yet_hungry(const model_thread_t *t) {
+    return (t->bits & (FI_TAKERS | FI_STARVING)) == FI_TAKERS;
+}
+
 static void add_events(ways_t *ways) {
     for (unsigned i = 0; i < model.born; i++) {
         const model_thread_t *t = &model.thread[i];
         bool alive = t->status == READY || t->status == ASLEEP;
         if (t->status == ASLEEP && t->deadline != FI_NEVER && model.expiries > 0)
             add(ways, EXPIRE, i);
+        if (t->status == ASLEEP && model.expiries > 0 && is_not_yet_hungry(t))
+            add(ways, STIR, i);
         if (t->status == ASLEEP && model.signals > 0)
             add(ways, SIGNAL, i);
         if (alive && model.deaths > 0 && model.mortals >> i & 1)
@@ -87,8 +94,9 @@ static void kill_thread(unsigned who) {
 }
 
 static void happen(way_t way) {
-    static const char *const words[] = {"runs", "its time is over", "a signal ends its sleep", "dies",
-                                        "a millisecond passes"};
+    static const char *const words[] = {
+        "runs", "its time is over",    "is woken late, for nothing", "a signal ends its sleep",
+        "dies", "a millisecond passes"};
     model_print("* thread %u: %s", way.who, words[way.kind]);
     switch (way.kind) {
     case EXPIRE:
@@ -96,6 +104,12 @@ static void happen(way_t way) {
         if (model.now < model.thread[way.who].deadline)
             model.now = model.thread[way.who].deadline;
         model_awake(way.who, -ETIMEDOUT);
+        break;
+    case STIR:
+        model.expiries--;
+        if (model.now < model.thread[way.who].since + MILLISECOND)
+            model.now = model.thread[way.who].since + MILLISECOND;
+        model_awake(way.who, 0);
         break;
     case SIGNAL:
         model.signals--;
