@@ -537,10 +537,8 @@ bool fi_sender_has_room(fi_sender_t *tx) {
         if (o && fi_ringw_fits(&fi_outlet_log(o)->w, 2)) {
             return true;
         }
-        if (o) {
-            fi_outlet_reclaim(o, true); /* as a send would */
-        }
     }
+    fi_sender_reclaim(tx); /* as a send would */
     while (!fi_pool_has_room(&tx->pool, tx->inline_max)) {
         if (!fi_taps_yield(tx)) {
             return false;
