@@ -28,7 +28,8 @@ typedef struct ferry_pollitem {
 /**
  * Waits until at least one item is ready. Returns how many are, 0 when `timeout` has passed.
  * Uses each handle for the duration of the call, under the usual rule of one thread at a time.
- * Errors: -EINVAL an item names nothing or two things; -EINTR; -ESHUTDOWN; -EBUSY; -ENOMEM.
+ * Errors: -EINVAL an item names nothing or two things; -EINTR; -ESHUTDOWN; -EBUSY another thread is in a call on a handle,
+ * or two items name it; -ENOMEM.
  */
 FERRY_API int ferry_poll(ferry_pollitem_t *items, size_t n, int64_t timeout);
 

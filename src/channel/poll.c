@@ -36,6 +36,16 @@ static void leave_first(ferry_pollitem_t *items, size_t n) {
     }
 }
 
+/* Of handles that were entered here. */
+static bool stands_before(const ferry_pollitem_t *items, size_t i, size_t *where) {
+    for (*where = 0; *where < i; ++*where) {
+        if (end_of(&items[*where]) == end_of(&items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Enters every handle; one that cannot be used is reported in its item, one in use by another thread fails the call. */
 static int enter_all(ferry_pollitem_t *items, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -48,6 +58,10 @@ static int enter_all(ferry_pollitem_t *items, size_t n) {
         }
         fi_end_t *e = end_of(it);
         int r = e ? fi_end_enter(e, magic_of(it)) : 0;
+        size_t same;
+        if (r == -EBUSY && stands_before(items, i, &same)) {
+            r = fi_fail(-EBUSY, "items %zu and %zu name one handle: name it once", same, i);
+        }
         if (r == -EBUSY || r == -ECHILD) {
             leave_first(items, i);
             return r;

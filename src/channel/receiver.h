@@ -297,6 +297,13 @@ int fi_receiver_introduce(fi_end_t *e, fi_peer_t *p);
 /* Tells a sender of this node's that `prefetch` has changed since they met. For hidden receivers. The end is held. */
 void fi_receiver_ration(fi_receiver_t *rx, const fi_rxlink_t *l);
 void fi_receiver_wake(fi_end_t *e);
+/* A message is not held any more: one that holds as many as it may is woken. */
+static inline void fi_receiver_holds_less(fi_receiver_t *rx) {
+    if (fi_unlikely(rx->max_held)) {
+        fi_fence_seq_cst(); /* before its sleep is looked at; fi_receiver_arm has the other half */
+        fi_receiver_wake(&rx->end);
+    }
+}
 bool fi_receiver_stirs(const fi_end_t *e);
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why);
 /* What is held goes on as private copies: its senders may write over it once the links are gone. */

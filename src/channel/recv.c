@@ -79,13 +79,18 @@ static void settle_returned(fi_receiver_t *rx) {
     }
 }
 
+/* Holds the program as many as it allowed itself? */
+static bool is_full(const fi_receiver_t *rx) {
+    return rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held;
+}
+
 /* 1: a message; 0: none; negative: error. */
 static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     settle_returned(rx);
     if (fi_unlikely(rx->starved)) {
         return gave_one_up(rx);
     }
-    if (fi_unlikely(rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held)) {
+    if (fi_unlikely(is_full(rx))) {
         return fi_fail(-EDQUOT, "this receiver of '%s' holds %llu messages, as many as `max_held` allows: release some",
                        fi_channel_shown(rx->end.channel), (unsigned long long)fi_receiver_held(rx));
     }
@@ -126,11 +131,13 @@ bool fi_receiver_ready(fi_receiver_t *rx) {
     if (rx->dead || rx->starved || rx->too_large || fi_load_acquire32(&rx->nudged)) {
         return true;
     }
+    bool full = is_full(rx); /* until something is released, which rings */
     for (uint32_t i = rx->link_count; i-- > 0;) {
-        if (fi_link_ready(rx->links[i])) {
+        bool ready = fi_link_ready(rx->links[i]);
+        if (ready && !full) {
             return true;
         }
-        if (rx->links[i]->ended) {
+        if (!ready && rx->links[i]->ended) {
             fi_receiver_detach(rx, rx->links[i]); /* drained */
         }
     }
@@ -429,7 +436,7 @@ int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
         r = wait_for(rx, timeout, out);
     }
     if (fi_unlikely(rx->fd_mode)) {
-        fi_receiver_settle_bell(rx, r == -ETIMEDOUT || r == -EINTR);
+        fi_receiver_settle_bell(rx, r == -ETIMEDOUT || r == -EINTR || r == -EDQUOT);
     }
     return r;
 }

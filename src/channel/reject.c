@@ -94,6 +94,7 @@ void fi_taken_park(fi_receiver_t *rx, ferry_msg_t *m) {
     rx->parked = m;
     fi_store_relaxed32(&rx->parked_count, rx->parked_count + 1);
     fi_store_relaxed32(&rx->returned_some, 1); /* look closer next time */
+    fi_receiver_holds_less(rx);
     pthread_mutex_unlock(&rx->returned_lock);
 }
 

@@ -213,7 +213,7 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     } else {
         m->data = s->payload;
         m->size = s->len;
-        m->plain = !l->rx->check;
+        m->plain = !l->rx->check && !l->rx->max_held;
     }
     return fi_unlikely(s->flags & FI_REC_ORIGIN) && r == 1 ? split_origin(m) : r;
 }

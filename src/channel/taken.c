@@ -284,6 +284,7 @@ static void release_from_afar(fi_receiver_t *rx, ferry_msg_t *m) {
     m->next = rx->returned;
     rx->returned = m;
     fi_store_relaxed32(&rx->returned_some, 1);
+    fi_receiver_holds_less(rx);
     pthread_mutex_unlock(&rx->returned_lock);
     fi_cancel_restore(cancel);
 }
@@ -327,6 +328,7 @@ int fi_taken_release(ferry_msg_t *m) {
         return r;
     }
     fi_taken_release_inside(rx, m);
+    fi_receiver_holds_less(rx);
     fi_end_leave(e);
     return r;
 }

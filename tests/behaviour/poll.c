@@ -5,6 +5,8 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -113,6 +115,51 @@ static void a_sender_is_ready_when_blocks_behind_the_oldest_are_released(void) {
     free(held);
     close_receiver(rx);
     check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
+    close_node(node);
+}
+
+static void *release_later(void *m) {
+    nap(20 * MILLISECOND);
+    release(m);
+    return NULL;
+}
+
+/* Messages wait, but it holds as many as it allowed itself. */
+static void a_receiver_that_may_hold_no_more_is_ready_when_it_has_released(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_options_t options = {.max_held = 2};
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, &options);
+    ferry_pollitem_t item = {.receiver = rx, .events = FERRY_POLL_IN};
+    ferry_msg_t *none = NULL;
+    pthread_t other;
+    for (uint64_t i = 0; i < 6; i++)
+        send_number(tx, i);
+    ferry_msg_t *first = receive(rx), *second = receive(rx);
+    check_is(ferry_poll(&item, 1, 20 * MILLISECOND), 0);
+    release(first);
+    check_is(ferry_poll(&item, 1, PATIENCE), 1);
+    first = receive(rx);
+    check_is(pthread_create(&other, NULL, release_later, second), 0);
+    check_is(ferry_poll(&item, 1, PATIENCE), 1);
+    check_is(pthread_join(other, NULL), 0);
+    second = receive(rx);
+    struct pollfd fd = {.fd = ferry_receiver_fd(rx), .events = POLLIN};
+    check_is(ferry_recv(rx, FERRY_NOW, &none), -EDQUOT);
+    check_is(poll(&fd, 1, 20), 0);
+    release(first);
+    check_is(poll(&fd, 1, PATIENCE / MILLISECOND), 1);
+    first = receive(rx);
+    check_is(ferry_recv(rx, FERRY_NOW, &none), -EDQUOT);
+    check_is(pthread_create(&other, NULL, release_later, second), 0);
+    check_is(poll(&fd, 1, PATIENCE / MILLISECOND), 1);
+    check_is(pthread_join(other, NULL), 0);
+    check_is(receive_number(rx), 5);
+    release(first);
+    close_sender(tx);
+    check_is(ferry_poll(&item, 1, PATIENCE), 1);
+    check(item.revents & FERRY_POLL_END);
+    close_receiver(rx);
     close_node(node);
 }
 
@@ -395,6 +442,7 @@ int main(int argc, char **argv) {
         TEST(only_what_is_ready_is_reported),
         TEST(a_sender_is_ready_when_it_has_room),
         TEST(a_sender_is_ready_when_blocks_behind_the_oldest_are_released),
+        TEST(a_receiver_that_may_hold_no_more_is_ready_when_it_has_released),
         TEST(the_end_is_reported_without_being_asked_for),
         TEST(closed_handles_are_reported_and_nonsense_is_refused),
         TEST(an_empty_poll_is_a_sleep),
