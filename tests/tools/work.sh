@@ -53,6 +53,36 @@ what_fails_is_tried_again_and_then_goes_to_the_dead_queue() {
     has 'failed 3 times, for the last time with exit status 1: it goes to the queue "jobs.dead"' said
 }
 
+what_failed_for_good_goes_back_to_its_sender_when_nobody_has_received_it() {
+    seq 1 2 | "${ferry[@]}" send jobs &
+    local sender=$!
+    status_of 1 "${ferry[@]}" work --retries 0 --count 2 jobs -- false 2>said
+    has '2 records failed for good; 2 had not been received from "jobs.dead" when this ended: that is with the senders' said
+    "${ferry[@]}" recv --count 2 jobs >again
+    [ "$(sort again | tr '\n' ' ')" = '1 2 ' ]
+    ended 0 "$sender"
+}
+
+what_failed_for_good_waits_for_a_reader_when_its_sender_has_ended() {
+    worker --retries 0 jobs -- false
+    seq 1 2 >two
+    status_of 1 "${ferry[@]}" send --linger 1s jobs -f two 2>said
+    until_true grep -q '2 records that failed for good wait here until somebody receives the queue "jobs.dead"' working
+    "${ferry[@]}" recv --count 2 jobs.dead >dead
+    [ "$(sort dead | tr '\n' ' ')" = '1 2 ' ]
+    ended 1 "$worker"
+    has '2 records failed for good and went to the queue "jobs.dead"' working
+}
+
+a_queue_whose_dead_queue_would_have_too_long_a_name_is_refused() {
+    local queue
+    queue=$(printf 'q%.0s' {1..100})
+    status_of 2 "${ferry[@]}" work "$queue" -- true 2>said
+    has "$queue.dead" said
+    has 'too long' said
+    has '--dead' said
+}
+
 what_fails_for_good_can_be_reported_instead() {
     "${ferry[@]}" send jobs good bad &
     status_of 1 "${ferry[@]}" work --report --retries 0 jobs -- grep -q good 2>said
@@ -164,6 +194,12 @@ test_that "each record is the input of one command" each_record_is_the_input_of_
 test_that "a record of any size arrives as it was" a_record_of_any_size_arrives_as_it_was
 test_that "never more run at once than asked for" never_more_run_at_once_than_asked_for
 test_that "what fails is tried again, and then goes to the dead queue" what_fails_is_tried_again_and_then_goes_to_the_dead_queue
+test_that "what failed for good goes back to its sender when nobody has received it" \
+    what_failed_for_good_goes_back_to_its_sender_when_nobody_has_received_it
+test_that "what failed for good waits for a reader when its sender has ended" \
+    what_failed_for_good_waits_for_a_reader_when_its_sender_has_ended
+test_that "a queue whose dead queue would have too long a name is refused" \
+    a_queue_whose_dead_queue_would_have_too_long_a_name_is_refused
 test_that "what fails for good can be reported instead" what_fails_for_good_can_be_reported_instead
 test_that "a killed worker loses nothing, and leaves no command behind" \
     a_killed_worker_loses_nothing_and_leaves_no_command_behind

@@ -46,14 +46,6 @@ static int open_receiver(working_t *w) {
     return stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
 }
 
-static void tell_failures(const working_t *w) {
-    char count[UNITS_TEXT];
-
-    if (w->given_up > 0 && w->dead != NULL && !w->common.quiet)
-        say("%s record%s failed for good; see the queue \"%s\"", show_count(w->given_up, count),
-            w->given_up == 1 ? "" : "s", w->dead);
-}
-
 static int open_and_work(working_t *w) {
     int status = 0;
 
@@ -63,10 +55,11 @@ static int open_and_work(working_t *w) {
     status = open_receiver(w);
     if (status == 0)
         status = work_run(w);
+    progress_end(&w->progress, w->done, w->bytes);
+    uint64_t left = work_see_letters_off(w);
     ferry_receiver_close(w->rx);
     ferry_close(w->node);
-    progress_end(&w->progress, w->done, w->bytes);
-    tell_failures(w);
+    work_tell_failures(w, left);
     return status;
 }
 
@@ -153,6 +146,12 @@ static int check(working_t *w, const operands_t *operands, char **dead) {
     w->plan.command = operands->items + 1;
     if (!w->report && w->dead == NULL && asprintf(dead, "%s.dead", w->queue) > 0)
         w->dead = *dead;
+    if (*dead != NULL && strlen(*dead) > LONGEST_NAME && strlen(w->queue) <= LONGEST_NAME)
+        return usage_error(
+            w->usage,
+            "\"%s.dead\", where records go that fail for good, is too long a name (%d bytes are allowed): "
+            "give another one with --dead, or use --report",
+            w->queue, LONGEST_NAME);
     return 0;
 }
 

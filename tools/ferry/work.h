@@ -16,6 +16,8 @@
 
 enum { MOST_JOBS = 1000 };
 
+enum { LONGEST_NAME = 100 }; /* of a channel */
+
 /* A record that is being worked on. */
 typedef struct task {
     job_t job;
@@ -51,5 +53,13 @@ typedef struct working {
 
 /* Works until the end, or a signal. Returns the exit status, all said. (work_run.c) */
 int work_run(working_t *w);
+
+/*
+ * Where all senders have ended, waits until somebody has received what failed for good, of which there is no other copy
+ * then, or a signal comes. Returns how many nobody has received. (work_letters.c)
+ */
+uint64_t work_see_letters_off(const working_t *w);
+/* Says what has become of them, at the end. */
+void work_tell_failures(const working_t *w, uint64_t left);
 
 #endif
