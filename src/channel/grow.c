@@ -14,6 +14,7 @@
 #include "channel/history.h"
 #include "channel/latest.h"
 
+#define LINES_PER_LOOK 64u
 #define QUICK_FULLS 2u /* a ring that fills up this often while its readers are quick is too small */
 
 static void offer_ring(fi_outlet_t *o, fi_txlink_t *l, const fi_log_t *next) {
@@ -180,12 +181,14 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
             fi_ringw_publish(&log->w, fi_record_word(0, FI_REC_SWITCH, 0, 0), 0);
             o->current++;
             o->growing = false;
+            o->next_look = 0;
             fi_ghosts_left_behind(o);
             fi_outlet_tell_saved(o);
         }
     }
     /* Looking at old readers' cursors costs cache misses: seldom while messages flow. */
-    if (o->first != o->current && fi_outlet_log(o)->w.pos % 64 == 0) {
+    if (o->first != o->current && fi_outlet_log(o)->w.pos >= o->next_look) {
+        o->next_look = fi_outlet_log(o)->w.pos + LINES_PER_LOOK;
         fi_outlet_free_old(o);
     }
 }

@@ -470,6 +470,15 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     fi_backlog_watch(tx);
 }
 
+/* Who sends no more does not look whether their last reader has gone on. */
+static void free_old_rings(fi_sender_t *tx) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        if (tx->outlets[i]->first != tx->outlets[i]->current) {
+            fi_outlet_free_old(tx->outlets[i]);
+        }
+    }
+}
+
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_sender_t *tx = fi_sender_of(e);
 
@@ -520,6 +529,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         if (tx->topic && tx->topic->ghosts) {
             fi_outlet_flee(tx->topic);
         }
+        free_old_rings(tx);
         if (tx->part.released) {
             tx->part.released(tx->part.whole);
         }

@@ -106,6 +106,7 @@ typedef struct fi_outlet {
     uint32_t current;
     uint32_t awaiting;    /* links that have not accepted the next ring yet */
     bool growing;         /* a next ring was offered: serial current + 1 */
+    uint64_t next_look;   /* position in the current ring at which old ones are looked at again */
     uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
     fi_txlink_t **links;
     uint32_t link_count;

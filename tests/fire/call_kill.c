@@ -124,14 +124,20 @@ static ask_t some_ask(self_t *s, bool idempotent) {
     return ask;
 }
 
+/* With a server that survives, too: a client that is new may know only one that has just died, and soon knows the other. */
+static bool knows_nobody(self_t *s, int r) {
+    return r == -ENOENT && (!s->certain || ferry_client_wait(s->client, 1, PATIENCE) >= 1);
+}
+
 /* How a call may end, when it was not cancelled. */
 static void ended(self_t *s, const ask_t *ask, int r) {
     bool idempotent = atomic_load(&s->w->calls.repeats[ask->number]);
-    bool good = r == 0 || r == -ECONNRESET || (r == -ENOENT && !s->certain);
+    bool good = r == 0 || r == -ECONNRESET || knows_nobody(s, r);
     if (!good)
         fprintf(stderr, "# a call ended with %d: %s\n", r, ferry_last_error());
     check(good);
-    check(r == 0 || !s->certain || !idempotent || ask->results > 0); /* of a stream, some had been seen */
+    check(r == 0 || r == -ENOENT || !s->certain || !idempotent ||
+          ask->results > 0); /* of a stream, some had been seen */
     atomic_fetch_add(r == 0 ? &s->w->with_result : &s->w->may_have_run, 1);
     calls_judge(&s->w->calls, ask->number, r);
     is_done();
@@ -177,7 +183,7 @@ static ferry_call_t *start(self_t *s, const char *method, const ask_t *ask) {
     in(IN_START);
     int r = out(ferry_call_start(s->client, method, s->argument, ask->size, ask->results ? FERRY_CALL_STREAM : 0,
                                  FERRY_FOREVER, &call));
-    check(r == 0 || (r == -ENOENT && !s->certain));
+    check(r == 0 || knows_nobody(s, r));
     if (r < 0)
         ended(s, ask, r);
     return call;
@@ -232,7 +238,7 @@ static void call_one_way(self_t *s) {
     ask_write(s->argument, &ask);
     in(IN_ONE_WAY);
     int r = out(ferry_call_one_way(s->client, "once", s->argument, ask.size, PATIENCE));
-    check(r == 0 || (r == -ENOENT && !s->certain));
+    check(r == 0 || knows_nobody(s, r));
     is_done();
 }
 

@@ -396,7 +396,8 @@ static unsigned kill_a_server(helper_t *helpers, const trial_t *trial, unsigned 
     else
         completed = kill_after(pid, steps, trial->by_calls);
     int ended = trial->sleeper ? helper_answer(caller) : helper_do(caller, end_call);
-    check(ended == 0 || !completed);
+    /* The memory of a large result may have been on its way to the caller yet. */
+    check(ended == 0 || !completed || trial->ask.by_pointer);
     check_is(helper_do(&helpers[SECOND_CLIENT], call_undisturbed), 0);
     see_the_second_server_off(helpers);
     return steps;
