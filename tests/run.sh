@@ -12,7 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 125
 exec </dev/null
 
-limit_seconds=${FERRY_TEST_SECONDS:-592}
+limit_seconds=${FERRY_TEST_SECONDS:-1200} # twice what two quick cores need
 # Every process that the tests start carries this mark in its environment: survivors are found whoever their parent is.
 mark="$$-$(date +%s%N)"
 FERRY_TEST_TMP=$(mktemp -d "${TMPDIR:-/tmp}/frytest.XXXXXX") || exit 125
