@@ -272,7 +272,8 @@ FERRY_API int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t 
 
 /**
  * Waits until every message sent so far has been released or purged (queue) or passed by every linked receiver (topic).
- * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY; -ESTALE see ferry_sender_set_token.
+ * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY; -EDEADLK whoever could release them waits for the caller,
+ * or is the caller; -ESTALE see ferry_sender_set_token.
  */
 FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
 
