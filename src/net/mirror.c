@@ -123,15 +123,22 @@ static void hear_of_writer(fi_mirror_t *m, const fi_pub_frame_t *info, bool want
     }
 }
 
-/* 1: there is one. */
+/* 1: there is one; 0: nobody writes it, or who does is not connected; an error: it is not known. */
 static int ask_writer(fi_mirror_t *m, bool wants, int64_t ms) {
     fi_pub_frame_t question = fi_pub_frame(m->net, FI_PUB_ASK, 0);
     fi_pub_frame_t info;
 
     m->asked_at = fi_now_ns();
     int r = fi_pub_ask(m->net, m->name, &question, ms, &info);
+    if (r == 1 && (info.flags & FI_PUB_OPENING)) {
+        return -EAGAIN; /* it asks whether another one does */
+    }
+    if (r == 1 && info.epoch != m->epoch) {
+        wants |= m->active; /* the one that we knew has closed, and we were not connected then */
+        forget_writer(m);
+    }
     if (r == 1) {
-        hear_of_writer(m, &info, wants);
+        hear_of_writer(m, &info, wants && !m->active);
     }
     return r;
 }
@@ -487,6 +494,14 @@ void fi_mirrors_free(fi_net_t *net) {
 
 /* ---- waiting ---- */
 
+/* It has not answered for long: it has closed, and we did not hear that, or its node has gone. */
+static void give_writer_up(fi_mirror_t *m, bool linked) {
+    if (linked && !m->active) { /* by the copy of a process in which nobody may be waiting */
+        fi_pub_announce(m->net, m->name, FI_PUB_YIELD, 0);
+    }
+    forget_writer(m);
+}
+
 /* Somebody waits: is the writer there? With the lock held. */
 static void look_after(fi_mirror_t *m, bool linked, int64_t patience) {
     int64_t now = fi_now_ns();
@@ -494,25 +509,16 @@ static void look_after(fi_mirror_t *m, bool linked, int64_t patience) {
     if (m->stopped || !fi_net_is_up(m->net) || (m->asked_at != 0 && now - m->asked_at < ASK_NS)) {
         return;
     }
-    m->asked_at = now;
-    if ((m->writer == 0 || !m->active) && ask_writer(m, !linked, patience / 1000000) == 1) {
-        return;
-    }
-    if (m->writer == 0) {
-        return;
-    }
-    int there = fi_net_is_there(m->net, m->writer, patience);
-    if (there == 0) {
+    bool was_active = m->active;
+    int there = ask_writer(m, !linked, patience / 1000000);
+    if (there == 1 && was_active && m->active && !m->copy && !m->problem) {
+        say_hello(m); /* the first one may not have been heard */
+    } else if (there == 0 && m->writer != 0) {
         m->silent_since = m->silent_since ? m->silent_since : now;
         if (now - m->silent_since >= FI_NET_DEAD_NS - ASK_NS) {
-            forget_writer(m);
+            give_writer_up(m, linked);
         } else {
             m->asked_at = now - ASK_NS / 2;
-        }
-    } else if (there == 1) {
-        m->silent_since = 0;
-        if (m->active && !m->copy && !m->problem) {
-            say_hello(m); /* the first one may not have been heard */
         }
     }
 }

@@ -9,7 +9,8 @@
  *   - A reader that is opened, and finds no writer on its machine, asks for one elsewhere.
  *   - A writer that begins says so to all.
  *   - A reader whose link has ended (the process with the active mirror has gone) asks again, and its mirror becomes active.
- *   - A reader that waits asks once a second whether the writer's node is there.  If not for two seconds, it is dead.
+ *   - A reader that waits asks once a second whether the writer is there.  If not for two seconds, it is gone: it has died, or what
+ *     it said when it closed came while this node was not connected.
  */
 #ifndef FI_NET_MIRROR_H
 #define FI_NET_MIRROR_H

@@ -56,6 +56,14 @@ fi_pub_frame_t fi_pub_frame(const fi_net_t *net, enum fi_pub_kind kind, uint64_t
     return f;
 }
 
+void fi_pub_announce(fi_net_t *net, const char *name, enum fi_pub_kind kind, uint64_t epoch) {
+    char subject[FI_SUBJECT_MAX];
+    fi_pub_frame_t f = fi_pub_frame(net, kind, epoch);
+
+    fi_net_subject(net, subject, "pubnews", name);
+    (void)fi_net_send(net, net->control, subject, &f, FI_PUB_HEAD);
+}
+
 int fi_pub_ask(fi_net_t *net, const char *name, const fi_pub_frame_t *question, int64_t ms, fi_pub_frame_t *info) {
     char subject[FI_SUBJECT_MAX];
     natsMsg *msg = NULL;

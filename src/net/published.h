@@ -17,7 +17,7 @@
  *   ACK transfer, seq      so many parts have come; with FI_PUB_DONE: the version has been published there
  *   NUDGE                  "all has come there: publish it", while the mirror has not, since its readers hold too much
  *   ASK                    "who writes this?": answered with INFO
- *   YIELD                  "I want to write this": whoever has a mirror of a writer that is gone gives it up
+ *   YIELD                  "I want to write this", or "its writer is gone": whoever has a mirror of a writer that is gone gives it up
  *
  * A part holds ranges (first granule, count) and their bytes, together packed by LZ4 where that makes them smaller.  Up to WINDOW
  * parts are under way to one mirror; a new transfer is begun when the one before is done, from the version that is then
@@ -98,6 +98,8 @@ bool fi_pub_take(natsMsg *msg, fi_pub_frame_t *f, const char **rest, size_t *res
 int fi_pub_check_version(const fi_pub_frame_t *f, const char *name);
 /* A frame of ours. */
 fi_pub_frame_t fi_pub_frame(const fi_net_t *net, enum fi_pub_kind kind, uint64_t epoch);
+/* Says to all: OPENED, CLOSED or YIELD. Who is not connected then does not hear it. */
+void fi_pub_announce(fi_net_t *net, const char *name, enum fi_pub_kind kind, uint64_t epoch);
 /* Asks the writer of `name`, if there is one, waiting `ms` at most. 1: `*info` is its answer; 0: there is none; -ETIMEDOUT, -ENOTCONN, -EPROTO, ... */
 int fi_pub_ask(fi_net_t *net, const char *name, const fi_pub_frame_t *question, int64_t ms, fi_pub_frame_t *info);
 

@@ -155,14 +155,6 @@ static void figures(fi_writer_far_t *far, ferry_region_writer_stats_t *stats) {
 
 /* ---- beginning and end ---- */
 
-static void announce(fi_net_t *net, const char *name, enum fi_pub_kind kind, uint64_t epoch) {
-    char subject[FI_SUBJECT_MAX];
-    fi_pub_frame_t f = fi_pub_frame(net, kind, epoch);
-
-    fi_net_subject(net, subject, "pubnews", name);
-    (void)fi_net_send(net, net->control, subject, &f, FI_PUB_HEAD);
-}
-
 static void stop(fi_publisher_t *p) {
     bool was_open;
 
@@ -181,7 +173,7 @@ static void stop(fi_publisher_t *p) {
         pthread_join(p->sender, NULL);
     }
     if (was_open) {
-        announce(p->net, p->name, FI_PUB_CLOSED, p->epoch);
+        fi_pub_announce(p->net, p->name, FI_PUB_CLOSED, p->epoch);
     }
     pthread_mutex_lock(&p->net->shares->lock);
     fi_list_remove(&p->link);
@@ -285,11 +277,11 @@ int fi_publisher_start(fi_publisher_t *p, ferry_region_writer_t *w, const char *
     p->watch = (fi_net_watch_t){.changed = changed, .arg = p};
     p->watching = true;
     fi_net_watch(p->net, &p->watch);
-    announce(p->net, p->name, FI_PUB_OPENED, p->epoch);
+    fi_pub_announce(p->net, p->name, FI_PUB_OPENED, p->epoch);
     return 0;
 }
 
 void fi_publisher_ask_to_yield(fi_net_t *net, const char *name) {
-    announce(net, name, FI_PUB_YIELD, 0);
+    fi_pub_announce(net, name, FI_PUB_YIELD, 0);
     fi_mirror_yield(net, name);
 }

@@ -3,7 +3,7 @@
  * net_published.c - published regions between machines: whole versions, little traffic, writers and servers that go; and shared
  * regions, which end at the machine.
  */
-#include "engine.h"
+#include "lines.h"
 #include "published.h"
 
 enum { SMALL = 100000, LARGE = 16 << 20 };
@@ -255,6 +255,51 @@ static void versions_go_on_when_the_server_was_restarted(void) {
     engine_stop(c->engine);
 }
 
+/* ---- an end that is said while nobody hears it ---- */
+
+/* The first on its machine, so it has the copy; and it waits for nothing until it is told to. */
+static void hold_copy_by_far_line(void *arg) {
+    lines_t *s = arg;
+    ferry_t *node = lines_node(s, "b", s->far);
+    ferry_region_reader_t *reader = open_reader(node, "map", NULL);
+    check_is(ferry_region_wait(reader, 0, PATIENCE), 0);
+    atomic_store(&s->ready, 1);
+    await(&s->received, 2);
+    check_is(ferry_region_wait(reader, 1, PATIENCE), -EPIPE);
+    close_reader(reader);
+    close_node(node);
+}
+
+static void wait_by_far_line(void *arg) {
+    lines_t *s = arg;
+    await(&s->ready, 1);
+    ferry_t *node = lines_node(s, "b", s->far);
+    ferry_region_reader_t *reader = open_reader(node, "map", NULL);
+    check_is(ferry_region_wait(reader, 0, PATIENCE), 0);
+    atomic_store(&s->received, 1);
+    check_is(ferry_region_wait(reader, 1, PATIENCE), -EPIPE);
+    atomic_store(&s->received, 2);
+    close_reader(reader);
+    close_node(node);
+}
+
+static void readers_that_were_cut_off_while_the_writer_closed_learn_of_it(void) {
+    lines_t *s = lines_new();
+    pid_t holds = child_start(hold_copy_by_far_line, s);
+    pid_t waits = child_start(wait_by_far_line, s);
+    ferry_t *node = lines_node(s, "a", s->near);
+    ferry_region_writer_t *writer = open_writer(node, "map", SMALL, NULL);
+    publish_next(writer);
+    await(&s->received, 1);
+    relay_refuse(s->far, true);
+    close_writer(writer);
+    relay_refuse(s->far, false);
+    child_join(waits);
+    child_join(holds);
+    close_node(node);
+    lines_end(s);
+}
+
 static void size_and_type_are_compared(void) {
     common_t *c = common_new();
     pid_t b = child_start(write_and_stay, c);
@@ -314,6 +359,7 @@ int main(int argc, char **argv) {
         TEST(the_writer_does_not_wait_for_a_reader_elsewhere),
         TEST(a_killed_writer_is_told_and_another_may_follow),
         TEST(versions_go_on_when_the_server_was_restarted),
+        TEST(readers_that_were_cut_off_while_the_writer_closed_learn_of_it),
         TEST(size_and_type_are_compared),
         TEST(a_shared_region_of_another_machine_cannot_be_opened),
     };
