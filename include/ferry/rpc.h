@@ -9,8 +9,10 @@
  * How a call ends.  It ends exactly once, in one of these ways, and no answer that comes later is seen:
  *   0                   the result is there
  *   FERRY_CALL_FAILED   the procedure has answered with an error of its own: see ferry_call_error
- *   -ENOENT             nobody serves this (any more): the procedure was not run. Between machines, a client that has had
- *                       answers looks for up to 2 s for a server whose connection is on its way back
+ *   -ENOENT             nobody serves this (any more): the procedure was not run. When the last known server has gone, a
+ *                       client looks for others first, and waits for one that is slow to answer, for up to 1 s. Between
+ *                       machines, one that has had answers looks for up to 2 s for a server whose connection is on its
+ *                       way back
  *   -ENOSYS             the service has no such method
  *   -EBUSY              the client has as many calls under way as it or the service allows: not sent
  *   -ECONNRESET         the server died or left while it had the call: the procedure may have run, wholly or in part.

@@ -81,6 +81,27 @@ int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     return r;
 }
 
+void fi_node_meet_anew(fi_node_t *n, fi_end_t *e) {
+    int cancel = fi_cancel_off();
+
+    pthread_mutex_lock(&n->lock);
+    if (!fi_node_is_shut(n)) {
+        (void)fi_node_meet_named(n, e); /* whom it cannot dial now, it does not meet */
+    }
+    pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
+}
+
+bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
+    int cancel = fi_cancel_off();
+
+    pthread_mutex_lock(&n->lock);
+    bool met = e->settled >= e->asked;
+    pthread_mutex_unlock(&n->lock);
+    fi_cancel_restore(cancel);
+    return met;
+}
+
 int fi_node_join(fi_node_t *n, fi_end_t *e) {
     if (fi_node_is_shut(n)) {
         return fi_fail(-ESHUTDOWN, "the node %s: nothing can be opened on it", fi_node_end_word(n));

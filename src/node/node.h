@@ -154,6 +154,9 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 int fi_node_join(fi_node_t *n, fi_end_t *e);
 /* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile. */
 int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout);
+/* An open sender meets once more those who are in the directory; who has answered, has introduced its receivers. Any thread. */
+void fi_node_meet_anew(fi_node_t *n, fi_end_t *e);
+bool fi_node_has_met(fi_node_t *n, const fi_end_t *e);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);
 /* A closed receiver whose messages are still held: kept until they are released, or the node is closed. */
@@ -211,6 +214,7 @@ bool fi_node_is_missing(const fi_node_t *n, const char *name);
 int fi_node_publish(fi_node_t *n, fi_end_t *e);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
 int fi_node_meet(fi_node_t *n, fi_end_t *e);
+int fi_node_meet_named(fi_node_t *n, fi_end_t *e); /* only who has counterparts in the directory, this node included */
 void fi_node_meet_again(fi_node_t *n);
 
 /* Answering `ferry ls` (figures.c). Steward, the node's lock is taken. */

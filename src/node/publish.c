@@ -159,6 +159,7 @@ struct meeting {
     fi_end_t *end;
     uint64_t last; /* entries of one node tend to stand together */
     uint64_t last_tapping;
+    bool own; /* this node has some itself */
     int error;
 };
 
@@ -181,7 +182,11 @@ static int meet_entry(const fi_entry_t *entry, void *arg) {
     uint64_t *last = entry->is_tap ? &m->last_tapping : &m->last;
     fi_peer_t *p;
 
-    if (entry->node == m->node->id || entry->node == *last || !fits(entry, m->end)) {
+    if (entry->node == *last || !fits(entry, m->end)) {
+        return 0;
+    }
+    if (entry->node == m->node->id) {
+        m->own = true;
         return 0;
     }
     *last = entry->node;
@@ -208,6 +213,16 @@ int fi_node_meet(fi_node_t *n, fi_end_t *e) {
     int r = meet_peer(n, e, n->self);
     if (r == 0 && !e->hidden) {
         r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
+    }
+    return r < 0 ? r : m.error;
+}
+
+int fi_node_meet_named(fi_node_t *n, fi_end_t *e) {
+    struct meeting m = {.node = n, .end = e};
+
+    int r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
+    if (r >= 0 && m.own && !already_asked(n->self, e->id)) {
+        r = meet_peer(n, e, n->self);
     }
     return r < 0 ? r : m.error;
 }

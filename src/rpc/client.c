@@ -62,7 +62,7 @@ static void loses(void *whole) {
     ferry_client_t *k = whole;
     fi_receiver_t *rx = fi_load_acquire_ptr(&k->rx);
 
-    fi_store_release32(&k->lost, 1);
+    fi_add32(&k->losses, 1);
     if (rx) {
         fi_receiver_nudge(rx);
     }
@@ -229,7 +229,7 @@ static int wait_for_servers(ferry_client_t *k, unsigned servers, int64_t deadlin
     }
 }
 
-static int wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
+int fi_client_wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
 
     if (r < 0) {
@@ -255,7 +255,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
         int64_t now = fi_now_ns();
         int64_t left = deadline == FI_NEVER ? ASK_AGAIN_NS : deadline - now;
         int64_t wait = left > ASK_AGAIN_NS ? ASK_AGAIN_NS : left;
-        int r = wait_here(k, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
+        int r = fi_client_wait_here(k, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
         if (r >= 0) {
             return r + (int)far;
         }
@@ -266,7 +266,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
 }
 
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout) {
-    return k->far ? wait_anywhere(k, servers, timeout) : wait_here(k, servers, timeout);
+    return k->far ? wait_anywhere(k, servers, timeout) : fi_client_wait_here(k, servers, timeout);
 }
 
 int fi_client_fd(ferry_client_t *k) {

@@ -62,8 +62,11 @@ struct ferry_client {
     uint32_t generation;
     fi_sender_t *tx;
     fi_receiver_t *rx;
-    void *far;     /* what net/ knows of it; NULL: its space does not span machines */
-    uint32_t lost; /* 1: a server on this machine has gone */
+    void *far;            /* what net/ knows of it; NULL: its space does not span machines */
+    uint32_t losses;      /* of servers on this machine, ever */
+    uint32_t losses_seen; /* after_loss has looked */
+    uint64_t looked;      /* hope.c: what had changed when it looked for other servers */
+    int64_t hope_until;   /* that they are linked; 0: none */
     ferry_call_t **table;
     uint32_t table_size;
     uint32_t places; /* of the table, that are in use or were */
@@ -98,6 +101,8 @@ int fi_client_check(const ferry_client_t *k);
 /* As fi_client_enter, by a thread that was not in last. */
 int fi_client_enter_slow(ferry_client_t *k, fi_turn_t **turn);
 int fi_client_wait(ferry_client_t *k, unsigned servers, int64_t timeout);
+/* The same, on this machine. */
+int fi_client_wait_here(ferry_client_t *k, unsigned servers, int64_t timeout);
 /* start.c: how many are linked, and take no more calls. The sender is held. */
 unsigned fi_client_leaving(const ferry_client_t *k);
 int fi_client_fd(ferry_client_t *k);
@@ -134,6 +139,13 @@ void fi_call_tell_cancelled(ferry_call_t *c);
 void fi_client_tell_all_cancelled(ferry_client_t *k);
 /* Tells the server of the call what the program has consumed. */
 void fi_call_tell_consumed(ferry_call_t *c);
+
+/* ---- hope.c: no server is left, as far as is known ---- */
+
+/* May some come that are there already? To be asked now and then while they do not. No end is held. */
+bool fi_client_hopes(ferry_client_t *k);
+/* Waits for one of those: 0; -ENOENT: there is none; -ETIMEDOUT: `deadline` has passed; or as ferry_client_wait. */
+int fi_client_await_hope(ferry_client_t *k, int64_t deadline);
 
 /* ---- call.c: a call's life ---- */
 

@@ -323,16 +323,34 @@ static inline int start(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t
     return 0;
 }
 
-/* A call that waited for room here, and then goes far, has no more time for that. */
-int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
+static inline int start_here(ferry_client_t *k, const fi_wish_t *wish, fi_call_head_t head, int64_t timeout,
+                             ferry_call_t **out) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
+
     if (fi_unlikely(r < 0)) {
         return r;
     }
-    const fi_call_head_t head = {
-        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
     r = start(k, wish, head, timeout, out);
     fi_end_leave(&k->tx->end);
+    return r;
+}
+
+/* Nobody serves, as far as is known: 0 once somebody does. */
+__attribute__((noinline)) static int await_hope(ferry_client_t *k, const fi_wish_t *wish, int64_t deadline) {
+    int r = fi_client_await_hope(k, deadline);
+
+    return r == -ENOENT ? nobody(k) : r == -ETIMEDOUT ? too_late(k, wish->method) : r;
+}
+
+/* A call that waited for room here, and then goes far, has no more time for that. */
+int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out) {
+    const fi_call_head_t head = {
+        .deadline = deadline_of(timeout), .method = fi_method_hash(wish->method, wish->length), .flags = flags};
+    int r;
+
+    do {
+        r = start_here(k, wish, head, timeout, out);
+    } while (fi_unlikely(r == -ENOENT) && timeout != FERRY_NOW && (r = await_hope(k, wish, head.deadline)) == 0);
     return fi_unlikely(r == FI_GO_FAR) ? start_far(k, wish, head, timeout, out) : r;
 }
 

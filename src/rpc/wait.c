@@ -56,15 +56,19 @@ static int take_all(ferry_client_t *k) {
     return r == -EAGAIN || r == -EALREADY || r == -EPROTO ? 0 : r;
 }
 
-/* With servers left, a call that is here will be answered. Without, what was not begun is not sent to one that may come
- * later: it ends now. */
+struct outlook {
+    ferry_client_t *k;
+    bool good; /* servers are left, or may be */
+};
+
+/* Then a call that is here will be answered. Else, what was not begun is not sent to one that may come later: it ends now. */
 static bool look_at(const fi_unreleased_t *u, void *arg) {
-    ferry_client_t *k = arg;
+    const struct outlook *o = arg;
     const fi_call_head_t *head = fi_unreleased_head(u);
-    ferry_call_t *c = head ? fi_call_find(k, head->id) : NULL;
+    ferry_call_t *c = head ? fi_call_find(o->k, head->id) : NULL;
 
     if (c) {
-        c->seen = k->tx->link_count > 0;
+        c->seen = o->good;
         c->begun = u->begun;
     }
     return false;
@@ -85,7 +89,7 @@ static bool wants_an_answer(const fi_unreleased_t *u, void *arg) {
 }
 
 /* Which calls has nobody any more? What nobody waits for was accepted, and goes to the next server. */
-static void look_for_calls(ferry_client_t *k) {
+static void look_for_calls(ferry_client_t *k, bool hopes) {
     fi_sender_t *tx = k->tx;
 
     for (uint32_t i = 0; i < k->places; i++) {
@@ -94,8 +98,9 @@ static void look_for_calls(ferry_client_t *k) {
     }
     if (fi_end_enter(&tx->end, FI_END_SENDER) == 0) {
         fi_backlog_forget(tx, is_stale, k);
-        fi_backlog_each(tx, look_at, k);
-        if (tx->link_count == 0) {
+        struct outlook o = {k, tx->link_count > 0 || hopes};
+        fi_backlog_each(tx, look_at, &o);
+        if (!o.good) {
             fi_backlog_forget(tx, wants_an_answer, NULL);
         }
         fi_end_leave(&tx->end);
@@ -116,15 +121,16 @@ static bool is_unread(ferry_client_t *k) {
     return unread;
 }
 
-/* Then nothing is said yet. One whose memory does not come at all must not keep the others waiting for ever. */
-static bool is_in_doubt(ferry_client_t *k) {
+/* Then nothing is said yet, nor while a server may come. One whose memory does not come at all must not keep the others
+ * waiting for ever. */
+static bool is_in_doubt(ferry_client_t *k, bool hopes) {
     int64_t now = fi_now_ns();
 
     if (k->doubts == 0) {
         k->doubt_since = now;
     }
     bool long_enough = k->doubts >= MOST_DOUBTS && now - k->doubt_since >= DOUBT_NS;
-    k->doubts = is_unread(k) && !long_enough ? k->doubts + 1 : 0;
+    k->doubts = hopes || (is_unread(k) && !long_enough) ? k->doubts + 1 : 0;
     if (k->doubts > 0 && k->rx->fd_mode) {
         fi_receiver_nudge(k->rx); /* the program shall ask again */
     }
@@ -132,15 +138,19 @@ static bool is_in_doubt(ferry_client_t *k) {
 }
 
 /*
+ * 0; -EAGAIN: it is to be looked again.
+ *
  * Ends what will not be answered: calls that nobody has, and of which no answer is there.  First it is looked who has
  * them, then the answers are taken in: a server answers before it lets go of a call.
  */
 static int after_loss(ferry_client_t *k) {
-    look_for_calls(k);
+    k->losses_seen = fi_load_acquire32(&k->losses);
+    bool hopes = k->under_way > 0 && fi_client_hopes(k);
+    look_for_calls(k, hopes);
     int r = take_all(k);
 
-    if (r == 0 && is_in_doubt(k)) {
-        return 0;
+    if (r == 0 && is_in_doubt(k, hopes)) {
+        return -EAGAIN;
     }
     for (uint32_t i = 0; r == 0 && i < k->places; i++) {
         ferry_call_t *c = k->table[i];
@@ -157,7 +167,7 @@ static int take_in_both(ferry_client_t *k, int64_t timeout) {
         return 0;
     }
     int r = take_one(k, timeout);
-    if (r == -EALREADY && !__atomic_exchange_n(&k->lost, 0, __ATOMIC_ACQ_REL)) {
+    if (r == -EALREADY && k->losses_seen == fi_load_acquire32(&k->losses)) {
         (void)fi_far_calls->take_in(k);
         return 0;
     }
@@ -167,18 +177,21 @@ static int take_in_both(ferry_client_t *k, int64_t timeout) {
     return r == -ETIMEDOUT ? -EAGAIN : r;
 }
 
-/* 0: something has happened; -EAGAIN: nothing is there. One server that broke the rules of the ring has lost its link for
- * that; the others are still heard. */
-static int take_in(ferry_client_t *k, int64_t timeout) {
-    if (fi_unlikely(k->far != NULL)) {
-        return take_in_both(k, timeout);
-    }
+/* One server that broke the rules of the ring has lost its link for that; the others are still heard. */
+static int take_in_here(ferry_client_t *k, int64_t timeout) {
     int r = take_one(k, timeout);
 
     if (fi_unlikely(r == -EALREADY || r == -EPROTO)) {
         return after_loss(k);
     }
     return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
+/* 0: something has happened; -EAGAIN: nothing is there. */
+static int take_in(ferry_client_t *k, int64_t timeout) {
+    int r = fi_unlikely(k->far != NULL) ? take_in_both(k, timeout) : take_in_here(k, timeout);
+
+    return fi_unlikely(r == -EAGAIN) && k->doubts > 0 ? after_loss(k) : r;
 }
 
 /* ---- deadlines ---- */
@@ -354,9 +367,6 @@ static int wait_more(waiting_t *w, int64_t timeout) {
         until = fi_earlier(until, now + LOOK_AGAIN_NS);
     }
     int r = take_in(w->k, until > now ? until - now : 1);
-    if (r == -EAGAIN && w->k->doubts > 0) {
-        r = after_loss(w->k);
-    }
     return r == -EAGAIN ? 0 : r;
 }
 

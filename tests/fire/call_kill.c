@@ -124,9 +124,9 @@ static ask_t some_ask(self_t *s, bool idempotent) {
     return ask;
 }
 
-/* With a server that survives, too: a client that is new may know only one that has just died, and soon knows the other. */
-static bool knows_nobody(self_t *s, int r) {
-    return r == -ENOENT && (!s->certain || ferry_client_wait(s->client, 1, PATIENCE) >= 1);
+/* Only without a server that survives. */
+static bool knows_nobody(const self_t *s, int r) {
+    return r == -ENOENT && !s->certain;
 }
 
 /* How a call may end, when it was not cancelled. */
