@@ -20,6 +20,7 @@
 #include "platform/clock.h"
 
 #define SOON_ROUNDS 256     /* a few hundred nanoseconds */
+#define ROUNDS_PER_PAUSE 8  /* a pause takes as long as so many looks */
 #define LONG_WAIT 1024      /* one or two microseconds: what comes later is no stream */
 #define WORTH_IT 4          /* messages that should come while the reader keeps off */
 #define LOOKS_PER_CLOCK 64u /* while spinning; a look takes some ten nanoseconds */
@@ -301,14 +302,19 @@ static void begin_to_wait(fi_receiver_t *rx) {
     }
 }
 
-/* Looks at the next line again and again, with nothing in between. */
+/*
+ * Looks at the next line again and again, with only a pause in between. Without it a core has dozens of looks under way
+ * at once, all of them for the lines that the writer is filling: it takes these away from him too early, and each
+ * message then costs a transfer more.
+ */
 static bool comes_soon(const fi_receiver_t *rx, const fi_rxlink_t *l, int rounds) {
     const fi_ringr_t *r = &l->log->r;
 
-    for (int i = 0; i < rounds; i++) {
+    for (int i = 0; i < rounds; i += ROUNDS_PER_PAUSE) {
         if (fi_ringr_ready(r)) {
             return true;
         }
+        fi_cpu_relax();
         if (fi_load_relaxed32(&rx->end.wanted)) {
             return false;
         }
