@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 
-#define STEP_PATIENCE (30 * MILLISECOND)
 #define LARGE 2200u /* more than a ring takes; a copying instruction is one step for each piece */
 
 /* Shared by the leader, his victims and his helpers. */
@@ -74,8 +73,8 @@ static pid_t start_victim(const trial_t *trial) {
 static bool kill_after(pid_t pid, unsigned steps, bool by_call) {
     enum stopped at = AT_STEP;
     for (unsigned i = 0; i < steps && at == AT_STEP; i++)
-        at = stepping_on(pid, by_call, STEP_PATIENCE);
-    check(at != GONE);
+        at = stepping_on(pid, by_call, PATIENCE);
+    check(at == AT_STEP || at == AT_MARK);
     stepping_kill(pid);
     return at == AT_MARK;
 }
@@ -83,9 +82,9 @@ static bool kill_after(pid_t pid, unsigned steps, bool by_call) {
 static unsigned count_steps(pid_t pid, bool by_call) {
     unsigned steps = 0;
     enum stopped at;
-    while ((at = stepping_on(pid, by_call, STEP_PATIENCE)) == AT_STEP)
+    while ((at = stepping_on(pid, by_call, PATIENCE)) == AT_STEP)
         steps++;
-    check(at == AT_MARK || at == BLOCKED);
+    check_is(at, AT_MARK); /* however slow the machine: one that is left in the middle has not answered */
     stepping_kill(pid);
     return steps;
 }
@@ -396,8 +395,7 @@ static unsigned kill_a_server(helper_t *helpers, const trial_t *trial, unsigned 
     else
         completed = kill_after(pid, steps, trial->by_calls);
     int ended = trial->sleeper ? helper_answer(caller) : helper_do(caller, end_call);
-    /* The memory of a large result may have been on its way to the caller yet. */
-    check(ended == 0 || !completed || trial->ask.by_pointer);
+    check(ended == 0 || !completed);
     check_is(helper_do(&helpers[SECOND_CLIENT], call_undisturbed), 0);
     see_the_second_server_off(helpers);
     return steps;
