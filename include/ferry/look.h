@@ -144,7 +144,8 @@ typedef struct ferry_look_wait {
     int32_t tid;        /**< thread id, in its own PID namespace */
     const char *thread; /**< the thread's name */
     ferry_wait_for_t what;
-    const char *name;   /**< of the object or channel; "" for a process */
+    const char *name;   /**< of the object or channel; "" for a process. Of a service's channels: "calls of SERVICE",
+                           "replies of SERVICE", "results of SERVICE.METHOD" */
     int32_t pid;        /**< of the child process that is waited for, else 0 */
     uint64_t age_ns;    /**< how long it has waited */
     const char *where;  /**< the place in the program that called: "FILE+0xOFFSET" for addr2line(1), "" if not known */

@@ -11,6 +11,7 @@
 
 #include "ferry/look.h"
 #include "node/node.h"
+#include "node/shown.h"
 #include "platform/family.h"
 
 #define MOST_BESIDE 64u /* nodes that one answer names */
@@ -155,7 +156,7 @@ static void tell_wait(struct telling *t, const fi_blocked_t *b) {
         (b->needs_all ? FI_WAIT_NEEDS_ALL : 0) | (b->detects ? FI_WAIT_DETECTS : 0) | (stirs(b) ? FI_WAIT_STIRS : 0);
     f->a = (uint64_t)b->since;
     f->b = (uint64_t)(uint32_t)b->tid << 32 | (uint32_t)b->pid;
-    snprintf(f->text, sizeof f->text, "%s", b->name);
+    snprintf(f->text, sizeof f->text, "%s", b->what == FERRY_FOR_ROOM ? fi_channel_shown(b->name) : b->name);
     memcpy(&f->figures[FI_KEYS_IN_FRAME], b->thread, sizeof b->thread);
     describe_place(b->where, f->contract.type_name, sizeof f->contract.type_name);
     if (b->holders) {

@@ -3,6 +3,7 @@
  * Answers of a handler: results, several of them, errors.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,12 +109,21 @@ static void name_caller(fi_blocked_t *b, const fi_caller_t *c) {
     }
 }
 
+/* What a listed wait for the reader of results is for. */
+typedef struct awaited {
+    char name[sizeof "results of ." + FI_SERVICE_NAME_MAX + FI_METHOD_NAME_MAX];
+} awaited_t;
+
 /* Lists the wait, and looks whether the caller waits for this thread. */
-static int look_why(struct credit *c, fi_blocked_t *b, const fi_pace_t *pace) {
+static int look_why(struct credit *c, fi_blocked_t *b, const fi_pace_t *pace, awaited_t *awaited) {
     const ferry_request_t *rq = c->rq;
     fi_receiver_t *rx = rq->worker->rx;
     fi_blocked_t now = {
-        .what = FERRY_FOR_ROOM, .detects = true, .name = rq->method->name, .since = pace->since, .sleeper = &rx->end};
+        .what = FERRY_FOR_ROOM, .detects = true, .name = awaited->name, .since = pace->since, .sleeper = &rx->end};
+
+    if (b->number == 0) {
+        snprintf(awaited->name, sizeof awaited->name, "results of %s.%s", rq->worker->service->name, rq->method->name);
+    }
 
     name_caller(&now, rq->caller);
     fi_waits_go_on(rq->worker->service->node, b, &now);
@@ -130,6 +140,7 @@ static int await_credit(struct credit *c) {
     fi_receiver_t *rx = rq->worker->rx;
     fi_pace_t pace = fi_pace_begin(FI_GRACE_NS);
     fi_blocked_t blocked = {.number = 0};
+    awaited_t awaited;
     int r;
 
     do {
@@ -139,7 +150,7 @@ static int await_credit(struct credit *c) {
             fi_end_leave(&rx->end);
         }
         if (r == -ETIMEDOUT && fi_pace_is_due(&pace, fi_now_ns())) {
-            r = look_why(c, &blocked, &pace);
+            r = look_why(c, &blocked, &pace, &awaited);
             r = r == 0 ? -ETIMEDOUT : r;
         }
     } while (r == -EINTR || (r == -ETIMEDOUT && !fi_request_is_cancelled(rq)));

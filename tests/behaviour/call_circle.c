@@ -347,6 +347,43 @@ static void a_long_wait_for_an_answer_is_shown(where_t where) {
     crew_end_with(crew, server);
 }
 
+#define MORE_THAN_FIT 6
+
+static void call_more_than_fits(ferry_t *node, void *arg) {
+    static const unsigned char bytes[300000];
+    ferry_call_t *calls[MORE_THAN_FIT];
+    (void)arg;
+    ferry_client_t *client = open_client_with(node, "held", &(ferry_client_options_t){.quota = 1u << 20}, 1);
+    for (unsigned i = 0; i < MORE_THAN_FIT; i++)
+        check_is(ferry_call_start(client, "hold", bytes, sizeof bytes, 0, PATIENCE, &calls[i]), 0);
+    for (unsigned i = 0; i < MORE_THAN_FIT; i++) {
+        check_is(ferry_call_wait(calls[i], PATIENCE, NULL), 0);
+        release_call(calls[i]);
+    }
+    close_client(client);
+}
+
+/* Not the inner name of the channel. */
+static void a_long_wait_to_send_a_call_is_shown_by_the_services_name(where_t where) {
+    const method_t method = {.name = "hold", .handler = hold};
+    tale_t *tale = share(sizeof *tale);
+    server_t *server = new_part("held", 1, &method, 1, tale);
+    crew_t *crew = crew_of(where, server);
+    unsigned member = crew_add(crew, call_more_than_fits, tale);
+    crew_node(crew);
+    await(&tale->inside, 1);
+    await_waits(1);
+    ferry_look_t *look = NULL;
+    check_is(ferry_look("test", NULL, &look), 0);
+    check_is(ferry_look_waits(look), 1);
+    check_is(ferry_look_wait(look, 0)->what, FERRY_FOR_ROOM);
+    check(strcmp(ferry_look_wait(look, 0)->name, "calls of held") == 0);
+    ferry_look_close(look);
+    atomic_store(&tale->go, 1);
+    crew_join(crew, member);
+    crew_end_with(crew, server);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(two_services_that_wait_for_each_other_are_told),
@@ -358,6 +395,7 @@ int main(int argc, char **argv) {
         TEST(a_very_slow_server_is_no_deadlock),
         TEST_BOTH(a_circle_that_opens_in_time_is_none),
         TEST_BOTH(a_long_wait_for_an_answer_is_shown),
+        TEST_BOTH(a_long_wait_to_send_a_call_is_shown_by_the_services_name),
     };
     return run_suite("call-circle", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

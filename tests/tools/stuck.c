@@ -16,6 +16,7 @@
  *   serve=A         serves A: its method "m" waits for an event that nobody sets
  *   serve=A/B       the same, but it calls B
  *   call=A          calls the method "m" of A, and waits for the answer
+ *   crowd=A         calls it until there is no room, and waits for no answer
  *   child           starts this program with ARGUMENT..., and waits for it
  *   in=SPACE        what follows is in that space
  *   meet            waits until PARTIES threads of the space are here
@@ -127,6 +128,17 @@ static void call(const char *name) {
     must(ferry_client_next(client, FERRY_FOREVER, &calling), "call", name);
 }
 
+static void crowd(const char *name) {
+    static const char bytes[300000];
+    const ferry_client_options_t small = {.quota = 1048576};
+    ferry_client_t *client;
+    ferry_call_t *calling;
+    must(ferry_client_open(node, name, &small, &client), "open", name);
+    must(ferry_client_wait(client, 1, FERRY_FOREVER), "wait", name);
+    for (;;)
+        must(ferry_call_start(client, "m", bytes, sizeof bytes, 0, FERRY_FOREVER, &calling), "crowd", name);
+}
+
 static int handle(ferry_request_t *rq, const void *data, size_t size, void *next) {
     (void)rq;
     (void)data;
@@ -176,7 +188,7 @@ static const struct {
     {"lock", take_mutex}, {"read", take_to_read},    {"write", take_to_write}, {"unit", take_unit},
     {"arrive", arrive},   {"event", wait_for_event}, {"hold", hold_receiver},  {"fill", fill_queue},
     {"meet", meet},       {"serve", serve},          {"call", call},           {"child", wait_for_child},
-    {"in", go_to},
+    {"in", go_to},        {"crowd", crowd},
 };
 
 static void do_step(char *step) {

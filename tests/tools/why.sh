@@ -242,6 +242,28 @@ only_trees_are_shown_that_were_asked_for() {
     has "process $store does not wait, and nobody waits for it" said
 }
 
+a_service_has_its_name_where_room_for_calls_is_waited_for() {
+    "$STUCK" bank 1 teller:serve=ledger,event=never &
+    until_true node_is_there bank
+    "$STUCK" crowd 1 caller:crowd=ledger &
+    wait_until_waits_for 'calls of ledger'
+    "${ferry[@]}" why ledger >out
+    has 'waits for room in channel "calls of ledger"' out
+    lacks '+ledger' out
+    "${ferry[@]}" why 'le*er' >out
+    has 'waits for room in channel "calls of ledger"' out
+}
+
+# wait_until_waits_for NAME: until somebody waits for that
+wait_until_waits_for() {
+    until_true somebody_waits_for "$1"
+}
+
+somebody_waits_for() {
+    "${ferry[@]}" why --json >waits 2>/dev/null
+    json waits "'$1' in [x['name'] for x in d['waits']]"
+}
+
 who_is_not_known_is_told() {
     "$STUCK" bank 1 teller:lock=a,hold=jobs &
     until_true count_ends receiver jobs 1
@@ -377,6 +399,7 @@ test_that "a writer needs all readers" a_writer_needs_all_readers
 test_that "a process that waits for its child is part of circles" a_process_that_waits_for_its_child_is_part_of_circles
 test_that "room, barriers and events are named" room_barriers_and_events_are_named
 test_that "only trees are shown that were asked for" only_trees_are_shown_that_were_asked_for
+test_that "a service has its name where room for calls is waited for" a_service_has_its_name_where_room_for_calls_is_waited_for
 test_that "who is not known is told" who_is_not_known_is_told
 test_that "a number is a name where no process has it" a_number_is_a_name_where_no_process_has_it
 test_that "a stopped process is named" a_stopped_process_is_named

@@ -83,9 +83,19 @@ static bool is_of_service(const char *name, const char *pattern) {
     return false;
 }
 
+/* "calls of SERVICE", "replies of SERVICE", "results of SERVICE.METHOD": what room is waited for in. NULL: a channel. */
+static const char *behind_of(const ferry_look_wait_t *wait) {
+    const char *space = wait->what == FERRY_FOR_ROOM ? strrchr(wait->name, ' ') : NULL;
+    return space != NULL ? space + 1 : NULL;
+}
+
 bool why_has_name(const ferry_look_wait_t *wait, const char *pattern) {
-    return wait->name[0] != '\0' && (fnmatch(pattern, wait->name, 0) == 0 ||
-                                     (wait->what == FERRY_FOR_REPLY && is_of_service(wait->name, pattern)));
+    const char *room = behind_of(wait);
+    const char *call = wait->what == FERRY_FOR_REPLY ? wait->name : room;
+
+    return wait->name[0] != '\0' &&
+           (fnmatch(pattern, wait->name, 0) == 0 || (room != NULL && fnmatch(pattern, room, 0) == 0) ||
+            (call != NULL && is_of_service(call, pattern)));
 }
 
 uint32_t why_last_circle(const why_t *why) {
