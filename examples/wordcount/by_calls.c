@@ -17,10 +17,11 @@
 #include <errno.h>
 #include <string.h>
 
-/** Calls that a producer has under way.  To a worker on another machine a call takes a millisecond, nearly all of it on the
- * way; few calls would mean that everybody waits for them, and that each wakes the next one's thread. */
+/** Calls that a producer has under way. */
 #define WINDOW 64u
-#define WINDOW_ELSEWHERE 1024u
+/** Bytes of lines that a call carries to workers that may be on another machine: each call is two trips through a server,
+ * which cost as much for a word as for a page.  Within a machine a call carries a line. */
+#define PAGE 4096u
 
 /** The argument of `add`. */
 typedef struct line {
@@ -33,14 +34,10 @@ typedef struct receipt {
     uint32_t missing; /**< reports that have not come yet */
 } receipt_t;
 
-static unsigned window_of(const job_t *job) {
-    return job->elsewhere ? WINDOW_ELSEWHERE : WINDOW;
-}
-
 /** Opens a client, and waits until as many servers are there. */
 static int open_client(ferry_t *node, const job_t *job, const char *service, unsigned servers,
                        ferry_client_t **client) {
-    const ferry_client_options_t options = {.quota = job->quota, .calls = window_of(job)};
+    const ferry_client_options_t options = {.quota = job->quota, .calls = WINDOW};
     int r = ferry_client_open(node, service, &options, client);
     return r < 0 ? r : ferry_client_wait(*client, servers, PATIENCE);
 }
@@ -66,8 +63,8 @@ static int hand_in(ferry_client_t *counts, const report_t *report, receipt_t *re
 typedef struct caller {
     ferry_client_t *lines;
     unsigned number;
-    unsigned window; /**< calls that may be under way */
     unsigned under_way;
+    size_t page; /**< bytes that a call may carry, if it has several lines */
     report_t report;
 } caller_t;
 
@@ -93,7 +90,7 @@ static int call_add(caller_t *c, const char *text, size_t size) {
     void *data;
     ferry_msg_t *m;
     ferry_call_t *call;
-    if (c->under_way == c->window && take_answers(c, c->window / 2) < 0) {
+    if (c->under_way == WINDOW && take_answers(c, WINDOW / 2) < 0) {
         return -1;
     }
     if (ferry_client_new_msg(c->lines, sizeof(line_t) + size, PATIENCE, &data, &m) < 0) {
@@ -111,10 +108,23 @@ static int call_add(caller_t *c, const char *text, size_t size) {
     return 0;
 }
 
+/** Bytes of the next call: a line, and those behind it that fit on the same page. 0: a word is too long. */
+static size_t next_page(const caller_t *c, const share_t *s, const char *at) {
+    size_t size = share_next(s, at, LINE_LIMIT);
+    while (size > 0 && size < c->page && at + size < s->end) {
+        size_t more = share_next(s, at + size, LINE_LIMIT);
+        if (more == 0 || size + more > c->page) {
+            break;
+        }
+        size += more;
+    }
+    return size;
+}
+
 static int call_for_all(caller_t *c, const share_t *s) {
     size_t size;
     for (const char *at = s->begin; at < s->end; at += size) {
-        size = share_next(s, at, LINE_LIMIT);
+        size = next_page(c, s, at);
         if (size == 0) {
             return failed_since("producer", c->number, "cutting the text", "it has a word of 16 KiB or more");
         }
@@ -142,7 +152,7 @@ static int end_workers(caller_t *c) {
 }
 
 int producer_by_calls(ferry_t *node, const job_t *job, unsigned number) {
-    caller_t c = {.number = number, .window = window_of(job)};
+    caller_t c = {.number = number, .page = job->elsewhere ? PAGE : 0};
     receipt_t receipt;
     ferry_client_t *counts;
     share_t share;
@@ -231,9 +241,7 @@ static int end(ferry_request_t *rq, const void *data, size_t size, void *arg) {
 
 /** Serves until it is asked to end; in this thread, so that the table needs no lock. */
 static int serve_lines(counter_t *c) {
-    const ferry_service_options_t options = {.queue =
-                                                 2 * WINDOW_ELSEWHERE}; /* an answer is there before its call is gone */
-    if (ferry_service_open(c->node, "lines", &options, &c->lines) < 0 ||
+    if (ferry_service_open(c->node, "lines", NULL, &c->lines) < 0 ||
         ferry_service_method(c->lines, "add", add, c, NULL) < 0 ||
         ferry_service_method(c->lines, "end", end, c, NULL) < 0 || ferry_service_run(c->lines, FERRY_FOREVER) < 0 ||
         ferry_service_close(c->lines, PATIENCE) < 0) {
