@@ -121,6 +121,7 @@ int fi_backlog_pump(fi_sender_t *tx) {
             tx->stats.copied_bytes += w->size;
         }
         waiting_free(tx, w);
+        tx->stuck = false;
     }
     if (drains) {
         tx->part.drained(tx->part.whole);

@@ -206,7 +206,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
         if (!late && !fi_sender_is_read_far_away(tx) && fi_spin_more(&tx->spinner, &spin)) {
             continue;
         }
-        tx->stalled = true;
+        tx->stalled = tx->stuck = true;
         if (tx->stall.pace.since == 0) {
             tx->stall.pace = fi_pace_begin(FI_GRACE_NS);
             tx->stall.deadline = deadline;

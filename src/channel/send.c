@@ -124,10 +124,19 @@ static bool has_no_reader(const fi_sender_t *tx) {
     return !tx->topic && tx->link_count == 0;
 }
 
+/* Since we spun in vain for a message that waits, nobody has released any: to spin for the next one would be in vain, too.
+ * With readers that go on, however slowly, it is not: they are better waited for than run away from. */
+static bool is_stuck(fi_sender_t *tx) {
+    for (uint32_t i = 0; tx->stuck && i < tx->outlet_count; i++) {
+        tx->stuck = !fi_outlet_refresh_exactly(tx->outlets[i]);
+    }
+    return tx->stuck && tx->backlog_count > 0;
+}
+
 /* Whoever shall have it may not have it now: it waits in the pool, as far as the quota goes. */
-static bool goes_to_backlog(const fi_sender_t *tx) {
+static bool goes_to_backlog(fi_sender_t *tx) {
     return tx->stalled || has_no_reader(tx) || tx->part.choose || tx->rationed || tx->windows || tx->part.unhurried ||
-           fi_sender_is_read_far_away(tx);
+           fi_sender_is_read_far_away(tx) || is_stuck(tx);
 }
 
 /* One attempt to accept an item. */

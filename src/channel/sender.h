@@ -217,6 +217,7 @@ struct ferry_sender {
     uint32_t aside_count; /* delayed and buried */
     uint32_t room;        /* futex: grows whenever something may have changed */
     bool stalled;         /* the receivers did not make room while we spun: messages may go to the backlog */
+    bool stuck;           /* nor have they released anything since, as far as is known */
     uint32_t waiting;     /* 1: a release shall ring the node's bell */
     uint64_t sleeps;      /* number of the current sleep, as the rings' `want` has it */
     fi_stall_t stall;     /* why the wait that goes on takes so long */

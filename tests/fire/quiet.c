@@ -7,6 +7,7 @@
  *   quiet flow threads      50 times 50,000 messages from one thread to another, each time between marks that strace
  *                           shows
  *   quiet flow processes    the same between two processes
+ *   quiet burst             20,000 messages to one receiver that takes none, between marks
  */
 #include <ferry/ferry.h>
 
@@ -198,6 +199,25 @@ static void flow_between_processes(void) {
         exit(1);
 }
 
+/* ---- burst ---- */
+
+#define BURST 20000u
+
+static void burst(void) {
+    ferry_t *node;
+    ferry_sender_t *tx;
+    ferry_receiver_t *rx;
+    must(ferry_open("test", NULL, &node), "ferry_open");
+    must(ferry_receiver_open(node, "burst", FERRY_QUEUE, NULL, &rx), "ferry_receiver_open");
+    must(ferry_sender_open(node, "burst", FERRY_QUEUE, NULL, &tx), "ferry_sender_open");
+    must(ferry_sender_wait(tx, 1, FOREVER_NS), "ferry_sender_wait");
+    mark("/ferry-begin");
+    for (unsigned n = 0; n < BURST; n++)
+        must(ferry_send(tx, &n, sizeof n, FOREVER_NS), "ferry_send");
+    mark("/ferry-end");
+    must(ferry_close(node), "ferry_close");
+}
+
 int main(int argc, char **argv) {
     begun = mmap(NULL, sizeof *begun, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (begun == MAP_FAILED)
@@ -208,6 +228,8 @@ int main(int argc, char **argv) {
         flow_between_threads();
     else if (argc == 3 && strcmp(argv[1], "flow") == 0 && strcmp(argv[2], "processes") == 0)
         flow_between_processes();
+    else if (argc == 2 && strcmp(argv[1], "burst") == 0)
+        burst();
     else
         return 2;
     return 0;

@@ -132,7 +132,18 @@ flow_ends() { # threads|processes
     verdict $? "on a single processor, where two threads cannot both be running, millions of messages between $1 arrive"
 }
 
+# What does not fit the ring waits in the sender's memory; segments of that are made now and then, which takes a few calls.
+burst_is_quiet() {
+    local calls
+    timeout 60 strace -f -qq -o burst.log "$program" burst || { verdict 1 "a burst can be traced"; return; }
+    calls=$(awk '/ferry-end/ { inside = 0 } inside && !/access resumed/ { calls++ } /ferry-begin/ { inside = 1 }
+                 END { print calls + 0 }' burst.log)
+    echo "# $calls system calls while 20,000 messages were sent to a receiver that took none"
+    [ "$calls" -lt 2000 ]; verdict $? "a burst to a receiver that does not read makes no system call for each message"
+}
+
 idle_ends_are_silent
+burst_is_quiet
 for between in threads processes; do
     if [ "$(nproc)" -ge 2 ]; then
         flow_is_silent "$between"
