@@ -82,12 +82,12 @@ static int check_bytes(const ferry_request_t *rq, const void *data, size_t size)
 
 int ferry_reply(ferry_request_t *rq, const void *data, size_t size) {
     int r = check_bytes(rq, data, size);
-    return fi_likely(r == 0) ? fi_reply(rq, FI_REPLY_RESULT, 0, data, size) : r;
+    return fi_likely(r == 0) ? fi_reply(rq, FI_REPLY_RESULT, 0, data, size) : fi_reply_unsaid(rq, r);
 }
 
 int ferry_reply_more(ferry_request_t *rq, const void *data, size_t size) {
     int r = check_bytes(rq, data, size);
-    return r == 0 ? fi_reply(rq, FI_REPLY_MORE, 0, data, size) : r;
+    return r == 0 ? fi_reply(rq, FI_REPLY_MORE, 0, data, size) : fi_reply_unsaid(rq, r);
 }
 
 int ferry_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
@@ -96,7 +96,7 @@ int ferry_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t *
     r = r == 0 ? fi_check_output(data, "ferry_reply_new") : r;
     r = r == 0 ? fi_check_output(m, "ferry_reply_new") : r;
     r = r == 0 && size > FI_PLAUSIBLE ? bad_bytes("a result", size) : r;
-    return r == 0 ? fi_reply_new(rq, size, data, m) : r;
+    return r == 0 ? fi_reply_new(rq, size, data, m) : fi_reply_unsaid(rq, r);
 }
 
 int ferry_reply_msg(ferry_request_t *rq, ferry_msg_t *m) {
@@ -113,10 +113,10 @@ int ferry_reply_error(ferry_request_t *rq, int32_t code, const char *message, co
     int r = fi_request_check(rq);
 
     if (r == 0 && code == 0) {
-        return fi_fail(-EINVAL, "an error of a procedure needs a code that is not 0");
+        return fi_reply_unsaid(rq, fi_fail(-EINVAL, "an error of a procedure needs a code that is not 0"));
     }
     if (r == 0 && !are_plausible(detail, detail_size)) {
-        return bad_bytes("the error's detail", detail_size);
+        return fi_reply_unsaid(rq, bad_bytes("the error's detail", detail_size));
     }
     return r == 0 ? fi_reply_error(rq, code, message ? message : "", detail, detail_size) : r;
 }

@@ -241,8 +241,8 @@ __attribute__((noinline)) static int reply_far(ferry_request_t *rq, fi_reply_kin
     return fi_far_calls->reply(rq, rq->far, kind, error, m ? m->data : data, size);
 }
 
-static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
-                      ferry_msg_t *m) {
+static int try_to_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
+                        ferry_msg_t *m) {
     const fi_reply_head_t head = {.id = rq->call.id, .kind = kind, .error = error, .attempt = rq->attempt};
 
     int r = check_answer(rq, kind, size);
@@ -263,10 +263,22 @@ static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, cons
     }
     if (fi_likely(r == 0)) {
         sent(rq, kind, size);
-    } else {
-        rq->unsaid = r;
     }
     return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
+}
+
+int fi_reply_unsaid(ferry_request_t *rq, int r) {
+    if (r < 0 && rq && rq->magic == FI_REQUEST_MAGIC) {
+        rq->unsaid = r;
+    }
+    return r;
+}
+
+static int send_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size,
+                      ferry_msg_t *m) {
+    int r = try_to_reply(rq, kind, error, data, size, m);
+
+    return fi_likely(r == 0) ? 0 : fi_reply_unsaid(rq, r);
 }
 
 int fi_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data, uint64_t size) {
@@ -275,7 +287,7 @@ int fi_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *d
 
 int fi_reply_msg(ferry_request_t *rq, fi_reply_kind_t kind, ferry_msg_t *m) {
     if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
-        return fi_fail(-EBADF, "this message handle was released before, or is none");
+        return fi_reply_unsaid(rq, fi_fail(-EBADF, "this message handle was released before, or is none"));
     }
     return send_reply(rq, kind, 0, NULL, m->size, m);
 }
@@ -291,7 +303,7 @@ static int new_alone(size_t size, void **data, ferry_msg_t **m) {
     return 0;
 }
 
-int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
+static int new_reply(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
     if (rq->far) {
         return new_alone(size, data, m);
     }
@@ -304,6 +316,10 @@ int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m)
     return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
 }
 
+int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m) {
+    return fi_reply_unsaid(rq, new_reply(rq, size, data, m));
+}
+
 int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size) {
     uint64_t before = fi_error_detail_at(strlen(words) + 1);
     fi_error_head_t head = {code, (uint32_t)strlen(words) + 1};
@@ -311,7 +327,7 @@ int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const v
 
     unsigned char *bytes = calloc(1, size);
     if (!bytes) {
-        return fi_fail(-ENOMEM, "no memory for an error of \"%s\"", rq->method->name);
+        return fi_reply_unsaid(rq, fi_fail(-ENOMEM, "no memory for an error of \"%s\"", rq->method->name));
     }
     memcpy(bytes, &head, sizeof head);
     memcpy(bytes + sizeof head, words, head.words);

@@ -192,6 +192,8 @@ int fi_reply(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *d
 int fi_reply_msg(ferry_request_t *rq, fi_reply_kind_t kind, ferry_msg_t *m);
 int fi_reply_new(ferry_request_t *rq, size_t size, void **data, ferry_msg_t **m);
 int fi_reply_error(ferry_request_t *rq, int32_t code, const char *words, const void *detail, size_t detail_size);
+/* An answer could not be sent, and why: unless another one is, that is told. `rq` may be none. Returns `r`. */
+int fi_reply_unsaid(ferry_request_t *rq, int r);
 bool fi_request_is_cancelled(const ferry_request_t *rq);
 /* The same, by the caller: whether this service is being closed does not count. */
 bool fi_request_is_over(const ferry_request_t *rq);

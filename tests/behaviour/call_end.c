@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_end.c - calls that end before their answer: their time passes, they are cancelled; singly and in storms.
+ * call_end.c - calls that end before their answer: their time passes, they are cancelled, or what they are answered cannot
+ * be sent; singly and in storms.
  */
 #include "calls.h"
 
@@ -437,6 +438,80 @@ static void a_client_that_closes_in_a_storm_leaves_nothing(where_t where) {
     end(&s);
 }
 
+/* ---- answers that could not be sent ---- */
+
+static void await_the_close(ferry_request_t *rq, tale_t *tale) {
+    atomic_fetch_add(&tale->inside, 1);
+    for (int64_t end = monotonic() + PATIENCE; !ferry_request_is_cancelled(rq);) {
+        check(monotonic() < end);
+        nap(MILLISECOND / 4);
+    }
+}
+
+/* Each believes that all is well. */
+static int say_half(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    check_is(ferry_reply_more(rq, data, size), 0);
+    await_the_close(rq, arg);
+    check_error(ferry_reply_more(rq, data, size), -ECANCELED, "closed");
+    return 0;
+}
+
+static int say_much_too_late(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    static const unsigned char bytes[5000];
+    (void)data;
+    (void)size;
+    await_the_close(rq, arg);
+    check_error(ferry_reply(rq, bytes, sizeof bytes), -ECANCELED, "closed");
+    return 0;
+}
+
+static int say_nonsense(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    (void)data;
+    (void)size;
+    (void)arg;
+    check_is(ferry_reply(rq, NULL, 5), -EINVAL);
+    return 0;
+}
+
+static void what_a_closing_service_could_not_say_is_no_success(void) {
+    for (int streams = 0; streams < 2; streams++) {
+        const ferry_method_options_t stream = {.streams = 1};
+        tale_t *tale = share(sizeof *tale);
+        ferry_t *node = open_node("test");
+        ferry_service_t *service = open_service(node, "ends", NULL);
+        ferry_msg_t *m = NULL;
+        check_is(ferry_service_method(service, "half", say_half, tale, &stream), 0);
+        add_method(service, "much", say_much_too_late, tale);
+        check_is(ferry_service_start(service, 1), 0);
+        ferry_client_t *client = open_client(node, "ends", 1);
+        ferry_call_t *call = streams ? start_stream(client, "half", 1) : start_call(client, "much", 1);
+        await(&tale->inside, 1);
+        check_is(ferry_service_close(service, MILLISECOND), 0);
+        if (streams) {
+            check_is(ferry_call_wait(call, PATIENCE, &m), FERRY_CALL_MORE);
+            release(m);
+        }
+        check_is(end_of_call(call), -ECANCELED);
+        close_client(client);
+        close_node(node);
+    }
+}
+
+static void what_a_handler_says_wrongly_is_no_success(void) {
+    ferry_t *node = open_node("test");
+    ferry_service_t *service = open_service(node, "ends", NULL);
+    ferry_msg_t *m = NULL;
+    add_method(service, "nonsense", say_nonsense, NULL);
+    check_is(ferry_service_start(service, 1), 0);
+    ferry_client_t *client = open_client(node, "ends", 1);
+    check_is(ferry_call(client, "nonsense", NULL, 0, PATIENCE, &m), FERRY_CALL_FAILED);
+    check_is(error_in(m).code, -EINVAL);
+    release(m);
+    close_client(client);
+    close_service(service);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(a_call_whose_time_passes_in_the_queue_is_not_started),
@@ -453,6 +528,8 @@ int main(int argc, char **argv) {
         TEST_ALL(a_storm_of_cancelled_calls_mixes_no_answers_up),
         TEST_ALL(a_storm_of_short_deadlines_mixes_no_answers_up),
         TEST_BOTH(a_client_that_closes_in_a_storm_leaves_nothing),
+        TEST(what_a_closing_service_could_not_say_is_no_success),
+        TEST(what_a_handler_says_wrongly_is_no_success),
     };
     return run_suite("call-end", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
