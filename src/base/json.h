@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* Writes text as a string, in quotes; its bytes are taken for UTF-8. */
+/* Writes text as a string, in quotes. What is no UTF-8 is written as U+FFFD, byte by byte. */
 void fi_json_text(FILE *f, const char *text);
 
 #endif

@@ -119,6 +119,23 @@ static void a_service_describes_itself_in_json(void) {
     close_node(node);
 }
 
+/* Cut short, too long for what it says, half of a pair, beyond the last, lone. */
+static void what_is_no_utf8_is_replaced_in_the_description(void) {
+    ferry_t *node = open_node("test");
+    ferry_service_options_t options = {.comment = "\xff|\xc3\xa9|\xe2\x82\xac|\xf0\x9f\x98\x80|\xc0\xaf|\xed\xa0\x80|"
+                                                  "\xf4\x90\x80\x80|\x80|\xe2\x82"};
+    ferry_service_t *service = open_service(node, "odd", &options);
+    check_is(ferry_service_start(service, 1), 0);
+    ferry_client_t *client = open_client(node, "odd", 1);
+    char *json = description_of(client);
+    check(strstr(json, "\"\\ufffd|\xc3\xa9|\xe2\x82\xac|\xf0\x9f\x98\x80|\\ufffd\\ufffd|\\ufffd\\ufffd\\ufffd|"
+                       "\\ufffd\\ufffd\\ufffd\\ufffd|\\ufffd|\\ufffd\\ufffd\""));
+    free(json);
+    close_client(client);
+    close_service(service);
+    close_node(node);
+}
+
 static void a_service_without_methods_describes_itself_too(void) {
     ferry_t *node = open_node("test");
     ferry_service_t *service = open_service(node, "bare", NULL);
@@ -346,6 +363,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_could_not_be_answered_is_no_empty_result),
         TEST(a_service_describes_itself_in_json),
+        TEST(what_is_no_utf8_is_replaced_in_the_description),
         TEST(a_service_without_methods_describes_itself_too),
         TEST(a_description_may_be_long),
         TEST(the_figures_of_a_service_add_up),
