@@ -199,11 +199,16 @@ static int grow(ferry_region_t *r, uint64_t bytes) {
 static int full(const ferry_region_t *r, uint64_t bytes) {
     const fi_object_t *o = r->base.handle.object;
 
+    if (o->spec.limit > o->spec.size) {
+        return fi_fail(-ENOSPC,
+                       "the region \"%s\" (%" PRIu64 " bytes, may grow to %" PRIu64
+                       ") has no room for a block of %" PRIu64 " bytes: free some, or create it with a higher `limit`",
+                       o->spec.name, r->heap.bytes, o->spec.limit, bytes);
+    }
     return fi_fail(-ENOSPC,
-                   "the region \"%s\" (%" PRIu64 " bytes%s) has no room for a block of %" PRIu64
-                   " bytes: free some, or create it with more bytes%s",
-                   o->spec.name, r->heap.bytes, o->spec.limit > o->spec.size ? ", its limit" : "", bytes,
-                   o->spec.limit > o->spec.size ? "" : " or a `limit` to grow to");
+                   "the region \"%s\" (%" PRIu64 " bytes) has no room for a block of %" PRIu64
+                   " bytes: free some, or create it with more bytes or a `limit` to grow to",
+                   o->spec.name, r->heap.bytes, bytes);
 }
 
 /* ---- the calls ----

@@ -302,7 +302,7 @@ static void it_grows_without_moving(void) {
     check(info.bytes > 52 * MIB && info.bytes <= 64 * MIB);
     check_is(info.created_as, 256 * KIB);
     ferry_ref_t more = 0;
-    check_error(ferry_region_alloc(here, 20 * MIB, &more), -ENOSPC, "board limit");
+    check_error(ferry_region_alloc(here, 20 * MIB, &more), -ENOSPC, "board 67108864 limit");
     for (unsigned i = 0; i < 60; i++)
         free_block(here, refs[i]);
     check_is(ferry_region_check(there), 1);
