@@ -28,7 +28,8 @@
 #include "net/net.h"
 #include "platform/clock.h"
 
-#define FI_FAR_WINDOW (4u << 20)        /* bytes on their way to one node, for each sender */
+#define FI_FAR_WINDOW (4u << 20)        /* bytes on their way to one node, for each sender, at most */
+#define FI_FAR_LEAST (128u << 10)       /* the same at first, after a lost connection, and where they take long */
 #define FI_FAR_KEPT (8u << 20)          /* bytes taken from one sender and not released */
 #define FI_FAR_BATCH (64u << 10)        /* bytes of small messages that travel together */
 #define FI_FAR_PIECE (1u << 20)         /* bytes of a message in pieces */
@@ -115,9 +116,10 @@ typedef struct fi_arm {
     bool live;         /* M is ready */
     uint64_t received; /* number of the last that has arrived there; at first, of the last that it shall not have */
     uint64_t released;
-    uint64_t got;    /* bytes that have arrived of the one after `received` */
-    uint64_t again;  /* topics: number from which it is to be sent anew, to this node alone; 0: none */
-    uint64_t probed; /* what was sent when it was last asked */
+    uint64_t got;       /* bytes that have arrived of the one after `received` */
+    uint64_t again;     /* topics: number from which it is to be sent anew, to this node alone; 0: none */
+    uint64_t probed;    /* what was sent when it was last asked, */
+    uint64_t probed_to; /* and bytes of the one after it */
 } fi_arm_t;
 
 /* A message on its way, or, for those who come late to a topic, a copy of one that was. */
@@ -153,6 +155,10 @@ typedef struct fi_flow {
     uint64_t acked;      /* number of the last that all live arms have received */
     uint64_t held_bytes; /* of what is not released */
     uint64_t way_bytes;  /* of what was sent and not acked */
+    uint64_t window;     /* which these may be */
+    uint64_t timed;      /* number of the one whose way is measured; 0: none */
+    uint64_t timed_to;   /* its bytes that were sent then */
+    int64_t timed_at;    /* ns */
 } fi_flow_t;
 
 /* Of a hidden receiver. */

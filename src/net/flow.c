@@ -90,6 +90,7 @@ void fi_flow_release(fi_bridge_t *b, fi_flow_t *f) {
     for (; f->acked < acked; f->acked++) {
         f->way_bytes -= fi_min(f->way_bytes, fi_flow_at(f, f->acked + 1)->size);
     }
+    fi_flow_adapt(b, f);
     for (; f->held <= to; f->held++) {
         fi_kept_t *k = fi_flow_at(f, f->held);
         if (k->msg) {

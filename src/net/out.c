@@ -92,6 +92,7 @@ static void add_flow(fi_bridge_t *b, fi_outward_t *o, fi_rxlink_t *l) {
     f->tx = l->tx;
     f->retain = own ? own->retain : 0;
     f->first = f->held = f->next = 1;
+    fi_flow_narrow(f);
     fi_list_init(&f->arms);
     fi_list_add_tail(&o->flows, &f->link);
     l->far = f;
@@ -384,12 +385,19 @@ static void ready(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm) {
 }
 
 static void send_again(fi_flow_t *f, fi_arm_t *arm) {
+    fi_flow_narrow(f); /* it was lost with a connection, ours or that of the node */
     if (f->outward->kind == FERRY_TOPIC) {
         arm->again = arm->received + 1;
         return;
     }
     f->sent = arm->received;
-    f->piece = f->way_bytes = 0;
+    f->piece = f->sent + 1 < f->next && arm->got < fi_flow_at(f, f->sent + 1)->size ? arm->got : 0;
+    f->way_bytes = f->piece;
+}
+
+/* Of what was sent before it was asked, since it has answered. */
+static bool lacks_probed(const fi_arm_t *arm) {
+    return arm->received < arm->probed || (arm->received == arm->probed && arm->got < arm->probed_to);
 }
 
 static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
@@ -404,7 +412,7 @@ static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
     arm->released = h->b;
     arm->got = h->c;
     bool lacks = arm->received < f->sent || (f->piece > 0 && arm->got < f->piece);
-    if (lacks && (h->flags & FI_FAR_MISSES || (h->flags & FI_FAR_PROBED && arm->received < arm->probed))) {
+    if (lacks && (h->flags & FI_FAR_MISSES || (h->flags & FI_FAR_PROBED && lacks_probed(arm)))) {
         send_again(f, arm);
     }
     if (h->flags & FI_FAR_PROBED) {
@@ -517,7 +525,8 @@ bool fi_out_serves(fi_bridge_t *b, fi_far_node_t *n) {
 
 static bool note_probe(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
     if (arm->dest->node == arg) {
-        arm->probed = f->sent + (f->piece > 0);
+        arm->probed = f->sent;
+        arm->probed_to = f->piece;
         if (lacks(f, arm)) {
             fi_arm_open(b, f, arm); /* the first may have been lost, or the node has given this one up */
         }

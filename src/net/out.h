@@ -27,6 +27,15 @@ void fi_arm_remove(fi_arm_t *arm);
 
 fi_dest_t *fi_outward_dest(const fi_outward_t *o, const fi_far_node_t *n);
 
+/* flow_window.c: how much may be on its way: little, at first and after a lost connection. */
+void fi_flow_narrow(fi_flow_t *f);
+/* Something was sent; and some of it has arrived, perhaps. */
+void fi_flow_time(fi_flow_t *f);
+void fi_flow_adapt(const fi_bridge_t *b, fi_flow_t *f);
+/* What live arms have of the message that is in pieces, at least. */
+uint64_t fi_flow_got_by_all(const fi_flow_t *f);
+bool fi_flow_window_is_open(const fi_flow_t *f);
+
 /* Sends what the window lets, to all arms that are live, and to those that lack something; tells them of the end. */
 void fi_flow_send(fi_bridge_t *b, fi_flow_t *f);
 

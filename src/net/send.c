@@ -97,8 +97,8 @@ static uint64_t send_batch(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, c
     return n - number;
 }
 
-static size_t piece_room(const fi_bridge_t *b) {
-    return (b->piece - FI_FAR_LEAD) & ~(size_t)7;
+static size_t piece_room(const fi_bridge_t *b, const fi_flow_t *f) {
+    return (fi_min(b->piece, (size_t)f->window) - FI_FAR_LEAD) & ~(size_t)7;
 }
 
 /* A piece that is not written within FI_NET_WRITE_MS takes the connection with it. So on a slow line pieces get smaller. */
@@ -112,7 +112,7 @@ static void choose_piece(fi_bridge_t *b, int64_t took) {
 static size_t send_piece(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, const char *subject, uint64_t token,
                          uint64_t number, uint64_t offset) {
     const fi_kept_t *k = fi_flow_at(f, number);
-    size_t size = (size_t)fi_min((uint64_t)piece_room(b), k->size - offset);
+    size_t size = (size_t)fi_min((uint64_t)piece_room(b, f), k->size - offset);
     const unsigned char *end = put_record(b->buffer + FI_FAR_HEAD, k, offset, size);
     int64_t begin = fi_now_ns();
 
@@ -125,29 +125,14 @@ static size_t send_piece(fi_bridge_t *b, const fi_flow_t *f, fi_arm_t *only, con
     return size;
 }
 
-static bool is_small(const fi_bridge_t *b, const fi_kept_t *k) {
-    return k->size <= piece_room(b);
-}
-
-/* What live arms have of the message that is in pieces, at least. */
-static uint64_t got_by_all(const fi_flow_t *f) {
-    uint64_t got = f->piece;
-
-    for (const struct fi_list *at = f->arms.next; at != &f->arms; at = at->next) {
-        const fi_arm_t *arm = fi_container(at, fi_arm_t, link);
-        got = !arm->live ? got : arm->received == f->sent ? fi_min(got, arm->got) : 0;
-    }
-    return got;
-}
-
-static bool window_is_open(const fi_flow_t *f) {
-    return f->way_bytes - fi_min(f->way_bytes, got_by_all(f)) < FI_FAR_WINDOW;
+static bool is_small(const fi_bridge_t *b, const fi_flow_t *f, const fi_kept_t *k) {
+    return k->size <= piece_room(b, f);
 }
 
 static void send_new(fi_bridge_t *b, fi_flow_t *f, const char *subject, uint64_t token) {
-    while (f->sent + 1 < f->next && window_is_open(f)) {
+    while (f->sent + 1 < f->next && fi_flow_window_is_open(f)) {
         const fi_kept_t *k = fi_flow_at(f, f->sent + 1);
-        if (!is_small(b, k)) {
+        if (f->piece > 0 || !is_small(b, f, k)) { /* what has begun in pieces goes on so, though the window grows */
             size_t size = send_piece(b, f, NULL, subject, token, f->sent + 1, f->piece);
             if (size == 0) {
                 return;
@@ -158,6 +143,7 @@ static void send_new(fi_bridge_t *b, fi_flow_t *f, const char *subject, uint64_t
                 f->piece = 0;
                 f->sent++;
             }
+            fi_flow_time(f);
             continue;
         }
         uint64_t sent = send_batch(b, f, NULL, subject, token, f->sent + 1, f->next - 1);
@@ -167,6 +153,7 @@ static void send_new(fi_bridge_t *b, fi_flow_t *f, const char *subject, uint64_t
         for (; sent > 0; sent--) {
             f->way_bytes += fi_flow_at(f, ++f->sent)->size;
         }
+        fi_flow_time(f);
     }
 }
 
@@ -181,10 +168,10 @@ static void send_missing(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, const char
             arm->again = f->first; /* there was no memory to retain it */
             continue;
         }
-        if (is_small(b, k)) {
+        if (is_small(b, f, k)) {
             sent = send_batch(b, f, arm, subject, arm->token, arm->again, last);
         }
-        for (uint64_t offset = 0; !is_small(b, k) && offset < k->size && sent > 0;) {
+        for (uint64_t offset = 0; !is_small(b, f, k) && offset < k->size && sent > 0;) {
             size_t size = send_piece(b, f, arm, subject, arm->token, arm->again, offset);
             offset += size;
             sent = size > 0;

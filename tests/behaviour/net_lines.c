@@ -74,11 +74,54 @@ static void a_message_whose_line_is_cut_in_its_middle_comes_whole_and_once(void)
     numbers_end(s, &n);
 }
 
+/* ---- many at once ---- */
+
+enum { SENDERS = 8, EACH = 3, MEGABYTE = 1 << 20 };
+
+static void receive_from_many(void *arg) {
+    lines_t *s = arg;
+    ferry_t *node = lines_node(s, "receiver", s->far);
+    ferry_receiver_t *rx = open_receiver(node, "large", FERRY_QUEUE, NULL);
+    atomic_store(&s->ready, 1);
+    for (unsigned i = 0; i < SENDERS * EACH; i++) {
+        ferry_msg_t *m = receive(rx);
+        check_is(ferry_msg_size(m), MEGABYTE);
+        release(m);
+        atomic_store(&s->received, i + 1);
+    }
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* What the server has to say to keep the line waits behind all that is on its way over it. */
+static void many_senders_do_not_cost_a_slow_line_its_connection(void) {
+    static unsigned char bytes[MEGABYTE];
+    lines_t *s = lines_new();
+    ferry_sender_t *tx[SENDERS];
+    pid_t receiver = child_start(receive_from_many, s);
+    await(&s->ready, 1);
+    ferry_t *node = lines_node(s, "sender", s->near);
+    relay_throttle(s->far, 4000000);
+    unsigned before = relay_accepted(s->far);
+    for (int i = 0; i < SENDERS; i++)
+        tx[i] = open_sender(node, "large", FERRY_QUEUE, NULL);
+    for (int i = 0; i < SENDERS * EACH; i++)
+        check_is(ferry_send(tx[i % SENDERS], bytes, sizeof bytes, PATIENCE), 0);
+    await(&s->received, SENDERS * EACH);
+    check_is(relay_accepted(s->far), before);
+    for (int i = 0; i < SENDERS; i++)
+        close_sender(tx[i]);
+    child_join(receiver);
+    close_node(node);
+    lines_end(s);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(over_a_late_and_slow_line_all_comes_in_order),
         TEST(connections_that_end_at_random_lose_and_double_nothing),
         TEST(a_message_whose_line_is_cut_in_its_middle_comes_whole_and_once),
+        TEST(many_senders_do_not_cost_a_slow_line_its_connection),
     };
     return run_suite("net_lines", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

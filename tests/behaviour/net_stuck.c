@@ -24,16 +24,16 @@ static void receive_all(void *arg) {
         check(bytes[0] < SENDERS && bytes[1] == seen[bytes[0]]); /* in each one's order, once */
         seen[bytes[0]]++;
         release(m);
+        atomic_store(&s->received, i + 1);
     }
     close_receiver(rx);
     close_node(node);
 }
 
-/* More than the window of each and the buffers of the sockets take. */
-static void send_too_much(ferry_sender_t *tx[SENDERS]) {
+static void send_from_each(ferry_sender_t *tx[SENDERS], unsigned char from, unsigned char to) {
     static unsigned char bytes[LARGE];
     for (unsigned char i = 0; i < SENDERS; i++)
-        for (unsigned char k = 0; k < EACH; k++) {
+        for (unsigned char k = from; k < to; k++) {
             bytes[0] = i;
             bytes[1] = k;
             check_is(ferry_send(tx[i], bytes, LARGE, PATIENCE), 0);
@@ -53,9 +53,11 @@ static void a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up(void) {
     ferry_sender_t *tx[SENDERS], *more;
     for (int i = 0; i < SENDERS; i++)
         tx[i] = open_sender(node, "large", FERRY_QUEUE, NULL);
+    send_from_each(tx, 0, EACH / 2); /* which widens their windows */
+    await(&s->received, SENDERS * EACH / 2);
     check_is(relay_accepted(s->near), 2);
     relay_hold(s->near, true);
-    send_too_much(tx);
+    send_from_each(tx, EACH / 2, EACH); /* more than the buffers of the sockets take */
     check_error(ferry_sender_flush(tx[0], 100 * MILLISECOND), -ETIMEDOUT, "");
     more = open_sender(node, "more", FERRY_QUEUE, NULL); /* asks the others, for its time and no longer */
     await_that(is_dialled_anew, s, "the line has not been given up");
