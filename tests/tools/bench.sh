@@ -66,6 +66,17 @@ a_peer_that_was_not_built_is_told() {
     measured 2 boost_ns ratio_boost -- region --processes 2 --peer boost --live 100
 }
 
+# What the machine itself takes away for longest is told beside the longest waits.
+a_lock_is_measured() {
+    local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns)
+    measured 1 "${fields[@]}" plain_ops_per_s -- lock
+    rows_show 'rows[0]["worst_wait_ns"] >= rows[0]["longest_wait_ns"]'
+    rows_show 'rows[0]["limit_worst_wait_ns"] >= rows[0]["limit_longest_wait_ns"]'
+    rows_show 'rows[0]["worst_pause_ns"] >= rows[0]["pause_ns"]'
+    measured 1 ops_per_s longest_wait_ns worst_wait_ns bare_ns -- event
+    rows_show 'rows[0]["worst_wait_ns"] >= rows[0]["longest_wait_ns"]'
+}
+
 a_cell_is_measured() {
     measured 4 size gets_per_s get_ns longest_get_ns limit_ns get_ratio puts_per_s put_ratio seen_ratio -- cell
     rows_show '[r["work"] for r in rows] == ["get", "put", "beside", "seen"]'
@@ -231,6 +242,7 @@ every_part_has_help_and_its_options_are_in_the_manual_page() {
 
 test_that "blocks of a region are measured" blocks_of_a_region_are_measured
 test_that "a peer that was not built is told" a_peer_that_was_not_built_is_told
+test_that "a lock is measured" a_lock_is_measured
 test_that "a cell is measured" a_cell_is_measured
 test_that "a bounded buffer is measured" a_bounded_buffer_is_measured
 test_that "versions of a published region are measured" versions_of_a_published_region_are_measured

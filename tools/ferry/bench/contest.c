@@ -14,7 +14,7 @@ typedef struct tally {
     uint64_t rated;               /* those in first halves that count */
     uint64_t in_half;             /* those in the latest first half */
     int64_t from_ns, to_ns;       /* when that was */
-    bench_waits_t waits;
+    bench_waits_t waits;          /* the longest: of the latest second half */
 } tally_t;
 
 typedef struct guarded {
@@ -29,6 +29,9 @@ typedef struct shared {
     guarded_t guarded[BENCH_WAYS];
     tally_t tally[BENCH_WAYS][BENCH_MAX_PARTIES];
     bench_series_t per_s[BENCH_WAYS][BENCH_ROLES];
+    bench_series_t longest[BENCH_WAYS][BENCH_ROLES]; /* ticks */
+    bench_series_t pause;                            /* ticks */
+    uint64_t pauses[BENCH_MAX_PARTIES];              /* each side's longest in the latest slice */
 } shared_t;
 
 typedef struct side {
@@ -55,6 +58,10 @@ static uint64_t take_turns(side_t *side, bench_way_t way, int64_t ns, bench_wait
     } while (bench_ticks() < until);
     side->shared->tally[way][side->me->index].turns += taken;
     return taken;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
 }
 
 /* The sides that play `role` are those from `*first` on to before the one returned. */
@@ -97,12 +104,58 @@ static void rate_half(side_t *side, bench_way_t way, const bench_slice_t *slice)
     keep_rate(shared, way, BENCH_WRITERS);
 }
 
+static void keep_longest(shared_t *shared, bench_way_t way, unsigned role) {
+    unsigned first;
+    unsigned end = sides_of(shared->contest, role, &first);
+    uint64_t longest = 0;
+
+    for (unsigned i = first; i < end; i++)
+        longest = greater(longest, shared->tally[way][i].waits.longest);
+    if (first < end)
+        bench_series_add(&shared->longest[way][role], (double)longest);
+}
+
 static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice) {
     bench_waits_t unkept = {0};
     bench_waits_t *waits = slice->number > 0 ? &side->shared->tally[way][side->me->index].waits : &unkept;
 
+    waits->longest = 0;
     bench_meet(side->me);
     take_turns(side, way, slice->ns / 2, waits);
+    bench_meet(side->me);
+    if (side->me->index != 0 || slice->number == 0)
+        return;
+    keep_longest(side->shared, way, BENCH_READERS);
+    keep_longest(side->shared, way, BENCH_WRITERS);
+}
+
+/* How long this side's processor was away at most, for an interrupt or because the hypervisor took it. */
+static uint64_t longest_pause(const side_t *side, int64_t ns) {
+    uint64_t last = bench_ticks();
+    uint64_t until = last + (uint64_t)((double)ns * side->me->ticks_per_ns);
+    uint64_t longest = 0;
+
+    while (last < until) {
+        uint64_t now = bench_ticks();
+        longest = greater(longest, now - last);
+        last = now;
+    }
+    return longest;
+}
+
+/* The machine alone: the sides only look at the clock. A pause that falls into a wait makes it as long, whatever is waited for. */
+static void pause_half(side_t *side, const bench_slice_t *slice) {
+    shared_t *shared = side->shared;
+    uint64_t longest = 0;
+
+    bench_meet(side->me);
+    shared->pauses[side->me->index] = longest_pause(side, slice->ns / 2);
+    bench_meet(side->me);
+    if (side->me->index != 0 || slice->number == 0)
+        return;
+    for (unsigned i = 0; i < shared->sides; i++)
+        longest = greater(longest, shared->pauses[i]);
+    bench_series_add(&shared->pause, (double)longest);
 }
 
 /* What moves only when the machine does: the first side takes turns at the counterpart, and all others sleep. */
@@ -132,6 +185,7 @@ static void limit_slice(void *arg, const bench_slice_t *slice) {
 static void ferry_slice(void *arg, const bench_slice_t *slice) {
     rate_half(arg, BENCH_FERRY, slice);
     wait_half(arg, BENCH_FERRY, slice);
+    pause_half(arg, slice);
 }
 
 static void join_all(side_t *side) {
@@ -195,15 +249,15 @@ static bool is_complete(const shared_t *shared, bench_way_t way) {
     return false;
 }
 
-/* Samples of all sides from `first` on, moved together. */
-static double percentile(tally_t *tally, unsigned first, unsigned end, unsigned permille) {
+/* Moves the samples of all sides from `first` on together. Returns how many there are. */
+static size_t collect(tally_t *tally, unsigned first, unsigned end) {
     size_t n = 0;
 
     for (unsigned i = first; i < end; i++) {
         memmove(tally[first].waits.sample + n, tally[i].waits.sample, tally[i].waits.count * sizeof(uint32_t));
         n += tally[i].waits.count;
     }
-    return bench_percentile(tally[first].waits.sample, n, permille);
+    return n;
 }
 
 static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double ticks_per_ns,
@@ -211,22 +265,24 @@ static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double t
     tally_t *tally = shared->tally[way];
     unsigned first;
     unsigned end = sides_of(shared->contest, role, &first);
-    uint64_t longest = 0;
     uint64_t total = 0;
     uint64_t least = UINT64_MAX;
 
     if (first == end)
         return;
     for (unsigned i = first; i < end; i++) {
-        longest = tally[i].waits.longest > longest ? tally[i].waits.longest : longest;
         least = tally[i].rated < least ? tally[i].rated : least;
         total += tally[i].rated;
     }
     standing->per_s = bench_series_median(&shared->per_s[way][role]);
     standing->smallest_share = (double)least / (double)total;
-    standing->longest_ns = (double)longest / ticks_per_ns;
-    if (way == BENCH_FERRY || way == BENCH_LIMIT)
-        standing->p999_ns = percentile(tally, first, end, 999) / ticks_per_ns;
+    standing->longest_ns = bench_series_median(&shared->longest[way][role]) / ticks_per_ns;
+    standing->worst_ns = bench_series_most(&shared->longest[way][role]) / ticks_per_ns;
+    if (way != BENCH_FERRY && way != BENCH_LIMIT)
+        return;
+    size_t n = collect(tally, first, end);
+    standing->p999_ns = bench_quantile(tally[first].waits.sample, n, 9990) / ticks_per_ns;
+    standing->p9999_ns = bench_quantile(tally[first].waits.sample, n, 9999) / ticks_per_ns;
 }
 
 static int tell(shared_t *shared, bench_contest_result_t *result) {
@@ -240,6 +296,8 @@ static int tell(shared_t *shared, bench_contest_result_t *result) {
         for (unsigned role = 0; role < BENCH_ROLES; role++)
             tell_role(shared, way, role, ticks_per_ns, &result->of[way][role]);
     }
+    result->pause_ns = bench_series_median(&shared->pause) / ticks_per_ns;
+    result->worst_pause_ns = bench_series_most(&shared->pause) / ticks_per_ns;
     result->quality.spread =
         bench_series_spread(shared->is_erratic ? &shared->alone_per_s : &shared->per_s[BENCH_LIMIT][BENCH_READERS]);
     return 0;
@@ -297,12 +355,18 @@ void bench_contest_row(bench_row_t *row, const char *limit_name, const bench_con
 
     bench_row_add(row, "ops_per_s", "turns", BENCH_PER_SECOND, ferry->per_s);
     bench_row_add(row, "p999_wait_ns", "p99.9", BENCH_NS, ferry->p999_ns);
+    bench_row_add(row, "p9999_wait_ns", "p99.99", BENCH_NS, ferry->p9999_ns);
     bench_row_add(row, "longest_wait_ns", "longest", BENCH_NS, ferry->longest_ns);
+    bench_row_add(row, "worst_wait_ns", NULL, BENCH_NS, ferry->worst_ns);
     bench_row_add(row, "smallest_share", "least share", BENCH_RATIO, ferry->smallest_share);
     bench_row_text(row, "limit_name", NULL, limit_name);
     bench_row_add(row, "limit_ops_per_s", "libc", BENCH_PER_SECOND, limit->per_s);
     bench_row_add(row, "limit_p999_wait_ns", "p99.9", BENCH_NS, limit->p999_ns);
+    bench_row_add(row, "limit_p9999_wait_ns", "p99.99", BENCH_NS, limit->p9999_ns);
     bench_row_add(row, "limit_longest_wait_ns", "longest", BENCH_NS, limit->longest_ns);
+    bench_row_add(row, "limit_worst_wait_ns", NULL, BENCH_NS, limit->worst_ns);
     bench_row_add(row, "limit_smallest_share", "least share", BENCH_RATIO, limit->smallest_share);
+    bench_row_add(row, "pause_ns", "pause", BENCH_NS, result->pause_ns);
+    bench_row_add(row, "worst_pause_ns", NULL, BENCH_NS, result->worst_pause_ns);
     bench_row_add(row, "ratio", "ratio", BENCH_RATIO, limit->per_s / ferry->per_s);
 }

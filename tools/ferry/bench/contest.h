@@ -4,6 +4,10 @@
  *
  * A slice has two halves. In the first one turns are counted, and the clock is looked at once in a burst. In the second
  * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate.
+ *
+ * The longest wait of a run is seldom the lock's doing: the machine takes a processor away now and then, for longer than any
+ * hand-over takes, and whom that hits is chance. So each slice's longest is kept, and their median told beside the worst;
+ * and, measured in turn with both objects, how long the machine's own pauses are while the sides only look at the clock.
  */
 #ifndef FERRY_BENCH_CONTEST_H
 #define FERRY_BENCH_CONTEST_H
@@ -35,11 +39,14 @@ typedef struct bench_standing {
     double per_s;
     double smallest_share; /* of these turns, by one side */
     double p999_ns;        /* of the calls that take */
-    double longest_ns;
+    double p9999_ns;
+    double longest_ns; /* in a slice: the median of the slices */
+    double worst_ns;   /* of all */
 } bench_standing_t;
 
 typedef struct bench_contest_result {
     bench_quality_t quality;
+    double pause_ns, worst_pause_ns; /* of the machine: as the longest and the worst wait */
     bench_standing_t of[BENCH_WAYS][BENCH_ROLES];
 } bench_contest_result_t;
 

@@ -7,8 +7,7 @@
 
 /* What is known of the rounds of one way. */
 typedef struct noted {
-    bench_series_t per_s, p50_ns, p999_ns;
-    uint32_t longest; /* ticks */
+    bench_series_t per_s, p50_ns, p999_ns, longest_ns;
     uint64_t rounds;
 } noted_t;
 
@@ -56,16 +55,18 @@ static void follow(side_t *side, unsigned way) {
 static void note(noted_t *noted, const bench_trips_t *trips, double ticks_per_ns) {
     size_t n = trips->count > 1 ? trips->count - 1 : 1;
     const uint32_t *sample = trips->sample + (trips->count - n);
+    uint32_t longest = 0;
     double ticks = 0;
 
     for (size_t i = 0; i < n; i++) {
         ticks += sample[i];
-        noted->longest = sample[i] > noted->longest ? sample[i] : noted->longest;
+        longest = sample[i] > longest ? sample[i] : longest;
     }
     noted->rounds += n;
     bench_series_add(&noted->per_s, (double)n * 1e9 * ticks_per_ns / ticks);
     bench_series_add(&noted->p50_ns, bench_percentile(sample, n, 500) / ticks_per_ns);
     bench_series_add(&noted->p999_ns, bench_percentile(sample, n, 999) / ticks_per_ns);
+    bench_series_add(&noted->longest_ns, longest / ticks_per_ns);
 }
 
 static void run_way(side_t *side, unsigned way, const bench_slice_t *slice, int64_t ns) {
@@ -112,7 +113,6 @@ static void run_side(bench_side_t *me) {
 /* --- the run ----------------------------------------------------------------------------------------------------- */
 
 static void tell(const shared_t *shared, bench_relay_result_t *result) {
-    double ticks_per_ns = bench_ticks_per_ns();
     const noted_t *steady = &shared->noted[shared->has_bare ? BENCH_BARE : BENCH_LIMIT];
 
     for (unsigned way = 0; way < BENCH_WAYS; way++) {
@@ -120,7 +120,8 @@ static void tell(const shared_t *shared, bench_relay_result_t *result) {
         result->of[way] = (bench_pace_t){.per_s = bench_series_median(&noted->per_s),
                                          .p50_ns = bench_series_median(&noted->p50_ns),
                                          .p999_ns = bench_series_median(&noted->p999_ns),
-                                         .longest_ns = noted->longest / ticks_per_ns,
+                                         .longest_ns = bench_series_median(&noted->longest_ns),
+                                         .worst_ns = bench_series_most(&noted->longest_ns),
                                          .rounds = (double)noted->rounds};
     }
     result->by_futex = shared->by_futex;
@@ -164,11 +165,13 @@ void bench_relay_row(bench_row_t *row, const char *limit_name, const bench_relay
     bench_row_add(row, "p50_ns", "p50", BENCH_NS, ferry->p50_ns);
     bench_row_add(row, "p999_ns", "p99.9", BENCH_NS, ferry->p999_ns);
     bench_row_add(row, "longest_wait_ns", "longest", BENCH_NS, ferry->longest_ns);
+    bench_row_add(row, "worst_wait_ns", NULL, BENCH_NS, ferry->worst_ns);
     bench_row_text(row, "limit_name", NULL, limit_name);
     bench_row_add(row, "limit_ops_per_s", "libc", BENCH_PER_SECOND, limit->per_s);
     bench_row_add(row, "limit_p50_ns", "p50", BENCH_NS, limit->p50_ns);
     bench_row_add(row, "limit_p999_ns", "p99.9", BENCH_NS, limit->p999_ns);
     bench_row_add(row, "limit_longest_wait_ns", "longest", BENCH_NS, limit->longest_ns);
+    bench_row_add(row, "limit_worst_wait_ns", NULL, BENCH_NS, limit->worst_ns);
     bench_row_add(row, "ratio", "ratio", BENCH_RATIO, limit->per_s / ferry->per_s);
     if (bare->rounds > 0) {
         bench_row_text(row, "bare_name", NULL, result->by_futex ? "futex round trip" : "cache-line round trip");

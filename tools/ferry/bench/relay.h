@@ -23,11 +23,12 @@ typedef struct bench_relay {
     void (*follow)(void *joined);
 } bench_relay_t;
 
-/* Medians of the slices, but for the longest. */
+/* Medians of the slices, but for the worst. */
 typedef struct bench_pace {
     double per_s;
     double p50_ns, p999_ns;
-    double longest_ns;
+    double longest_ns; /* in a slice */
+    double worst_ns;   /* of all */
     double rounds;
 } bench_pace_t;
 

@@ -43,13 +43,17 @@ static uint32_t step_at(const size_t *counters, uint32_t i) {
 }
 
 double bench_percentile(const uint32_t *samples, size_t n, unsigned permille) {
+    return bench_quantile(samples, n, permille * 10);
+}
+
+double bench_quantile(const uint32_t *samples, size_t n, unsigned share) {
     size_t *counters = calloc(65536, sizeof *counters);
 
     if (n == 0 || counters == NULL) {
         free(counters);
         return 0;
     }
-    size_t rank = n / 1000 * permille + (n % 1000 * permille + 999) / 1000;
+    size_t rank = n / 10000 * share + (n % 10000 * share + 9999) / 10000;
     if (rank == 0)
         rank = 1;
     for (size_t i = 0; i < n; i++)
@@ -78,15 +82,20 @@ double bench_series_median(const bench_series_t *series) {
     return bench_median(copy.value, copy.n);
 }
 
-double bench_series_spread(const bench_series_t *series) {
-    double least = INFINITY;
+double bench_series_most(const bench_series_t *series) {
     double most = 0;
 
-    for (size_t i = 0; i < series->n; i++) {
-        least = fmin(least, series->value[i]);
+    for (size_t i = 0; i < series->n; i++)
         most = fmax(most, series->value[i]);
-    }
-    return series->n == 0 ? 1 : most / least;
+    return most;
+}
+
+double bench_series_spread(const bench_series_t *series) {
+    double least = INFINITY;
+
+    for (size_t i = 0; i < series->n; i++)
+        least = fmin(least, series->value[i]);
+    return series->n == 0 ? 1 : bench_series_most(series) / least;
 }
 
 bool bench_is_disturbed(double spread) {

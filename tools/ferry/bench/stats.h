@@ -20,6 +20,9 @@ double bench_median(double *values, size_t n);
  */
 double bench_percentile(const uint32_t *samples, size_t n, unsigned permille);
 
+/* The same for ten thousandths. */
+double bench_quantile(const uint32_t *samples, size_t n, unsigned share);
+
 /* What was measured in each slice. */
 typedef struct bench_series {
     size_t n;
@@ -28,6 +31,8 @@ typedef struct bench_series {
 
 void bench_series_add(bench_series_t *series, double value);
 double bench_series_median(const bench_series_t *series);
+/* 0 when there are none. */
+double bench_series_most(const bench_series_t *series);
 /* The largest value over the smallest one; 1 when there are none. */
 double bench_series_spread(const bench_series_t *series);
 
