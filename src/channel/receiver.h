@@ -155,8 +155,9 @@ struct ferry_receiver {
 
     fi_bell_t bell;
     fi_shared_t *page_memory;
-    bool fd_mode;   /* the program polls the bell itself */
-    bool bell_full; /* fd_mode: the bell holds a byte */
+    bool fd_mode;    /* the program polls the bell itself */
+    bool bell_full;  /* fd_mode: the bell holds a byte */
+    bool bell_stale; /* otherwise: it may hold what was rung for an earlier sleep */
     bool may_lose;
     bool no_history;
     bool tap;     /* it only looks: what it is shown it copies, and holds nothing of */

@@ -155,8 +155,17 @@ static void set_sleep(fi_receiver_t *rx, uint32_t bits) {
     fi_store_release32(&rx->page->sleep, rx->epoch << 2 | bits | rx->fence_bit);
 }
 
+static void drain_bell(fi_receiver_t *rx) {
+    fi_bell_drain(rx->bell.rd);
+    rx->bell_full = false;
+    rx->bell_stale = false;
+}
+
 /* From here on whoever has something for us rings the bell. */
 static void begin_epoch(fi_receiver_t *rx) {
+    if (rx->bell_stale) {
+        drain_bell(rx);
+    }
     rx->epoch++;
     set_sleep(rx, FI_SLEEP_ASLEEP);
     if (rx->fence_bit) {
@@ -188,10 +197,14 @@ bool fi_receiver_arm(fi_receiver_t *rx) {
     return true;
 }
 
+/* What has rung stays in the bell until the next sleep: the message that we were woken for need not wait for that call. */
 void fi_receiver_disarm(fi_receiver_t *rx) {
     set_sleep(rx, 0);
-    fi_bell_drain(rx->bell.rd);
-    rx->bell_full = false;
+    if (rx->fd_mode) {
+        drain_bell(rx);
+    } else {
+        rx->bell_stale = true;
+    }
 }
 
 void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty) {

@@ -347,6 +347,44 @@ static void a_message_that_waited_before_the_descriptor_was_asked_for_makes_it_r
     close_node(node);
 }
 
+static void *send_later(void *node) {
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    nap(20 * MILLISECOND);
+    send_number(tx, 0);
+    close_sender(tx);
+    return NULL;
+}
+
+/* A ring stays in the doorbell until the next sleep, which must not end for it; nor may the descriptor tell of it. */
+static void what_ended_one_sleep_ends_no_other_one(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_options_t options = {.wait = FERRY_WAIT_BLOCK};
+    ferry_receiver_stats_t before = {.size = sizeof before}, after = {.size = sizeof after};
+    ferry_sender_t *stays = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, &options);
+    ferry_msg_t *none = NULL;
+    pthread_t sender;
+    for (unsigned i = 0; i < 2; i++) {
+        check_is(pthread_create(&sender, NULL, send_later, node), 0);
+        check_is(receive_number(rx), 0);
+        check_is(pthread_join(sender, NULL), 0);
+        check_is(ferry_receiver_stats(rx, &before), 0);
+        check(before.sleeps > 0);
+        if (i == 0) {
+            check_error(ferry_recv(rx, 50 * MILLISECOND, &none), -ETIMEDOUT, "q");
+            check_is(ferry_receiver_stats(rx, &after), 0);
+            check(after.sleeps - before.sleeps < 20); /* somebody has left, too, and may ring */
+        }
+    }
+    int epoll = watch(rx);
+    drain(rx, epoll, 2);
+    check(!readable(epoll, 3 * MILLISECOND));
+    close(epoll);
+    close_sender(stays);
+    close_receiver(rx);
+    close_node(node);
+}
+
 static void send_in_bursts(ferry_t *node, void *arg) {
     atomic_uint *received = arg;
     ferry_sender_t *tx = open_sender(node, "bursts", FERRY_QUEUE, NULL);
@@ -450,6 +488,7 @@ int main(int argc, char **argv) {
         TEST(a_receivers_descriptor_is_readable_while_messages_wait),
         TEST(memory_that_is_announced_during_a_call_makes_the_descriptor_readable),
         TEST(a_message_that_waited_before_the_descriptor_was_asked_for_makes_it_readable),
+        TEST(what_ended_one_sleep_ends_no_other_one),
         TEST_BOTH(a_receivers_descriptor_misses_no_message),
     };
     return run_suite("poll", tests, sizeof tests / sizeof tests[0], argc, argv);
