@@ -104,6 +104,17 @@ void fi_flow_release(fi_bridge_t *b, fi_flow_t *f) {
     }
 }
 
+void fi_flow_send_again(fi_flow_t *f, fi_arm_t *arm) {
+    fi_flow_narrow(f); /* it was lost with a connection, ours or that of the node */
+    if (f->outward->kind == FERRY_TOPIC) {
+        arm->again = arm->received + 1;
+        return;
+    }
+    f->sent = arm->received;
+    f->piece = f->sent + 1 < f->next && arm->got < fi_flow_at(f, f->sent + 1)->size ? arm->got : 0;
+    f->way_bytes = f->piece;
+}
+
 /* ---- flows and arms ---- */
 
 void fi_arm_open(fi_bridge_t *b, fi_flow_t *f, const fi_arm_t *arm) {

@@ -384,17 +384,6 @@ static void ready(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm) {
     fi_far_send(b, arm->dest->node->id, &live);
 }
 
-static void send_again(fi_flow_t *f, fi_arm_t *arm) {
-    fi_flow_narrow(f); /* it was lost with a connection, ours or that of the node */
-    if (f->outward->kind == FERRY_TOPIC) {
-        arm->again = arm->received + 1;
-        return;
-    }
-    f->sent = arm->received;
-    f->piece = f->sent + 1 < f->next && arm->got < fi_flow_at(f, f->sent + 1)->size ? arm->got : 0;
-    f->way_bytes = f->piece;
-}
-
 /* Of what was sent before it was asked, since it has answered. */
 static bool lacks_probed(const fi_arm_t *arm) {
     return arm->received < arm->probed || (arm->received == arm->probed && arm->got < arm->probed_to);
@@ -413,7 +402,7 @@ static void acked(fi_flow_t *f, fi_arm_t *arm, const fi_far_head_t *h) {
     arm->got = h->c;
     bool lacks = arm->received < f->sent || (f->piece > 0 && arm->got < f->piece);
     if (lacks && (h->flags & FI_FAR_MISSES || (h->flags & FI_FAR_PROBED && lacks_probed(arm)))) {
-        send_again(f, arm);
+        fi_flow_send_again(f, arm);
     }
     if (h->flags & FI_FAR_PROBED) {
         f->shut = false; /* said again, if it is so */
@@ -453,7 +442,7 @@ void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *frame)
 static bool begin_again(fi_bridge_t *b, fi_flow_t *f, fi_arm_t *arm, void *arg) {
     (void)arg;
     if (arm->live) {
-        send_again(f, arm);
+        fi_flow_send_again(f, arm);
     } else {
         fi_arm_open(b, f, arm);
     }

@@ -27,6 +27,9 @@ void fi_arm_remove(fi_arm_t *arm);
 
 fi_dest_t *fi_outward_dest(const fi_outward_t *o, const fi_far_node_t *n);
 
+/* What the arm's node has not received is to be sent to it again. */
+void fi_flow_send_again(fi_flow_t *f, fi_arm_t *arm);
+
 /* flow_window.c: how much may be on its way: little, at first and after a lost connection. */
 void fi_flow_narrow(fi_flow_t *f);
 /* Something was sent; and some of it has arrived, perhaps. */
