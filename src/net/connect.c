@@ -264,6 +264,9 @@ static int explain(const fi_net_t *net, natsStatus s) {
     const char *server = net->address.servers[0] + strlen("nats://");
     const char *more = net->address.server_count > 1 ? " or the others named" : "";
 
+    if (s == NATS_SSL_ERROR && !net->address.tls) {
+        s = NATS_SECURE_CONNECTION_REQUIRED; /* the library has tried, without what FERRY_TLS_CA says */
+    }
     switch (s) {
     case NATS_NO_SERVER:
     case NATS_IO_ERROR:

@@ -196,6 +196,8 @@ tls_shows_a_certificate_that_can_be_verified() {
     json info 'd["tls_required"]'
     refused_peer 'CERTIFICATE_VERIFY_FAILED' "$ENGINE_URL"
     refused_peer '' "nats${ENGINE_URL#nats+tls}" # not encrypted
+    (. store/client.env && status_of 125 "${ferry[@]}" send --space "nats${ENGINE_URL#nats+tls}/any" jobs x 2>said)
+    has 'insists on TLS: write nats+tls://' said
     sha256sum store/ca.pem store/server.pem >before
     engine_stop
     engine_restart
