@@ -340,6 +340,51 @@ opposite_order_in_scripts_is_found_and_explained() {
     nothing_left
 }
 
+# read_from MINE OTHERS: the same where the shell reads what the command under the other one prints, through a pipeline
+read_from() {
+    "${ferry[@]}" lock "$1" -- sh -c 'touch "$1".held; until [ -e "$2".held ]; do sleep 0.02; done
+        got=$("$FERRY" lock "$2" -- echo got 2>"$1".said | cat); [ "$got" = got ]' sh "$1" "$2"
+}
+
+a_circle_through_pipes_is_found() {
+    local first=0 second=0 loser
+    read_from one two &
+    read_from two one || second=$?
+    wait $! || first=$?
+    [ $((first + second)) = 1 ] || fail "statuses $first and $second"
+    loser=$([ "$first" = 1 ] && echo one || echo two)
+    has "which waits for its child process" $loser.said
+    nothing_left
+}
+
+# Its main thread waits for its child, as a shell does, but another one may end that wait.
+a_program_with_another_thread_might_go_on() {
+    cat >program <<'PYTHON'
+import os, subprocess, threading, time
+def until(name):
+    while not os.path.exists(name): time.sleep(0.02)
+def end(child):
+    until("end")
+    child.terminate()
+open("one.held", "w")
+until("two.held")
+child = subprocess.Popen([os.environ["FERRY"], "lock", "two", "--", "true"])
+threading.Thread(target=end, args=[child]).start()
+os.waitpid(child.pid, 0)
+PYTHON
+    "${ferry[@]}" lock one -- python3 program &
+    "${ferry[@]}" lock two -- sh -c 'touch two.held; until [ -e one.held ]; do sleep 0.02; done
+        "$FERRY" lock one -- touch got; exit $?' 2>said &
+    until_true waits 4
+    sleep 0.3
+    touch end
+    ended 0 $!
+    [ -e got ]
+    [ ! -s said ] || fail "$(cat said)"
+    wait
+    nothing_left
+}
+
 a_script_that_asks_for_its_own_lock_is_told() {
     status_of 75 "${ferry[@]}" lock x -- sh -c '"$FERRY" lock x -- true; exit $?' 2>said
     has x said
@@ -497,6 +542,8 @@ test_that "nobody waits for itself" nobody_waits_for_itself
 test_that "a guard is open to its group only" a_guard_is_open_to_its_group_only
 test_that "a link in place of a guard is not followed" a_link_in_place_of_a_guard_is_not_followed
 test_that "opposite order in scripts is found and explained" opposite_order_in_scripts_is_found_and_explained
+test_that "a circle through pipes is found" a_circle_through_pipes_is_found
+test_that "a program with another thread might go on" a_program_with_another_thread_might_go_on
 test_that "a script that asks for its own lock is told" a_script_that_asks_for_its_own_lock_is_told
 test_that "at most so many run at once" at_most_so_many_run_at_once
 test_that "a semaphore without units is refused, or waited for" a_semaphore_without_units_is_refused_or_waited_for

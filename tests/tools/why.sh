@@ -93,6 +93,19 @@ circle_of_three() {
     wait_for worker reader writer
 }
 
+what_a_command_under_a_lock_does_is_not_known() {
+    "${ferry[@]}" lock x -- sh -c 'until [ -e go ]; do sleep 0.02; done' &
+    until_true child_is_waited_for
+    has 'in it is something that runs' out
+    touch go
+    ended 0 $!
+}
+
+child_is_waited_for() {
+    "${ferry[@]}" why >out 2>/dev/null
+    grep -q 'waits for its child process' out
+}
+
 a_circle_is_marked_and_ends_the_drawing() {
     circle_of_three
     "${ferry[@]}" why >out 2>said
@@ -388,6 +401,7 @@ a_wrong_line_is_told() {
 test_that "it says when nothing is open" it_says_when_nothing_is_open
 test_that "it says when nobody waits" it_says_when_nobody_waits
 test_that "a chain is drawn down to the one that runs" a_chain_is_drawn_down_to_the_one_that_runs
+test_that "what a command under a lock does is not known" what_a_command_under_a_lock_does_is_not_known
 test_that "a circle is marked, and ends the drawing" a_circle_is_marked_and_ends_the_drawing
 test_that "a circle through two spaces is drawn" a_circle_through_two_spaces_is_drawn
 test_that "--check tells of a circle by its status" check_tells_of_a_circle_by_its_status

@@ -66,7 +66,10 @@ static void draw_holder(const drawing_t *d, size_t i, size_t k, const branch_t *
     char text[WHY_TEXT];
 
     draw_stems(branch->up);
-    why_holder_text(d->why, holder, text);
+    if (wait->what == FERRY_FOR_PROCESS && holder->wait < 0 && holder->tid == 0)
+        snprintf(text, sizeof text, "something that runs"); /* no more is known; it need not be in the space */
+    else
+        why_holder_text(d->why, holder, text);
     printf("%s %s %s", branch->last ? "└─" : "├─", why_words(wait)->relation, text);
     draw_lease(holder);
     if (holder->wait >= 0 && d->drawn[holder->wait] != NOT_YET) {
