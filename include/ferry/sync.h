@@ -204,7 +204,8 @@ FERRY_API int ferry_barrier_open(ferry_t *node, const char *name, uint32_t parti
  * -ETIMEDOUT, -EINTR, -ESHUTDOWN: this handle then counts as not arrived.
  */
 FERRY_API int ferry_barrier_wait(ferry_barrier_t *barrier, int64_t timeout);
-/** Begins a new round after a death. Who still waits in the old one gets -EOWNERDEAD. */
+/** Begins a new round after a death. Who still waits in the old one gets -EOWNERDEAD. Another death that is heard of only after
+ * the reset, be it older, breaks the barrier again: reset it again. */
 FERRY_API int ferry_barrier_reset(ferry_barrier_t *barrier);
 /** Closes the handle; NULL is allowed. */
 FERRY_API int ferry_barrier_close(ferry_barrier_t *barrier);
