@@ -58,6 +58,15 @@ methods_are_listed() {
     grep -Eqx 'Follow +bytes +stream of bytes +no' out
 }
 
+one_that_only_another_server_has_is_told() {
+    serve text Upper -- tr a-z A-Z
+    serve text Lower -- tr A-Z a-z
+    for ((i = 0; i < 200; i++)); do
+        "${ferry[@]}" call text Lower x >out 2>said || ! grep -q another said || break
+    done
+    has 'one server of "text" has no method "Lower", though another one has it' said
+}
+
 a_wrong_method_is_told() {
     serve text Upper -- tr a-z A-Z
     status_of 125 "${ferry[@]}" call text Uper x >out 2>said
@@ -562,6 +571,7 @@ with_bank() {
 }
 
 test_that "methods are listed" methods_are_listed
+test_that "one that only another server has is told" one_that_only_another_server_has_is_told
 test_that "a wrong method is told" a_wrong_method_is_told
 test_that "nobody there is told and can be waited for" nobody_there_is_told_and_can_be_waited_for
 test_that "any bytes go in and come out" any_bytes_go_in_and_come_out

@@ -37,7 +37,11 @@ static int timed_out(const calling_t *c) {
 static int no_such_method(const calling_t *c) {
     const char *meant = description_nearest(&c->about, c->method);
 
-    if (meant != NULL)
+    if (meant != NULL && strcmp(meant, c->method) == 0) /* calls go to any of its servers */
+        say("one server of \"%s\" has no method \"%s\", though another one has it: all servers of a service need the "
+            "same methods",
+            c->service, c->method);
+    else if (meant != NULL)
         say("the service \"%s\" has no method \"%s\"; did you mean \"%s\"?", c->service, c->method, meant);
     else
         say("the service \"%s\" has no method \"%s\"; `ferry call %s` lists those it has", c->service, c->method,
