@@ -55,6 +55,17 @@ EOF
     [ "$(wc -l <text)" = 0 ]
 }
 
+# Their key or value, or both, are left out.
+entries_of_maps_may_leave_something_out() {
+    printf '\xca\x02\x05\x0a\x03one\xca\x02\x02\x10\x07\xd2\x02\x02\x08\x05' >in
+    json decode test.broad.Everything <in >text
+    python3 - text <<'EOF'
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d == {"numbers": {"one": "0", "": "7"}, "byNumber": {"5": {}}}, d
+EOF
+}
+
 flags_are_obeyed() {
     : | json decode test.broad.Progress >text
     [ "$(cat text)" = '{}' ]
@@ -214,6 +225,7 @@ EOF
 
 test_that "bytes come back through JSON" there_and_back
 test_that "JSON is as protobuf's mapping has it, in one line" as_the_mapping_says
+test_that "entries of maps may leave something out" entries_of_maps_may_leave_something_out
 test_that "lines, unset fields and names as in the .proto are there when asked for" flags_are_obeyed
 test_that "fields may be spelled either way" either_spelling
 test_that "empty text is an empty message" empty_text

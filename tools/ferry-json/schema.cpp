@@ -148,14 +148,15 @@ std::string Schema::decode(const std::string &type, const void *bytes, size_t si
     if (size > FERRY_JSON_MOST) {
         throw too_large("the message is");
     }
-    parse(found, bytes, size, "these bytes are");
+    // Written again: of a map's entry whose key or value was left out, as protobuf-c does, libprotobuf would show nothing.
+    const std::string whole = serialized(*parse(found, bytes, size, "these bytes are"));
     google::protobuf::util::JsonPrintOptions options;
     options.add_whitespace = (flags & FERRY_JSON_LINES) != 0;
     options.always_print_primitive_fields = (flags & FERRY_JSON_UNSET) != 0;
     options.preserve_proto_field_names = (flags & FERRY_JSON_PROTO) != 0;
     std::string json;
     BoundedOutput out(&json);
-    ArrayInputStream in(bytes, static_cast<int>(size));
+    ArrayInputStream in(whole.data(), static_cast<int>(whole.size()));
     auto status = google::protobuf::util::BinaryToJsonStream(
         resolver.get(), std::string(PREFIX) + "/" + found->full_name(), &in, &out, options);
     if (out.full()) {
