@@ -304,7 +304,7 @@ typedef struct ferry_sender_stats {
     uint64_t memory;      /**< bytes of memory charged to the quota */
     uint32_t receivers;   /**< linked now */
     uint32_t waits;       /**< times the sender slept for room */
-    uint64_t purged;      /**< messages that somebody has dropped (ferry_purge) before they were taken */
+    uint64_t purged;      /**< messages that were dropped (ferry_purge) before they were taken, or as dead letters */
     uint64_t refused; /**< durable senders with a token: messages that were not stored, since a newer one was used */
     uint64_t unpublished; /**< plain senders: messages that foreign clients were not given, for want of a connection */
 } ferry_sender_stats_t;
@@ -363,12 +363,13 @@ typedef struct ferry_receiver_stats {
     uint64_t copied_bytes;
     uint64_t copies_avoided; /**< messages read where the sender wrote them */
     uint64_t avoided_bytes;
-    uint64_t held;         /**< taken and not released */
-    uint64_t lost;         /**< messages lost because this receiver was too slow */
-    uint64_t senders_seen; /**< linked since it was opened */
-    uint32_t senders;      /**< linked now */
-    uint32_t sleeps;       /**< times the receiver slept */
-    uint64_t dead_letters; /**< messages that it sent to its dead-letter queue */
+    uint64_t held;            /**< taken and not released */
+    uint64_t lost;            /**< messages lost because this receiver was too slow */
+    uint64_t senders_seen;    /**< linked since it was opened */
+    uint32_t senders;         /**< linked now */
+    uint32_t sleeps;          /**< times the receiver slept */
+    uint64_t dead_letters;    /**< messages that it sent to its dead-letter queue, */
+    uint64_t letters_waiting; /**< and those of them that nobody has received and released, or purged, yet */
 } ferry_receiver_stats_t;
 /** Fills `*stats`. Errors: -EBADF, -EBUSY. */
 FERRY_API int ferry_receiver_stats(ferry_receiver_t *rx, ferry_receiver_stats_t *stats);

@@ -9,7 +9,8 @@
  *   REJECT (done)                                   lets the message go
  *
  * Until its reader has released the copy, the message is with its first sender: when this process dies, and the copy with
- * it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least once.
+ * it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least once.  A copy
+ * that was purged is done, too, and the first sender counts its message as purged.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct fi_dead {
     fi_buried_t *buried;
     size_t first, end, cap; /* they stand from `first` up to `end` */
     size_t looks;           /* since all of them were looked at */
+    uint64_t purged;        /* copies that their senders know to be purged */
 };
 
 /* --- what has become of the copies ------------------------------------------------------------------------------- */
@@ -66,10 +68,10 @@ static bool note_waiting(const fi_unreleased_t *u, void *arg) {
     return false;
 }
 
-static void tell_done(const fi_dead_t *d, const fi_buried_t *b) {
+static void tell_done(const fi_dead_t *d, const fi_buried_t *b, bool purged) {
     fi_frame_t f = fi_frame(FI_REJECT, b->tx, d->rx->end.id);
 
-    f.flags = FI_REJECT_DONE;
+    f.flags = FI_REJECT_DONE | (purged ? FI_REJECT_PURGED : 0);
     f.a = b->seq;
     (void)fi_peer_send(b->peer, &f, NULL);
     fi_peer_unref(b->peer);
@@ -87,22 +89,32 @@ static void settle_first(fi_dead_t *d) {
 
     fi_sender_each_oldest(d->tx, note_oldest, &oldest);
     while (d->first < d->end && d->buried[d->first].number < oldest) {
-        tell_done(d, &d->buried[d->first++]);
+        tell_done(d, &d->buried[d->first++], false);
     }
 }
 
+/*
+ * How many have been purged is known, and not which.  What a reader is asked to leave out stands behind what it has taken,
+ * so they are the newest; with several readers, and letters of several senders, it may count as another one's.
+ */
 static void settle_all(fi_dead_t *d) {
+    uint64_t purged = d->tx->stats.purged - d->purged;
+    uint64_t done = 0;
     size_t left = 0;
 
     fi_backlog_each(d->tx, note_waiting, d);
+    for (size_t i = d->first; i < d->end; i++) {
+        done += !d->buried[i].waits;
+    }
     for (size_t i = d->first; i < d->end; i++) {
         if (d->buried[i].waits) {
             d->buried[left] = d->buried[i];
             d->buried[left++].waits = false;
         } else {
-            tell_done(d, &d->buried[i]);
+            tell_done(d, &d->buried[i], done-- <= purged);
         }
     }
+    d->purged = d->tx->stats.purged;
     d->first = 0;
     d->end = left;
 }
@@ -110,23 +122,52 @@ static void settle_all(fi_dead_t *d) {
 /*
  * Something may have been released.  While copies wait, the next release shall call the steward.  Mostly it is the first
  * ones.  To find others, all must be looked at, which is done once in so many looks that no look costs more, on average,
- * than SHARE copies: of thousands, one that was released before older ones may be noticed some releases later.  `tx` is held.
+ * than SHARE copies: of thousands, one that was released before older ones may be noticed some releases later.  While a
+ * reader is asked to leave out what was purged, it is not known what it releases.  `tx` is held.
  */
-static void look(void *whole) {
-    fi_dead_t *d = whole;
-
+static void look_at(fi_dead_t *d, bool at_all) {
     if (waiting(d) == 0) {
         return;
     }
     fi_sender_arm(d->tx);
-    settle_first(d);
-    if (++d->looks > waiting(d) / SHARE) {
+    if (fi_purge_goes_on(d->tx)) {
+        return;
+    }
+    if (at_all || d->purged != d->tx->stats.purged || ++d->looks > waiting(d) / SHARE) {
         d->looks = 0;
         settle_all(d);
+    } else {
+        settle_first(d);
     }
     if (waiting(d) == 0 && d->tx->backlog_count == 0) {
         fi_sender_disarm(d->tx);
     }
+}
+
+static void look(void *whole) {
+    look_at(whole, false);
+}
+
+/* --- whoever has the receiver takes its sender --------------------------------------------------------------------- */
+
+static bool hold(fi_dead_t *d) {
+    return d->tx && fi_end_enter(&d->tx->end, FI_END_SENDER) == 0;
+}
+
+static void let_go(fi_dead_t *d) {
+    fi_disown(&d->tx->end.own); /* it goes with the receiver, whichever thread uses that next */
+    fi_end_leave(&d->tx->end);
+}
+
+uint64_t fi_dead_waiting(const fi_receiver_t *rx) {
+    fi_dead_t *d = rx->dead_letters;
+    uint64_t count = 0;
+
+    if (d && hold(d)) {
+        count = fi_sender_unreleased(d->tx, true);
+        let_go(d);
+    }
+    return count;
 }
 
 /* --- burying ----------------------------------------------------------------------------------------------------- */
@@ -223,7 +264,7 @@ static bool hand_back(ferry_msg_t *m, bool buried) {
 
 /* The sender hears of the burial before it can hear that the copy was released. False: the message is still here. */
 static bool bury(fi_dead_t *d, ferry_msg_t *m) {
-    if (!d->tx || fi_end_enter(&d->tx->end, FI_END_SENDER) < 0) {
+    if (!hold(d)) {
         return hand_back(m, false);
     }
     bool buried = put_and_note(d, m) == 0;
@@ -232,8 +273,7 @@ static bool bury(fi_dead_t *d, ferry_msg_t *m) {
     if (!d->tx->waiting) {
         look(d); /* else the next release calls the steward, which looks */
     }
-    fi_disown(&d->tx->end.own); /* it goes with the receiver, whichever thread uses that next */
-    fi_end_leave(&d->tx->end);
+    let_go(d);
     return gone;
 }
 
@@ -288,6 +328,10 @@ void fi_dead_close(fi_receiver_t *rx) {
     rx->dead_letters = NULL;
     if (!d) {
         return;
+    }
+    if (hold(d)) {
+        look_at(d, true); /* the original of what was released a moment ago is not to be tried again */
+        let_go(d);
     }
     if (d->tx) {
         fi_sender_drop(d->tx);

@@ -272,6 +272,7 @@ void fi_receiver_stats(fi_receiver_t *rx, ferry_receiver_stats_t *stats) {
     fi_receiver_collect(rx);
     rx->stats.held = fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count);
     rx->stats.senders = rx->link_count;
+    rx->stats.letters_waiting = fi_dead_waiting(rx);
     *stats = rx->stats;
     stats->copies_avoided = stats->messages - fi_min(stats->copies_made, stats->messages);
     stats->avoided_bytes = stats->bytes - fi_min(stats->copied_bytes, stats->bytes);

@@ -287,6 +287,8 @@ int fi_taken_progress(ferry_msg_t *m);
 /* dead.c: sending to the queue `queue` what was tried so often. The end is held. */
 int fi_dead_open(fi_receiver_t *rx, const char *queue, uint32_t max_attempts);
 void fi_dead_close(fi_receiver_t *rx);
+/* Of its dead letters, those that nobody has released yet, and nobody has purged. */
+uint64_t fi_dead_waiting(const fi_receiver_t *rx);
 /* Is this attempt the last one? */
 bool fi_dead_soon(const ferry_msg_t *m);
 /* Was this message, just taken, tried so often? Then it is the program's not to have. */

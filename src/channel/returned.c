@@ -69,8 +69,8 @@ bool fi_returned_next(fi_sender_t *tx, uint64_t *seq, int64_t *due) {
     return false;
 }
 
-/* Somebody has released the copy in the dead-letter queue. */
-static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq) {
+/* Somebody has released the copy in the dead-letter queue, or purged it. */
+static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq, bool purged) {
     struct fi_list *at;
     struct fi_list *after;
 
@@ -78,6 +78,7 @@ static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq) {
         fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
         if (w->buried_by == l && w->seq == seq) {
             fi_backlog_free(tx, w);
+            tx->stats.purged += purged;
             return;
         }
     }
@@ -97,7 +98,7 @@ void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l) {
 
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) {
     if (f->flags & FI_REJECT_DONE) {
-        let_rest(tx, l, f->a);
+        let_rest(tx, l, f->a, (f->flags & FI_REJECT_PURGED) != 0);
         return;
     }
     const fi_outlet_t *o = l->outlet;

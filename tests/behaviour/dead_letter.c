@@ -213,6 +213,61 @@ static bool has_nothing(void *tx) {
     return sender_stats(tx).unreleased == 0;
 }
 
+static bool none_waits(void *rx) {
+    return receiver_stats(rx).letters_waiting == 0;
+}
+
+/* Two have been received, others stand in the reader's ring; or there is no reader. */
+static void purged_letters_count_as_purged_with_their_first_sender(void) {
+    enum { COUNT = 40 };
+    ferry_t *node = open_node("test");
+    for (unsigned received = 0; received <= 2; received += 2) {
+        ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &only_once);
+        ferry_sender_t *tx = bury_many(node, rx, COUNT);
+        ferry_receiver_t *dead = received > 0 ? open_receiver(node, "dead", FERRY_QUEUE, NULL) : NULL;
+        ferry_msg_t *held = received > 0 ? receive(dead) : NULL;
+        if (received > 0)
+            check_is(receive_number(dead), 1);
+        check_is(ferry_purge("test", NULL, "work", 0, NULL, NULL), 1); /* they are not there any more */
+        check_is(ferry_sender_flush(tx, FERRY_NOW), -EAGAIN);
+        check_is(ferry_purge("test", NULL, "dead", 0, NULL, NULL), 1);
+        if (received > 0)
+            release(held);
+        await_that(none_waits, rx, "what was purged waits no more");
+        check_is(ferry_sender_flush(tx, PATIENCE), 0);
+        check_is(sender_stats(tx).purged, COUNT - received);
+        check_is(receiver_stats(rx).dead_letters, COUNT);
+        uint64_t undelivered = 0;
+        check_is(ferry_sender_close(tx, PATIENCE, &undelivered), 0);
+        check_is(undelivered, COUNT - received);
+        close_receiver(rx);
+        check_is(ferry_receiver_close(dead), 0);
+    }
+    close_node(node);
+}
+
+/* As often as that fails to come in between: its node has not heard of it when it closes. */
+static void what_was_received_a_moment_before_its_receiver_closes_is_not_tried_again(void) {
+    ferry_t *node = open_node("test");
+    for (unsigned i = 0; i < 50; i++) {
+        ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &only_once);
+        ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, NULL);
+        ferry_sender_t *tx = bury_many(node, rx, 3);
+        check_is(receiver_stats(rx).letters_waiting, 3);
+        ferry_msg_t *first = receive(dead);
+        for (unsigned k = 1; k < 3; k++)
+            check_is(receive_number(dead), k);
+        check_is(receiver_stats(rx).letters_waiting, 1);
+        release(first);
+        check_is(receiver_stats(rx).letters_waiting, 0);
+        close_receiver(rx);
+        check_is(ferry_sender_flush(tx, PATIENCE), 0); /* nobody else is there */
+        close_sender(tx);
+        close_receiver(dead);
+    }
+    close_node(node);
+}
+
 /* Dead letters are sent with a quota of their own, which is the default. */
 static void one_that_is_larger_than_its_new_senders_quota_gets_there(void) {
     const size_t size = 65u << 20;
@@ -295,6 +350,8 @@ int main(int argc, char **argv) {
         TEST_BOTH(a_worker_that_dies_takes_no_dead_letter_along),
         TEST(a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes),
         TEST(a_letter_that_is_held_keeps_no_other),
+        TEST(purged_letters_count_as_purged_with_their_first_sender),
+        TEST(what_was_received_a_moment_before_its_receiver_closes_is_not_tried_again),
         TEST(of_thousands_of_letters_each_is_buried_and_let_go),
         TEST(one_that_is_larger_than_its_new_senders_quota_gets_there),
         TEST(a_receiver_gets_no_more_than_its_prefetch),

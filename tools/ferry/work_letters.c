@@ -5,40 +5,26 @@
  */
 #include "work.h"
 
-#include <string.h>
 #include <time.h>
 
-#include "holders.h"
 #include "say.h"
 #include "stop.h"
 #include "units.h"
 
 static const int64_t on_the_way_ns = 500 * 1000 * 1000; /* to a reader, or to the server of a durable queue */
 
-/* How many of ours nobody has received and released yet. Whoever cannot be asked has none. */
-static uint64_t count_left(const working_t *w) {
-    ferry_look_t *look;
-    uint64_t left = 0;
-    int status = 0;
+static ferry_receiver_stats_t stats_of(const working_t *w) {
+    ferry_receiver_stats_t stats = {.size = sizeof stats};
 
-    if (!look_at_space(&w->common, &look, &status))
-        return 0;
-    for (size_t i = 0; i < ferry_look_ends(look); i++) {
-        const ferry_look_end_t *e = ferry_look_end(look, i);
-        if (e->is_sender && e->node == ferry_node_id(w->node) && strcmp(e->channel, w->dead) == 0)
-            left += e->depth;
-    }
-    ferry_look_close(look);
-    return left;
+    (void)ferry_receiver_stats(w->rx, &stats);
+    return stats;
 }
 
 /* Those that were handed back, and have not been given to anybody since, who would have sent them on. */
 static uint64_t count_not_sent(const working_t *w) {
-    ferry_receiver_stats_t stats = {.size = sizeof stats};
+    uint64_t sent = stats_of(w).dead_letters;
 
-    if (ferry_receiver_stats(w->rx, &stats) < 0 || stats.dead_letters >= w->given_up)
-        return 0;
-    return w->given_up - stats.dead_letters;
+    return sent < w->given_up ? w->given_up - sent : 0;
 }
 
 static void say_that_they_wait(const working_t *w, uint64_t left) {
@@ -53,11 +39,11 @@ static void say_that_they_wait(const working_t *w, uint64_t left) {
 /* Until none is left, a signal comes, or the time is up (0: never). */
 static uint64_t wait_for_readers(const working_t *w, int64_t until) {
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
-    uint64_t left = count_left(w);
+    uint64_t left = stats_of(w).letters_waiting;
 
     while (left > 0 && stop_signal() == 0 && (until == 0 || now_ns() < until)) {
         (void)nanosleep(&pause, NULL);
-        left = count_left(w);
+        left = stats_of(w).letters_waiting;
     }
     return left;
 }
