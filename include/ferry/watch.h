@@ -46,8 +46,8 @@ typedef struct ferry_watch ferry_watch_t;
 FERRY_API int ferry_watch_open(ferry_t *node, ferry_watch_t **w);
 
 /**
- * Waits for the next event. Of each node JOINED comes first, then one of the others.
- * Errors: -EAGAIN nothing has happened (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EBADF; -ECHILD; -EINVAL; -ENOMEM.
+ * Waits for the next event. Of each node JOINED comes first, then one of the others. Errors: -EAGAIN nothing has happened
+ * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EBADF; -EBUSY another thread is inside; -ECHILD; -EINVAL; -ENOMEM.
  */
 FERRY_API int ferry_watch_next(ferry_watch_t *w, int64_t timeout, ferry_watch_event_t *event);
 
@@ -57,7 +57,7 @@ FERRY_API int ferry_watch_next(ferry_watch_t *w, int64_t timeout, ferry_watch_ev
  */
 FERRY_API int ferry_watch_fd(ferry_watch_t *w);
 
-/** Ends the watch; NULL is allowed. */
+/** Ends the watch; NULL is allowed. While another thread is inside it, it stays open. */
 FERRY_API void ferry_watch_close(ferry_watch_t *w);
 
 #ifdef __cplusplus

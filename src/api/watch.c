@@ -26,7 +26,11 @@ int ferry_watch_next(ferry_watch_t *w, int64_t timeout, ferry_watch_event_t *eve
     int r = check(w);
     r = r == 0 ? fi_check_output(event, "ferry_watch_next") : r;
     r = r == 0 ? fi_check_size(event->size, sizeof *event, "ferry_watch_event_t") : r;
-    r = r == 0 ? fi_follow_next(w, timeout, event) : r;
+    r = r == 0 ? fi_follow_enter(w) : r;
+    if (r == 0) {
+        r = fi_follow_next(w, timeout, event);
+        fi_follow_leave(w);
+    }
     fi_cancel_restore(cancel);
     return r;
 }
@@ -38,7 +42,7 @@ int ferry_watch_fd(ferry_watch_t *w) {
 }
 
 void ferry_watch_close(ferry_watch_t *w) {
-    if (fi_follow_is_open(w)) {
+    if (fi_follow_is_open(w) && fi_follow_enter(w) == 0) {
         fi_follow_close(w);
     }
 }

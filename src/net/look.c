@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/plain.h"
 #include "net/cell.h"
 #include "net/tell.h"
 #include "platform/clock.h"
@@ -76,15 +77,6 @@ static bool show(fi_looking_t *at, const fi_net_card_t *card) {
     return true;
 }
 
-static void make_plain(char *text, size_t cap) {
-    text[cap - 1] = '\0';
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
 static void take_card(fi_looking_t *at, fi_net_card_t *card) {
     if (card->node == at->net->node->id || find(at, card->node) || at->count >= MOST_NODES) {
         return;
@@ -93,8 +85,8 @@ static void take_card(fi_looking_t *at, fi_net_card_t *card) {
         at->look->picture.short_of_memory = true;
         return;
     }
-    make_plain(card->name, sizeof card->name);
-    make_plain(card->host, sizeof card->host);
+    fi_make_plain(card->name, sizeof card->name);
+    fi_make_plain(card->host, sizeof card->host);
     bool near = fi_net_is_near(at->net, card->node);
     bool known = near ? shown(at->look, card->node) != NULL : show(at, card);
     at->nodes[at->count++] = (fi_heard_node_t){.id = card->node, .near = near, .known = known};
@@ -143,8 +135,8 @@ static void add_link(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
 static void take_frame(fi_looking_t *at, const fi_heard_node_t *n, fi_frame_t *f) {
     ferry_look_t *l = at->look;
 
-    make_plain(f->text, sizeof f->text);
-    make_plain(f->contract.type_name, sizeof f->contract.type_name);
+    fi_make_plain(f->text, sizeof f->text);
+    fi_make_plain(f->contract.type_name, sizeof f->contract.type_name);
     if (f->type == FI_LOOK_ENGINE) {
         add_engine(l, n->id, f);
     } else if (f->type == FI_LOOK_FAR && !fi_net_is_near(at->net, f->a)) {

@@ -5,9 +5,20 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "base/plain.h"
 #include "node/space.h"
 #include "platform/clock.h"
 #include "platform/socket.h"
+
+/* What others call themselves is for people to read, but for the rest of a path, which is opened. */
+static void make_plain(fi_frame_t *f) {
+    f->text[sizeof f->text - 1] = 0;
+    f->contract.type_name[sizeof f->contract.type_name - 1] = 0;
+    if (f->type != FI_LOOK_BESIDE) {
+        fi_make_plain(f->text, sizeof f->text);
+        fi_make_plain(f->contract.type_name, sizeof f->contract.type_name);
+    }
+}
 
 static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
     int fds[FI_SOCKET_MAX_FDS];
@@ -22,8 +33,7 @@ static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
             close(fds[--count]);
         }
         if (r == 1) {
-            f->text[sizeof f->text - 1] = 0;
-            f->contract.type_name[sizeof f->contract.type_name - 1] = 0;
+            make_plain(f);
             return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1 : -EPROTO;
         }
         if (r != -EAGAIN) {

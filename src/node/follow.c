@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/plain.h"
 #include "node/node.h"
 #include "platform/clock.h"
 #include "platform/socket.h"
@@ -49,6 +50,7 @@ typedef struct fi_known {
 
 struct ferry_watch {
     uint32_t magic;
+    uint32_t inside; /* 1: a thread is inside a call; atomic */
     ferry_t *node;
     int epoll, timer;
     int directory; /* inotify; -1 while the directory is gone, as is `dirfd` */
@@ -289,7 +291,7 @@ static bool listen_to(ferry_watch_t *w, fi_known_t *k) {
         }
         if (f.type == FI_LOOK_NODE && !k->shown) {
             memcpy(k->about.name, f.text, sizeof f.text);
-            k->about.name[sizeof f.text - 1] = 0;
+            fi_make_plain(k->about.name, sizeof f.text);
             show(w, k);
         }
         k->leaves |= f.type == FI_LEAVES;
@@ -506,6 +508,16 @@ int fi_follow_fd(const ferry_watch_t *w) {
 
 bool fi_follow_is_open(const ferry_watch_t *w) {
     return w && w->magic == WATCH_MAGIC;
+}
+
+int fi_follow_enter(ferry_watch_t *w) {
+    return fi_exchange32(&w->inside, 1) == 0
+               ? 0
+               : fi_fail(-EBUSY, "another thread is inside a call on this watch: open one for each thread");
+}
+
+void fi_follow_leave(ferry_watch_t *w) {
+    fi_store_release32(&w->inside, 0);
 }
 
 void fi_follow_close(ferry_watch_t *w) {

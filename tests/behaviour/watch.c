@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,57 @@ static void misuse_and_shutdown_are_told(void) {
     close_node(node);
 }
 
+static void *wait_for_shutdown(void *arg) {
+    ferry_watch_event_t e = {.size = sizeof e};
+    int r;
+    do
+        r = ferry_watch_next(arg, PATIENCE, &e);
+    while (r == 0 || r == -EBUSY);
+    check_is(r, -ESHUTDOWN);
+    return NULL;
+}
+
+/* They wrote over each other's memory before. */
+static void two_threads_in_one_watch_are_noticed(void) {
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    ferry_watch_event_t e = {.size = sizeof e};
+    pthread_t thread;
+    check_is(pthread_create(&thread, NULL, wait_for_shutdown, w), 0);
+    while (ferry_watch_next(w, FERRY_NOW, &e) != -EBUSY)
+        continue;
+    check_error(ferry_watch_next(w, FERRY_NOW, &e), -EBUSY, "another thread watch");
+    ferry_watch_close(w); /* it stays open */
+    close_node(open_node("test"));
+    check_is(ferry_shutdown(node), 0);
+    check_is(pthread_join(thread, NULL), 0);
+    ferry_watch_close(w);
+    check_error(ferry_watch_next(w, FERRY_NOW, &e), -EBADF, "watch");
+    close_node(node);
+}
+
+/* A terminal would obey them. */
+static void a_name_is_told_without_control_characters(void) {
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    const ferry_options_t options = {.name = "\033[2Jnew\nline"};
+    ferry_t *other = NULL;
+    check_is(ferry_open("test", &options, &other), 0);
+    ferry_watch_event_t e = {.size = sizeof e};
+    check_is(ferry_watch_next(w, PATIENCE, &e), 0);
+    check(strcmp(e.name, "?[2Jnew?line") == 0);
+    ferry_look_t *look = NULL;
+    check_is(ferry_look("test", NULL, &look), 0);
+    unsigned found = 0;
+    for (size_t i = 0; i < ferry_look_nodes(look); i++)
+        found += strcmp(ferry_look_node(look, i)->name, "?[2Jnew?line") == 0;
+    check_is(found, 1);
+    ferry_look_close(look);
+    ferry_watch_close(w);
+    close_node(other);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_was_there_is_told_first_and_who_leaves_is_told_so),
@@ -170,6 +222,8 @@ int main(int argc, char **argv) {
         TEST(who_is_stopped_is_shown_and_who_is_expelled_is_told_so),
         TEST(a_watch_is_polled_with_other_things),
         TEST(misuse_and_shutdown_are_told),
+        TEST(two_threads_in_one_watch_are_noticed),
+        TEST(a_name_is_told_without_control_characters),
     };
     return run_suite("watch", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
