@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "channel/history.h"
+#include "channel/latest.h"
 
 static uint64_t left(const fi_txlink_t *g, const fi_log_t *log) {
     unsigned i = log->serial % FI_LOGS;
@@ -115,27 +116,38 @@ void fi_ghosts_left_behind(fi_outlet_t *o) {
 
 /* --- rings for them ----------------------------------------------------------------------------------------------- */
 
-/* Has every link passed all of the ring, and let go what it points at? */
-static bool is_done_with(const fi_outlet_t *o, const fi_log_t *old) {
-    for (uint32_t k = 0; k < o->link_count; k++) {
-        fi_txlink_t *l = o->links[k];
-        if (!l->lossy && old->serial >= l->first && fi_link_cursor(l, old) < old->w.pos) {
+/* Has it passed all of the ring, if it is waited for, and let go what it points at? */
+static bool is_done(fi_txlink_t *l, const fi_log_t *old) {
+    if (!l->lossy && old->serial >= l->first && fi_link_cursor(l, old) < old->w.pos) {
+        return false;
+    }
+    for (uint64_t i = old->lent_head; i < old->lent_tail; i++) {
+        const fi_lent_t *lent = &old->lent[i & (old->lent_cap - 1)];
+        if (lent->block && fi_link_holds(l, old, lent->pos)) {
             return false;
-        }
-        for (uint64_t i = old->lent_head; i < old->lent_tail; i++) {
-            const fi_lent_t *lent = &old->lent[i & (old->lent_cap - 1)];
-            if (lent->block && fi_link_holds(l, old, lent->pos)) {
-                return false;
-            }
         }
     }
     return true;
 }
 
+/* Every link; or, `strictly`, every one that is waited for. */
+static bool is_done_with(const fi_outlet_t *o, const fi_log_t *old, bool strictly) {
+    for (uint32_t k = 0; k < o->link_count; k++) {
+        if (!(strictly && o->links[k]->lossy) && !is_done(o->links[k], old)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_no_place(const fi_outlet_t *o) {
+    return o->current - o->first == FI_LOGS - 2;
+}
+
 /* Where there would be no place for one more ring, what is only retained gives way, as ever. */
 static bool charge(fi_outlet_t *o, uint64_t bytes) {
     fi_pool_t *pool = &o->tx->pool;
-    bool helps = bytes <= pool->quota && o->current - o->first == FI_LOGS - 2;
+    bool helps = bytes <= pool->quota && has_no_place(o);
     bool charged = fi_pool_charge(pool, bytes);
 
     while (!charged && helps && fi_sender_retain_less(o->tx)) {
@@ -144,12 +156,23 @@ static bool charge(fi_outlet_t *o, uint64_t bytes) {
     return charged;
 }
 
+/* Who may be overtaken keeps what it announces, and finds the way on. */
+static void lose_all(fi_outlet_t *o, fi_log_t *old) {
+    fi_outlet_save(o, old, old->oldest, old->w.pos - 1);
+    fi_log_lose(old, old->w.pos - 1);
+}
+
 bool fi_ghosts_keep(fi_outlet_t *o, fi_log_t *old) {
-    if (!o->ghosts || !is_done_with(o, old) || !charge(o, old->memory->bytes)) {
+    if (!o->ghosts || !is_done_with(o, old, true) || !(has_no_place(o) || is_done_with(o, old, false)) ||
+        !charge(o, old->memory->bytes)) {
         return false;
     }
     if (old->lent_head < old->lent_tail) {
-        fi_log_lose(old, old->w.pos - 1); /* who may be overtaken keeps what it announces, and finds the way on */
+        lose_all(o, old);
+    }
+    if (!is_done_with(o, old, false)) { /* it holds something: only its place in the ring's row tells of that */
+        fi_pool_discharge(&o->tx->pool, old->memory->bytes);
+        return false;
     }
     o->logs[old->serial % FI_LOGS] = NULL;
     old->next_kept = o->kept;

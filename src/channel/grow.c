@@ -187,8 +187,9 @@ void fi_outlet_turn_over(fi_outlet_t *o) {
         }
     }
     /* Looking at old readers' cursors costs cache misses: seldom while messages flow. */
-    if (o->first != o->current && fi_outlet_log(o)->w.pos >= o->next_look) {
-        o->next_look = fi_outlet_log(o)->w.pos + LINES_PER_LOOK;
+    const fi_ringw_t *w = &fi_outlet_log(o)->w;
+    if (o->first != o->current && (w->pos >= o->next_look || !fi_ringw_fits(w, 1))) {
+        o->next_look = w->pos + LINES_PER_LOOK;
         fi_outlet_free_old(o);
     }
 }

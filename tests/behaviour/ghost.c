@@ -367,6 +367,70 @@ static void a_reader_that_may_lose_messages_and_lags_by_many_rings_stops_nobody_
     close_node(node);
 }
 
+#define TAGS 20u
+#define LEFT 3u /* rings */
+
+static void publish_with_tag(ferry_sender_t *tx, uint64_t tag) {
+    void *data;
+    ferry_msg_t *m;
+    check_is(ferry_msg_new(tx, LARGE, PATIENCE, &data, &m), 0);
+    fill(data, LARGE, tag);
+    check_is(ferry_msg_set_tag(m, tag), 0);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    release(m);
+}
+
+/* Takes all there is, and counts the large ones, of which there is one with each tag. */
+static unsigned take_tags(ferry_receiver_t *rx) {
+    bool seen[TAGS + 1] = {false};
+    unsigned count = 0;
+    ferry_msg_t *m = NULL;
+    int r;
+    while ((r = ferry_recv(rx, 100 * MILLISECOND, &m)) == 0) {
+        uint64_t tag = info_of(m).tag;
+        if (tag > 0) {
+            check(tag <= TAGS && !seen[tag]);
+            check(filled(ferry_msg_data(m), LARGE, tag));
+            seen[tag] = true;
+            count++;
+        }
+        release(m);
+    }
+    check_error(r, -ETIMEDOUT, "c");
+    return count;
+}
+
+/* The ring in which they stand is left to somebody who was expelled, and the sender goes on in another one. */
+static void a_reader_of_the_newest_with_each_tag_loses_none_when_a_ring_is_left(void) {
+    turns_t *turns = share(sizeof *turns);
+    pid_t readers[LEFT];
+    for (unsigned i = 0; i < LEFT; i++) {
+        holder_t holder = {turns, i + 1};
+        readers[i] = child_start(hold_in_turn, &holder);
+    }
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "c", FERRY_TOPIC, NULL);
+    ferry_receiver_t *slow =
+        open_receiver(node, "c", FERRY_TOPIC, &(ferry_receiver_options_t){.newest = FERRY_NEWEST_PER_TAG});
+    uint64_t sent = 0;
+    for (uint64_t tag = 1; tag <= TAGS; tag++)
+        publish_with_tag(tx, tag);
+    for (unsigned i = 1; i <= LEFT; i++) {
+        atomic_store(&turns->turn, i);
+        check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
+        send_number(tx, sent++);
+        await(&turns->taken, i);
+        kick(turns->nodes[i - 1]);
+        send_some(tx, &sent);
+    }
+    check_is(take_tags(slow), TAGS);
+    for (unsigned i = 0; i < LEFT; i++)
+        child_kill(readers[i]);
+    close_sender(tx);
+    close_receiver(slow);
+    close_node(node);
+}
+
 /* ---- closed, without memory for what is held ---- */
 
 #define HUGE (4u << 20)
@@ -490,6 +554,7 @@ int main(int argc, char **argv) {
         TEST(many_holders_of_a_topic_do_not_stop_its_sender),
         TEST(nor_do_they_stop_one_that_has_a_history),
         TEST(a_reader_that_may_lose_messages_and_lags_by_many_rings_stops_nobody_for_ever),
+        TEST(a_reader_of_the_newest_with_each_tag_loses_none_when_a_ring_is_left),
         TEST(what_a_closed_receiver_of_a_queue_cannot_copy_does_not_change),
         TEST(what_a_closed_receiver_of_a_topic_cannot_copy_does_not_change),
         TEST(a_view_of_an_expelled_reader_does_not_change),
