@@ -75,6 +75,7 @@ a_mistyped_option_is_recognised() {
     wrong 'there is no option --unheard-of' ls --unheard-of
     wrong 'there is no option --json' send --json x y
     wrong 'there is no option --what' --what send x
+    wrong 'the option --space needs a value' --space
 }
 
 a_duration_needs_a_unit() {
@@ -84,7 +85,7 @@ a_duration_needs_a_unit() {
     wrong 'is not a duration' send --linger 5parsecs x
     wrong 'is not a duration' send --linger -5s x
     wrong 'is not a duration' send --linger inf x
-    wrong 'is not a duration' send --linger 99999999999999d x
+    wrong '292 years at most' send --linger 99999999999999d x
 }
 
 a_size_and_a_count_must_be_one() {

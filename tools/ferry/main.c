@@ -170,7 +170,11 @@ int main(int argc, char **argv) {
             return wrong_option(argv[at]);
         at += takes_value;
     }
-    if (at >= argc) {
+    if (at > argc) {
+        say("the option %s needs a value", argv[argc - 1]);
+        return STATUS_USAGE;
+    }
+    if (at == argc) {
         say("a command is missing");
         show_usage(stderr);
         return STATUS_USAGE;

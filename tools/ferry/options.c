@@ -160,10 +160,11 @@ static bool set_value(const option_t *option, const char *value) {
 static void expected(const option_t *option, char *text, size_t cap) {
     switch (option->kind) {
     case OPTION_DURATION:
-        snprintf(text, cap, "a duration: give a number with its unit, such as 300ms, 1.5s or 2m");
+        snprintf(text, cap, "a duration: give a number with its unit, such as 300ms, 1.5s or 2m, of 292 years at most");
         break;
     case OPTION_SIZE:
-        snprintf(text, cap, "a size: give a number of bytes, or one with a unit, such as 64KiB or 10M");
+        snprintf(text, cap,
+                 "a size: give a number of bytes, or one with a unit, such as 64KiB or 10M, less than 8 EiB");
         break;
     case OPTION_COUNT:
         snprintf(text, cap, "a count: give a whole number");
