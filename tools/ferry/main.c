@@ -171,7 +171,7 @@ int main(int argc, char **argv) {
         at += takes_value;
     }
     if (at > argc) {
-        say("the option %s needs a value", argv[argc - 1]);
+        say("the option %s needs a value; see `ferry --help`", argv[argc - 1]);
         return STATUS_USAGE;
     }
     if (at == argc) {
