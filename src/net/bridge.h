@@ -282,6 +282,7 @@ typedef struct fi_bridge {
     struct fi_list askings;
     struct fi_list inquiries; /* tell.c */
     struct fi_list watches;   /* watched.c */
+    uint64_t hellos;          /* greetings said ever */
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
@@ -366,7 +367,8 @@ void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n, ferry_change_t how);
 void *fi_far_watch(fi_net_t *net, fi_far_changed_t *changed, void *arg);
 void fi_far_unwatch(fi_net_t *net, void *watch);
 void fi_far_watch_changed(fi_bridge_t *b, struct fi_far_watch *w); /* it begins, or ends */
-void fi_far_named(fi_bridge_t *b, fi_far_node_t *n);
+/* By its answer to that greeting of ours; UINT64_MAX: by one of its own. */
+void fi_far_named(fi_bridge_t *b, fi_far_node_t *n, uint64_t hello);
 void fi_far_gone(fi_bridge_t *b, const fi_far_node_t *n, ferry_change_t how);
 void fi_far_watches_end(fi_bridge_t *b);
 

@@ -80,6 +80,7 @@ typedef struct fi_far_head {
               FATE: how many runs there are */
     uint64_t
         b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces; PROBE, ALIVE: its number;
+              HELLO: the same; CARD: of the HELLO that it answers;
               HAVE: messages of one sender that the queue's receivers there may have at once, 0: no limit */
     uint64_t
         c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records;

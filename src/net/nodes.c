@@ -100,7 +100,7 @@ static void send_card(fi_bridge_t *b, uint64_t to, enum fi_far_type type, uint64
 }
 
 void fi_far_hello(fi_bridge_t *b) {
-    send_card(b, 0, FI_FAR_HELLO, 0);
+    send_card(b, 0, FI_FAR_HELLO, ++b->hellos);
 }
 
 void fi_far_introduce(fi_bridge_t *b, uint64_t to) {
@@ -152,7 +152,7 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     n->silent_since = 0;
     switch (f->head.type) {
     case FI_FAR_HELLO:
-        send_card(b, n->id, FI_FAR_CARD, 0);
+        send_card(b, n->id, FI_FAR_CARD, f->head.b);
         break;
     case FI_FAR_CARD:
         break;
@@ -171,7 +171,7 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
     memcpy(n->name, f->channel, sizeof n->name);
     memcpy(n->host, f->text, sizeof n->host - 1);
     n->pid = (uint32_t)f->head.c;
-    fi_far_named(b, n);
+    fi_far_named(b, n, f->head.type == FI_FAR_CARD ? f->head.b : UINT64_MAX);
     return true;
 }
 

@@ -4,6 +4,9 @@
  *
  * The bridge knows them all: newcomers greet, and who leaves says so. Whether one is still there it asks only those with which
  * there are links; while somebody watches, all. A watch is the bridge's own; the user's thread gives it up by marking it.
+ *
+ * Opening a space does not wait for everybody's card: a node that is slow to answer is told of when it does. It was there before
+ * a watch if its card answers a greeting (they are counted) from before the watch; those who have come since greet themselves.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +17,8 @@ typedef struct fi_far_watch {
     struct fi_list link; /* in the bridge's list, once that has heard of it */
     fi_far_changed_t *changed;
     void *arg;
-    bool closed; /* guarded by the bridge's lock, under which `changed` is called */
+    uint64_t hellos; /* what the bridge had said when it heard of this */
+    bool closed;     /* guarded by the bridge's lock, under which `changed` is called */
 } fi_far_watch_t;
 
 static void post(fi_bridge_t *b, fi_box_item_t *item, fi_far_watch_t *w) {
@@ -64,22 +68,20 @@ static void tell_one(fi_bridge_t *b, const fi_far_watch_t *w, const fi_far_node_
     pthread_mutex_unlock(&b->lock);
 }
 
-static void tell_all(fi_bridge_t *b, const fi_far_node_t *n, ferry_change_t what) {
-    for (const struct fi_list *at = b->watches.next; at != &b->watches; at = at->next) {
-        tell_one(b, fi_container(at, fi_far_watch_t, link), n, what, false);
+void fi_far_named(fi_bridge_t *b, fi_far_node_t *n, uint64_t hello) {
+    if (n->named) {
+        return;
     }
-}
-
-void fi_far_named(fi_bridge_t *b, fi_far_node_t *n) {
-    if (!n->named) {
-        n->named = true;
-        tell_all(b, n, FERRY_NODE_JOINED);
+    n->named = true;
+    for (const struct fi_list *at = b->watches.next; at != &b->watches; at = at->next) {
+        const fi_far_watch_t *w = fi_container(at, fi_far_watch_t, link);
+        tell_one(b, w, n, FERRY_NODE_JOINED, hello <= w->hellos);
     }
 }
 
 void fi_far_gone(fi_bridge_t *b, const fi_far_node_t *n, ferry_change_t how) {
-    if (n->named) {
-        tell_all(b, n, how);
+    for (const struct fi_list *at = b->watches.next; at != &b->watches && n->named; at = at->next) {
+        tell_one(b, fi_container(at, fi_far_watch_t, link), n, how, false);
     }
 }
 
@@ -92,6 +94,7 @@ void fi_far_watch_changed(fi_bridge_t *b, struct fi_far_watch *w) {
         free(w);
         return;
     }
+    w->hellos = b->hellos;
     fi_list_add_tail(&b->watches, &w->link);
     for (const struct fi_list *at = b->nodes.next; at != &b->nodes && !closed; at = at->next) {
         const fi_far_node_t *n = fi_container(at, fi_far_node_t, link);

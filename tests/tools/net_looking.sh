@@ -248,6 +248,26 @@ sends_and_stays() {
     (echo one && sleep 60) | "${there[@]}" "$FERRY" send --linger 0s "$1" 2>none &
 }
 
+# The server answers in no time, but the far program gets the processor when it does.
+who_is_slow_to_answer_was_there_all_the_same() {
+    begin
+    "$STUCK" near 0 t:hold=x &
+    "${there[@]}" "$FERRY" recv --follow x >none &
+    local slow=$!
+    until_true says '"near" in n and any(e["role"] == "receiver" and h[e["node"]]["name"] == "ferry-recv" for e in s["ends"])'
+    kill -STOP "$slow"
+    "${signalled[@]}" ls --follow >events &
+    local follower=$!
+    until_true grep -Eq 'is here .*near \(process [0-9]+\)' events
+    kill -CONT "$slow"
+    until_true grep -q 'ferry-recv' events
+    grep -Eq '^is here .*ferry-recv \(process [0-9]+@.+\)' events
+    "${there[@]}" "$STUCK" newcomer 0 t:hold=x &
+    until_true grep -Eq '^joined .*newcomer \(process [0-9]+@.+\)' events
+    kill -INT "$follower"
+    ended 130 "$follower"
+}
+
 what_waits_elsewhere_is_purged() {
     begin
     sends_and_stays x
@@ -287,6 +307,7 @@ test_that "doctor looks at the server" doctor_looks_at_the_server
 test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_denied_and_missing
 test_that "a plain connection to another machine is warned of, once" a_plain_connection_to_another_machine_is_warned_of_once
 test_that "who comes and goes elsewhere is shown as it happens" who_comes_and_goes_elsewhere_is_shown_as_it_happens
+test_that "who is slow to answer was there all the same" who_is_slow_to_answer_was_there_all_the_same
 test_that "what waits elsewhere is purged" what_waits_elsewhere_is_purged
 test_that "who is elsewhere is neither expelled nor tapped from here" who_is_elsewhere_is_neither_expelled_nor_tapped_from_here
 all_done
