@@ -77,6 +77,7 @@ typedef struct world {
     calls_t calls;
     atomic_uint stage;
     atomic_uint ready;
+    rest_t rest;  /* of the clients that survive */
     bool certain; /* a server survives */
     atomic_ullong may_have_run, with_result, retried;
     atomic_llong slowest;
@@ -341,7 +342,7 @@ static void serve_on(void *arg) {
     check_is(ferry_service_start(service, 1), 0);
     atomic_fetch_add(&w->ready, 1);
     while (atomic_load(&w->stage) != LEAVE)
-        nap(MILLISECOND);
+        nap(10 * MILLISECOND);
     check_is(ferry_service_close(service, PATIENCE), 0);
     close_node(node);
 }
@@ -357,6 +358,7 @@ static void call_on(void *arg) {
     open_client(&s, node);
     atomic_fetch_add(&w->ready, 1);
     while (atomic_load(&w->stage) != LEAVE) {
+        rest_when_asked(&w->rest);
         int64_t begin = clock_ns();
         call_something(&s);
         if (!s.certain && atomic_load(&w->stage) == WORK)
@@ -525,8 +527,10 @@ static void killed_at_any_moment_no_call_is_lost_and_none_runs_twice(void) {
     start_clients(&r);
     for (unsigned i = 0; i < 50; i++) /* until all know each other */
         expect_progress(&r);
+    rest_begin(&r.w->rest, CLIENTS);
     for (unsigned i = 0; i < SURVIVORS; i++)
-        r.before[i] = holdings_of(r.survivors[i]);
+        r.before[i] = holdings_at_rest(r.survivors[i]);
+    rest_end(&r.w->rest);
     for (unsigned i = 0; i < SLOTS; i++)
         start_victim(&r, i);
     int64_t end = clock_ns() + LIMIT;

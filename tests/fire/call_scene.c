@@ -73,7 +73,7 @@ static void be_server(void *arg) {
     atomic_store(&shared->server_node, ferry_node_id(node));
     atomic_fetch_add(&shared->ready, 1);
     while (!atomic_load(&shared->leave))
-        nap(MILLISECOND);
+        nap(10 * MILLISECOND);
     int64_t begin = clock_ns();
     check_is(ferry_service_close(service, SECOND), 0);
     check(clock_ns() - begin < PATIENCE);
@@ -208,6 +208,7 @@ static void be_client(void *arg) {
     check_is(ferry_client_wait(bank, 1, PATIENCE), 1);
     atomic_fetch_add(&shared->ready, 1);
     for (uint64_t number = 1; !atomic_load(&shared->leave); number++) {
+        rest_when_asked(&shared->rest);
         call_bank(bank, number);
         one_wild_call(wild, number);
         if (number % 8 == 0)
@@ -256,8 +257,10 @@ void call_scene_begin(call_scene_t *scene) {
     await(&scene->s->ready, 2);
     for (unsigned i = 0; i < 10; i++)
         call_scene_expect_service(scene);
-    scene->server_before = holdings_of(scene->server);
-    scene->client_before = holdings_of(scene->client);
+    rest_begin(&scene->s->rest, 1);
+    scene->server_before = holdings_at_rest(scene->server);
+    scene->client_before = holdings_at_rest(scene->client);
+    rest_end(&scene->s->rest);
     scene->server_rss = status_of(scene->server, "VmRSS:");
     scene->client_rss = status_of(scene->client, "VmRSS:");
 }

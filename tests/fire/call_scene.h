@@ -15,6 +15,7 @@
 typedef struct call_shared {
     atomic_uint ready;
     atomic_uint leave;
+    rest_t rest; /* of the client */
     atomic_ullong server_node;
     atomic_ullong client_node;
     atomic_ullong served;     /* calls of "bank" that came back as they should */

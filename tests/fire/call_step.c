@@ -274,7 +274,7 @@ static void a_client_killed_after_any_instruction_of_a_call_disturbs_nobody(void
     for (unsigned i = 0; i < 6; i++) /* until both have its memory */
         check_is(helper_do(&helpers[OTHER_CLIENT], call_undisturbed), 0);
     for (unsigned i = 0; i < WITH_A_DYING_CLIENT; i++)
-        before[i] = holdings_of(helpers[i].pid);
+        before[i] = holdings_at_rest(helpers[i].pid);
     for (unsigned i = 0; i < sizeof calling / sizeof calling[0]; i++)
         hunt(helpers, &calling[i], kill_a_client, points);
     for (unsigned i = 0; i < WITH_A_DYING_CLIENT; i++)
@@ -410,7 +410,7 @@ static void a_server_killed_after_any_instruction_leaves_no_call_without_an_end(
     check_is(helper_do(&helpers[SECOND_CLIENT], open_client), 0);
     meet_once(helpers);
     for (unsigned i = 0; i < WITH_A_DYING_SERVER; i++)
-        before[i] = holdings_of(helpers[i].pid);
+        before[i] = holdings_at_rest(helpers[i].pid);
     for (unsigned i = 0; i < sizeof serving / sizeof serving[0]; i++) {
         hunt(helpers, &serving[i], kill_a_server, points);
         meet_once(helpers);

@@ -116,8 +116,10 @@ void conductor_begin(conductor_t *c, int64_t pause) {
     c->w->pause = pause;
     start_survivors(c);
     conductor_expect_progress(c);
+    rest_begin(&c->w->rest, 2);
     for (unsigned i = 0; i < SURVIVORS; i++)
-        c->before[i] = holdings_of(c->survivors[i]);
+        c->before[i] = holdings_at_rest(c->survivors[i]);
+    rest_end(&c->w->rest);
 }
 
 /* ---- traces ---- */

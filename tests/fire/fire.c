@@ -182,6 +182,28 @@ void expect_holdings_about(pid_t pid, const char *who, const holdings_t *before,
     await_holdings(pid, who, before, holds_about, memory);
 }
 
+/* ---- a rest ---- */
+
+void rest_when_asked(rest_t *rest) {
+    if (!atomic_load(&rest->asked))
+        return;
+    atomic_fetch_add(&rest->resting, 1);
+    while (atomic_load(&rest->asked))
+        nap(10 * MILLISECOND);
+    atomic_fetch_sub(&rest->resting, 1);
+}
+
+void rest_begin(rest_t *rest, unsigned workers) {
+    atomic_store(&rest->asked, 1);
+    await(&rest->resting, workers);
+}
+
+void rest_end(rest_t *rest) {
+    atomic_store(&rest->asked, 0);
+}
+
+/* ---- other figures of a process ---- */
+
 uint64_t status_of(pid_t pid, const char *key) {
     char path[64], line[256];
     uint64_t value = 0;

@@ -54,6 +54,21 @@ void expect_holdings(pid_t pid, const char *who, const holdings_t *before);
 void expect_holdings_about(pid_t pid, const char *who, const holdings_t *before, unsigned memory);
 bool holds_about(const holdings_t *now, const holdings_t *before, unsigned memory);
 
+/* ---- a rest ---- */
+
+/** In shared memory: makes those who work all the time stand still for a while. What they hold meanwhile is what they keep; a
+ * look at their work may fall on a directory that is being listed, or on a descriptor that has just come. */
+typedef struct rest {
+    atomic_uint asked;   /* 1: stand still */
+    atomic_uint resting; /* of them, these do */
+} rest_t;
+/** Between two pieces of work: stands still here as long as that is asked. */
+void rest_when_asked(rest_t *rest);
+/** Waits until all `workers` stand still. */
+void rest_begin(rest_t *rest, unsigned workers);
+/** Lets them go on. */
+void rest_end(rest_t *rest);
+
 /** Calls `each` with the inode of every mapped memory file of Ferry's, and whether this process may write to it. */
 void each_ferry_map(pid_t pid, void (*each)(uint64_t inode, bool own, const char *line, void *arg), void *arg);
 

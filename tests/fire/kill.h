@@ -64,6 +64,7 @@ typedef struct world {
     atomic_uint stage;
     atomic_uint quiet; /* survivors that have nothing left to send */
     atomic_uint ready;
+    rest_t rest;   /* of the survivors that send: then those that receive have nothing to do */
     int64_t pause; /* of the senders, after each burst */
     atomic_ullong progress[SURVIVORS];
     atomic_llong slowest[OPS]; /* calls of victims, in nanoseconds */

@@ -24,6 +24,7 @@ static void expect_nothing_out(ferry_sender_t *tx) {
 static void keep_sending(world_t *w, enum survivor who, ferry_sender_t *tx) {
     uint64_t number = 0;
     for (unsigned bursts = 1; atomic_load(&w->stage) == WORK && number + 2 * BURST < JOBS_MAX; bursts++) {
+        rest_when_asked(&w->rest);
         for (unsigned i = 0; i < BURST; i++) {
             number = job_send_next(tx, who == SEND_JOBS ? &w->ledger : &w->news, number + 1);
         }

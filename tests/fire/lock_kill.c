@@ -96,10 +96,12 @@ static void begin(run_t *r) {
         r->survivors[i] = child_start(run_survivor, &arg);
         await(&r->w->ready, i + 1);
     }
-    for (unsigned i = 0; i < SURVIVORS; i++) {
+    for (unsigned i = 0; i < SURVIVORS; i++)
         await_that(has_met_all, &r->survivors[i], "the survivors do not meet");
+    rest_begin(&r->w->rest, SURVIVORS);
+    for (unsigned i = 0; i < SURVIVORS; i++)
         r->before[i] = holdings_at_rest(r->survivors[i]);
-    }
+    rest_end(&r->w->rest);
     expect_progress(r);
 }
 

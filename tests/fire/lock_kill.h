@@ -48,6 +48,7 @@ typedef struct goods {
 
 typedef struct world {
     atomic_uint stage; /* enum stage */
+    rest_t rest;       /* of the survivors */
     atomic_uint ready;
     atomic_uint quiet; /* survivors that have left their work */
     goods_t goods[BOOK + 1];

@@ -371,6 +371,8 @@ void survivor_run(world_t *w, unsigned who) {
     arrive(&u);
     atomic_fetch_add(&w->ready, 1);
     while (atomic_load(&w->stage) != LEAVE || (who == 0 && atomic_load(&w->quiet) < SURVIVORS - 1)) {
+        if (who > 0 || atomic_load(&w->rest.resting) == SURVIVORS - 1) /* without the first one, others wait for ever */
+            rest_when_asked(&w->rest);
         do_something(&u);
         atomic_fetch_add(&w->progress[who], 1);
     }

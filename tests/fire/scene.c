@@ -99,6 +99,7 @@ static void be_victim(void *arg) {
     atomic_store(&v.s->victim_node, ferry_node_id(node));
     atomic_fetch_add(&v.s->ready, 1);
     while (!atomic_load(&v.s->leave)) {
+        rest_when_asked(&v.s->rest);
         take_from(&v, v.pings, SCENE_WAIT);
         take_from(&v, v.calls, FERRY_NOW);
     }
@@ -120,6 +121,7 @@ static void be_friend(void *arg) {
     atomic_fetch_add(&s->ready, 1);
     for (uint64_t n = 1; !atomic_load(&s->leave); n++) {
         ferry_msg_t *m = NULL;
+        rest_when_asked(&s->rest);
         int r = ferry_send(tx, &n, sizeof n, SCENE_WAIT);
         check(r == 0 || r == -ETIMEDOUT);
         while ((r = ferry_recv(rx, MILLISECOND, &m)) == 0) {
@@ -145,7 +147,9 @@ void scene_begin(scene_t *scene) {
     await(&scene->s->ready, 2);
     scene->node = atomic_load(&scene->s->victim_node);
     scene_expect_service(scene);
-    scene->before = holdings_of(scene->victim);
+    rest_begin(&scene->s->rest, 2);
+    scene->before = holdings_at_rest(scene->victim);
+    rest_end(&scene->s->rest);
 }
 
 static void expect_alive(pid_t pid, const char *who) {

@@ -17,6 +17,7 @@
 typedef struct scene_shared {
     atomic_uint ready;
     atomic_uint leave;
+    rest_t rest; /* of both */
     atomic_ullong victim_node;
     atomic_ullong friend_node;
     atomic_ullong served;      /* answers that came back to the friend */
