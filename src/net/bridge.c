@@ -347,11 +347,11 @@ static int listen_to_all(fi_bridge_t *b) {
 }
 
 static void free_bridge(fi_bridge_t *b) {
-    fi_net_unsubscribe(b->direct);
-    fi_net_unsubscribe(b->replies);
-    fi_net_unsubscribe(b->all);
-    fi_net_unsubscribe(b->answers);
-    fi_net_unsubscribe(b->pieces);
+    fi_net_unsubscribe(b->net, b->net->bulk, b->direct);
+    fi_net_unsubscribe(b->net, b->net->bulk, b->replies);
+    fi_net_unsubscribe(b->net, b->net->bulk, b->all);
+    fi_net_unsubscribe(b->net, b->net->bulk, b->answers);
+    fi_net_unsubscribe(b->net, b->net->bulk, b->pieces);
     while (!fi_list_empty(&b->box)) {
         fi_box_item_t *item = fi_container(b->box.next, fi_box_item_t, link);
         fi_list_remove(&item->link);

@@ -124,7 +124,7 @@ static void drop_coming(fi_far_call_t *fc) {
 static void leave_direct(fi_far_client_t *fk, const fi_far_call_t *fc) {
     if (fk->direct == fc) {
         fk->direct = NULL;
-        fi_calls_unsubscribe(fk->direct_sub);
+        fi_calls_unsubscribe(fk->calls, fk->direct_sub);
         fk->direct_sub = NULL;
     }
 }

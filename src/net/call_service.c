@@ -467,9 +467,9 @@ void fi_far_service_ends(ferry_service_t *s) {
     if (drains) {
         drain(s, fs->requests);
     }
-    fi_calls_unsubscribe(fs->requests);
-    fi_calls_unsubscribe(fs->srv_name);
-    fi_calls_unsubscribe(fs->srv_id);
+    fi_calls_unsubscribe(calls, fs->requests);
+    fi_calls_unsubscribe(calls, fs->srv_name);
+    fi_calls_unsubscribe(calls, fs->srv_id);
     pthread_mutex_lock(&calls->lock);
     fs->service = NULL;
     fi_list_remove(&fs->link);

@@ -99,10 +99,10 @@ void fi_calls_close(fi_net_t *net) {
     pthread_mutex_lock(&calls->lock);
     pthread_cond_broadcast(&calls->changed);
     pthread_mutex_unlock(&calls->lock);
-    fi_calls_unsubscribe(calls->replies);
-    fi_calls_unsubscribe(calls->all);
-    fi_calls_unsubscribe(calls->mine);
-    fi_calls_unsubscribe(calls->srv);
+    fi_calls_unsubscribe(calls, calls->replies);
+    fi_calls_unsubscribe(calls, calls->all);
+    fi_calls_unsubscribe(calls, calls->mine);
+    fi_calls_unsubscribe(calls, calls->srv);
     if (calls->watching) {
         pthread_join(calls->watcher, NULL);
     }
@@ -133,10 +133,10 @@ int fi_calls_subscribe(fi_calls_t *calls, const char *subject, const char *queue
     return 0;
 }
 
-void fi_calls_unsubscribe(natsSubscription *sub) {
+void fi_calls_unsubscribe(const fi_calls_t *calls, natsSubscription *sub) {
     if (sub) {
         (void)fi_nats.natsSubscription_Unsubscribe(sub);
-        fi_nats.natsSubscription_Destroy(sub);
+        fi_net_destroy(calls->net, calls->net->control, sub);
     }
 }
 
@@ -251,7 +251,7 @@ int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
             break;
         }
     }
-    fi_calls_unsubscribe(sub);
+    fi_calls_unsubscribe(calls, sub);
     fi_nats.natsInbox_Destroy(inbox);
     return r < 0 ? r : count;
 }

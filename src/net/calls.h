@@ -147,7 +147,7 @@ void fi_calls_unref(fi_calls_t *calls);
 int fi_calls_subscribe(fi_calls_t *calls, const char *subject, const char *queue, natsMsgHandler cb, void *arg,
                        void (*unref)(void *arg), natsSubscription **sub);
 /* Does not wait for a callback that runs: what that uses is given back after it. NULL is allowed. */
-void fi_calls_unsubscribe(natsSubscription *sub);
+void fi_calls_unsubscribe(const fi_calls_t *calls, natsSubscription *sub);
 /* Numbers in hex behind `word`, with one space before each. False: it is something else. */
 bool fi_calls_parse(const char *text, const char *word, uint64_t *numbers, unsigned count);
 /* A header's text; NULL: there is none. */

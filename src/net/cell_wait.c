@@ -141,7 +141,7 @@ static void close_fd(int *fd) {
 void fi_net_cell_listen_no_more(fi_net_cell_t *c) {
     if (c->news) {
         fi_net_unwatch(c->net, &c->watch);
-        fi_net_unsubscribe(c->news);
+        fi_net_unsubscribe(c->net, c->net->control, c->news);
         c->news = NULL;
     }
     close_fd(&c->bell);
@@ -196,7 +196,7 @@ static natsStatus read_all(fi_net_cell_t *c) {
     if (s == NATS_OK) {
         (void)fi_nats.natsSubscription_SetPendingLimits(sub, -1, -1);
         s = take_all(c, sub);
-        fi_net_unsubscribe(sub);
+        fi_net_unsubscribe(c->net, c->net->control, sub);
     }
     fi_net_signals_restore(&before);
     return s;

@@ -385,9 +385,11 @@ static void free_net(fi_net_t *net) {
         pthread_cond_wait(&net->closed, &net->lock);
     }
     pthread_mutex_unlock(&net->lock);
+    fi_net_destroy_all(net);
     fi_nats.natsOptions_Destroy(net->options);
     pthread_cond_destroy(&net->closed);
     pthread_mutex_destroy(&net->lock);
+    pthread_mutex_destroy(&net->ended_lock);
     free(net);
 }
 
@@ -404,7 +406,9 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         net->node = n;
         net->address = *a;
         fi_list_init(&net->watches);
+        fi_list_init(&net->ended);
         pthread_mutex_init(&net->lock, NULL);
+        pthread_mutex_init(&net->ended_lock, NULL);
         pthread_cond_init(&net->closed, NULL);
         fi_net_word(a->space, net->space, sizeof net->space);
         warn(net);

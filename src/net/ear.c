@@ -168,7 +168,7 @@ static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *a
 }
 
 static void close_ear(fi_ear_t *e) {
-    fi_net_unsubscribe(e->sub);
+    fi_net_unsubscribe(e->bridge->net, e->bridge->net->bulk, e->sub);
     while (!fi_list_empty(&e->waiting)) {
         drop(e, fi_container(e->waiting.next, heard_t, link));
     }

@@ -94,10 +94,10 @@ static fi_hearing_t *hear(fi_bridge_t *b, const char *channel, uint64_t node) {
     return h;
 }
 
-static void stop_hearing(fi_hearing_t *h) {
+static void stop_hearing(fi_bridge_t *b, fi_hearing_t *h) {
     if (h && --h->users == 0) {
         fi_list_remove(&h->link);
-        fi_net_unsubscribe(h->sub);
+        fi_net_unsubscribe(b->net, b->net->bulk, h->sub);
         free(h);
     }
 }
@@ -174,7 +174,7 @@ static void free_inward(fi_inward_t *in) {
             (void)fi_sender_close(in->sender, FERRY_NOW, NULL);
         }
     }
-    stop_hearing(in->hearing);
+    stop_hearing(in->bridge, in->hearing);
     fi_list_remove(&in->link);
     free(in->seqs);
     free(in);

@@ -57,7 +57,7 @@ void fi_leases_unsubscribe(fi_lease_subscription_t *s) {
         pthread_cond_wait(&s->leases->ended, &s->leases->lock);
     }
     pthread_mutex_unlock(&s->leases->lock);
-    fi_nats.natsSubscription_Destroy(s->sub);
+    fi_net_destroy(s->leases->net, s->leases->net->control, s->sub);
     s->sub = NULL;
 }
 

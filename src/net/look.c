@@ -234,7 +234,7 @@ static int ask_all(fi_looking_t *at) {
     if (s == NATS_OK) {
         listen(at, sub);
     }
-    fi_net_unsubscribe(sub);
+    fi_net_unsubscribe(at->net, at->net->control, sub);
     fi_nats.natsInbox_Destroy(inbox);
     return s == NATS_OK ? 0 : fi_net_fail(at->net, s, "ask for the nodes of", at->net->address.space);
 }

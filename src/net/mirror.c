@@ -326,9 +326,9 @@ static void stop(fi_mirror_t *m) {
     close_copy(m);
     m->active = false;
     pthread_mutex_unlock(&m->lock);
-    fi_net_unsubscribe(m->inbox);
+    fi_net_unsubscribe(m->net, m->net->bulk, m->inbox);
     m->inbox = NULL;
-    fi_net_unsubscribe(m->news);
+    fi_net_unsubscribe(m->net, m->net->control, m->news);
     m->news = NULL;
 }
 
@@ -357,9 +357,9 @@ static int start(fi_mirror_t *m) {
         /* The server knows of our inbox before the writer hears of us. */
         (void)fi_nats.natsConnection_FlushTimeout(m->net->bulk, FI_NET_ASK_MS);
     } else {
-        fi_net_unsubscribe(m->inbox);
+        fi_net_unsubscribe(m->net, m->net->bulk, m->inbox);
         m->inbox = NULL;
-        fi_net_unsubscribe(m->news);
+        fi_net_unsubscribe(m->net, m->net->control, m->news);
         m->news = NULL;
     }
     return r;

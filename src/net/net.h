@@ -69,9 +69,11 @@ typedef struct fi_net {
     pthread_cond_t closed;
     unsigned open;          /* connections whose last callback has not run; guarded by lock */
     struct fi_list watches; /* guarded by lock */
-    char denied[256];       /* the newest permission that was denied, in the server's words; guarded by lock */
-    uint32_t denials;       /* how many; atomic */
-    char deaf[256];         /* why this node cannot hear others (bridge.h): as `denied`; "": it can; guarded by lock */
+    struct fi_list ended;   /* subscriptions, see endings.c; guarded by */
+    pthread_mutex_t ended_lock;
+    char denied[256]; /* the newest permission that was denied, in the server's words; guarded by lock */
+    uint32_t denials; /* how many; atomic */
+    char deaf[256];   /* why this node cannot hear others (bridge.h): as `denied`; "": it can; guarded by lock */
     natsSubscription *who, *ping;
     struct fi_leases *leases; /* NULL until one is opened */
     struct fi_bridge *bridge;
@@ -176,8 +178,12 @@ natsStatus fi_net_send_message(fi_net_t *net, natsConnection *c, natsMsg *msg);
  * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,
                      void *arg, natsSubscription **sub);
-/* Ends it, waiting for a callback that runs. NULL is allowed. */
-void fi_net_unsubscribe(natsSubscription *sub);
+/* endings.c. Ends it, waiting for a callback that runs; `c`: whose it is. NULL is allowed. */
+void fi_net_unsubscribe(fi_net_t *net, natsConnection *c, natsSubscription *sub);
+/* Destroys one that is unsubscribed already: in place of the library's, which is too early. */
+void fi_net_destroy(fi_net_t *net, natsConnection *c, natsSubscription *sub);
+/* When there are no connections any more. */
+void fi_net_destroy_all(fi_net_t *net);
 
 /* 0, or -ENOTSUP with a sentence: the engine runs without JetStream, which `what` needs. */
 int fi_net_stream_check(fi_net_t *net, const char *what);

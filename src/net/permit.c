@@ -74,7 +74,7 @@ static natsStatus try_all(fi_net_t *net, const fi_end_t *e, const fi_needs_t *ne
                                       : fi_nats.natsConnection_SubscribeSync(&sub, net->bulk, needs->topic);
     }
     s = s == NATS_OK ? fi_nats.natsConnection_FlushTimeout(net->bulk, FLUSH_MS) : s;
-    fi_net_unsubscribe(sub);
+    fi_net_unsubscribe(net, net->bulk, sub);
     return s;
 }
 

@@ -427,7 +427,7 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
 }
 
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
-    fi_net_unsubscribe(p->sub);
+    fi_net_unsubscribe(b->net, b->net->bulk, p->sub);
     take_questions_back(b, p);
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
         give_back_tried(b, p, fi_now_ns());

@@ -88,8 +88,8 @@ int fi_net_present(fi_net_t *net) {
 }
 
 void fi_net_absent(fi_net_t *net) {
-    fi_net_unsubscribe(net->who);
-    fi_net_unsubscribe(net->ping);
+    fi_net_unsubscribe(net, net->control, net->who);
+    fi_net_unsubscribe(net, net->control, net->ping);
     net->who = net->ping = NULL;
 }
 
@@ -145,7 +145,7 @@ int fi_net_each_node(fi_net_t *net, int64_t patience, void (*each)(const fi_net_
             break;
         }
     }
-    fi_net_unsubscribe(sub);
+    fi_net_unsubscribe(net, net->control, sub);
     fi_nats.natsInbox_Destroy(inbox);
     return s == NATS_OK ? count : fi_net_fail(net, s, "ask for the nodes of", net->address.space);
 }

@@ -167,7 +167,7 @@ static void stop(fi_publisher_t *p) {
     if (p->watching) {
         fi_net_unwatch(p->net, &p->watch);
     }
-    fi_net_unsubscribe(p->ear);
+    fi_net_unsubscribe(p->net, p->net->control, p->ear);
     p->ear = NULL;
     if (p->sends) {
         pthread_join(p->sender, NULL);

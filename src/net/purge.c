@@ -283,7 +283,7 @@ int fi_net_purge(fi_net_t *net, const char *channel, uint64_t node, void (*each)
     if (s == NATS_OK) {
         listen(&p, sub);
     }
-    fi_net_unsubscribe(sub);
+    fi_net_unsubscribe(net, net->control, sub);
     fi_nats.natsInbox_Destroy(inbox);
     int senders = s == NATS_OK ? tell(&p, each ? each : nobody_listens, arg)
                                : fi_net_fail(net, s, "ask other machines to purge", channel);

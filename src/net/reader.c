@@ -500,7 +500,7 @@ static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *a
 
 static void close_reader(fi_reader_t *p) {
     forget_consumer(p);
-    fi_net_unsubscribe(p->sub);
+    fi_net_unsubscribe(p->bridge->net, p->bridge->net->bulk, p->sub);
     while (!fi_list_empty(&p->waiting)) {
         drop(p, fi_container(p->waiting.next, fetched_t, link));
     }

@@ -103,7 +103,7 @@ void fi_region_let_go(fi_held_region_t *held) {
     }
     pthread_mutex_unlock(lock);
     if (last) {
-        fi_net_unsubscribe(held->ear);
+        fi_net_unsubscribe(held->net, held->net->control, held->ear);
         free(held);
     }
 }
@@ -112,7 +112,7 @@ void fi_held_regions_free(fi_net_t *net) {
     while (!fi_list_empty(&net->shares->regions)) {
         fi_held_region_t *held = fi_container(net->shares->regions.next, fi_held_region_t, link);
         fi_list_remove(&held->link);
-        fi_net_unsubscribe(held->ear);
+        fi_net_unsubscribe(held->net, held->net->control, held->ear);
         free(held);
     }
 }

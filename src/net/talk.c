@@ -124,39 +124,6 @@ int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, cons
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "subscribe to", subject);
 }
 
-/* A subscription that is being ended. */
-typedef struct ending {
-    pthread_mutex_t lock;
-    pthread_cond_t over;
-    bool is_over;
-} ending_t;
-
-static void no_more(void *arg) {
-    ending_t *e = arg;
-
-    pthread_mutex_lock(&e->lock);
-    e->is_over = true;
-    pthread_cond_broadcast(&e->over);
-    pthread_mutex_unlock(&e->lock);
-}
-
-void fi_net_unsubscribe(natsSubscription *sub) {
-    ending_t e = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-
-    if (!sub) {
-        return;
-    }
-    /* One without a callback has nothing to wait for, and refuses this. */
-    bool told = fi_nats.natsSubscription_SetOnCompleteCB(sub, no_more, &e) == NATS_OK;
-    (void)fi_nats.natsSubscription_Unsubscribe(sub);
-    pthread_mutex_lock(&e.lock);
-    while (told && !e.is_over) {
-        pthread_cond_wait(&e.over, &e.lock);
-    }
-    pthread_mutex_unlock(&e.lock);
-    fi_nats.natsSubscription_Destroy(sub);
-}
-
 int fi_net_stream_check(fi_net_t *net, const char *what) {
     if (net->js) {
         jsAccountInfo *info = NULL;

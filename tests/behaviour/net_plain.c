@@ -15,6 +15,8 @@
 
 #define FLOOD 30000u
 #define MAX_PAYLOAD (1u << 20)
+#define LARGE 700000u
+#define ROUNDS 300u
 
 /* ---- the other client ---- */
 
@@ -177,11 +179,43 @@ static void it_is_said_what_cannot_be_plain(void) {
     engine_stop(e);
 }
 
+/* Publishes large messages until it is killed. */
+static void publish_on(void *arg) {
+    static char line[LARGE + 64];
+    int fd = foreign_start(arg);
+    size_t len = (size_t)snprintf(line, sizeof line, "PUB ferry.test.topic.news %u\r\n", LARGE) + LARGE;
+
+    memcpy(line + len, "\r\n", 2);
+    for (;;) {
+        check_is(write(fd, line, len + 2), (ssize_t)len + 2);
+    }
+}
+
+/* The library must not be left with a subscription that is freed while it takes in a message for it. */
+static void receivers_close_while_messages_come(void) {
+    engine_t *e = engine_start();
+    pid_t publisher = child_start(publish_on, e);
+    engine_machine(e, "a");
+    ferry_t *node = open_node(engine_space(e));
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        ferry_receiver_t *rx = open_plain_receiver(node, "news", NULL);
+        ferry_msg_t *m = receive(rx);
+        check_is(ferry_msg_size(m), LARGE);
+        release(m);
+        close_receiver(rx);
+    }
+    child_kill(publisher);
+    close_node(node);
+    engine_stop(e);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_does_not_fit_the_contract_is_lost_and_counted),
         TEST(what_finds_no_room_is_lost_and_counted),
         TEST(it_is_said_what_cannot_be_plain),
+        TEST(receivers_close_while_messages_come),
     };
     return run_suite("net_plain", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
