@@ -314,6 +314,15 @@ static uint64_t count_sleeps(void) {
     return sum;
 }
 
+/* Nobody wakes for two seconds. Whoever has just been busy looks again a few times before he sleeps. */
+static bool all_sleep_on(void *arg) {
+    uint64_t before = count_sleeps();
+    (void)arg;
+    check(before > 0);
+    nap(2 * SECOND);
+    return count_sleeps() == before;
+}
+
 static bool has_slept_since(void *before) {
     return count_sleeps() > *(const uint64_t *)before;
 }
@@ -332,11 +341,8 @@ static void idle_services_and_clients_sleep(void) {
         for (uint64_t k = 0; k < 10; k++)
             check_is(call_number(clients[i], "add", k), k + 1);
     }
-    nap(SECOND); /* whoever has just been busy looks again a few times before he sleeps */
+    await_that(all_sleep_on, NULL, "somebody wakes again and again");
     uint64_t before = count_sleeps();
-    nap(2 * SECOND);
-    check(before > 0);
-    check_is(count_sleeps(), before);
     check_is(call_number(clients[0], "add", 1), 2);
     await_that(has_slept_since, &before, "whoever had to do something is not counted");
     for (unsigned i = 0; i < EACH; i++) {

@@ -227,7 +227,7 @@ static void nobody_serves_is_known_at_once(void) {
     int64_t before = monotonic();
     check_error(ferry_call(other, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
     check_error(ferry_call_one_way(other, "echo", NULL, 0, PATIENCE), -ENOENT, "nobody serves");
-    check(monotonic() - before < 2 * SECOND);
+    check(monotonic() - before < PATIENCE / 2);
     close_client(other);
     end(&s);
 }
@@ -238,7 +238,7 @@ static void deadlines_travel(void) {
     check(left > 0 && left <= (uint64_t)PATIENCE);
     int64_t before = monotonic();
     check_error(ferry_call(s.client, "slow", NULL, 0, 200 * MILLISECOND, NULL), -ETIMEDOUT, "has passed");
-    check(monotonic() - before < 2 * SECOND);
+    check(monotonic() - before < PATIENCE / 2);
     await(&s.remote->cancelled, 1);
     end(&s);
 }
@@ -390,7 +390,7 @@ static void a_server_that_comes_back_is_waited_for(void) {
     check_error(ferry_call(s.client, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
     int64_t before = monotonic();
     check_error(ferry_call(s.client, "echo", NULL, 0, PATIENCE, NULL), -ENOENT, "nobody serves");
-    check(monotonic() - before < 2 * SECOND); /* that is known by now */
+    check(monotonic() - before < PATIENCE / 2); /* that is known by now */
     relay_stop(line);
     end(&s);
 }
@@ -403,7 +403,7 @@ static void the_only_server_dies(void) {
     s.pid = 0;
     int64_t before = monotonic();
     check_is(end_of_call(call), -ECONNRESET);
-    check(monotonic() - before < 5 * SECOND);
+    check(monotonic() - before < PATIENCE / 2);
     end(&s);
 }
 
@@ -418,11 +418,11 @@ static void the_only_server_dies_and_poll_tells(void) {
     s.pid = 0;
     int64_t before = monotonic();
     while (!ended) {
-        check_is(poll(&p, 1, 5000), 1);
+        check_is(poll(&p, 1, (int)(PATIENCE / MILLISECOND)), 1);
         int r = ferry_client_next(s.client, FERRY_NOW, &ended);
         check(r == 0 || r == -EAGAIN);
     }
-    check(ended == call && monotonic() - before < 5 * SECOND);
+    check(ended == call && monotonic() - before < PATIENCE / 2);
     check_is(end_of_call(call), -ECONNRESET);
     end(&s);
 }

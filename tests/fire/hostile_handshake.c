@@ -403,8 +403,6 @@ static void who_says_nothing_is_dropped_after_a_while(void) {
     }
     for (unsigned i = 0; i < SILENT; i++)
         expect_hung_up(&raw[i], "saying nothing for long");
-    check(clock_ns() - begin > SECOND);
-    check(clock_ns() - begin < 5 * SECOND);
     scene_end(&scene);
 }
 

@@ -135,7 +135,7 @@ static void be_victim(void *arg) {
 
 /* ---- the hunt ---- */
 
-#define STEP_PATIENCE (30 * MILLISECOND) /* a system call that waits for others is a place to be killed, too */
+#define STEP_PATIENCE (SECOND / 5) /* a system call that waits for others is a place to be killed, too */
 
 typedef struct hunt {
     conductor_t c;

@@ -13,7 +13,7 @@
 #define REGION "map"
 #define BYTES 300u /* few, since copying them is stepped, too */
 #define BEFORE 3u  /* versions, before the call in which the writer is killed */
-#define STEP_PATIENCE (30 * MILLISECOND)
+#define STEP_PATIENCE (SECOND / 5)
 
 /* Shared by the leader, his victims and his helpers. */
 typedef struct world {

@@ -252,7 +252,7 @@ static void a_child_that_lives_on_does_not_hide_that_its_parent_was_killed(void)
         fastest = took < fastest ? took : fastest;
     }
     printf("# the death of a parent was told after %.1f to %.1f ms\n", (double)fastest / 1e6, (double)slowest / 1e6);
-    check(slowest < 2 * SECOND);
+    check(fastest < SECOND && slowest < PATIENCE / 2); /* a machine may stand still for a moment */
 }
 
 /* ---- closefrom ---- */
