@@ -42,9 +42,9 @@
  *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a timeout that
  *     needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or -ETIMEDOUT.
  *     After these it is not known whether a plain unit was released or taken, or an event set.
- *   - Further errors: -ENOTCONN no connection to a server (FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies
- *     permission; -ENOSPC it has no room; -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024
- *     nodes would have it open.
+ *   - Further errors: -ENOTCONN no connection to a server, -ETIMEDOUT no answer of it within 0.5 s (both also with
+ *     FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies permission; -ENOSPC it has no room;
+ *     -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024 nodes would have it open.
  *
  * No call here is a cancellation point (pthreads(7)) while it waits; one that opens or closes is on entry.
  *

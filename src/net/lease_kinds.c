@@ -54,6 +54,9 @@ static int explain(const fi_lease_t *l, int r, int64_t timeout, const char *want
         return fi_fail(-ETIMEDOUT, "the %s \"%s\" was not %s within %.3f ms: there is no connection to a server", word,
                        name, wanted, (double)timeout / 1e6);
     case -ETIMEDOUT:
+        if (timeout == FERRY_NOW) {
+            return fi_fail(r, "the %s \"%s\": the server has not answered within %d ms", word, name, FI_NET_ASK_MS);
+        }
         return fi_fail(r, "the %s \"%s\" was not %s within %.3f ms", word, name, wanted, (double)timeout / 1e6);
     default:
         return fi_wait_explain(r, word, name);

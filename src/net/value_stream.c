@@ -13,10 +13,14 @@
 #define ASK_AT_LEAST_MS 50
 #define NEWS_BYTES 4096 /* on the stack; larger values are allocated */
 
+/* Who has no time to wait for others still needs the server's answer, and gets it though that is slow. */
 static int64_t wait_ms(const fi_patience_t *p) {
     int64_t left = fi_time_left(p->deadline) / 1000000;
 
-    return left < ASK_AT_LEAST_MS ? ASK_AT_LEAST_MS : left > FI_NET_ASK_MS ? FI_NET_ASK_MS : left;
+    if (left == 0 || left > FI_NET_ASK_MS) {
+        return FI_NET_ASK_MS;
+    }
+    return left < ASK_AT_LEAST_MS ? ASK_AT_LEAST_MS : left;
 }
 
 /* One of the above, or a negative errno with a sentence. */

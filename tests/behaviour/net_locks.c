@@ -475,6 +475,33 @@ static void who_is_cancelled_in_a_wait_leaves_the_line(void) {
     engine_stop(engine);
 }
 
+static void *thaw_soon(void *arg) {
+    (void)arg;
+    nap(150 * MILLISECOND);
+    engine_thaw(engine);
+    return NULL;
+}
+
+/* Who waits for nobody still waits for the server. Where the machine stands still itself, once more. */
+static void a_slow_server_is_waited_for_though_nobody_else_is(void) {
+    int r = -ETIMEDOUT;
+    set_up();
+    ferry_t *node = node_on("a");
+    ferry_mutex_t *mutex = open_mutex(node, "one");
+    for (int i = 0; i < 10 && r != 0; i++) {
+        pthread_t thread;
+        engine_freeze(engine);
+        check_is(pthread_create(&thread, NULL, thaw_soon, NULL), 0);
+        r = ferry_mutex_lock(mutex, FERRY_NOW);
+        check(r == 0 || strstr(ferry_last_error(), "server"));
+        check_is(pthread_join(thread, NULL), 0);
+    }
+    check_is(r, 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_close(node), 1);
+    engine_stop(engine);
+}
+
 /* ---- many ---- */
 
 #define GUESTS 17u /* more than are asked at once, and more than can be suspected */
@@ -556,6 +583,7 @@ int main(int argc, char **argv) {
         TEST(without_a_server_a_lease_is_over_and_told),
         TEST(signals_and_shutdown_end_a_wait),
         TEST(who_is_cancelled_in_a_wait_leaves_the_line),
+        TEST(a_slow_server_is_waited_for_though_nobody_else_is),
         TEST(a_death_is_noticed_among_many),
         TEST(what_is_left_open_is_closed_and_counted),
     };
