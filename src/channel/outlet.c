@@ -386,6 +386,15 @@ static bool in_held_slots(const fi_ctl_t *ctl, uint64_t pos) {
     return false;
 }
 
+static bool held_slots_are_empty(const fi_ctl_t *ctl) {
+    uint64_t some = 0;
+
+    for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
+        some |= fi_load_acquire64(&ctl->head->held[k]); /* A5 */
+    }
+    return some == 0;
+}
+
 bool fi_link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
     unsigned i = log->serial % FI_LOGS;
 
@@ -421,17 +430,34 @@ bool fi_outlet_waits_for(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos
     return false;
 }
 
-static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
+/* Does no reader that may be overtaken hold anything by what it announces? To be asked after it was told (A5). */
+static bool nothing_is_announced(const fi_outlet_t *o, const fi_log_t *log) {
+    unsigned i = log->serial % FI_LOGS;
+
+    for (uint32_t k = 0; k < o->link_count; k++) {
+        const fi_txlink_t *l = o->links[k];
+        if (l->lossy && !l->tap && l->ctl_memory[i] && !held_slots_are_empty(&l->ctl[i])) {
+            return false;
+        }
+    }
+    return o->ghosts == NULL;
+}
+
+/* `unheld`: nothing is announced. */
+static bool lent_is_free(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos, bool unheld) {
     if (fi_log_retains(o, log, pos)) {
         return false;
     }
-    if (o->lossy_count == 0 && pos < log->freed) {
+    if (pos < log->freed && (o->lossy_count == 0 || (unheld && pos < log->oldest))) {
         return true;
     }
     return !fi_outlet_holds(o, log, pos);
 }
 
 void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
+    uint32_t count = 0;
+    bool unheld = false;
+
     for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
         fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
         /* Without looking at the release map, which the readers keep writing, the cursor must do. */
@@ -439,9 +465,11 @@ void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
         if (lent->block && cheap && lent->pos >= log->freed) {
             return;
         }
-        if (lent->block && lent_is_free(o, log, lent->pos)) {
+        if (lent->block && lent_is_free(o, log, lent->pos, unheld)) {
             fi_pool_unref(&o->tx->pool, lent->block);
             lent->block = NULL;
+            /* A stride that was overtaken comes back as a whole: what is announced is not looked through for each of it. */
+            unheld = unheld || (++count == 2 && o->lossy_count > 0 && nothing_is_announced(o, log));
         }
         if (!lent->block && i == log->lent_head) {
             log->lent_head++;

@@ -188,13 +188,26 @@ static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
     return true;
 }
 
-/* Takes blocks back whose release is known, and looks for more when many are out. */
-static inline void fi_outlet_give_back(fi_outlet_t *o, const fi_log_t *log) {
-    if (fi_unlikely(log->lent_tail - log->lent_head > log->w.lines / 4)) {
+/*
+ * Takes blocks back whose release is known, and looks for more when many are out.  Where the first is still held, as it is for long by
+ * a reader that stands still until it is overtaken, nothing is looked at again before a part of the ring has been written.
+ */
+static inline void fi_outlet_give_back(fi_outlet_t *o, fi_log_t *log) {
+    uint64_t first = log->lent_head;
+    bool many = log->lent_tail - first > log->w.lines / 4;
+
+    if (fi_unlikely(log->w.pos < log->next_return)) {
+        return;
+    }
+    if (fi_unlikely(many)) {
         fi_outlet_refresh(o);
     }
-    if (log->lent_head < log->lent_tail && log->lent[log->lent_head & (log->lent_cap - 1)].pos < log->freed) {
+    bool some = first < log->lent_tail && log->lent[first & (log->lent_cap - 1)].pos < log->freed;
+    if (some) {
         fi_outlet_reclaim(o, false);
+    }
+    if (fi_unlikely((many || some) && log->lent_head == first)) {
+        log->next_return = log->w.pos + log->w.lines / 64;
     }
 }
 

@@ -223,7 +223,9 @@ fi_log_t fi_no_log;
 
 void fi_sender_find_quick(fi_sender_t *tx) {
     fi_outlet_t *o = tx->topic ? tx->topic : tx->link_count == 1 ? tx->links[0]->outlet : NULL;
-    bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !o->growing && o->first == o->current &&
+    /* A reader that stands still may never accept the next ring. When all have, their mail makes us look again. */
+    bool turns_over = o && o->growing && o->awaiting == 0;
+    bool usual = o && o->link_count > 0 && !(FI_TSAN && o->lossy_count > 0) && !turns_over && o->first == o->current &&
                  tx->backlog_count == 0 && tx->retain == 0 && tx->rationed == 0 && !tx->timestamps && !tx->abandoned &&
                  !tx->taps && !tx->rendezvous && !tx->denied;
 

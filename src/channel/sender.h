@@ -56,9 +56,10 @@ typedef struct fi_log {
     uint32_t lent_cap;
     uint64_t lent_head; /* oldest */
     uint64_t lent_tail;
-    uint64_t start;  /* where a reader begins that comes from the ring before */
-    uint64_t freed;  /* min of the readers' cursors, as last seen */
-    uint64_t oldest; /* with readers that may be overtaken: first record that is still whole */
+    uint64_t start;       /* where a reader begins that comes from the ring before */
+    uint64_t freed;       /* min of the readers' cursors, as last seen */
+    uint64_t oldest;      /* with readers that may be overtaken: first record that is still whole */
+    uint64_t next_return; /* position at which is looked again for what was lent and has come back */
 } fi_log_t;
 
 struct fi_outlet;
