@@ -61,6 +61,7 @@ static void spell_out(const fi_opening_t *o, fi_object_spec_t *spec) {
                                .size = o->size,
                                .limit = o->limit,
                                .type_size = o->type_size,
+                               .place = o->place,
                                .must_exist = o->must_exist};
     if (o->name) {
         memcpy(spec->name, o->name, strlen(o->name));

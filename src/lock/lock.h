@@ -95,6 +95,7 @@ typedef struct fi_opening {
     bool must_exist;
     fi_object_t *inside; /* a region; then without a name, at `at` in its memory */
     uint64_t at;
+    uint64_t place; /* what the program calls it by there */
     const ferry_sync_options_t *options;
     const fi_object_ops_t *ops;
     size_t bytes; /* of the handle */

@@ -52,6 +52,7 @@ typedef struct fi_object_spec {
     uint64_t size;      /* of its kind; 0: no opinion */
     uint64_t limit;     /* it may grow to; 0: no opinion, and the maker means `size` */
     uint64_t type_size; /* 0: no opinion */
+    uint64_t place;     /* inside a region: what its openers gave, by which it is named */
     char type[64];      /* "": no opinion */
 } fi_object_spec_t;
 

@@ -69,7 +69,7 @@ static fi_object_t *add(fi_object_t *region, uint64_t at, const fi_object_spec_t
     fi_object_t *o = fi_object_new(region->node, spec, ops);
 
     if (o) {
-        snprintf(o->spec.name, sizeof o->spec.name, "%.100s+0x%" PRIx64, region->spec.name, at);
+        snprintf(o->spec.name, sizeof o->spec.name, "%.100s+0x%" PRIx64, region->spec.name, spec->place);
         o->region = region;
         o->at = at;
         o->memory = fi_shared_ref(region->memory);

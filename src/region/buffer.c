@@ -127,6 +127,7 @@ static int open_at(ferry_region_t *r, uint64_t ref, const fi_buffer_t *b, const 
                       .kind = 'q',
                       .inside = r->base.handle.object,
                       .at = begin_of(ref),
+                      .place = ref,
                       .options = options,
                       .ops = &fi_buffer_ops,
                       .bytes = sizeof(ferry_buffer_t)};

@@ -101,6 +101,7 @@ int fi_region_place(ferry_region_t *r, ferry_ref_t place, uint32_t kind, fi_open
         o->node = r->base.handle.own.node;
         o->inside = r->base.handle.object;
         o->at = place + sizeof(uint64_t);
+        o->place = place;
     }
     return rc;
 }

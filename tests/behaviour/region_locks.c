@@ -201,6 +201,15 @@ typedef struct pair {
     atomic_uint told;
 } pair_t;
 
+/* Each is named by the place at which the program opened it. */
+static void expect_names_of_both(ferry_region_t *region, pair_t *pair, int answer) {
+    char names[64];
+    snprintf(names, sizeof names, "pair+0x%llx\" pair+0x%llx\"",
+             (unsigned long long)ferry_region_ref(region, pair->locks[0]),
+             (unsigned long long)ferry_region_ref(region, pair->locks[1]));
+    check_error(answer, -EDEADLK, names);
+}
+
 static void embrace(ferry_t *node, void *arg) {
     (void)arg;
     ferry_region_t *region = open_region_with_root(node, "pair", MIB, sizeof(pair_t));
@@ -215,7 +224,7 @@ static void embrace(ferry_t *node, void *arg) {
     await(&pair->held, 2);
     int r = ferry_mutex_lock(locks[1 - first], PATIENCE);
     if (r < 0) {
-        check_error(r, -EDEADLK, "pair+0x");
+        expect_names_of_both(region, pair, r);
         atomic_fetch_add(&pair->told, 1);
     } else {
         check_is(ferry_mutex_unlock(locks[1 - first]), 0);
