@@ -68,7 +68,8 @@ a_peer_that_was_not_built_is_told() {
 
 # What the machine itself takes away for longest is told beside the longest waits.
 a_lock_is_measured() {
-    local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns)
+    local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns
+        long_waits_per_s limit_long_waits_per_s long_pauses_per_s)
     measured 1 "${fields[@]}" plain_ops_per_s -- lock
     rows_show 'rows[0]["worst_wait_ns"] >= rows[0]["longest_wait_ns"]'
     rows_show 'rows[0]["limit_worst_wait_ns"] >= rows[0]["limit_longest_wait_ns"]'

@@ -65,6 +65,8 @@ static inline bool bench_trips_add(bench_trips_t *t) {
 typedef struct bench_waits {
     uint64_t longest; /* ticks, of all calls */
     uint64_t calls;
+    uint64_t long_ticks; /* a call that takes more is a long one */
+    uint64_t long_calls;
     uint32_t *sample; /* ticks of each 64th, as in bench_trips */
     size_t count;
     size_t room;
@@ -73,6 +75,8 @@ typedef struct bench_waits {
 static inline void bench_waits_add(bench_waits_t *w, uint64_t ticks) {
     if (ticks > w->longest)
         w->longest = ticks;
+    if (ticks > w->long_ticks)
+        w->long_calls++;
     if ((++w->calls & 63) == 0 && w->count < w->room)
         w->sample[w->count++] = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
 }

@@ -30,8 +30,11 @@ typedef struct shared {
     tally_t tally[BENCH_WAYS][BENCH_MAX_PARTIES];
     bench_series_t per_s[BENCH_WAYS][BENCH_ROLES];
     bench_series_t longest[BENCH_WAYS][BENCH_ROLES]; /* ticks */
+    double waited_s[BENCH_WAYS];                     /* for how long waits were timed */
     bench_series_t pause;                            /* ticks */
     uint64_t pauses[BENCH_MAX_PARTIES];              /* each side's longest in the latest slice */
+    uint64_t long_pauses[BENCH_MAX_PARTIES];
+    double paused_s; /* for how long pauses were looked for */
 } shared_t;
 
 typedef struct side {
@@ -115,29 +118,38 @@ static void keep_longest(shared_t *shared, bench_way_t way, unsigned role) {
         bench_series_add(&shared->longest[way][role], (double)longest);
 }
 
+static uint64_t long_ticks(const side_t *side) {
+    return (uint64_t)(BENCH_LONG_NS * side->me->ticks_per_ns);
+}
+
 static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice) {
     bench_waits_t unkept = {0};
     bench_waits_t *waits = slice->number > 0 ? &side->shared->tally[way][side->me->index].waits : &unkept;
 
     waits->longest = 0;
+    waits->long_ticks = long_ticks(side);
     bench_meet(side->me);
     take_turns(side, way, slice->ns / 2, waits);
     bench_meet(side->me);
     if (side->me->index != 0 || slice->number == 0)
         return;
+    side->shared->waited_s[way] += (double)slice->ns / 2e9;
     keep_longest(side->shared, way, BENCH_READERS);
     keep_longest(side->shared, way, BENCH_WRITERS);
 }
 
-/* How long this side's processor was away at most, for an interrupt or because the hypervisor took it. */
-static uint64_t longest_pause(const side_t *side, int64_t ns) {
+/* How long this side's processor was away at most, for an interrupt or because the hypervisor took it. `*count`: how often for
+ * long. */
+static uint64_t longest_pause(const side_t *side, int64_t ns, uint64_t *count) {
     uint64_t last = bench_ticks();
     uint64_t until = last + (uint64_t)((double)ns * side->me->ticks_per_ns);
+    uint64_t limit = long_ticks(side);
     uint64_t longest = 0;
 
     while (last < until) {
         uint64_t now = bench_ticks();
         longest = greater(longest, now - last);
+        *count += now - last > limit;
         last = now;
     }
     return longest;
@@ -147,15 +159,18 @@ static uint64_t longest_pause(const side_t *side, int64_t ns) {
 static void pause_half(side_t *side, const bench_slice_t *slice) {
     shared_t *shared = side->shared;
     uint64_t longest = 0;
+    uint64_t count = 0;
 
     bench_meet(side->me);
-    shared->pauses[side->me->index] = longest_pause(side, slice->ns / 2);
+    shared->pauses[side->me->index] = longest_pause(side, slice->ns / 2, &count);
+    shared->long_pauses[side->me->index] += slice->number > 0 ? count : 0;
     bench_meet(side->me);
     if (side->me->index != 0 || slice->number == 0)
         return;
     for (unsigned i = 0; i < shared->sides; i++)
         longest = greater(longest, shared->pauses[i]);
     bench_series_add(&shared->pause, (double)longest);
+    shared->paused_s += (double)slice->ns / 2e9;
 }
 
 /* What moves only when the machine does: the first side takes turns at the counterpart, and all others sleep. */
@@ -267,12 +282,14 @@ static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double t
     unsigned end = sides_of(shared->contest, role, &first);
     uint64_t total = 0;
     uint64_t least = UINT64_MAX;
+    uint64_t waited_long = 0;
 
     if (first == end)
         return;
     for (unsigned i = first; i < end; i++) {
         least = tally[i].rated < least ? tally[i].rated : least;
         total += tally[i].rated;
+        waited_long += tally[i].waits.long_calls;
     }
     standing->per_s = bench_series_median(&shared->per_s[way][role]);
     standing->smallest_share = (double)least / (double)total;
@@ -283,6 +300,7 @@ static void tell_role(shared_t *shared, bench_way_t way, unsigned role, double t
     size_t n = collect(tally, first, end);
     standing->p999_ns = bench_quantile(tally[first].waits.sample, n, 9990) / ticks_per_ns;
     standing->p9999_ns = bench_quantile(tally[first].waits.sample, n, 9999) / ticks_per_ns;
+    standing->long_per_s = (double)waited_long / shared->waited_s[way];
 }
 
 static int tell(shared_t *shared, bench_contest_result_t *result) {
@@ -298,6 +316,10 @@ static int tell(shared_t *shared, bench_contest_result_t *result) {
     }
     result->pause_ns = bench_series_median(&shared->pause) / ticks_per_ns;
     result->worst_pause_ns = bench_series_most(&shared->pause) / ticks_per_ns;
+    uint64_t pauses = 0;
+    for (unsigned i = 0; i < shared->sides; i++)
+        pauses += shared->long_pauses[i];
+    result->long_pauses_per_s = (double)pauses / shared->paused_s;
     result->quality.spread =
         bench_series_spread(shared->is_erratic ? &shared->alone_per_s : &shared->per_s[BENCH_LIMIT][BENCH_READERS]);
     return 0;
@@ -358,6 +380,7 @@ void bench_contest_row(bench_row_t *row, const char *limit_name, const bench_con
     bench_row_add(row, "p9999_wait_ns", "p99.99", BENCH_NS, ferry->p9999_ns);
     bench_row_add(row, "longest_wait_ns", "longest", BENCH_NS, ferry->longest_ns);
     bench_row_add(row, "worst_wait_ns", NULL, BENCH_NS, ferry->worst_ns);
+    bench_row_add(row, "long_waits_per_s", "over 100 us", BENCH_PER_SECOND, ferry->long_per_s);
     bench_row_add(row, "smallest_share", "least share", BENCH_RATIO, ferry->smallest_share);
     bench_row_text(row, "limit_name", NULL, limit_name);
     bench_row_add(row, "limit_ops_per_s", "libc", BENCH_PER_SECOND, limit->per_s);
@@ -365,8 +388,10 @@ void bench_contest_row(bench_row_t *row, const char *limit_name, const bench_con
     bench_row_add(row, "limit_p9999_wait_ns", "p99.99", BENCH_NS, limit->p9999_ns);
     bench_row_add(row, "limit_longest_wait_ns", "longest", BENCH_NS, limit->longest_ns);
     bench_row_add(row, "limit_worst_wait_ns", NULL, BENCH_NS, limit->worst_ns);
+    bench_row_add(row, "limit_long_waits_per_s", "over 100 us", BENCH_PER_SECOND, limit->long_per_s);
     bench_row_add(row, "limit_smallest_share", "least share", BENCH_RATIO, limit->smallest_share);
     bench_row_add(row, "pause_ns", "pause", BENCH_NS, result->pause_ns);
     bench_row_add(row, "worst_pause_ns", NULL, BENCH_NS, result->worst_pause_ns);
+    bench_row_add(row, "long_pauses_per_s", "over 100 us", BENCH_PER_SECOND, result->long_pauses_per_s);
     bench_row_add(row, "ratio", "ratio", BENCH_RATIO, limit->per_s / ferry->per_s);
 }

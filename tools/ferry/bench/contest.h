@@ -8,6 +8,8 @@
  * The longest wait of a run is seldom the lock's doing: the machine takes a processor away now and then, for longer than any
  * hand-over takes, and whom that hits is chance. So each slice's longest is kept, and their median told beside the worst;
  * and, measured in turn with both objects, how long the machine's own pauses are while the sides only look at the clock.
+ * How often something takes very long is less a matter of chance than how long it takes at most: so waits that are long are
+ * counted, and as long pauses, too. A lock of which more are long than there are pauses makes some of them itself.
  */
 #ifndef FERRY_BENCH_CONTEST_H
 #define FERRY_BENCH_CONTEST_H
@@ -17,6 +19,8 @@
 
 /* Parts that sides play: all the first one, or some readers and some writers. */
 enum { BENCH_READERS, BENCH_WRITERS, BENCH_ROLES };
+
+#define BENCH_LONG_NS 100000 /* several times what a wake-up takes */
 
 typedef struct bench_contest {
     const char *name;
@@ -42,11 +46,13 @@ typedef struct bench_standing {
     double p9999_ns;
     double longest_ns; /* in a slice: the median of the slices */
     double worst_ns;   /* of all */
+    double long_per_s; /* calls that took more than BENCH_LONG_NS, of all sides */
 } bench_standing_t;
 
 typedef struct bench_contest_result {
     bench_quality_t quality;
-    double pause_ns, worst_pause_ns; /* of the machine: as the longest and the worst wait */
+    double pause_ns, worst_pause_ns,
+        long_pauses_per_s; /* of the machine: as the longest, the worst and the long waits */
     bench_standing_t of[BENCH_WAYS][BENCH_ROLES];
 } bench_contest_result_t;
 
