@@ -47,8 +47,9 @@ typedef struct ferry_watch ferry_watch_t;
 FERRY_API int ferry_watch_open(ferry_t *node, ferry_watch_t **w);
 
 /**
- * Waits for the next event. Of each node JOINED comes first, then one of the others. Errors: -EAGAIN nothing has happened
- * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EBADF; -EBUSY another thread is inside; -ECHILD; -EINVAL; -ENOMEM.
+ * Waits for the next event. Of each node JOINED comes first, then one of the others; one that has gone before the watch
+ * got to look at it is not told of. Errors: -EAGAIN nothing has happened (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN;
+ * -EBADF; -EBUSY another thread is inside; -ECHILD; -EINVAL; -ENOMEM.
  */
 FERRY_API int ferry_watch_next(ferry_watch_t *w, int64_t timeout, ferry_watch_event_t *event);
 

@@ -310,7 +310,15 @@ who_comes_and_goes_is_shown_as_it_happens() {
     local other=$!
     until_true grep -q 'is here .*ferry-recv' events
     until_true grep -q 'ferry-recv' events.json
-    "${ferry[@]}" send x one
+    # It stays until it was seen: who has gone before the watch has looked at him is not told of.
+    mkfifo words
+    "${ferry[@]}" send x <words &
+    local sender=$!
+    exec 3>words
+    echo one >&3
+    until_true grep -q 'joined .*ferry-send' events
+    exec 3>&-
+    ended 0 "$sender"
     until_true grep -q 'left .*ferry-send' events
     killed "$receiver"
     until_true grep -Eq "died .*ferry-recv \(process $receiver\)" events
