@@ -14,7 +14,8 @@
 #include "platform/clock.h"
 
 #define FLUSH_MS 500
-#define HANDLER_NS 50000000ll /* for the library's thread to hand us what it has read */
+#define HANDLER_NS 1000000000ll /* for the library's thread to hand us what it has read, if it is about us, */
+#define OTHERS_NS 50000000ll    /* or, as far as can be seen, about others: then ours may have come before it */
 #define LOOK_NS 200000ll
 
 int fi_permit_refuse(const char *channel, const char *words) {
@@ -106,7 +107,7 @@ int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials) {
         fi_nats.natsConnection_GetLastError(net->bulk, &last) != NATS_NOT_PERMITTED) {
         return 0;
     }
-    int64_t end = fi_now_ns() + HANDLER_NS;
+    int64_t end = fi_now_ns() + (last && is_about(&needs, last) ? HANDLER_NS : OTHERS_NS);
     while (!was_told(net, &needs, denials, words)) {
         if (fi_now_ns() >= end) {
             return 0;
