@@ -25,7 +25,8 @@
 #define ANSWER_NS 2000000000ll  /* an answer that takes longer has been lost */
 #define PAUSE_NS 50000000ll     /* after a refusal, twice as long after each further one, */
 #define LONGEST_PAUSE_NS 1000000000ll
-#define ASK_NS 2000000ll /* between questions how much is still there, the same */
+#define REFUSAL_NS (2 * ANSWER_NS) /* it is spoken of for so long */
+#define ASK_NS 2000000ll           /* between questions how much is still there, the same */
 #define LONGEST_ASK_NS 100000000ll
 
 /* ---- publishing ---- */
@@ -231,18 +232,23 @@ static void mend(fi_bridge_t *b, fi_deposit_t *p, int64_t now) {
     }
 }
 
-/* In the engine's words, for those who wait. */
+/* For those who wait. */
+static void note_words(fi_bridge_t *b, const fi_deposit_t *p, const char *words, int64_t now) {
+    pthread_mutex_lock(&b->lock);
+    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
+    snprintf(b->refusal.words, sizeof b->refusal.words, "%s", words);
+    b->refusal.at = now;
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* In the engine's words. */
 static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, int64_t now) {
     char words[sizeof b->refusal.words] = "nobody answers for its stream";
 
     if (!fi_nats.natsMsg_IsNoResponders(msg)) {
         fi_durable_words(msg, words, sizeof words);
     }
-    pthread_mutex_lock(&b->lock);
-    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
-    memcpy(b->refusal.words, words, sizeof words);
-    b->refusal.at = now;
-    pthread_mutex_unlock(&b->lock);
+    note_words(b, p, words, now);
 }
 
 bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
@@ -256,7 +262,7 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
         return true;
     }
     pthread_mutex_lock(&b->lock);
-    known = strcmp(b->refusal.channel, tx->end.channel) == 0 && fi_now_ns() - b->refusal.at < 2 * LONGEST_PAUSE_NS;
+    known = strcmp(b->refusal.channel, tx->end.channel) == 0 && fi_now_ns() - b->refusal.at < REFUSAL_NS;
     if (known) {
         snprintf(text, cap, "'%s' is durable, and its server does not take messages now: %s", tx->end.channel,
                  b->refusal.words);
@@ -450,6 +456,7 @@ void fi_deposit_again(fi_bridge_t *b) {
 /* ns until this one is to be looked at again, or -1. */
 int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
     if (d->sent > d->stored && now - d->answered_at > ANSWER_NS && fi_net_is_up(b->net)) {
+        note_words(b, p, "it does not answer", now);
         begin_again(d);
         mend(b, p, now);
     }

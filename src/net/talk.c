@@ -65,12 +65,19 @@ static int meaning(natsStatus s) {
     }
 }
 
+/* The library begins with the place in its source, which says nothing to users: "(conn.c:1905): ". */
+static const char *without_place(const char *words) {
+    const char *end = words[0] == '(' ? strstr(words, "): ") : NULL;
+
+    return end ? end + strlen("): ") : words;
+}
+
 /* The library keeps a thread's last words, and has none for some errors: then those that it has are about something else. */
 const char *fi_net_words(natsStatus s) {
     natsStatus of = NATS_OK;
     const char *words = fi_nats.nats_GetLastError(&of);
 
-    return words && *words && of == s ? words : fi_nats.natsStatus_GetText(s);
+    return words && *words && of == s ? without_place(words) : fi_nats.natsStatus_GetText(s);
 }
 
 int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what) {

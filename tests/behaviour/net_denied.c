@@ -137,12 +137,26 @@ static void sending_fails_once_it_is_denied(void) {
     stop(e);
 }
 
+/* Here the server stores messages, but may not say so. */
+static void who_waits_is_told_that_the_server_does_not_answer(void) {
+    const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE, .capacity = 1};
+    engine_t *e = start("subscribe: {deny: [\"ferry.test.n.*.d.*.*\"]}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, &durable);
+    send_number(tx, 1);
+    check_error(ferry_send(tx, "x", 1, 6 * SECOND), -ETIMEDOUT, "it does not answer");
+    check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
+    close_node(node);
+    stop(e);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(no_sender_can_be_opened_where_publishing_is_denied),
         TEST(no_end_can_be_opened_where_hearing_is_denied),
         TEST(one_topic_alone_may_be_denied),
         TEST(no_durable_sender_can_be_opened_where_storing_is_denied),
+        TEST(who_waits_is_told_that_the_server_does_not_answer),
         TEST(sending_fails_once_it_is_denied),
     };
     return run_suite("net_denied", tests, sizeof tests / sizeof tests[0], argc, argv);

@@ -268,6 +268,22 @@ who_is_slow_to_answer_was_there_all_the_same() {
     ended 130 "$follower"
 }
 
+who_receives_may_come_before_the_first_durable_record() {
+    begin
+    "${there[@]}" "${ferry[@]}" recv --durable --count 1 x >got &
+    local receiver=$!
+    "${there[@]}" "${ferry[@]}" work --durable --count 1 --output "$PWD/done" y -- cat &
+    local worker=$!
+    until_true says '[e["channel"] for e in s["ends"] if e["role"] == "receiver"].count("x") == 1 and
+        "y" in [e["channel"] for e in s["ends"]]'
+    "${ferry[@]}" send --durable x one
+    "${ferry[@]}" send --durable y two
+    wait "$receiver"
+    wait "$worker"
+    echo one | same - got
+    [ "$(cat done)" = two ]
+}
+
 what_waits_elsewhere_is_purged() {
     begin
     sends_and_stays x
@@ -308,6 +324,7 @@ test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_d
 test_that "a plain connection to another machine is warned of, once" a_plain_connection_to_another_machine_is_warned_of_once
 test_that "who comes and goes elsewhere is shown as it happens" who_comes_and_goes_elsewhere_is_shown_as_it_happens
 test_that "who is slow to answer was there all the same" who_is_slow_to_answer_was_there_all_the_same
+test_that "who receives may come before the first durable record" who_receives_may_come_before_the_first_durable_record
 test_that "what waits elsewhere is purged" what_waits_elsewhere_is_purged
 test_that "who is elsewhere is neither expelled nor tapped from here" who_is_elsewhere_is_neither_expelled_nor_tapped_from_here
 all_done

@@ -15,9 +15,9 @@
 enum { BATCH = 128 };
 
 int receiving_open(receiving_t *r) {
-    const ferry_contract_t contract = {.size = sizeof contract,
-                                       .type_name = r->type,
-                                       .durable = r->replay_text != NULL ? FERRY_DURABLE : FERRY_DURABLE_ANY};
+    bool durable = r->durable || r->replay_text != NULL;
+    const ferry_contract_t contract = {
+        .size = sizeof contract, .type_name = r->type, .durable = durable ? FERRY_DURABLE : FERRY_DURABLE_ANY};
     const ferry_receiver_options_t options = {.size = sizeof options,
                                               .contract = &contract,
                                               .max_held = (uint32_t)r->max_held,

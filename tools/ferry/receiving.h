@@ -20,7 +20,7 @@ typedef struct receiving {
     common_t common;
     const char *channel;
     ferry_kind_t kind;
-    bool nul, whole, framed, follow, may_lose, no_history, tap, plain;
+    bool nul, whole, framed, follow, may_lose, no_history, tap, plain, durable;
     const char *type;
     uint64_t count, senders, max_held, depth;
     int newest;              /* ferry_newest_t */

@@ -35,7 +35,7 @@ static const char sub_examples[] = "ferry sub news\n"
                                    "ferry sub --replay all --idle 1s news  all that its server keeps\n"
                                    "ferry sub --plain news                 also from NATS clients that know no Ferry";
 
-enum { SHARED_OPTIONS = 10, SUB_OPTIONS = 7 };
+enum { SHARED_OPTIONS = 10, RECV_OPTIONS = 1, SUB_OPTIONS = 7 };
 
 /* The options of `recv`, which `sub` has too. */
 static void shared_options(receiving_t *r, option_t *options) {
@@ -93,6 +93,13 @@ static void shared_options(receiving_t *r, option_t *options) {
 
     for (size_t i = 0; i < SHARED_OPTIONS; i++)
         options[i] = shared[i];
+}
+
+static void recv_options(receiving_t *r, option_t *options) {
+    options[0] = (option_t){.name = "durable",
+                            .kind = OPTION_FLAG,
+                            .target = &r->durable,
+                            .help = "the queue is one that a server keeps, though no sender has said so yet"};
 }
 
 static void sub_options(receiving_t *r, option_t *options) {
@@ -257,15 +264,16 @@ static int command(receiving_t *r, usage_t *usage, int argc, char **argv) {
 
 int command_recv(int argc, char **argv) {
     receiving_t r = {.kind = FERRY_QUEUE};
-    option_t options[SHARED_OPTIONS];
+    option_t options[SHARED_OPTIONS + RECV_OPTIONS];
     usage_t usage = {.command = "recv",
                      .synopsis = "recv [OPTION...] QUEUE",
                      .text = recv_text,
                      .examples = recv_examples,
                      .options = options,
-                     .n_options = SHARED_OPTIONS};
+                     .n_options = SHARED_OPTIONS + RECV_OPTIONS};
 
     shared_options(&r, options);
+    recv_options(&r, options + SHARED_OPTIONS);
     return command(&r, &usage, argc, argv);
 }
 

@@ -34,7 +34,10 @@ static const char examples[] = "ls *.wav | ferry send songs & ferry work -j 4 so
 /* --- the run ----------------------------------------------------------------------------------------------------- */
 
 static int open_receiver(working_t *w) {
+    const ferry_contract_t contract = {.size = sizeof contract,
+                                       .durable = w->durable ? FERRY_DURABLE : FERRY_DURABLE_ANY};
     const ferry_receiver_options_t options = {.size = sizeof options,
+                                              .contract = &contract,
                                               .senders = w->follow ? UINT32_MAX : 0,
                                               .prefetch = (uint32_t)w->jobs,
                                               .max_attempts = w->dead != NULL ? (uint32_t)w->retries + 1 : 0,
@@ -155,7 +158,7 @@ static int check(working_t *w, const operands_t *operands, char **dead) {
     return 0;
 }
 
-enum { OPTIONS = 9 };
+enum { OPTIONS = 10 };
 
 static void fill_options(working_t *w, option_t *options) {
     const option_t all[OPTIONS] = {
@@ -203,6 +206,10 @@ static void fill_options(working_t *w, option_t *options) {
          .kind = OPTION_FLAG,
          .target = &w->follow,
          .help = "wait for the next sender when all have ended"},
+        {.name = "durable",
+         .kind = OPTION_FLAG,
+         .target = &w->durable,
+         .help = "the queue is one that a server keeps, though no sender has said so yet"},
     };
 
     memcpy(options, all, sizeof all);

@@ -32,7 +32,7 @@ typedef struct working {
     const char *queue;
     const char *dead; /* NULL: what fails for good is reported, and gone */
     const char *output;
-    bool report, follow;
+    bool report, follow, durable;
     uint64_t jobs, retries;
     uint64_t count; /* end after so many records; 0: no limit */
     int64_t delay;
