@@ -356,7 +356,12 @@ void fi_far_client_take_one(fi_far_client_t *fk, const fi_heard_t *h) {
         if (!h->probe && h->attempt == fc->attempt && fc->again_at == 0 && !fc->coming) {
             fi_far_call_nobody(fk, fc);
         }
+        fc->silent += h->probe && fc->foreign;
         return; /* of a probe: it counts as silence */
+    }
+    if (h->probe && fc->foreign) {
+        fc->silent = fc->cut ? fc->silent : 0;
+        return;
     }
     fc->silent = 0;
     fk->served = true;

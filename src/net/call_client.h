@@ -64,6 +64,7 @@ typedef struct fi_far_call {
     int64_t ask_at;
     int64_t again_at; /* to be sent again; 0: not */
     uint32_t silent;  /* questions, one after the other, that were not answered */
+    bool cut;         /* there was no connection since it was sent */
     uint32_t unheard; /* times that it found nobody */
     int64_t look_at;  /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
     int64_t look_after;

@@ -95,6 +95,7 @@ int fi_far_call_send(fi_far_client_t *fk, fi_far_call_t *fc) {
     fc->again_at = 0;
     fc->server = 0;
     fc->silent = 0;
+    fc->cut = false;
     fc->ask_at = fi_now_ns() + FI_CALLS_ASK_NS;
     return send_request(fk, fc, fc->c->id, fc->c->method, fc->c->deadline);
 }

@@ -191,15 +191,21 @@ static void take_info(const char *text, size_t len, fi_foreign_t **list) {
     } while (next_is(&j, ','));
 }
 
+void fi_foreign_subject(const char *verb, const char *service, char subject[FI_SUBJECT_MAX]) {
+    int before = snprintf(subject, FI_SUBJECT_MAX, "$SRV.%s.", verb);
+
+    snprintf(subject + before, FI_SUBJECT_MAX - (size_t)before, "%s", service);
+    for (char *c = subject + before; *c; c++) {
+        *c = *c == '.' ? '_' : *c;
+    }
+}
+
 fi_foreign_t *fi_foreign_find(fi_calls_t *calls, const char *service) {
     char subject[FI_SUBJECT_MAX];
     fi_foreign_t *list = NULL;
     natsMsg *msg = NULL;
 
-    snprintf(subject, sizeof subject, "$SRV.INFO.%s", service);
-    for (char *c = subject + strlen("$SRV.INFO."); *c; c++) {
-        *c = *c == '.' ? '_' : *c;
-    }
+    fi_foreign_subject("INFO", service, subject);
     natsStatus s = fi_nats.natsConnection_Request(&msg, calls->net->control, subject, "", 0, ASK_MS);
     if (s == NATS_OK) {
         take_info(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), &list);

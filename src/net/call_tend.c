@@ -103,6 +103,16 @@ bool fi_far_call_is_alone(fi_far_client_t *fk, const fi_far_call_t *fc, uint32_t
 /* Questions are counted, and not time: what stands still hears no answers. */
 #define MOST_SILENT (FI_NET_DEAD_NS / FI_CALLS_ASK_AGAIN_NS)
 
+/* A foreign service cannot be asked for a call, but whether it is there: "no responders" counts as silence. */
+static void ping(fi_far_client_t *fk, const fi_far_call_t *fc) {
+    char subject[FI_SUBJECT_MAX];
+    char reply[FI_SUBJECT_MAX];
+
+    fi_foreign_subject("PING", fk->k->service, subject);
+    fi_far_reply_subject(fk, fc->c->id, fc->attempt, true, reply);
+    (void)fi_nats.natsConnection_PublishRequest(fk->calls->net->control, subject, reply, "", 0);
+}
+
 static void ask(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
     fi_net_t *net = fk->calls->net;
 
@@ -115,10 +125,12 @@ static void ask(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
         fi_far_call_try_next(fk, fc);
         return;
     }
-    fc->silent++;
     if (fc->foreign) {
+        fc->silent += fc->cut; /* whether its answer is lost or still to come, nobody can be asked */
+        ping(fk, fc);
         return;
     }
+    fc->silent++;
     if (fc->coming && now - fc->came_at >= FI_CALLS_ASK_AGAIN_NS) {
         fi_far_call_pull(fk, fc);
     }
@@ -156,10 +168,8 @@ static int64_t tend_one(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
     }
     if (times_up != fc->times_up && fi_net_is_up(net)) {
         fc->times_up = times_up; /* what was on its way may be lost */
+        fc->cut = true;
         fc->ask_at = now;
-    }
-    if (fc->foreign && fc->times_up == 0) {
-        return FI_NEVER;
     }
     int64_t look_at = FI_NEVER;
     if (fk->direct == fc && now - fc->begun >= DIRECT_NS) {

@@ -251,6 +251,8 @@ typedef struct fi_foreign {
     struct fi_foreign *next;
 } fi_foreign_t;
 
+/* "$SRV.VERB.SERVICE", as it is asked. */
+void fi_foreign_subject(const char *verb, const char *service, char subject[FI_SUBJECT_MAX]);
 /* Asks for the endpoints of `service`. NULL: there is no such service. */
 fi_foreign_t *fi_foreign_find(fi_calls_t *calls, const char *service);
 void fi_foreign_free(fi_foreign_t *list);

@@ -95,7 +95,7 @@ ferry_calls_its_services() {
     exec_js serve calculator >ready &
     until_true has ready ready
     "${ferry[@]}" call --json calculator >methods
-    json methods 'sorted(m["name"] for m in d["methods"]) == ["add", "refuse", "shout"]'
+    json methods 'sorted(m["name"] for m in d["methods"]) == ["add", "die", "refuse", "shout", "slow"]'
     "${ferry[@]}" call calculator add 1+2+39 >out
     echo -n 42 | same - out
     "${ferry[@]}" call calculator shout hello >out
@@ -105,6 +105,10 @@ ferry_calls_its_services() {
     status_of 125 "${ferry[@]}" call calculator multiply x 2>said
     has 'has no method "multiply"' said
     status_of 75 "${ferry[@]}" call nobody add x 2>said
+    "${ferry[@]}" call calculator slow >out # longer than a machine that is gone is waited for
+    echo -n 'at last' | same - out
+    status_of 125 "${ferry[@]}" call calculator die 2>said
+    has 'died or left' said
 }
 
 it_shares_durable_queues() {

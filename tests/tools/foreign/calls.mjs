@@ -4,7 +4,7 @@
 //
 //   calls.mjs discover URL NAME              $SRV.PING, INFO and STATS of the services NAME, as one JSON object
 //   calls.mjs call URL SUBJECT ARGUMENT      a request; prints the answer, or "error CODE TEXT: DETAIL"
-//   calls.mjs serve URL NAME                 serves add, shout and refuse; prints "ready"
+//   calls.mjs serve URL NAME                 serves add, shout, slow, die and refuse; prints "ready"
 //   calls.mjs publish URL SUBJECT TEXT...    publishes messages
 //   calls.mjs hear URL SUBJECT COUNT         subscribes, prints "ready", then so many messages: their names of headers, and texts
 //   calls.mjs put URL SUBJECT TEXT...        puts messages into a stream
@@ -55,6 +55,8 @@ if (command === "discover") {
         m.respond(text.encode(String(text.decode(m.data).split("+").reduce((a, b) => a + Number(b), 0))));
     });
     service.addGroup("loud").addEndpoint("shout", (error, m) => m.respond(text.encode(text.decode(m.data).toUpperCase())));
+    service.addEndpoint("die", () => process.exit(1));
+    service.addEndpoint("slow", (error, m) => setTimeout(() => m.respond(text.encode("at last")), 4000));
     service.addEndpoint("refuse", (error, m) => m.respondError(409, "not today", text.encode("come back")));
     await nc.flush();
     console.log("ready");
