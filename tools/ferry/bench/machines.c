@@ -56,8 +56,10 @@ bool bench_hear(bench_heard_t *heard, const void *data, size_t size) {
                    (unsigned long long)heard->last);
     heard->lost += count - heard->last - 1;
     heard->last = count;
-    if (heard->received++ == 0)
+    if (heard->received++ == 0) {
         heard->first_ns = bench_now_ns();
+        heard->at_first = 1;
+    }
     if ((id & BENCH_ID_LAST) == 0)
         return false;
     heard->last_ns = bench_now_ns();
@@ -136,7 +138,7 @@ static void follow_stream(side_t *side, bench_means_t means, const bench_slice_t
     meeting->lost += heard.lost;
     if (slice->number > 0)
         bench_series_add(&meeting->series[means],
-                         (double)(heard.received - 1) * 1e9 / (double)(heard.last_ns - heard.first_ns));
+                         (double)(heard.received - heard.at_first) * 1e9 / (double)(heard.last_ns - heard.first_ns));
 }
 
 static void run_means(side_t *side, bench_means_t means, const bench_slice_t *slice) {

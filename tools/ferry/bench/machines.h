@@ -48,6 +48,7 @@ typedef struct bench_heard {
     uint64_t last;     /* message */
     uint64_t received; /* by this means, of this slice */
     uint64_t lost;
+    uint64_t at_first;         /* of these, what had come by first_ns: those that are fetched together come together */
     int64_t first_ns, last_ns; /* when the first came, and the last */
 } bench_heard_t;
 

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "bench/clock.h"
 #include "bench/payload.h"
 
 /* clang-format off */
@@ -285,6 +286,10 @@ static void kept_take(void *joined, bench_heard_t *heard) {
             natsMsg *m = list.Msgs[i];
             over |= bench_hear(heard, use_natsMsg_GetData(m), (size_t)use_natsMsg_GetDataLength(m));
             check(n, "natsMsg_Ack", use_natsMsg_Ack(m, NULL));
+        }
+        if (heard->received == (uint64_t)list.Count && !over) {
+            heard->first_ns = bench_now_ns();
+            heard->at_first = heard->received;
         }
         use_natsMsgList_Destroy(&list);
     }
