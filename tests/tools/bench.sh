@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# `ferry bench region`, `cell`, `buffer`, `snapshot`, `rpc`, `peers`: that they run, and which figures they give. How fast anything is
-# nobody can tell from a test.
+# `ferry bench region`, `cell`, `buffer`, `snapshot`, `rpc`, `peers`, `lock`, `large`: that they run, and which figures they give. How
+# fast anything is nobody can tell from a test.
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
 
@@ -66,14 +66,20 @@ a_peer_that_was_not_built_is_told() {
     measured 2 boost_ns ratio_boost -- region --processes 2 --peer boost --live 100
 }
 
+# One message of this size takes longer than a slice of so short a run.
+what_takes_longer_than_a_slice_is_measured() {
+    "${ferry[@]}" bench large --size 64MiB --touch whole --seconds 0.02 --json >out 2>said || { cat said; fail 'it failed'; }
+    rows_show 'len(rows) == 1 and rows[0]["ns_per_msg"] > 0 and rows[0]["limit_ns"] > 0'
+}
+
 # What the machine itself takes away for longest is told beside the longest waits.
 a_lock_is_measured() {
-    local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns
-        long_waits_per_s limit_long_waits_per_s long_pauses_per_s)
+    local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns)
     measured 1 "${fields[@]}" plain_ops_per_s -- lock
     rows_show 'rows[0]["worst_wait_ns"] >= rows[0]["longest_wait_ns"]'
     rows_show 'rows[0]["limit_worst_wait_ns"] >= rows[0]["limit_longest_wait_ns"]'
     rows_show 'rows[0]["worst_pause_ns"] >= rows[0]["pause_ns"]'
+    rows_show 'all(rows[0][name] >= 0 for name in ["long_waits_per_s", "limit_long_waits_per_s", "long_pauses_per_s"])'
     measured 1 ops_per_s longest_wait_ns worst_wait_ns bare_ns -- event
     rows_show 'rows[0]["worst_wait_ns"] >= rows[0]["longest_wait_ns"]'
 }
@@ -243,6 +249,7 @@ every_part_has_help_and_its_options_are_in_the_manual_page() {
 
 test_that "blocks of a region are measured" blocks_of_a_region_are_measured
 test_that "a peer that was not built is told" a_peer_that_was_not_built_is_told
+test_that "what takes longer than a slice is measured" what_takes_longer_than_a_slice_is_measured
 test_that "a lock is measured" a_lock_is_measured
 test_that "a cell is measured" a_cell_is_measured
 test_that "a bounded buffer is measured" a_bounded_buffer_is_measured

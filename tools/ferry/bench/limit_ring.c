@@ -34,7 +34,7 @@ static bool read_one(bench_ring_t *ring) {
 }
 
 void bench_ring_write(bench_ring_t *ring, int64_t until_ns) {
-    for (uint64_t i = 1; (i & (ring->burst - 1)) != 0 || bench_now_ns() < until_ns; i++)
+    for (uint64_t i = 1; i == 1 || (i & (ring->burst - 1)) != 0 || bench_now_ns() < until_ns; i++)
         write_one(ring, 0);
     write_one(ring, stop);
 }
@@ -44,10 +44,10 @@ double bench_ring_read(bench_ring_t *ring, int64_t until_ns) {
     uint64_t first = ring->received;
     int64_t from = bench_now_ns();
 
-    for (uint64_t i = 1; more && ((i & (ring->burst - 1)) != 0 || bench_now_ns() < until_ns); i++)
+    for (uint64_t i = 1; more && (i == 1 || (i & (ring->burst - 1)) != 0 || bench_now_ns() < until_ns); i++)
         more = read_one(ring);
     double ns = (double)(bench_now_ns() - from) / (double)(ring->received - first);
     while (more)
         more = read_one(ring);
-    return ring->wrong || ring->received == first ? 0 : ns;
+    return ring->wrong ? 0 : ns;
 }

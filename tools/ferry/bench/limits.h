@@ -61,7 +61,7 @@ typedef struct bench_ring {
 bench_ring_t *bench_ring_new(size_t size, size_t slots);
 void bench_ring_free(bench_ring_t *ring);
 
-/* Writes messages until the time `until_ns`. */
+/* Writes messages until the time `until_ns`, and two at least. */
 void bench_ring_write(bench_ring_t *ring, int64_t until_ns);
 /* Reads messages until `until_ns`, then what is left. Returns nanoseconds per message; 0: a payload was wrong. */
 double bench_ring_read(bench_ring_t *ring, int64_t until_ns);
