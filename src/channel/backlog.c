@@ -282,7 +282,7 @@ static void take_back_record(fi_sender_t *tx, const fi_txlink_t *l, fi_log_t *lo
         tx->stats.purged++;
         return;
     }
-    if (fi_rendezvous_is_open_for(tx, seq)) {
+    if (fi_rendezvous_is_open_for(tx, seq, word)) {
         return; /* its sender goes on trying to send it */
     }
     (void)arg;

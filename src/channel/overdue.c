@@ -54,10 +54,10 @@ typedef struct fi_scan {
 } fi_scan_t;
 
 /* Nobody has taken it, and it is nobody else's either. */
-static bool lies_ready(const fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
+static bool lies_ready(const fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *log, uint64_t pos, uint64_t word) {
     uint64_t seq = fi_load_relaxed64(&record_at(log, pos)->seq);
 
-    return !fi_link_has_purged(l, log, pos, seq) && !fi_rendezvous_is_open_for(tx, seq);
+    return !fi_link_has_purged(l, log, pos, seq) && !fi_rendezvous_is_open_for(tx, seq, word);
 }
 
 /* One message that is not released; `take_ready`: those that are not taken go back. */
@@ -69,7 +69,7 @@ static void scan_record(fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *l
     bool recalled = false;
 
     if (!taken) {
-        if (take_ready && was == 0 && lies_ready(tx, l, log, pos)) {
+        if (take_ready && was == 0 && lies_ready(tx, l, log, pos, word)) {
             (void)recall(tx, log, ctl, was, pos, word);
         }
     } else if (was > FI_DUE_SETTLING && was <= (uint64_t)s->now) {

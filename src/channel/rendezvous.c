@@ -102,8 +102,8 @@ void fi_rendezvous_link_gone(fi_sender_t *tx, const fi_txlink_t *l) {
     }
 }
 
-bool fi_rendezvous_is_open_for(const fi_sender_t *tx, uint64_t seq) {
-    return tx->meet.open && !tx->meet.taken && tx->meet.seq == seq;
+bool fi_rendezvous_is_open_for(const fi_sender_t *tx, uint64_t seq, uint64_t word) {
+    return tx->meet.open && !tx->meet.taken && tx->meet.seq == seq && (fi_word_flags(word) & FI_REC_MEET);
 }
 
 /* Does this link's receiver sleep until a message comes? After a fence. */

@@ -3,7 +3,9 @@
  * rendezvous.c - a queue without capacity: a message is sent when a receiver has taken it, or it never was.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 
@@ -234,6 +236,59 @@ static void a_message_comes_exactly_if_it_was_sent(where_t where) {
     check(sent > 0);
 }
 
+/* ---- it is rejected before its sender knows that it was taken ---- */
+
+#define ROUNDS 20u
+
+static void send_to_two(void *arg) {
+    (void)arg;
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &meets);
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
+        check_is(ferry_send(tx, &i, sizeof i, PATIENCE), 0);
+    }
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    close_node(node);
+}
+
+/* Which of the two has the message in its ring? */
+static unsigned who_may_take(ferry_receiver_t *rx[2]) {
+    ferry_pollitem_t items[2] = {{.receiver = rx[0], .events = FERRY_POLL_IN},
+                                 {.receiver = rx[1], .events = FERRY_POLL_IN}};
+    check(ferry_poll(items, 2, PATIENCE) >= 1);
+    return items[0].revents & FERRY_POLL_IN ? 0 : 1;
+}
+
+/* One rejects it, the other one, to whom it goes next, closes: the sender hears of both at once. */
+static void what_was_rejected_at_once_is_not_lost_with_the_next_receiver(void) {
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx[2] = {open_receiver(node, "q", FERRY_QUEUE, NULL),
+                               open_receiver(node, "q", FERRY_QUEUE, NULL)};
+    pid_t sender = child_start(send_to_two, NULL);
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        int status;
+        unsigned k = who_may_take(rx);
+        nap(MILLISECOND); /* it sleeps by now, mostly */
+        check(kill(sender, SIGSTOP) == 0 && waitpid(sender, &status, WUNTRACED) == sender);
+        ferry_msg_t *m = receive(rx[k]);
+        check_is(number_in(m), i);
+        check_is(ferry_msg_reject(m, 0), 0);
+        close_receiver(rx[1 - k]);
+        check(kill(sender, SIGCONT) == 0);
+        m = receive(rx[k]);
+        check_is(number_in(m), i);
+        check_is(info_of(m).attempt, 2);
+        release(m);
+        rx[1 - k] = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    }
+    child_join(sender);
+    close_receiver(rx[0]);
+    close_receiver(rx[1]);
+    close_node(node);
+}
+
 /* ---- two who wait for each other ---- */
 
 typedef struct side {
@@ -282,6 +337,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(what_was_taken_comes_again_when_its_receiver_dies),
         TEST_BOTH(a_receiver_that_waits_gets_it_although_another_was_chosen),
         TEST_BOTH(a_message_comes_exactly_if_it_was_sent),
+        TEST(what_was_rejected_at_once_is_not_lost_with_the_next_receiver),
         TEST(two_who_wait_for_each_other_are_told),
     };
     return run_suite("rendezvous", tests, sizeof tests / sizeof *tests, argc, argv);
