@@ -324,7 +324,8 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  *
  * Errors: -EPIPE at least one sender (or as many as the option `senders` says) was linked, all have ended and nothing is
  * left; a sender that comes later ends that state; -EAGAIN nothing there
- * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
+ * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN, of an expelled node (ferry_kick) also while messages wait, which others get;
+ * -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
  * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
  * what a sender announced, or that is more than the node's `max_memory_per_peer` (the sentence says which): told
  * once, that sender is given up and counts as ended (likewise); -EMFILE, -ENFILE no descriptor was left to be linked

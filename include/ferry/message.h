@@ -94,7 +94,8 @@ FERRY_API ferry_msg_t *ferry_msg_ref(ferry_msg_t *m);
  * Gives one reference back; with the last one the handle is gone. NULL is allowed. Releasing a queue's message
  * acknowledges it. Returns 0; -EBADF a stale handle; -EBADMSG (only with FERRY_CHECK=1) the message was changed after
  * it was sent, without ferry_msg_edit (the reference is given back all the same); -ESTALE the message was held for longer than
- * the receiver's `ack_within`, so another receiver has it (likewise).
+ * the receiver's `ack_within`, so another receiver has it (likewise); -ESHUTDOWN its node was expelled while the message was held,
+ * with the same consequence (ferry_kick; likewise).
  */
 FERRY_API int ferry_msg_release(ferry_msg_t *m);
 
@@ -105,7 +106,7 @@ FERRY_API int ferry_msg_release(ferry_msg_t *m);
  *
  * Errors, which leave the handle as it was: -EINVAL a topic's message, one made by this process, a negative delay; -EPIPE its
  * sender has ended, so that nobody could send it again; -EBUSY other references to it are held (ferry_msg_ref); -EBADF a stale
- * handle; -ENOMEM; -ECHILD. -ESTALE it was held for too long, so that another receiver has it: the handle is gone.
+ * handle; -ESHUTDOWN its node was expelled, and others have the message; -ENOMEM; -ECHILD. -ESTALE it was held for too long, so that another receiver has it: the handle is gone.
  */
 FERRY_API int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns);
 
@@ -114,7 +115,7 @@ FERRY_API int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns);
  * on. Without that option it does nothing. Any thread.
  *
  * Errors: -ESTALE it was held for too long, and another receiver has it or will get it. Its bytes stay readable until it is
- * released, which answers -ESTALE as well; -EINVAL not a received message; -EBADF; -ECHILD.
+ * released, which answers -ESTALE as well; -ESHUTDOWN likewise, its node was expelled; -EINVAL not a received message; -EBADF; -ECHILD.
  */
 FERRY_API int ferry_msg_progress(ferry_msg_t *m);
 

@@ -57,8 +57,8 @@ typedef struct ferry_kicked {
 /**
  * Expels a node from the space: for a program that is stopped or misbehaves, and shall not keep others. Its peers give up
  * their links to it, so that messages that it holds go to others, with their next attempt, and topics no longer wait for it;
- * they accept it no more. It is told, and all its calls answer -ESHUTDOWN with a sentence that says so; its process
- * is not ended. What its program holds of messages does not change: senders keep that memory, at the cost of their quota,
+ * they accept it no more. It is told, and all its calls answer -ESHUTDOWN with a sentence that says so, also where it releases
+ * a queue's message, which another one has by then; its process is not ended. What its program holds of messages does not change: senders keep that memory, at the cost of their quota,
  * until it is released or the process ends. Locks that it holds stay held until its process ends, since it may still be at work under them. Nodes on
  * other machines notice nothing before it closes.
  *

@@ -274,6 +274,10 @@ static int not_to_be_rejected(const ferry_msg_t *m) {
         return fi_fail(-EINVAL, "this receiver of '%s' only looks: its messages are others' to release or to reject",
                        m->link->rx->end.channel);
     }
+    r = fi_taken_is_others(m);
+    if (r < 0) {
+        return r;
+    }
     if (fi_load_acquire32(&m->refs) > 1) {
         return fi_fail(-EBUSY, "this message has more than one reference: whoever holds the others must release them "
                                "before it is rejected");
@@ -294,6 +298,7 @@ int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns) {
 int ferry_msg_progress(ferry_msg_t *m) {
     int r = check_taken(m, "ferry_msg_progress");
 
+    r = r < 0 || !m->link ? r : fi_taken_is_others(m);
     return r < 0 || !m->link ? r : fi_taken_progress(m);
 }
 

@@ -396,7 +396,7 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l, bool still) {
             l->logs[i]->end = fi_max(r->pos + r->lines, announced);
         }
     }
-    if (!fi_link_ready(l)) {
+    if (!fi_link_ready(l) || fi_node_is_expelled(rx->end.node)) {
         fi_receiver_detach(rx, l);
     }
     if (rx->part.loses) {

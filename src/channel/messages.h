@@ -20,6 +20,8 @@ int fi_sent_release(ferry_msg_t *m);
 
 /* taken.c: any thread that may use the handle. */
 int fi_taken_release(ferry_msg_t *m);
+/* Was it taken from this node, which was expelled? -ESHUTDOWN; else 0. */
+int fi_taken_is_others(const ferry_msg_t *m);
 /* Makes the bytes private to the handle; `*data` is where they are. Returns 1 when a copy was made, 0 when not. */
 int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
 

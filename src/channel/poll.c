@@ -88,6 +88,9 @@ static int make_room_fd(fi_sender_t *tx) {
 static uint32_t look_receiver(const ferry_pollitem_t *it) {
     uint32_t found = 0;
 
+    if (fi_node_is_expelled(it->receiver->end.node)) {
+        return 0; /* of which ferry_poll tells as an error */
+    }
     bool ready = fi_receiver_ready(it->receiver);
     if (fi_receiver_at_end(it->receiver)) {
         found |= FERRY_POLL_END;

@@ -85,9 +85,17 @@ static bool is_full(const fi_receiver_t *rx) {
     return rx->max_held && fi_receiver_held(rx) - fi_load_relaxed32(&rx->parked_count) >= rx->max_held;
 }
 
+static int is_shut(const fi_receiver_t *rx) {
+    return fi_fail(-ESHUTDOWN, "the node %s while '%s' was received", fi_node_end_word(rx->end.node),
+                   fi_channel_shown(rx->end.channel));
+}
+
 /* 1: a message; 0: none; negative: error. */
 static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
     settle_returned(rx);
+    if (fi_unlikely(fi_node_is_expelled(rx->end.node))) {
+        return is_shut(rx); /* others get what it was sent: that is not the end, and nothing more is to be taken */
+    }
     if (fi_unlikely(rx->starved)) {
         return gave_one_up(rx);
     }
@@ -284,11 +292,7 @@ static int look(fi_receiver_t *rx, ferry_msg_t **out) {
     if (fi_unlikely(fi_receiver_at_end(rx))) {
         return ended(rx);
     }
-    if (fi_unlikely(fi_node_is_shut(rx->end.node))) {
-        return fi_fail(-ESHUTDOWN, "the node %s while '%s' was received", fi_node_end_word(rx->end.node),
-                       fi_channel_shown(rx->end.channel));
-    }
-    return -EAGAIN;
+    return fi_unlikely(fi_node_is_shut(rx->end.node)) ? is_shut(rx) : -EAGAIN;
 }
 
 /* Unless it was in vain the last time: then not again for a while. */

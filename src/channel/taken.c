@@ -299,6 +299,17 @@ static int changed(const ferry_msg_t *m) {
                    (unsigned long long)m->size, fi_channel_shown(m->link->rx->end.channel));
 }
 
+int fi_taken_is_others(const ferry_msg_t *m) {
+    const fi_receiver_t *rx = m->link->rx;
+
+    if (!fi_node_is_expelled(rx->end.node) || rx->end.kind != FERRY_QUEUE || rx->tap) {
+        return 0;
+    }
+    return fi_fail(-ESHUTDOWN,
+                   "the node %s while this message of '%s' was held: another receiver has it, or will get it",
+                   fi_node_end_word(rx->end.node), fi_channel_shown(rx->end.channel));
+}
+
 int fi_taken_release(ferry_msg_t *m) {
     if (fi_unlikely(m->generation != fi_process_generation)) {
         return fi_fail(-ECHILD, "this message belongs to the parent process: after fork(), open your own node");
@@ -316,6 +327,9 @@ int fi_taken_release(ferry_msg_t *m) {
         fi_store_relaxed32(&m->refs, 1);
     }
     int r = fi_unlikely(rx->check) && m->data != m->copy && m->sum != fi_checksum(m->data, m->size) ? changed(m) : 0;
+    if (fi_unlikely(fi_taken_is_others(m) < 0)) {
+        r = -ESHUTDOWN;
+    }
     if (fi_unlikely(m->log->ctl.due != NULL)) {
         int late = fi_held_end(m);
         r = late < 0 ? -ESTALE : r;

@@ -135,10 +135,15 @@ static inline bool fi_node_is_shut(const fi_node_t *n) {
     return fi_load_relaxed32(&n->shutdown) != 0;
 }
 
+/* Then it is shut as well, and what its peers had sent it is others'. */
+static inline bool fi_node_is_expelled(const fi_node_t *n) {
+    return fi_load_relaxed32(&n->expelled) != 0;
+}
+
 /* What has become of a node that is shut, for a sentence about it. */
 static inline const char *fi_node_end_word(const fi_node_t *n) {
-    return fi_load_relaxed32(&n->expelled) ? "was expelled from its space (`ferry kick`; close it, open another)"
-                                           : "was shut down";
+    return fi_node_is_expelled(n) ? "was expelled from its space (`ferry kick`; close it, open another)"
+                                  : "was shut down";
 }
 
 /* Async-signal-safe. */

@@ -24,19 +24,24 @@ static ferry_kicked_t kick(uint64_t node) {
 static void hold_and_learn(void *arg) {
     scene_t *scene = arg;
     ferry_t *node = open_node("test");
-    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &(ferry_receiver_options_t){.senders = 2});
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
     ferry_msg_t *held = receive(rx);
     scene->node = ferry_node_id(node);
     atomic_store(&scene->taken, 1);
     await(&scene->others_done, 1);
     ferry_msg_t *m = NULL;
     int r = 0;
-    while ((r = ferry_recv(rx, PATIENCE, &m)) == 0) /* what it had been given before it knew */
-        release(m);
-    check_error(r, -ESHUTDOWN, "expelled kick");
+    while ((r = ferry_recv(rx, PATIENCE, &m)) == 0) /* until it knows */
+        ferry_msg_release(m);
+    check_error(r, -ESHUTDOWN, "expelled kick"); /* neither the end nor what others have got */
+    ferry_pollitem_t item = {.receiver = rx, .events = FERRY_POLL_IN};
+    check_error(ferry_poll(&item, 1, PATIENCE), -ESHUTDOWN, "expelled kick");
     ferry_sender_t *tx = NULL;
     check_error(ferry_sender_open(node, "jobs", FERRY_QUEUE, NULL, &tx), -ESHUTDOWN, "expelled");
-    release(held);
+    check_error(ferry_msg_progress(held), -ESHUTDOWN, "jobs expelled another");
+    check_error(ferry_msg_reject(held, 0), -ESHUTDOWN, "jobs expelled another");
+    check_error(ferry_msg_release(held), -ESHUTDOWN, "jobs expelled another");
+    check_error(ferry_msg_release(held), -EBADF, "");
     close_receiver(rx);
     close_node(node);
     node = open_node("test"); /* nothing keeps it from beginning anew */
@@ -85,6 +90,72 @@ static void what_an_expelled_node_holds_goes_to_others_and_it_is_told(void) {
 
 static void a_stopped_node_is_expelled_and_learns_it_when_it_goes_on(void) {
     expel_who_holds_a_message(true);
+}
+
+/* Its only sender goes on; what it has not taken is not its own any more. */
+static void wait_and_learn(void *arg) {
+    scene_t *scene = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    scene->node = ferry_node_id(node);
+    atomic_store(&scene->taken, 1);
+    ferry_msg_t *m = NULL;
+    check_error(ferry_recv(rx, PATIENCE, &m), -ESHUTDOWN, "expelled kick");
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void who_waits_when_it_is_expelled_does_not_take_that_for_the_end(void) {
+    scene_t *scene = share(sizeof *scene);
+    pid_t waiter = child_start(wait_and_learn, scene);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL);
+    await(&scene->taken, 1);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    nap(5 * MILLISECOND); /* it sleeps by now, mostly */
+    kick(scene->node);
+    child_join(waiter);
+    close_sender(tx);
+    close_node(node);
+}
+
+static bool has_no_sender(void *rx) {
+    return ferry_receiver_senders(rx) == 0;
+}
+
+static void lie_ready_and_learn(void *arg) {
+    scene_t *scene = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    scene->node = ferry_node_id(node);
+    atomic_store(&scene->taken, 1);
+    await(&scene->others_done, 1);
+    await_that(has_no_sender, rx, "the expelled node knows it");
+    ferry_msg_t *m = NULL;
+    check_error(ferry_recv(rx, PATIENCE, &m), -ESHUTDOWN, "expelled kick");
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void what_lies_ready_for_an_expelled_node_is_taken_once(void) {
+    scene_t *scene = share(sizeof *scene);
+    pid_t reader = child_start(lie_ready_and_learn, scene);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL);
+    await(&scene->taken, 1);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    for (uint64_t i = 0; i < 3; i++)
+        send_number(tx, i);
+    kick(scene->node);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
+    for (uint64_t i = 0; i < 3; i++)
+        check_is(receive_number(rx), i);
+    atomic_store(&scene->others_done, 1);
+    child_join(reader);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
 }
 
 static void hold_a_lock(void *arg) {
@@ -164,6 +235,8 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_an_expelled_node_holds_goes_to_others_and_it_is_told),
         TEST(a_stopped_node_is_expelled_and_learns_it_when_it_goes_on),
+        TEST(who_waits_when_it_is_expelled_does_not_take_that_for_the_end),
+        TEST(what_lies_ready_for_an_expelled_node_is_taken_once),
         TEST(a_lock_of_an_expelled_node_stays_held_until_its_process_ends),
         TEST(who_comes_after_it_was_expelled_waits_for_its_process_too),
         TEST(only_what_is_there_can_be_expelled),
