@@ -113,13 +113,19 @@ static bool waits(const fi_txlink_t *l) {
 
 /* One that waits, and does not have the message in its ring already. */
 static fi_outlet_t *find_waiting(const fi_sender_t *tx) {
+    const fi_outlet_t *has_it = tx->meet.open ? tx->meet.outlet : NULL;
+
     fi_fence_seq_cst();
     for (uint32_t i = 0; i < tx->link_count; i++) {
-        if (waits(tx->links[i]) && tx->links[i]->outlet != tx->meet.outlet && !fi_txlink_is_sated(tx->links[i])) {
+        if (waits(tx->links[i]) && tx->links[i]->outlet != has_it && !fi_txlink_is_sated(tx->links[i])) {
             return tx->links[i]->outlet;
         }
     }
     return NULL;
+}
+
+bool fi_rendezvous_is_awaited(const fi_sender_t *tx) {
+    return find_waiting(tx) != NULL;
 }
 
 static int put(fi_sender_t *tx, const fi_item_t *item) {

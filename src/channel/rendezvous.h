@@ -16,6 +16,9 @@ void fi_rendezvous_link_gone(fi_sender_t *tx, const fi_txlink_t *l);
  * same number, but not FI_REC_MEET: its sender may not know yet that it was taken. */
 bool fi_rendezvous_is_open_for(const fi_sender_t *tx, uint64_t seq, uint64_t word);
 
+/* Does a receiver wait? One that spins for ever is not seen to. */
+bool fi_rendezvous_is_awaited(const fi_sender_t *tx);
+
 /* The receiver takes the record that was seen, unless its sender takes it back at this moment: false. */
 bool fi_rendezvous_is_mine(const fi_rxlink_t *l, const fi_seen_t *s);
 

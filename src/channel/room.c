@@ -42,7 +42,7 @@ static void set_want(fi_sender_t *tx, uint64_t want) {
 
 void fi_sender_arm(fi_sender_t *tx) {
     fi_store_release32(&tx->waiting, 1);
-    set_want(tx, ++tx->sleeps | (tx->meet.open || tx->windows > 0 ? FI_WANT_MEET : 0));
+    set_want(tx, ++tx->sleeps | (tx->rendezvous || tx->windows > 0 ? FI_WANT_MEET : 0));
     fi_barrier_heavy_global();
 }
 

@@ -537,6 +537,9 @@ bool fi_sender_has_room(fi_sender_t *tx) {
     if (fi_sender_is_over_capacity(tx)) {
         return false;
     }
+    if (tx->rendezvous) {
+        return (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0) && fi_rendezvous_is_awaited(tx);
+    }
     if (!has_no_reader(tx) && (tx->backlog_count == 0 || fi_backlog_pump(tx) == 0)) {
         fi_outlet_t *o = tx->topic ? tx->topic : choose(tx);
         if (!o && !tx->rationed && !tx->windows) {

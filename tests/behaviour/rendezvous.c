@@ -236,17 +236,53 @@ static void a_message_comes_exactly_if_it_was_sent(where_t where) {
     check(sent > 0);
 }
 
+/* ---- a program that waits for many things ---- */
+
+static void take_one_when_told(ferry_t *node, void *arg) {
+    meeting_t *meeting = arg;
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    atomic_fetch_add(&meeting->ready, 1);
+    await(&meeting->step, 1);
+    check_is(receive_number(rx), 5);
+    check_is(receive_number(rx), 6);
+    close_receiver(rx);
+}
+
+/* Room in a ring is not enough: whoever sent then would find that nobody takes it. */
+static void a_sender_can_be_polled_for_a_receiver_that_waits(where_t where) {
+    meeting_t *meeting = share(sizeof *meeting);
+    crew_t *crew = crew_begin(where);
+    crew_add(crew, take_one_when_told, meeting);
+    ferry_sender_t *tx = open_sender(crew_node(crew), "q", FERRY_QUEUE, &meets);
+    ferry_pollitem_t item = {.sender = tx, .events = FERRY_POLL_OUT};
+    await(&meeting->ready, 1);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    check_is(ferry_poll(&item, 1, FERRY_NOW), 0);
+    check_is(ferry_poll(&item, 1, 20 * MILLISECOND), 0);
+    atomic_store(&meeting->step, 1);
+    for (uint64_t i = 5; i <= 6; i++) { /* the second time, one that has taken a message waits again */
+        check_is(ferry_poll(&item, 1, PATIENCE), 1);
+        check_is(item.revents, FERRY_POLL_OUT);
+        check_is(ferry_send(tx, &i, sizeof i, PATIENCE), 0);
+    }
+    crew_join(crew, 0);
+    check_is(ferry_poll(&item, 1, FERRY_NOW), 0);
+    close_sender(tx);
+    crew_end(crew);
+}
+
 /* ---- it is rejected before its sender knows that it was taken ---- */
 
 #define ROUNDS 20u
 
 static void send_to_two(void *arg) {
-    (void)arg;
+    meeting_t *meeting = arg;
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &meets);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         check_is(ferry_sender_wait(tx, 2, PATIENCE), 2);
         check_is(ferry_send(tx, &i, sizeof i, PATIENCE), 0);
+        await(&meeting->taken, (unsigned)i + 1); /* the next one might be quicker than what was rejected */
     }
     check_is(ferry_sender_flush(tx, PATIENCE), 0);
     close_sender(tx);
@@ -266,7 +302,8 @@ static void what_was_rejected_at_once_is_not_lost_with_the_next_receiver(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx[2] = {open_receiver(node, "q", FERRY_QUEUE, NULL),
                                open_receiver(node, "q", FERRY_QUEUE, NULL)};
-    pid_t sender = child_start(send_to_two, NULL);
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t sender = child_start(send_to_two, meeting);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         int status;
         unsigned k = who_may_take(rx);
@@ -281,6 +318,7 @@ static void what_was_rejected_at_once_is_not_lost_with_the_next_receiver(void) {
         check_is(number_in(m), i);
         check_is(info_of(m).attempt, 2);
         release(m);
+        atomic_store(&meeting->taken, (unsigned)i + 1);
         rx[1 - k] = open_receiver(node, "q", FERRY_QUEUE, NULL);
     }
     child_join(sender);
@@ -337,6 +375,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(what_was_taken_comes_again_when_its_receiver_dies),
         TEST_BOTH(a_receiver_that_waits_gets_it_although_another_was_chosen),
         TEST_BOTH(a_message_comes_exactly_if_it_was_sent),
+        TEST_ALL(a_sender_can_be_polled_for_a_receiver_that_waits),
         TEST(what_was_rejected_at_once_is_not_lost_with_the_next_receiver),
         TEST(two_who_wait_for_each_other_are_told),
     };
