@@ -165,6 +165,7 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
     l->counts = l->lossy || (m->frame.flags & FI_OFFER_COUNTED) != 0;
     l->fence = !m->peer->asymmetric || !fi_barrier_is_asymmetric();
     l->next_seq = m->frame.figures[0];
+    l->first_seq = m->frame.flags & FI_OFFER_LATE ? l->next_seq : 0;
     bool own = m->peer == rx->end.node->self && m->frame.figures[1] != 0;
     l->from_node = own ? m->frame.figures[1] : m->peer->id; /* only this node itself may speak for another one */
     l->from_end = own ? m->frame.figures[2] : l->tx;

@@ -169,10 +169,37 @@ void fi_txlink_tell(fi_sender_t *tx, const fi_remote_t *r, enum fi_frame_type ty
     (void)fi_peer_send(r->peer, &f, NULL);
 }
 
+/* Of what is kept for late comers, the newest may be still to come into the ring. */
+static uint64_t retained_in_backlog(const fi_sender_t *tx) {
+    return fi_min(tx->backlog_count, tx->retain);
+}
+
 static uint64_t first_position(const fi_sender_t *tx, const fi_log_t *log, bool history) {
+    uint64_t in_ring = tx->retain - retained_in_backlog(tx);
     uint64_t first = fi_sender_first_retained(tx);
 
+    if (tx->retained_count - first > in_ring) {
+        first = tx->retained_count - in_ring;
+    }
     return history && first < tx->retained_count ? tx->retained[first % tx->retain] : log->w.pos;
+}
+
+/* The number of the first message that is a topic's link's own. What waits for others was sent before. */
+static uint64_t first_number(const fi_sender_t *tx, const fi_txlink_t *l, const fi_log_t *log) {
+    const struct fi_list *at = &tx->backlog;
+
+    if (l->start < log->w.pos) {
+        return fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq;
+    }
+    for (uint64_t i = l->no_history ? 0 : retained_in_backlog(tx); i > 0; i--) {
+        at = at->prev;
+    }
+    return at == &tx->backlog ? tx->seq + 1 : fi_container(at, const fi_waiting_t, link)->seq;
+}
+
+/* What is on its way to other machines is theirs, whenever it was sent. */
+static bool is_late(const fi_sender_t *tx, const fi_txlink_t *l) {
+    return tx->topic && tx->backlog_count > 0 && !l->hidden;
 }
 
 /* What is kept for late comers may point into the pool. */
@@ -193,9 +220,10 @@ void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     f.kind = (uint16_t)tx->end.kind;
     f.a = l->start;
     f.b = l->first;
-    f.flags = (l->lossy ? FI_OFFER_LOSSY : 0u) | (tx->part.counted ? FI_OFFER_COUNTED : 0u);
+    f.flags = (l->lossy ? FI_OFFER_LOSSY : 0u) | (tx->part.counted ? FI_OFFER_COUNTED : 0u) |
+              (is_late(tx, l) ? FI_OFFER_LATE : 0u);
     f.contract = tx->end.contract;
-    f.figures[0] = l->start < log->w.pos ? fi_ringw_at(&log->w, (uint32_t)(l->start % log->w.lines))->seq : tx->seq + 1;
+    f.figures[0] = first_number(tx, l, log);
     f.figures[1] = tx->part.from_node;
     f.figures[2] = tx->part.from_end;
     memcpy(f.text, tx->end.channel, sizeof f.text);
@@ -234,7 +262,8 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     l->per_tag = l->lossy && (m->frame.flags & FI_MEET_PER_TAG) != 0;
     l->depth = fi_min(m->frame.a, (uint64_t)FI_MAX_RING_LINES);
     l->first = o->current;
-    l->start = first_position(tx, log, !(m->frame.flags & FI_MEET_NO_HISTORY));
+    l->no_history = (m->frame.flags & FI_MEET_NO_HISTORY) != 0;
+    l->start = first_position(tx, log, !l->no_history);
     l->seen[l->first % FI_LOGS] = l->start;
     r = fi_outlet_add_link(o, l);
     if (r < 0) {

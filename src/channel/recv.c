@@ -126,8 +126,8 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
 
 void fi_receiver_find_quick(fi_receiver_t *rx) {
     fi_rxlink_t *l = rx->links[rx->turn];
-    bool usual = !l->counts && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 && !rx->too_large &&
-                 !rx->dead_letters && rx->ack_within == 0;
+    bool usual = !l->counts && !l->first_seq && !l->ended && !rx->check && !rx->fd_mode && rx->max_held == 0 &&
+                 !rx->too_large && !rx->dead_letters && rx->ack_within == 0;
 
     rx->quick = usual ? l : NULL;
 }

@@ -73,6 +73,7 @@ typedef struct fi_txlink {
     bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
     uint64_t depth;        /* messages that it asks to be kept for it, then */
     bool per_tag;          /* then: it wants the newest message with each tag */
+    bool no_history;       /* it does not want what is kept for late comers */
     uint32_t prefetch;     /* messages that it may have at once; 0: no limit */
     int64_t ack_within;    /* ns for which it may hold one; 0: for ever */
     bool overdue;          /* it has held one for longer, and had not let go of it when last looked at */

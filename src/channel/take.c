@@ -183,11 +183,35 @@ int fi_ringr_peek_whole(fi_ringr_t *r, fi_seen_t *s) {
     return 0;
 }
 
+/* A message that was sent before this link was? */
+static bool is_older(const fi_rxlink_t *l, const fi_seen_t *s) {
+    return s->kind < FI_REC_SWITCH && s->seq < l->first_seq;
+}
+
+/* Releases such messages, which their sender had for others. */
+static void pass_older(fi_rxlink_t *l) {
+    fi_seen_t s = {0};
+
+    (void)fi_link_skip(l, l->first_seq - 1, UINT64_MAX, 0);
+    if (fi_ringr_peek(&l->log->r, &s) == 1 && s.kind < FI_REC_SWITCH && !is_older(l, &s)) {
+        l->first_seq = 0;
+    }
+}
+
 /* The next record of a link that may be overtaken, of those that its receiver wants. */
 static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
-    int r = l->pick ? fi_pick_seek(l) : 0;
+    fi_ringr_t *r = &l->log->r;
+    int found = l->pick ? fi_pick_seek(l) : 0;
 
-    return r < 0 ? r : fi_ringr_peek_whole(&l->log->r, s);
+    found = found < 0 ? found : fi_ringr_peek_whole(r, s);
+    for (uint32_t steps = r->lines; fi_unlikely(found == 1 && is_older(l, s)); steps--) {
+        if (steps == 0) {
+            return 0;
+        }
+        fi_ringr_advance(r, s->lines);
+        found = fi_ringr_peek_whole(r, s);
+    }
+    return found;
 }
 
 /* The end of a dead letter says where it comes from. */
@@ -315,9 +339,12 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_seen_t s = {0};
 
     if (fi_unlikely(wants_by_tag(l))) {
-        return fi_tags_take(l, out);
+        return fi_tags_take(l, out); /* which goes by numbers anyway */
     }
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
+        if (fi_unlikely(l->first_seq) && !l->lossy) {
+            pass_older(l);
+        }
         if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
             /* A ring that leads in a circle: an honest one keeps a line free. Or it is written on, for others. */
             return l->still ? -EPROTO : 0;
@@ -332,6 +359,9 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
                 return r;
             }
             continue;
+        }
+        if (fi_unlikely(is_older(l, &s))) {
+            return 0; /* it has just come: nothing is there */
         }
         ferry_msg_t *m = fi_taken_new(rx);
         if (!m) {
@@ -382,12 +412,15 @@ bool fi_link_awaits_memory(const fi_rxlink_t *l) {
 }
 
 bool fi_link_ready(fi_rxlink_t *l) {
-    fi_ringr_t r = l->log->r; /* looking must not move the reader */
     fi_seen_t s = {0};
 
     if (wants_by_tag(l)) {
         return fi_tags_ready(l);
     }
+    if (fi_unlikely(l->first_seq) && !l->lossy) {
+        pass_older(l);
+    }
+    fi_ringr_t r = l->log->r; /* looking must not move the reader */
     if (fi_unlikely(l->ended && !l->still) && r.pos >= l->log->end) {
         return false;
     }

@@ -183,6 +183,58 @@ static void a_receiver_that_wants_no_history_gets_none(void) {
     close_node(node);
 }
 
+#define BEYOND_THE_RING 20000u
+
+/* 1: a message, which is this one. */
+static unsigned takes(ferry_receiver_t *rx, uint64_t number, int64_t timeout) {
+    ferry_msg_t *m = NULL;
+    int r = ferry_recv(rx, timeout, &m);
+    if (r == -EAGAIN)
+        return 0;
+    check_is(r, 0);
+    check_is(number_in(m), number);
+    check_is(info_of(m).lost_before, 0);
+    release(m);
+    return 1;
+}
+
+/* A reader that stands still, and one that comes meanwhile: what waits for the first one was sent before the other came. */
+static void come_behind_a_slow_reader(uint32_t retain, const ferry_receiver_options_t *options, uint32_t history) {
+    ferry_t *node = open_node("test"), *other = open_node("test");
+    ferry_contract_t contract = {.retain = retain};
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    ferry_receiver_t *slow = open_receiver(node, "t", FERRY_TOPIC, NULL);
+    send_numbers(tx, 0, BEYOND_THE_RING);
+    ferry_receiver_t *late = open_receiver(other, "t", FERRY_TOPIC, options);
+    send_numbers(tx, BEYOND_THE_RING, BEYOND_THE_RING + 2);
+    uint64_t next = BEYOND_THE_RING - history;
+    for (uint64_t i = 0; i < BEYOND_THE_RING + 2; i++) {
+        check_is(receive_number(slow), i);
+        next += takes(late, next, FERRY_NOW);
+    }
+    while (next < BEYOND_THE_RING + 2)
+        check_is(takes(late, next++, PATIENCE), 1);
+    expect_silence(late);
+    expect_silence(slow);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    close_receiver(late);
+    close_receiver(slow);
+    close_sender(tx);
+    close_node(other);
+    close_node(node);
+}
+
+static void a_late_receiver_gets_nothing_that_still_waits_for_a_slow_one(void) {
+    come_behind_a_slow_reader(0, NULL, 0);
+    come_behind_a_slow_reader(3, &(ferry_receiver_options_t){.no_history = 1}, 0);
+    come_behind_a_slow_reader(0, &(ferry_receiver_options_t){.may_lose = 1}, 0);
+}
+
+static void of_what_waits_for_a_slow_one_a_late_receiver_gets_what_is_retained(void) {
+    come_behind_a_slow_reader(3, NULL, 3);
+    come_behind_a_slow_reader(1000, NULL, 1000);
+}
+
 static void fewer_messages_than_retained_are_all_history(void) {
     ferry_t *node = open_node("test");
     ferry_contract_t contract = {.retain = 100};
@@ -517,6 +569,8 @@ int main(int argc, char **argv) {
         TEST_BOTH(a_late_receiver_gets_the_retained_messages_and_then_all_new_ones),
         TEST(retained_messages_follow_those_that_receivers_already_had),
         TEST(a_receiver_that_wants_no_history_gets_none),
+        TEST(a_late_receiver_gets_nothing_that_still_waits_for_a_slow_one),
+        TEST(of_what_waits_for_a_slow_one_a_late_receiver_gets_what_is_retained),
         TEST(fewer_messages_than_retained_are_all_history),
         TEST(large_retained_messages_come_unchanged),
         TEST(history_gives_way_when_it_fills_the_quota),
