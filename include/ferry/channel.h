@@ -192,7 +192,8 @@ typedef struct ferry_receiver_options {
     int64_t
         ack_within; /**< queues: nanoseconds for which a message may be held without ferry_msg_progress, before another
                               receiver gets it, with the next attempt, and its holder -ESTALE; less than a
-                              millisecond counts as one; 0: for ever */
+                              millisecond counts as one; 0: for ever. By CLOCK_MONOTONIC, which senders and
+                              receivers of one machine must share: time_namespaces(7) may differ in it */
     uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`; 0: no limit */
     const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
     ferry_replay_t replay;   /**< durable topics: where it begins; other than 0, it is an error with other channels */
@@ -212,7 +213,7 @@ typedef struct ferry_receiver ferry_receiver_t;
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
  * -ENOTSUP a durable channel in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
- * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EACCES also
+ * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EFBIG over `ulimit -f`; -EACCES also
  * when the server of a space that spans machines does not permit what the channel needs (the sentence has its words).
  */
 FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "platform/clock.h"
+#include "platform/save.h"
 #include "platform/socket.h"
 
 #define FIRST_LINE "ferry-entry 1"
@@ -88,10 +89,16 @@ int fi_entry_each(fi_space_t *s, const char *channel_or_null, int (*each)(const 
 /* ---- writing ---- */
 
 static int fail_write(int why, const fi_space_t *s) {
+    if (why == EFBIG)
+        return fi_fail(-EFBIG,
+                       "the entry of an end in \"%s\" is larger than this process may make files; raise ulimit -f",
+                       s->path);
     return fi_fail_errno(why, "cannot write the entry of an end in \"%s\"", s->path);
 }
 
 static int write_text(int fd, const char *text, size_t len, mode_t mode) {
+    if (!fi_may_make_file(len))
+        return EFBIG;
     ssize_t n = write(fd, text, len);
     if (n >= 0 && (size_t)n != len)
         return ENOSPC;

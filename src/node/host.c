@@ -18,6 +18,7 @@
 #include "host/measure.h"
 #include "host/profile.h"
 #include "platform/cpu.h"
+#include "platform/save.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define BOOT_LEN 36u
@@ -139,7 +140,7 @@ static void keep(int dir, const char *base, const char *name, const ferry_host_t
         return;
     }
     snprintf(file, sizeof file, "/proc/self/fd/%d", fd);
-    if (write(fd, text, len) == (ssize_t)len) {
+    if (fi_may_make_file(len) && write(fd, text, len) == (ssize_t)len) {
         (void)unlinkat(dir, name, 0);
         (void)linkat(AT_FDCWD, file, dir, name, AT_SYMLINK_FOLLOW);
     }

@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/error.h"
+#include "platform/save.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -121,12 +121,10 @@ bool fi_memory_is_available(size_t bytes) {
 
 /* May a memory file be as large as `bytes`, `more` of them new? */
 static int check_size(size_t bytes, size_t more) {
-    struct rlimit size;
     if (bytes > PTRDIFF_MAX || !fi_memory_is_available(more))
         return fi_fail(-ENOMEM, "a memory file of %zu bytes is more than this machine has free; ask for a smaller one",
                        bytes);
-    /* Beyond this limit the kernel would end the process with SIGXFSZ. */
-    if (getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < bytes)
+    if (!fi_may_make_file(bytes))
         return fi_fail(-EFBIG, "a memory file of %zu bytes is larger than this process may make files; raise ulimit -f",
                        bytes);
     return 0;

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,13 +137,11 @@ static int write_place(place_t *p, const void *data, size_t bytes) {
 }
 
 int fi_save_file(const char *path, const void *data, size_t bytes) {
-    struct rlimit size;
     place_t p = {.dir = -1};
 
     if (path[0] == '\0' || path[strlen(path) - 1] == '/')
         return fi_fail(-EINVAL, "\"%s\" is no name of a file", path);
-    /* Beyond this limit the kernel would end the process with SIGXFSZ. */
-    if (getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < bytes)
+    if (!fi_may_make_file(bytes))
         return fi_fail(-EFBIG, "%zu bytes for \"%s\" are more than this process may write to a file; raise ulimit -f",
                        bytes, path);
     int rc = open_place(path, &p);

@@ -5,7 +5,15 @@
 #ifndef FI_PLATFORM_SAVE_H
 #define FI_PLATFORM_SAVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/resource.h>
+
+/** May this process make a file so large (ulimit -f)? Beyond that limit the kernel would end it with SIGXFSZ. */
+static inline bool fi_may_make_file(size_t bytes) {
+    struct rlimit size;
+    return getrlimit(RLIMIT_FSIZE, &size) != 0 || size.rlim_cur >= bytes;
+}
 
 /**
  * Writes `bytes` bytes to the file `path`, in place of the file that had that name: first to a file of another name beside

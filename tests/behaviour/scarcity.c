@@ -397,6 +397,18 @@ static void a_message_larger_than_files_may_be_is_refused(void) {
     close_node(node);
 }
 
+/* Not even the few bytes that tell others of an end. */
+static void an_end_is_refused_where_no_file_may_be_written(void) {
+    struct rlimit limit = {0, 0};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = NULL;
+    ferry_receiver_t *rx = NULL;
+    check_is(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    check_error(ferry_sender_open(node, "q", FERRY_QUEUE, NULL, &tx), -EFBIG, "ulimit -f"); /* and no SIGXFSZ */
+    check_error(ferry_receiver_open(node, "q", FERRY_QUEUE, NULL, &rx), -EFBIG, "ulimit -f");
+    close_node(node);
+}
+
 /* ---- memory that may not be mapped ---- */
 
 static void send_too_much(ferry_kind_t kind) {
@@ -542,6 +554,7 @@ int main(int argc, char **argv) {
 #endif
         TEST(a_receiver_that_may_not_map_a_senders_memory_is_told_and_keeps_its_other_links),
         TEST(a_message_larger_than_files_may_be_is_refused),
+        TEST(an_end_is_refused_where_no_file_may_be_written),
         TEST(a_full_disk_is_told),
     };
     return run_suite("scarcity", tests, sizeof tests / sizeof tests[0], argc, argv);
