@@ -299,11 +299,11 @@ static unsigned who_may_take(ferry_receiver_t *rx[2]) {
 
 /* One rejects it, the other one, to whom it goes next, closes: the sender hears of both at once. */
 static void what_was_rejected_at_once_is_not_lost_with_the_next_receiver(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t sender = child_start(send_to_two, meeting);
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx[2] = {open_receiver(node, "q", FERRY_QUEUE, NULL),
                                open_receiver(node, "q", FERRY_QUEUE, NULL)};
-    meeting_t *meeting = share(sizeof *meeting);
-    pid_t sender = child_start(send_to_two, meeting);
     for (uint64_t i = 0; i < ROUNDS; i++) {
         int status;
         unsigned k = who_may_take(rx);
