@@ -23,6 +23,11 @@ static int64_t wait_ms(const fi_patience_t *p) {
     return left < ASK_AT_LEAST_MS ? ASK_AT_LEAST_MS : left;
 }
 
+/* What could not be stored: because somebody is just deleting the stream, whose files are gone already? */
+static bool is_being_deleted(natsStatus s) {
+    return strstr(fi_net_words(s), "error opening msg block file") != NULL;
+}
+
 /* One of the above, or a negative errno with a sentence. */
 static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t denials, const char *doing) {
     if (s == NATS_OK) {
@@ -40,9 +45,13 @@ static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t d
         return FI_STREAM_GONE;
     case JSNoMessageFoundErr:
         return FI_EMPTY;
+    case JSStreamStoreFailedErr:
+        if (is_being_deleted(s)) {
+            return FI_UNKNOWN;
+        }
+        /* fall through */
     case JSInsufficientResourcesErr:
     case JSStorageResourcesExceededErr:
-    case JSStreamStoreFailedErr:
         return fi_fail(-ENOSPC, "cannot %s the %s \"%s\": the server has no room for it (%s)", doing, r->word, r->name,
                        fi_net_words(s));
     case 0:
