@@ -223,22 +223,31 @@ static bool read_slot(const fi_kept_table_t *t, uint32_t i, struct fi_latest *ou
     return out->seq != 0 && is_still(t, slot, out->seq);
 }
 
-/* Notes what was kept of messages that the scout has not seen, up to number `limit`. */
-static void note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) {
+/* Is this still where the sender keeps them? */
+static bool is_the_table(const fi_kept_table_t *t) {
+    fi_fence_acquire();
+    return t->id == 0 || fi_load_relaxed64(t->word) == t->id;
+}
+
+/* Notes what was kept of messages that the scout has not seen, up to number `limit`. False: the table was made anew meanwhile, so
+ * that not all was found. It is to be done again then, and nothing counts as seen yet. */
+static bool note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) {
     fi_pick_t *p = l->pick;
-    uint64_t seen = p->newest;
+    uint64_t newest = p->newest;
     struct fi_latest s;
 
     for (uint32_t i = 0; i < t->count; i++) {
         /* Of a later ring, it will be met there. */
-        if (read_slot(t, i, &s) && s.serial == p->serial && s.seq > seen && s.seq < limit) {
+        if (read_slot(t, i, &s) && s.serial == p->serial && s.seq > p->newest && s.seq < limit) {
             note(p, s.tag, s.seq, 0);
-            p->newest = s.seq > p->newest ? s.seq : p->newest;
+            newest = s.seq > newest ? s.seq : newest;
         }
     }
-    if (limit != UINT64_MAX) {
-        p->newest = limit - 1;
+    if (!is_the_table(t)) {
+        return false;
     }
+    p->newest = limit != UINT64_MAX ? limit - 1 : newest;
+    return true;
 }
 
 /* --- the scout --------------------------------------------------------------------------------------------------- */
@@ -265,9 +274,10 @@ static int catch_up(fi_rxlink_t *l) {
         if (r < 1) {
             return r < 0 ? r : 1;
         }
-        note_kept(l, &table, limit); /* after `oldest` was read: what was lost before that is kept already */
-        p->scout = to;
-        return 0;
+        if (note_kept(l, &table, limit)) { /* after `oldest` was read: what was lost before that is kept already */
+            p->scout = to;
+            return 0;
+        }
     }
     return 2;
 }
@@ -494,8 +504,8 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
 
     for (int i = 0; i < TRIES; i++) {
         int r = look_ahead(l);
-        if (r < 0) {
-            return r;
+        if (r < 0 || r == 2) {
+            return r < 0 ? r : 0; /* 2: what is noted is not all that it counts */
         }
         if (fi_list_empty(&p->tags->turns)) {
             move_base(l);
