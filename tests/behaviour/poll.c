@@ -90,8 +90,8 @@ static void a_sender_is_ready_when_blocks_behind_the_oldest_are_released(void) {
     unsigned count = 0;
     uint64_t number = 0;
     char large[3000] = "";
-    /* A larger ring may come meanwhile. */
-    for (int r = 0; r == 0 || ferry_poll(&item, 1, FERRY_NOW) == 1; number++) {
+    /* Once the ring is full, a larger one comes, as soon as its reader has accepted it. */
+    for (int r = 0; r == 0 || ferry_poll(&item, 1, 500 * MILLISECOND) == 1; number++) {
         check(number < MOST);
         bool in_block = number > 0 && number < IN_BLOCKS;
         r = in_block ? ferry_send(tx, large, sizeof large, FERRY_NOW)
