@@ -12,9 +12,9 @@ extern "C" {
 #endif
 
 #define FERRY_POLL_IN 1 /**< receiver: a message can be taken; descriptor: POLLIN */
-#define FERRY_POLL_OUT                                                                                                 \
-    2 /**< sender: a small message can be sent; descriptor: POLLOUT. With rendezvous: a receiver waits, with
-                          * another `wait` than FERRY_WAIT_SPIN, which is not seen */
+/** Sender: a small message can be sent, or, with rendezvous, a receiver waits, with another `wait` than FERRY_WAIT_SPIN, which
+ * is not seen; descriptor: POLLOUT. */
+#define FERRY_POLL_OUT 2
 #define FERRY_POLL_END 4 /**< receiver: all senders have ended (-EPIPE); descriptor: POLLHUP */
 #define FERRY_POLL_ERR 8 /**< a closed or foreign handle; descriptor: POLLERR or POLLNVAL */
 

@@ -188,10 +188,13 @@ static bool is_older(const fi_rxlink_t *l, const fi_seen_t *s) {
     return s->kind < FI_REC_SWITCH && s->seq < l->first_seq;
 }
 
-/* Releases such messages, which their sender had for others. */
+/* Releases such messages, which their sender had for others, where they are to be released. */
 static void pass_older(fi_rxlink_t *l) {
     fi_seen_t s = {0};
 
+    if (fi_likely(l->first_seq == 0) || l->lossy) {
+        return;
+    }
     (void)fi_link_skip(l, l->first_seq - 1, UINT64_MAX, 0);
     if (fi_ringr_peek(&l->log->r, &s) == 1 && s.kind < FI_REC_SWITCH && !is_older(l, &s)) {
         l->first_seq = 0;
@@ -342,9 +345,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
         return fi_tags_take(l, out); /* which goes by numbers anyway */
     }
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
-        if (fi_unlikely(l->first_seq) && !l->lossy) {
-            pass_older(l);
-        }
+        pass_older(l);
         if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
             /* A ring that leads in a circle: an honest one keeps a line free. Or it is written on, for others. */
             return l->still ? -EPROTO : 0;
@@ -417,9 +418,7 @@ bool fi_link_ready(fi_rxlink_t *l) {
     if (wants_by_tag(l)) {
         return fi_tags_ready(l);
     }
-    if (fi_unlikely(l->first_seq) && !l->lossy) {
-        pass_older(l);
-    }
+    pass_older(l);
     fi_ringr_t r = l->log->r; /* looking must not move the reader */
     if (fi_unlikely(l->ended && !l->still) && r.pos >= l->log->end) {
         return false;

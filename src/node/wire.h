@@ -100,8 +100,8 @@ enum fi_purge_flags { FI_PURGE_PASSED_ON = 1, FI_PURGE_NOT_OWN = 2 };
 enum fi_offer_flags {
     FI_OFFER_LOSSY = 1,
     FI_OFFER_COUNTED = 2, /* not lossy, but a number that is missing is a message that is lost */
-    FI_OFFER_LATE =
-        4 /* messages may come that have smaller numbers than the first one: they were sent before, and wait for others */
+    /* Messages may come that have smaller numbers than the first one: they were sent before, and wait for others. */
+    FI_OFFER_LATE = 4
 };
 enum fi_reject_flags {
     FI_REJECT_UNCOUNTED = 1, /* this was no attempt */

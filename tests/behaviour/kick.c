@@ -92,17 +92,33 @@ static void a_stopped_node_is_expelled_and_learns_it_when_it_goes_on(void) {
     expel_who_holds_a_message(true);
 }
 
-/* Its only sender goes on; what it has not taken is not its own any more. */
-static void wait_and_learn(void *arg) {
-    scene_t *scene = arg;
+static bool has_no_sender(void *rx) {
+    return ferry_receiver_senders(rx) == 0;
+}
+
+/* Its only sender goes on. `waits`: it is expelled while it does; else it is to know before it receives. */
+static void learn(scene_t *scene, bool waits) {
     ferry_t *node = open_node("test");
     ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
     scene->node = ferry_node_id(node);
     atomic_store(&scene->taken, 1);
+    if (!waits) {
+        await(&scene->others_done, 1);
+        await_that(has_no_sender, rx, "the expelled node knows it");
+    }
     ferry_msg_t *m = NULL;
     check_error(ferry_recv(rx, PATIENCE, &m), -ESHUTDOWN, "expelled kick");
     close_receiver(rx);
     close_node(node);
+}
+
+static void wait_and_learn(void *scene) {
+    learn(scene, true);
+}
+
+/* What it has not taken is not its own any more. */
+static void lie_ready_and_learn(void *scene) {
+    learn(scene, false);
 }
 
 static void who_waits_when_it_is_expelled_does_not_take_that_for_the_end(void) {
@@ -116,24 +132,6 @@ static void who_waits_when_it_is_expelled_does_not_take_that_for_the_end(void) {
     kick(scene->node);
     child_join(waiter);
     close_sender(tx);
-    close_node(node);
-}
-
-static bool has_no_sender(void *rx) {
-    return ferry_receiver_senders(rx) == 0;
-}
-
-static void lie_ready_and_learn(void *arg) {
-    scene_t *scene = arg;
-    ferry_t *node = open_node("test");
-    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, NULL);
-    scene->node = ferry_node_id(node);
-    atomic_store(&scene->taken, 1);
-    await(&scene->others_done, 1);
-    await_that(has_no_sender, rx, "the expelled node knows it");
-    ferry_msg_t *m = NULL;
-    check_error(ferry_recv(rx, PATIENCE, &m), -ESHUTDOWN, "expelled kick");
-    close_receiver(rx);
     close_node(node);
 }
 
