@@ -3,9 +3,9 @@
  * A sender keeps, for readers that want the newest message of each tag, what its ring pushes out before they have taken it.
  *
  * Nothing is done for them as long as they keep up: what a stride of the ring is about to lose is looked at once, when the
- * stride is announced (overtake.c), and only what such a reader has not passed yet is kept.  A tag's newer message takes the
- * place of the one before, so that a reader may stand still for as long as it likes: there is one message for each tag.
- * They count against the quota; when it is used up, the oldest go.
+ * stride is announced (overtake.c), and only what such a reader has not passed yet is kept: of each tag the newest in the
+ * stride.  A tag's newer message takes the place of the one before, so that a reader may stand still for as long as it
+ * likes: there is one message for each tag.  They count against the quota; when it is used up, the oldest go.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +151,11 @@ static void save(fi_outlet_t *o, const fi_log_t *log, const fi_item_t *item, fi_
     o->saved->count++;
 }
 
+/* Is a newer message with its tag kept already? */
+static bool is_outdated(const fi_saved_t *t, const fi_item_t *item) {
+    return t->slots > 0 && slots_of(t)[find(slots_of(t), t->slots, item->tag)].seq > item->seq;
+}
+
 /* The bytes of a small message, which stand in the ring only. */
 static fi_block_t *copy_out(fi_sender_t *tx, const fi_item_t *item) {
     fi_block_t *block;
@@ -178,12 +183,26 @@ static uint64_t first_needed(const fi_outlet_t *o, const fi_log_t *log, uint64_t
     return fi_max(first, from);
 }
 
-/* A record that is a pointer as what it points at. False: all have released it. `*i`: where to look among what is lent. */
-static bool resolve(const fi_log_t *log, uint64_t pos, uint64_t *i, fi_item_t *item) {
-    while (*i < log->lent_tail && log->lent[*i & (log->lent_cap - 1)].pos < pos) {
-        ++*i;
+/* What goes on while a stride of the ring is looked through, backwards. */
+typedef struct fi_saving {
+    fi_outlet_t *o;
+    const fi_log_t *log;
+    uint64_t lent; /* what was lent from this number on stands behind */
+    bool full;     /* there was no memory for a copy, and an older one must not take its place */
+} fi_saving_t;
+
+/* The last that was lent of what is not looked through yet. NULL: there is none. */
+static const fi_lent_t *last_lent(const fi_saving_t *s) {
+    return s->lent > s->log->lent_head ? &s->log->lent[(s->lent - 1) & (s->log->lent_cap - 1)] : NULL;
+}
+
+/* A record that is a pointer as what it points at. False: all have released it. */
+static bool resolve(fi_saving_t *s, uint64_t pos, fi_item_t *item) {
+    const fi_lent_t *lent;
+
+    while ((lent = last_lent(s)) && lent->pos > pos) {
+        s->lent--;
     }
-    const fi_lent_t *lent = *i < log->lent_tail ? &log->lent[*i & (log->lent_cap - 1)] : NULL;
     if (!lent || lent->pos != pos || !lent->block) {
         return false;
     }
@@ -192,30 +211,37 @@ static bool resolve(const fi_log_t *log, uint64_t pos, uint64_t *i, fi_item_t *i
     return true;
 }
 
+static void save_record(fi_saving_t *s, uint64_t pos) {
+    uint64_t word = fi_ringw_walk(&s->log->w, &(uint64_t){pos});
+    unsigned kind = fi_word_kind(word);
+    fi_item_t item;
+
+    if (kind != FI_REC_POINTER && (kind != FI_REC_INLINE || s->full)) {
+        return;
+    }
+    fi_log_item(s->log, pos, word, &item);
+    if (is_outdated(s->o->saved, &item) || (kind == FI_REC_POINTER && !resolve(s, pos, &item))) {
+        return;
+    }
+    fi_block_t *block = item.block ? item.block : copy_out(s->o->tx, &item);
+    if (block) {
+        block->refs += item.block != NULL;
+        save(s->o, s->log, &item, block);
+    }
+    s->full |= !block;
+}
+
+/* The newest first: of most messages nothing is needed then but their tags. */
 void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to) {
     uint64_t first = o->per_tag_count > 0 ? first_needed(o, log, from, to) : to;
-    uint64_t pos = fi_log_is_boundary(log, first) ? first : from; /* what a reader says need not be one */
 
     if (first >= to || (!o->saved && !(o->saved = calloc(1, sizeof *o->saved)))) {
         return;
     }
-    uint64_t lent = fi_log_lent_from(log, first);
-    while (pos < to) {
-        uint64_t at = pos;
-        uint64_t word = fi_ringw_walk(&log->w, &pos);
-        unsigned kind = fi_word_kind(word);
-        fi_item_t item;
-        if (at < first || (kind != FI_REC_INLINE && kind != FI_REC_POINTER)) {
-            continue;
-        }
-        fi_log_item(log, at, word, &item);
-        if (kind == FI_REC_POINTER && !resolve(log, at, &lent, &item)) {
-            continue;
-        }
-        fi_block_t *block = item.block ? item.block : copy_out(o->tx, &item);
-        if (block) {
-            block->refs += item.block != NULL;
-            save(o, log, &item, block);
+    fi_saving_t s = {.o = o, .log = log, .lent = fi_log_lent_from(log, to)};
+    for (uint64_t pos = to; pos-- > first;) {
+        if (fi_log_is_boundary(log, pos)) {
+            save_record(&s, pos);
         }
     }
 }
