@@ -49,7 +49,7 @@ static void set_limits(const fi_deposit_t *p, fi_depositor_t *d, const fi_own_t 
 static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     fi_depositor_t *d = calloc(1, sizeof *d);
     const fi_own_t *own = fi_own_find(b, l->tx);
-    char stream[FI_SUBJECT_MAX];
+    char word[32];
 
     if (!d) {
         fi_store_release32(&p->changed, 1); /* the next turn tries again */
@@ -59,9 +59,9 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     d->number = ++b->depositors_ever;
     d->window = FI_DEPOSIT_WINDOW;
     set_limits(p, d, own);
-    fi_durable_names(b->net, p->kind, p->channel, d->subject, stream);
-    size_t len = strlen(d->subject);
-    snprintf(d->subject + len, sizeof d->subject - len, ".%016" PRIx64 "-%" PRIx64, b->net->node->id, l->tx);
+    fi_durable_sender_subject(b->net, p->kind, p->channel, l->tx, d->subject);
+    snprintf(word, sizeof word, "d.%" PRIx32 ".", d->number);
+    fi_net_node_subject(b->net, d->answers, b->net->node->id, word);
     fi_list_add_tail(&p->depositors, &d->link);
     l->far = d;
 }

@@ -61,7 +61,8 @@ typedef struct fi_depositor {
     uint32_t number; /* in the subjects of answers */
     bool ended;      /* its sender has closed, and all was taken */
     char subject[FI_SUBJECT_MAX];
-    fi_put_t *puts; /* circular, from `stored` + 1 on; cap is a power of two */
+    char answers[FI_SUBJECT_MAX]; /* where they come: this, and a message's own word */
+    fi_put_t *puts;               /* circular, from `stored` + 1 on; cap is a power of two */
     uint32_t cap;
     uint64_t gone;   /* number of the last that receivers have released, as far as known */
     uint64_t stored; /* of the last up to which all is stored */
@@ -104,7 +105,7 @@ static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {
 #define FI_MESSAGE_ID 64u
 
 /* By which the engine knows a message; `seq`: the sender's number; `again`: see stored(). */
-void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, uint32_t again, char id[FI_MESSAGE_ID]);
+void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char id[FI_MESSAGE_ID]);
 /* Releases a message: it is stored, or shall not be. The end is held. */
 void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
 

@@ -45,39 +45,58 @@ static bool is_at_bound(const fi_depositor_t *d) {
     return d->sent < d->taken && d->sent == d->stored && !may_publish(d);
 }
 
-void fi_deposit_id(const fi_bridge_t *b, const fi_depositor_t *d, uint64_t seq, uint32_t again,
-                   char id[FI_MESSAGE_ID]) {
-    int len = snprintf(id, FI_MESSAGE_ID, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, b->net->node->id, d->tx, seq);
+/* What is written for each message is not left to snprintf: it would take a tenth of all that is done for it here. */
+static char *put_hex(char *at, uint64_t n) {
+    int digits = n ? (int)fi_log2(n) / 4 + 1 : 1;
+
+    for (int i = digits - 1; i >= 0; i--) {
+        *at++ = "0123456789abcdef"[n >> 4 * i & 15];
+    }
+    *at = '\0';
+    return at;
+}
+
+static char *put_next(char *at, uint64_t n) {
+    *at = '-';
+    return put_hex(at + 1, n);
+}
+
+/* Its subject's last word says whose it is: "NODE-END". */
+void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char id[FI_MESSAGE_ID]) {
+    char *at = put_next(stpcpy(id, strrchr(d->subject, '.') + 1), seq);
 
     if (again) {
-        snprintf(id + len, FI_MESSAGE_ID - (size_t)len, "-%" PRIx32, again);
+        put_next(at, again);
     }
 }
 
-/* Where the answer to message `number` is to come: "N-AGAIN", or, in a chain, "qROUND-N-AGAIN". */
-static void answer_word(const fi_depositor_t *d, uint64_t number, const fi_put_t *put, char word[64]) {
+/* Where the answer to message `number` is to come: its last word is "N-AGAIN", or, in a chain, "qROUND-N-AGAIN". */
+static void answer_subject(const fi_depositor_t *d, uint64_t number, const fi_put_t *put,
+                           char subject[FI_SUBJECT_MAX + 64]) {
+    char *at = stpcpy(subject, d->answers);
+
     if (put->token) {
-        snprintf(word, 64, "d.%" PRIx32 ".q%" PRIx32 "-%" PRIx64 "-%" PRIx32, d->number, d->chain.round, number,
-                 put->again);
+        *at++ = 'q';
+        at = put_next(put_hex(at, d->chain.round), number);
     } else {
-        snprintf(word, 64, "d.%" PRIx32 ".%" PRIx64 "-%" PRIx32, d->number, number, put->again);
+        at = put_hex(at, number);
     }
+    put_next(at, put->again);
 }
 
 static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);
-    char reply[FI_SUBJECT_MAX];
+    char reply[FI_SUBJECT_MAX + 64];
     char text[FI_MESSAGE_ID];
     natsMsg *msg = NULL;
     bool parcel = fi_is_parcel(b->net, put->size);
 
-    answer_word(d, number, put, text);
-    fi_net_node_subject(b->net, reply, b->net->node->id, text);
+    answer_subject(d, number, put, reply);
     natsStatus s = fi_nats.natsMsg_Create(&msg, d->subject, reply, parcel ? "" : (const char *)put->msg->data,
                                           parcel ? 0 : (int)put->size);
     s = s == NATS_OK && parcel ? fi_parcel_head(b, msg, put->size) : s;
-    s = s == NATS_OK && put->token ? fi_chain_head(b, d, msg) : s;
-    fi_deposit_id(b, d, put->seq, put->again, text);
+    s = s == NATS_OK && put->token ? fi_chain_head(d, msg) : s;
+    fi_deposit_id(d, put->seq, put->again, text);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Msg-Id", text) : s;
     if (s == NATS_OK && put->tag) {
         snprintf(text, sizeof text, "%" PRIx64, put->tag);

@@ -292,19 +292,28 @@ bool fi_durable_read_ack(const char *ack, fi_delivery_t *d) {
     return d->attempt > 0 && d->seq > 0;
 }
 
+/* A number, and what stands behind it: exactly as a deposit writes them, `wide` with zeros before it. */
+static bool take_hex(const char **at, bool wide, char after, uint64_t *n) {
+    const char *first = *at;
+
+    *n = 0;
+    for (; (**at >= '0' && **at <= '9') || (**at >= 'a' && **at <= 'f'); (*at)++) {
+        *n = *n << 4 | (uint64_t)(**at - (**at <= '9' ? '0' : 'a' - 10));
+    }
+    size_t digits = (size_t)(*at - first);
+    bool written = wide ? digits == 16 : digits > 0 && digits <= 16 && (*first != '0' || digits == 1);
+    return written && *(*at)++ == after;
+}
+
 fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d) {
     const char *text = NULL;
-    char written[64] = "";
     uint64_t node, end, number;
 
-    if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text &&
-        sscanf(text, "%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &node, &end, &number) == 3) {
-        snprintf(written, sizeof written, "%016" PRIx64 "-%" PRIx64 "-%" PRIx64, node, end, number);
-    }
-    if (text && strcmp(text, written) == 0) { /* exactly as a deposit writes it; others' mean something else */
+    if (fi_nats.natsMsgHeader_Get(msg, "Nats-Msg-Id", &text) == NATS_OK && text && take_hex(&text, true, '-', &node) &&
+        take_hex(&text, false, '-', &end) && take_hex(&text, false, '\0', &number)) {
         return (fi_identity_t){node ^ (end << 32 | end >> 32), number};
     }
-    return (fi_identity_t){d->time, d->seq};
+    return (fi_identity_t){d->time, d->seq}; /* others' ids mean something else */
 }
 
 bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id) {

@@ -48,7 +48,7 @@ int fi_token_raise(fi_net_t *net, ferry_kind_t kind, const char *channel, uint64
 /* May the next message of the depositor, which has a token, be published? Else it asks what must be known before. */
 bool fi_chain_is_ready(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, int64_t now);
 /* The conditions for its message. */
-natsStatus fi_chain_head(const fi_bridge_t *b, const fi_depositor_t *d, natsMsg *msg);
+natsStatus fi_chain_head(const fi_depositor_t *d, natsMsg *msg);
 /* It was published. */
 void fi_chain_goes_on(fi_depositor_t *d, const fi_put_t *put);
 /* What was known is not so any more. */

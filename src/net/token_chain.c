@@ -70,13 +70,13 @@ void fi_chain_break(fi_depositor_t *d) {
     d->chain.round++;
 }
 
-natsStatus fi_chain_head(const fi_bridge_t *b, const fi_depositor_t *d, natsMsg *msg) {
+natsStatus fi_chain_head(const fi_depositor_t *d, natsMsg *msg) {
     char text[FI_MESSAGE_ID];
 
     snprintf(text, sizeof text, "%" PRIu64, d->chain.last);
     natsStatus s = fi_nats.natsMsgHeader_Set(msg, "Nats-Expected-Last-Sequence", text);
     if (s == NATS_OK && d->chain.before) {
-        fi_deposit_id(b, d, d->chain.before, d->chain.again, text);
+        fi_deposit_id(d, d->chain.before, d->chain.again, text);
         s = fi_nats.natsMsgHeader_Set(msg, "Nats-Expected-Last-Msg-Id", text);
     }
     return s;

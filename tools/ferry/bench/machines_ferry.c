@@ -91,10 +91,19 @@ static void *stream_join(bench_side_t *me) {
     return d;
 }
 
+/*
+ * It bounds what the stream keeps, which the bare one does not, so it has room for what is published ahead in a slice; not for much more:
+ * what is accepted when a slice ends is waited for.
+ */
+static size_t quota_of(size_t size) {
+    size_t quota = size < 128 ? 1 << 20 : 8 << 20;
+
+    return quota < 64 * size ? 64 * size : quota;
+}
+
 static void *durable_join(bench_side_t *me) {
     dealer_t *d = join(me);
-    /* Little memory: what is accepted but not stored yet when a slice ends would have to be waited for. */
-    size_t quota = d->size < 16384 ? 1 << 20 : 64 * d->size;
+    size_t quota = quota_of(d->size);
     const ferry_contract_t durable = {.durable = FERRY_DURABLE, .quota = quota};
     const ferry_receiver_options_t options = {.wait = me->settings->wait, .contract = &durable};
 
