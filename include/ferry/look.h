@@ -197,8 +197,8 @@ FERRY_API void ferry_look_close(ferry_look_t *look);
 /**
  * Calls `each(name, arg)` for every space under the base directory, sorted by name; for one that spans machines, which a node
  * of this machine has open, with "nats://HOST:PORT/SPACE", whether or not the server wants TLS. Returns how many, or what `each`
- * returned when that is negative. A base directory that does not exist has none. Errors: -EINVAL no function; -EPERM, -EACCES,
- * -ENOMEM.
+ * returned when that is negative. A base directory that does not exist has none. Errors: -EINVAL no function; -EPERM it belongs
+ * to somebody else, is a symbolic link or is open to others; -EACCES; -ENOMEM.
  */
 FERRY_API int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, void *arg), void *arg);
 

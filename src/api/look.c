@@ -158,6 +158,10 @@ int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, v
     if (r < 0) {
         return r;
     }
+    r = fi_space_check_base(options); /* somebody else's is not one without spaces */
+    if (r < 0) {
+        return r == -ENOENT ? 0 : r;
+    }
     int count = scandir(base, &names, is_space, alphasort);
     if (count < 0) {
         return errno == ENOENT ? 0 : fi_fail_errno(errno, "cannot list the spaces in %s", base);

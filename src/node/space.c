@@ -353,6 +353,18 @@ static int open_patiently(const fi_space_t *s, bool create, int *dirfd) {
     return rc == -ESTALE ? fi_fail(-ENOENT, "\"%s\" is removed again and again by somebody else", s->path) : rc;
 }
 
+int fi_space_check_base(const ferry_options_t *o) {
+    char base[PATH_MAX + 1];
+    rules_t r = {.given_base = given_base(o) != NULL};
+    int fd = -1;
+    int rc = fi_space_base(o, base, sizeof base, &r.group, &r.gid);
+    if (rc == 0)
+        rc = open_directory(AT_FDCWD, base, base, &r, &fd);
+    if (rc == 0)
+        close(fd);
+    return rc;
+}
+
 int fi_space_check_name(const char *name) {
     return fi_name_check("space", name, SPACE_NAME_MAX);
 }

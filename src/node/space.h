@@ -53,6 +53,9 @@ typedef struct fi_space {
  */
 int fi_space_base(const ferry_options_t *o, char *buf, size_t cap, bool *group, gid_t *gid);
 
+/** Looks whether spaces may be in the base directory of `o`, making nothing. Errors: -ENOENT; as fi_space_open. */
+int fi_space_check_base(const ferry_options_t *o);
+
 /** Space names: see ferry_open. 0, or -EINVAL with a sentence. */
 int fi_space_check_name(const char *name);
 

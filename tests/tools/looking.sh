@@ -14,6 +14,21 @@ ls_says_when_nothing_is_open() {
     json out 'd["spaces"] == []'
 }
 
+ls_tells_a_directory_that_no_space_may_be_in_from_an_empty_one() {
+    unset FERRY_SPACE # all spaces are asked for
+    mkdir open real
+    chmod 0777 open
+    ln -s real link
+    status_of 125 "$FERRY" --directory "$PWD/open" ls 2>said
+    has 'others can replace what is in' said
+    status_of 125 "$FERRY" --directory "$PWD/link" ls 2>said
+    has 'is a symbolic link' said
+    status_of 125 "$FERRY" --directory "$FERRY" ls 2>said
+    has 'is not a directory' said
+    status_of 1 "$FERRY" --directory "$PWD/real" ls 2>said
+    has 'nothing is open' said
+}
+
 ls_shows_ends_nodes_and_figures() {
     "${ferry[@]}" send --type word x a b c &
     until_true shows depth 3 x
@@ -152,6 +167,8 @@ quiet_doctor_shows_only_what_is_not_ok() {
 }
 
 test_that "ls says when nothing is open" ls_says_when_nothing_is_open
+test_that "ls tells a directory that no space may be in from an empty one" \
+    ls_tells_a_directory_that_no_space_may_be_in_from_an_empty_one
 test_that "ls shows ends, nodes and figures" ls_shows_ends_nodes_and_figures
 test_that "ls shows rates" ls_shows_rates
 test_that "ls shows only what was asked for" ls_shows_only_what_was_asked_for
