@@ -275,6 +275,9 @@ static void await_death(fi_node_t *n, fi_peer_t *p) {
 
     fi_list_each(at, after, &n->dying) {
         fi_peer_t *old = fi_container(at, fi_peer_t, link);
+        if (old->id == p->id && p->program == 0) {
+            p->program = old->program; /* dialled anew, it has not greeted: it may execute another one by now */
+        }
         if (old->id == p->id && !is_remembered(old)) {
             p->missed |= old->missed; /* two connections of one node */
             old->missed = false;

@@ -5,6 +5,8 @@
  */
 #include "objects.h"
 
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 typedef struct scene {
@@ -25,26 +27,28 @@ static ferry_t *open_all(object_t locks[KINDS_HELD]) {
 
 /* ---- execve ---- */
 
-static void take_all_and_execute(void *arg) {
-    scene_t *scene = arg;
+static void take_all(void) {
     object_t locks[KINDS_HELD];
     (void)open_all(locks);
     for (kind_t kind = 0; kind < KINDS_HELD; kind++)
         check_is(object_take(&locks[kind], FERRY_NOW), 0);
-    atomic_store(&scene->ready, 1);
-    await(&scene->met, 1);
+}
+
+static void execute(void) {
     execl("/bin/sleep", "sleep", "60", (char *)NULL);
     _exit(127);
 }
 
-/* It lives until it is killed here, after all has been taken. */
-static void who_executes_another_program_leaves_what_it_held(void) {
-    scene_t *scene = share(sizeof *scene);
-    object_t locks[KINDS_HELD];
-    pid_t holder = child_start(take_all_and_execute, scene);
-    await(&scene->ready, 1);
-    ferry_t *node = open_all(locks);
-    atomic_store(&scene->met, 1);
+static void take_all_and_execute(void *arg) {
+    scene_t *scene = arg;
+    take_all();
+    atomic_store(&scene->ready, 1);
+    await(&scene->met, 1);
+    execute();
+}
+
+/* The other program lives until it is killed here, after all has been taken. */
+static void expect_all(ferry_t *node, object_t locks[KINDS_HELD], pid_t holder) {
     for (kind_t kind = 0; kind < KINDS_HELD; kind++) {
         bool told = kind <= WRITER;
         if (kind == READER)
@@ -57,6 +61,62 @@ static void who_executes_another_program_leaves_what_it_held(void) {
     }
     child_kill(holder);
     close_node(node);
+}
+
+static void who_executes_another_program_leaves_what_it_held(void) {
+    scene_t *scene = share(sizeof *scene);
+    object_t locks[KINDS_HELD];
+    pid_t holder = child_start(take_all_and_execute, scene);
+    await(&scene->ready, 1);
+    ferry_t *node = open_all(locks);
+    atomic_store(&scene->met, 1);
+    expect_all(node, locks, holder);
+}
+
+/* With no descriptor left it greets nobody who dials it. The other program has some again: these are closed by then. */
+static void use_up_descriptors(void) {
+    struct rlimit limit;
+    int next = dup(STDERR_FILENO);
+    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    close(next);
+    limit.rlim_cur = (rlim_t)next;
+    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void take_all_greet_nobody_and_execute(void *arg) {
+    scene_t *scene = arg;
+    take_all();
+    atomic_store(&scene->ready, 1);
+    await(&scene->met, 1);
+    use_up_descriptors();
+    atomic_store(&scene->closed, 1);
+    await(&scene->go, 1);
+    execute();
+}
+
+static void cut_connections_to(pid_t peer) {
+    unsigned cut = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        struct ucred who;
+        socklen_t len = sizeof who;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == peer)
+            cut += shutdown(fd, SHUT_RDWR) == 0;
+    }
+    check(cut > 0);
+}
+
+static void it_does_so_when_it_was_dialled_anew_and_did_not_greet(void) {
+    scene_t *scene = share(sizeof *scene);
+    object_t locks[KINDS_HELD];
+    pid_t holder = child_start(take_all_greet_nobody_and_execute, scene);
+    await(&scene->ready, 1);
+    ferry_t *node = open_all(locks);
+    atomic_store(&scene->met, 1);
+    await(&scene->closed, 1);
+    cut_connections_to(holder);
+    usleep(700000); /* it is dialled meanwhile */
+    atomic_store(&scene->go, 1);
+    expect_all(node, locks, holder);
 }
 
 /* ---- closefrom ---- */
@@ -95,6 +155,7 @@ static void who_closes_its_descriptors_holds_what_it_held(void) {
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_executes_another_program_leaves_what_it_held),
+        TEST(it_does_so_when_it_was_dialled_anew_and_did_not_greet),
         TEST(who_closes_its_descriptors_holds_what_it_held),
     };
     return run_suite("unreachable", tests, sizeof tests / sizeof tests[0], argc, argv);
