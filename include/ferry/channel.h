@@ -213,8 +213,9 @@ typedef struct ferry_receiver ferry_receiver_t;
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
  * -ENOTSUP a durable channel in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
- * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EFBIG over `ulimit -f`; -EACCES also
- * when the server of a space that spans machines does not permit what the channel needs (the sentence has its words).
+ * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EMFILE also when too few
+ * descriptors are left for another process to be met; -EFBIG over `ulimit -f`; -EACCES also when the server of a space that spans
+ * machines does not permit what the channel needs (the sentence has its words).
  */
 FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                                 ferry_sender_t **tx);

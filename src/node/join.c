@@ -8,8 +8,10 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "node/shown.h"
 #include "platform/cancel.h"
 #include "platform/patience.h"
+#include "platform/socket.h"
 
 void fi_node_count_link(fi_end_t *e) {
     fi_add64(&e->linked, 1);
@@ -102,6 +104,22 @@ bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
     return met;
 }
 
+/*
+ * Somebody who finds this end connects to the node.  Where there are no descriptors for that, nobody would learn of it: the
+ * connection waits to be accepted, and both ends wait for each other.
+ */
+#define FOR_A_PEER 4u     /* three that stay, and one by which memory comes */
+#define FOR_A_RECEIVER 3u /* a sender's: its page, and a ring */
+
+static int check_descriptors(const fi_node_t *n, const fi_end_t *e) {
+    unsigned needed = FOR_A_PEER + (e->magic == FI_END_SENDER ? FOR_A_RECEIVER : 0);
+
+    if (e->hidden || n->peer_count > 0 || fi_descriptors_left(needed)) {
+        return 0;
+    }
+    return fi_fail_errno(EMFILE, "nobody could be linked with '%s'", fi_channel_shown(e->channel));
+}
+
 int fi_node_join(fi_node_t *n, fi_end_t *e) {
     if (fi_node_is_shut(n)) {
         return fi_fail(-ESHUTDOWN, "the node %s: nothing can be opened on it", fi_node_end_word(n));
@@ -111,7 +129,10 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
     e->id = ++n->next_end;
     e->stated = e->contract;
     fi_list_add_tail(&n->ends, &e->link);
-    int r = e->hidden ? 0 : fi_node_publish(n, e);
+    int r = check_descriptors(n, e);
+    if (r == 0 && !e->hidden) {
+        r = fi_node_publish(n, e);
+    }
     if (r == 0) {
         e->published = true;
         n->end_count += !e->hidden;

@@ -111,24 +111,17 @@ static unsigned open_descriptors(void) {
     return count;
 }
 
-static void allow_descriptors(rlim_t count) {
-    struct rlimit limit;
-    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = count;
-    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 static void a_process_without_descriptors_is_told_and_loses_nothing(void) {
     struct rlimit before;
     check_is(getrlimit(RLIMIT_NOFILE, &before), 0);
     check_is(try_everything("", 0), 0);
     unsigned held = open_descriptors(), refused = 0;
     int answer = -EMFILE;
-    for (rlim_t limit = 3; answer == -EMFILE; limit++) {
+    for (unsigned limit = 3; answer == -EMFILE; limit++) {
         check(limit < 200);
         allow_descriptors(limit);
         answer = try_everything("descriptor", -EMFILE);
-        allow_descriptors(before.rlim_cur);
+        allow_descriptors((unsigned)before.rlim_cur);
         check(answer == 0 || answer == -EMFILE);
         check_is(open_descriptors(), held);
         refused += answer != 0;

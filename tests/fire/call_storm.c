@@ -163,13 +163,6 @@ static void in_a_storm_of_deadlines_and_cancelling_each_call_ends_once(void) {
 
 /* ---- nothing left ---- */
 
-static void allow_descriptors(rlim_t count) {
-    struct rlimit limit;
-    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = count;
-    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 static unsigned highest_descriptor(void) {
     int fd = dup(2);
     check(fd >= 0 && close(fd) == 0);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +100,13 @@ void nap(int64_t nanoseconds) {
     struct timespec t = {nanoseconds / SECOND, nanoseconds % SECOND};
     while (nanosleep(&t, &t) < 0 && errno == EINTR) {
     }
+}
+
+void allow_descriptors(unsigned count) {
+    struct rlimit limit;
+    check_is(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = count;
+    check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
 /* The time is looked at before the condition: what has come in time counts, however late this thread may look. */

@@ -101,6 +101,9 @@ void await_that(bool (*condition)(void *arg), void *arg, const char *sentence);
  * spoils that. */
 void check_in_some_try(bool (*holds)(where_t where), where_t where, const char *sentence);
 
+/** From here on this process may have so many descriptors. */
+void allow_descriptors(unsigned count);
+
 /* ---- child processes ---- */
 
 /** Runs `run(arg)` in a forked process, which dies with this one. Call before this process opens any node. */

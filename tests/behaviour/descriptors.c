@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * descriptors.c - an end that is open can be linked: who has too few descriptors for that is told when it opens it.
+ */
+#include "harness.h"
+
+typedef struct poor {
+    unsigned limit;
+    bool sends;
+    bool is_last;      /* to open its end */
+    atomic_uint met;   /* the other one has */
+    atomic_uint tried; /* it has tried to: */
+    int answer;
+} poor_t;
+
+typedef struct half {
+    ferry_t *node;
+    ferry_sender_t *tx;
+    ferry_receiver_t *rx;
+} half_t;
+
+static int half_open(half_t *half, bool sends) {
+    *half = (half_t){NULL, NULL, NULL};
+    int answer = ferry_open("test", NULL, &half->node);
+    if (answer < 0)
+        return answer;
+    return sends ? ferry_sender_open(half->node, "q", FERRY_QUEUE, NULL, &half->tx)
+                 : ferry_receiver_open(half->node, "q", FERRY_QUEUE, NULL, &half->rx);
+}
+
+static void exchange(const half_t *half) {
+    if (half->tx)
+        send_number(half->tx, 1);
+    if (half->rx)
+        check_is(receive_number(half->rx), 1);
+}
+
+static void half_close(const half_t *half) {
+    check_is(ferry_sender_close(half->tx, PATIENCE, NULL), 0);
+    check_is(ferry_receiver_close(half->rx), 0);
+    check_is(ferry_close(half->node), 0);
+}
+
+static void link_with_few_descriptors(void *arg) {
+    poor_t *poor = arg;
+    half_t half;
+    await(&poor->met, poor->is_last);
+    allow_descriptors(poor->limit);
+    poor->answer = half_open(&half, poor->sends);
+    atomic_store(&poor->tried, 1);
+    exchange(&half);
+    half_close(&half);
+    allow_descriptors(256); /* who looks for leaks at the end needs some */
+}
+
+static int try_with(poor_t *poor) {
+    half_t half;
+    atomic_store(&poor->met, 0);
+    atomic_store(&poor->tried, 0);
+    pid_t child = child_start(link_with_few_descriptors, poor);
+    await(&poor->tried, !poor->is_last);
+    check_is(half_open(&half, !poor->sends), 0);
+    atomic_store(&poor->met, 1);
+    await(&poor->tried, 1);
+    if (poor->answer == 0)
+        exchange(&half);
+    half_close(&half);
+    child_join(child);
+    return poor->answer;
+}
+
+/* Else both would wait for each other, and nobody would be told. */
+static void who_could_not_be_linked_cannot_open_an_end(void) {
+    poor_t *poor = share(sizeof *poor);
+    for (unsigned i = 0; i < 4; i++) {
+        int answer = -EMFILE;
+        poor->sends = i & 1;
+        poor->is_last = i & 2;
+        for (poor->limit = 3; answer == -EMFILE; poor->limit++)
+            answer = try_with(poor);
+        check_is(answer, 0);
+        check(poor->limit > 10); /* some were refused */
+    }
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(who_could_not_be_linked_cannot_open_an_end),
+    };
+    return run_suite("descriptors", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
