@@ -55,7 +55,7 @@ typedef struct ferry_options {
  *
  * Errors: -EINVAL bad name or option, or what $FERRY_HOST_PROFILE names is no profile (route.h); -EPERM the directory belongs to somebody else, is a symbolic link or is open to
  * others; -EACCES the directory cannot be written; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
- * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -ENOMEM; -ENOSPC the directory's disk is full.
+ * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -EAGAIN no more threads; -ENOMEM; -ENOSPC the directory's disk is full.
  * In a space that spans machines also: -EINVAL the URL has no host, no space or a password in it, or a file named by an
  * option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED no server answers there;
  * -ETIMEDOUT nor does one within 5 s; -EACCES it does not accept the credentials; -EKEYREJECTED one of the two insists on

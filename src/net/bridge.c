@@ -419,7 +419,8 @@ static int start(fi_bridge_t *b) {
     fi_far_hello(b);
     int err = pthread_create(&b->thread, NULL, bridge_main, b); /* with all signals blocked: fi_net_open does that */
     if (err) {
-        return fi_fail_errno(err, "cannot start a networked space's thread");
+        return fi_fail_errno(
+            err, "cannot start a networked space's thread (see ulimit -u, and pids.max of this control group)");
     }
     return 0;
 }

@@ -64,6 +64,9 @@ int fi_object_entry_write(fi_space_t *s, const fi_object_entry_t *e) {
     if (fd < 0) {
         return fi_fail_errno(errno, "cannot write the name of an object in \"%s\"", s->path);
     }
+    if (s->group) {
+        (void)fchmod(fd, 0640); /* whatever the umask: members may see what is open */
+    }
     close(fd);
     return 0;
 }

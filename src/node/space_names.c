@@ -84,6 +84,12 @@ int fi_space_listen(fi_space_t *s, const char *name, int *fd) {
         return lock;
     int rc = fi_socket_listen(s->dirfd, name, s->group ? 0660 : 0600, s->group ? s->gid : (gid_t)-1, fd);
     fi_space_unlock(lock);
+    if (rc == -ENOSPC || rc == -EDQUOT)
+        rc = fi_fail(
+            rc,
+            "there is no room for a node's socket in \"%s\": free some space or names there, or set FERRY_DIR to "
+            "another disk",
+            s->path);
     return rc;
 }
 

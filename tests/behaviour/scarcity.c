@@ -481,6 +481,9 @@ static void work_on_a_full_disk(void *arg) {
         check(inodes < 64);
         snprintf(options, sizeof options, "nr_inodes=%u,mode=0700", inodes);
         check_is(mount("tmpfs", getenv("FERRY_DIR"), "tmpfs", 0, options), 0);
+        ferry_t *node = NULL;
+        check(ferry_open("test", NULL, &node) == 0 || strstr(ferry_last_error(), "FERRY_DIR"));
+        check_is(ferry_close(node), 0);
         answer = try_everything("", 0);
         check(answer == 0 || (answer == -ENOSPC && ferry_last_error()[0] != '\0'));
         refused += answer != 0;
