@@ -224,11 +224,12 @@ static void save_record(fi_saving_t *s, uint64_t pos) {
         return;
     }
     fi_block_t *block = item.block ? item.block : copy_out(s->o->tx, &item);
-    if (block) {
-        block->refs += item.block != NULL;
-        save(s->o, s->log, &item, block);
+    if (!block) {
+        s->full = true;
+        return;
     }
-    s->full |= !block;
+    block->refs += item.block != NULL;
+    save(s->o, s->log, &item, block);
 }
 
 /* The newest first: of most messages nothing is needed then but their tags. */

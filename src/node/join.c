@@ -106,7 +106,8 @@ bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
 
 /*
  * Somebody who finds this end connects to the node.  Where there are no descriptors for that, nobody would learn of it: the
- * connection waits to be accepted, and both ends wait for each other.
+ * connection waits to be accepted, and both ends wait for each other.  A node that has met somebody may have what it needs
+ * with those it has met, and is let in.
  */
 #define FOR_A_PEER 4u     /* three that stay, and one by which memory comes */
 #define FOR_A_RECEIVER 3u /* a sender's: its page, and a ring */

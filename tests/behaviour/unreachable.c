@@ -13,6 +13,7 @@ typedef struct scene {
     atomic_uint met;   /* and the other one has it open */
     atomic_uint closed;
     atomic_uint go;
+    bool is_cut_off; /* before it executes another program */
 } scene_t;
 
 static const char *const names[KINDS_HELD] = {"mutex", "written", "read", "owned"};
@@ -26,28 +27,54 @@ static ferry_t *open_all(object_t locks[KINDS_HELD]) {
 
 /* ---- execve ---- */
 
-static void take_all(void) {
-    object_t locks[KINDS_HELD];
-    (void)open_all(locks);
-    for (kind_t kind = 0; kind < KINDS_HELD; kind++)
-        check_is(object_take(&locks[kind], FERRY_NOW), 0);
-}
-
-static void execute(void) {
-    execl("/bin/sleep", "sleep", "60", (char *)NULL);
-    _exit(127);
+/* With no descriptor left it greets nobody who dials it. The other program has some again: these are closed by then. */
+static void use_up_descriptors(void) {
+    int next = dup(STDERR_FILENO);
+    close(next);
+    allow_descriptors((unsigned)next);
 }
 
 static void take_all_and_execute(void *arg) {
     scene_t *scene = arg;
-    take_all();
+    object_t locks[KINDS_HELD];
+    (void)open_all(locks);
+    for (kind_t kind = 0; kind < KINDS_HELD; kind++)
+        check_is(object_take(&locks[kind], FERRY_NOW), 0);
     atomic_store(&scene->ready, 1);
     await(&scene->met, 1);
-    execute();
+    if (scene->is_cut_off) {
+        use_up_descriptors();
+        atomic_store(&scene->closed, 1);
+        await(&scene->go, 1);
+    }
+    execl("/bin/sleep", "sleep", "60", (char *)NULL);
+    _exit(127);
 }
 
-/* The other program lives until it is killed here, after all has been taken. */
-static void expect_all(ferry_t *node, object_t locks[KINDS_HELD], pid_t holder) {
+static void cut_connections_to(pid_t peer) {
+    unsigned cut = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        struct ucred who;
+        socklen_t len = sizeof who;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == peer)
+            cut += shutdown(fd, SHUT_RDWR) == 0;
+    }
+    check(cut > 0);
+}
+
+/* It lives until it is killed here, after all has been taken. */
+static void take_what_it_left(scene_t *scene) {
+    object_t locks[KINDS_HELD];
+    pid_t holder = child_start(take_all_and_execute, scene);
+    await(&scene->ready, 1);
+    ferry_t *node = open_all(locks);
+    atomic_store(&scene->met, 1);
+    if (scene->is_cut_off) {
+        await(&scene->closed, 1);
+        cut_connections_to(holder);
+        nap(700 * MILLISECOND); /* it is dialled meanwhile */
+        atomic_store(&scene->go, 1);
+    }
     for (kind_t kind = 0; kind < KINDS_HELD; kind++) {
         bool told = kind <= WRITER;
         if (kind == READER)
@@ -63,56 +90,13 @@ static void expect_all(ferry_t *node, object_t locks[KINDS_HELD], pid_t holder) 
 }
 
 static void who_executes_another_program_leaves_what_it_held(void) {
-    scene_t *scene = share(sizeof *scene);
-    object_t locks[KINDS_HELD];
-    pid_t holder = child_start(take_all_and_execute, scene);
-    await(&scene->ready, 1);
-    ferry_t *node = open_all(locks);
-    atomic_store(&scene->met, 1);
-    expect_all(node, locks, holder);
-}
-
-/* With no descriptor left it greets nobody who dials it. The other program has some again: these are closed by then. */
-static void use_up_descriptors(void) {
-    int next = dup(STDERR_FILENO);
-    close(next);
-    allow_descriptors((unsigned)next);
-}
-
-static void take_all_greet_nobody_and_execute(void *arg) {
-    scene_t *scene = arg;
-    take_all();
-    atomic_store(&scene->ready, 1);
-    await(&scene->met, 1);
-    use_up_descriptors();
-    atomic_store(&scene->closed, 1);
-    await(&scene->go, 1);
-    execute();
-}
-
-static void cut_connections_to(pid_t peer) {
-    unsigned cut = 0;
-    for (int fd = 3; fd < 256; fd++) {
-        struct ucred who;
-        socklen_t len = sizeof who;
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid == peer)
-            cut += shutdown(fd, SHUT_RDWR) == 0;
-    }
-    check(cut > 0);
+    take_what_it_left(share(sizeof(scene_t)));
 }
 
 static void it_does_so_when_it_was_dialled_anew_and_did_not_greet(void) {
     scene_t *scene = share(sizeof *scene);
-    object_t locks[KINDS_HELD];
-    pid_t holder = child_start(take_all_greet_nobody_and_execute, scene);
-    await(&scene->ready, 1);
-    ferry_t *node = open_all(locks);
-    atomic_store(&scene->met, 1);
-    await(&scene->closed, 1);
-    cut_connections_to(holder);
-    nap(700 * MILLISECOND); /* it is dialled meanwhile */
-    atomic_store(&scene->go, 1);
-    expect_all(node, locks, holder);
+    scene->is_cut_off = true;
+    take_what_it_left(scene);
 }
 
 /* ---- closefrom ---- */
