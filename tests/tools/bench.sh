@@ -72,6 +72,14 @@ what_takes_longer_than_a_slice_is_measured() {
     rows_show 'len(rows) == 1 and rows[0]["ns_per_msg"] > 0 and rows[0]["limit_ns"] > 0'
 }
 
+# Beside many subscribers, and beside one that stands still and takes only the newest, of all and of each tag.
+what_subscribers_cost_their_publisher_is_measured() {
+    TMPDIR=$PWD "${ferry[@]}" bench throughput --kind topic --receivers 3 --seconds 0.02 --json >out 2>said ||
+        { cat said; fail 'it failed'; }
+    rows_show 'all(rows[0]["cpu_ns_" + n] > 0 for n in ["per_msg", "per_msg_one", "newest", "tagged", "per_tag"])'
+    rows_show 'all(rows[0][name] > 0 for name in ["cpu_ratio", "cpu_ratio_newest", "cpu_ratio_per_tag"])'
+}
+
 # What the machine itself takes away for longest is told beside the longest waits.
 a_lock_is_measured() {
     local fields=(ops_per_s ratio longest_wait_ns limit_longest_wait_ns p9999_wait_ns limit_p9999_wait_ns pause_ns)
@@ -250,6 +258,7 @@ every_part_has_help_and_its_options_are_in_the_manual_page() {
 test_that "blocks of a region are measured" blocks_of_a_region_are_measured
 test_that "a peer that was not built is told" a_peer_that_was_not_built_is_told
 test_that "what takes longer than a slice is measured" what_takes_longer_than_a_slice_is_measured
+test_that "what subscribers cost their publisher is measured" what_subscribers_cost_their_publisher_is_measured
 test_that "a lock is measured" a_lock_is_measured
 test_that "a cell is measured" a_cell_is_measured
 test_that "a bounded buffer is measured" a_bounded_buffer_is_measured

@@ -308,6 +308,19 @@ static void set_targets(const bench_settings_t *s, const bench_row_t *row, bench
         bench_report_target(report, row, "msgs_per_s", false, 10e6);
     if (s->kind == FERRY_TOPIC && s->receivers == 8)
         bench_report_target(report, row, "cpu_ratio", true, 1.5);
+    if (s->kind == FERRY_TOPIC && s->receivers == 1)
+        bench_report_target(report, row, "cpu_ratio_newest", true, 1.1);
+}
+
+static void add_publishing(bench_row_t *row, const double *ns) {
+    bench_row_add(row, "cpu_ns_per_msg", "publishing", BENCH_NS, ns[BENCH_TOPIC_MANY]);
+    bench_row_add(row, "cpu_ns_per_msg_one", "to one", BENCH_NS, ns[BENCH_TOPIC_ONE]);
+    bench_row_add(row, "cpu_ratio", "ratio", BENCH_RATIO, ns[BENCH_TOPIC_MANY] / ns[BENCH_TOPIC_ONE]);
+    bench_row_add(row, "cpu_ns_newest", NULL, BENCH_NS, ns[BENCH_TOPIC_NEWEST]);
+    bench_row_add(row, "cpu_ratio_newest", "+ newest", BENCH_RATIO, ns[BENCH_TOPIC_NEWEST] / ns[BENCH_TOPIC_ONE]);
+    bench_row_add(row, "cpu_ns_tagged", NULL, BENCH_NS, ns[BENCH_TOPIC_TAGGED]);
+    bench_row_add(row, "cpu_ns_per_tag", NULL, BENCH_NS, ns[BENCH_TOPIC_PER_TAG]);
+    bench_row_add(row, "cpu_ratio_per_tag", "+ per tag", BENCH_RATIO, ns[BENCH_TOPIC_PER_TAG] / ns[BENCH_TOPIC_TAGGED]);
 }
 
 static void report_throughput(const bench_settings_t *s, const result_t *r, const bench_publish_t *publish,
@@ -337,11 +350,8 @@ static void report_throughput(const bench_settings_t *s, const result_t *r, cons
         bench_row_add(&row, "compute_fair", "if all spun", BENCH_RATIO, r->compute_fair);
         bench_row_add(&row, "beside_msgs_per_s", "then", BENCH_PER_SECOND, r->beside_per_s);
     }
-    if (s->kind == FERRY_TOPIC) {
-        bench_row_add(&row, "cpu_ns_per_msg", "publishing", BENCH_NS, publish->cpu_ns);
-        bench_row_add(&row, "cpu_ns_per_msg_one", "to one", BENCH_NS, publish->cpu_ns_one);
-        bench_row_add(&row, "cpu_ratio", "ratio", BENCH_RATIO, publish->cpu_ns / publish->cpu_ns_one);
-    }
+    if (s->kind == FERRY_TOPIC)
+        add_publishing(&row, publish->cpu_ns);
     bench_row_quality(&row, &r->quality);
     bench_report_row(report, &row);
     set_targets(s, &row, report);
