@@ -124,6 +124,17 @@ static uint64_t long_ticks(const side_t *side) {
     return (uint64_t)(BENCH_LONG_NS * side->me->ticks_per_ns);
 }
 
+/* For how long waits are timed, so that both ways take about as many turns: the quicker one would else take several times as
+ * many, and meet several times as many of the machine's pauses while it holds the object. */
+static int64_t waiting_ns(const shared_t *shared, bench_way_t way, const bench_slice_t *slice) {
+    bench_way_t other = way == BENCH_FERRY ? BENCH_LIMIT : BENCH_FERRY;
+    double own_per_s = bench_series_median(&shared->per_s[way][BENCH_READERS]);
+    double other_per_s = bench_series_median(&shared->per_s[other][BENCH_READERS]);
+    bool is_quicker = own_per_s > other_per_s; /* not, as long as one of them is unknown */
+
+    return (int64_t)((double)slice->ns / 2 * (is_quicker ? other_per_s / own_per_s : 1));
+}
+
 static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice) {
     bench_waits_t unkept = {0};
     bench_waits_t *waits = slice->number > 0 ? &side->shared->tally[way][side->me->index].waits : &unkept;
@@ -131,11 +142,12 @@ static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice)
     waits->longest = 0;
     waits->long_ticks = long_ticks(side);
     bench_meet(side->me);
-    take_turns(side, way, slice->ns / 2, waits);
+    int64_t ns = waiting_ns(side->shared, way, slice);
+    take_turns(side, way, ns, waits);
     bench_meet(side->me);
     if (side->me->index != 0 || slice->number == 0)
         return;
-    side->shared->waited_s[way] += (double)slice->ns / 2e9;
+    side->shared->waited_s[way] += (double)ns / 1e9;
     keep_longest(side->shared, way, BENCH_READERS);
     keep_longest(side->shared, way, BENCH_WRITERS);
 }

@@ -3,7 +3,8 @@
  * contest.h - sides that take turns at one object as fast as they can: Ferry's and its counterpart in turn.
  *
  * A slice has two halves. In the first one turns are counted, and the clock is looked at once in a burst. In the second
- * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate.
+ * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate. It is
+ * cut short for the quicker one, so that the longest wait is that of about as many turns of either.
  *
  * The longest wait of a run is seldom the lock's doing: the machine takes a processor away now and then, for longer than any
  * hand-over takes, and whom that hits is chance. So each slice's longest is kept, and their median told beside the worst;
