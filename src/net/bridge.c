@@ -74,6 +74,14 @@ static void connection_changed(void *arg, bool up) {
     }
 }
 
+/* The next turn makes it anew. */
+static void way_torn(void *arg) {
+    const fi_bridge_t *b = arg;
+    uint64_t one = 1;
+
+    (void)!write(b->bell, &one, sizeof one);
+}
+
 static void denied(void *arg, const char *words) {
     fi_box_item_t *item = calloc(1, sizeof *item);
 
@@ -314,6 +322,7 @@ static void *bridge_main(void *arg) {
         empty_box(b);
         int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
         bool waits = false;
+        ns = fi_sooner(ns, fi_net_mend_ways(b->net));
         bool more = fi_out_turn(b, &waits);
         waits |= fi_in_turn(b);
         more |= fi_deposit_turn(b, &ns, &waits);
@@ -396,7 +405,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->plains);
     fi_list_init(&b->ears);
     fi_list_init(&b->parcels);
-    b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .arg = b};
+    b->watch = (fi_net_watch_t){.changed = connection_changed, .denied = denied, .torn = way_torn, .arg = b};
     b->piece = fi_min((size_t)FI_FAR_PIECE + FI_FAR_LEAD, net->max_payload);
     b->buffer = malloc(b->piece);
     b->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

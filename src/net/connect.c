@@ -19,6 +19,7 @@
 #define RECONNECT_MS 50
 #define PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (MAX_PINGS of them unanswered) */
 #define MAX_PINGS 2
+#define WAYS_NS 100000000ll /* between attempts to make a way anew */
 #define RECONNECT_BYTES                                                                                                \
     (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
 #define BULK_BYTES (128 << 10) /* what libnats reads or writes at once there: a batch needs one call, not three */
@@ -86,8 +87,7 @@ static void found(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
     (void)c;
-    if (is_connected(net->control) && is_connected(net->bulk) && is_connected(fi_net_stream_connection(net)) &&
-        !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
+    if (is_connected(net->control) && is_connected(net->bulk) && !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&net->changed_at, fi_now_ns(), __ATOMIC_RELAXED);
         fi_add32(&net->times_up, 1);
@@ -359,25 +359,94 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     return r;
 }
 
-int fi_net_open_stream(fi_net_t *net) {
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+/* ---- ways ---- */
+
+static pthread_mutex_t ways_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void way_closed(natsConnection *c, void *arg) {
+    fi_net_t *net = arg;
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_store_release32(&net->ways_torn, 1);
+    pthread_mutex_lock(&net->lock);
+    fi_list_each(at, after, &net->watches) {
+        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
+        if (w->torn) {
+            w->torn(w->arg);
+        }
+    }
+    pthread_mutex_unlock(&net->lock);
+    closed(c, net);
+}
+
+/* With the lock. No other connections are made any more: the options may stay as they are for ways. */
+static int make_way(fi_net_t *net, enum fi_net_way which) {
+    natsConnection *old = net->ways[which];
+
+    natsStatus s = fi_nats.natsOptions_SetAllowReconnect(net->options, false);
+    s = s == NATS_OK ? fi_nats.natsOptions_SetSendAsap(net->options, which == FI_WAY_PROMPT) : s;
+    s = s == NATS_OK ? fi_nats.natsOptions_SetDisconnectedCB(net->options, NULL, NULL) : s;
+    s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, way_closed, net) : s;
+    int r = s == NATS_OK ? connect_again(net, &net->ways[which]) : explain(net, s);
+    if (r == 0) {
+        disconnect(&old);
+    }
+    return r;
+}
+
+int fi_net_open_ways(fi_net_t *net) {
     sigset_t before;
     int r = 0;
 
     fi_net_signals_off(&before);
-    pthread_mutex_lock(&one_at_a_time);
-    if (!net->stream) {
-        natsStatus s = fi_nats.natsOptions_SetSendAsap(net->options, false);
-        r = s == NATS_OK ? connect_again(net, &net->stream) : explain(net, s);
+    pthread_mutex_lock(&ways_lock);
+    for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
+        r = net->ways[i] ? 0 : make_way(net, i);
     }
-    pthread_mutex_unlock(&one_at_a_time);
+    pthread_mutex_unlock(&ways_lock);
     fi_net_signals_restore(&before);
     return r;
 }
 
+natsConnection *fi_net_way(const fi_net_t *net, enum fi_net_way which) {
+    natsConnection *c = __atomic_load_n(&net->ways[which], __ATOMIC_ACQUIRE);
+
+    return c && is_connected(c) ? c : NULL;
+}
+
+int64_t fi_net_mend_ways(fi_net_t *net) {
+    int64_t now;
+    int r = 0;
+
+    if (!fi_load_acquire32(&net->ways_torn) || !fi_net_is_up(net)) {
+        return -1;
+    }
+    now = fi_now_ns();
+    if (now < net->ways_at) {
+        return net->ways_at - now;
+    }
+    fi_store_release32(&net->ways_torn, 0);
+    pthread_mutex_lock(&ways_lock);
+    for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
+        if (!is_connected(net->ways[i])) {
+            r = make_way(net, i);
+            net->ways_lost += r == 0;
+        }
+    }
+    pthread_mutex_unlock(&ways_lock);
+    if (r == 0) {
+        return -1;
+    }
+    fi_store_release32(&net->ways_torn, 1);
+    net->ways_at = fi_now_ns() + WAYS_NS;
+    return WAYS_NS;
+}
+
 static void free_net(fi_net_t *net) {
     fi_nats.jsCtx_Destroy(net->js);
-    disconnect(&net->stream);
+    disconnect(&net->ways[FI_WAY_GATHERING]);
+    disconnect(&net->ways[FI_WAY_PROMPT]);
     disconnect(&net->bulk);
     disconnect(&net->control);
     pthread_mutex_lock(&net->lock);

@@ -84,7 +84,7 @@ static void answer_subject(const fi_depositor_t *d, uint64_t number, const fi_pu
     put_next(at, put->again);
 }
 
-static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
+static bool publish(fi_bridge_t *b, fi_depositor_t *d, natsConnection *way, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);
     char reply[FI_SUBJECT_MAX + 64];
     char text[FI_MESSAGE_ID];
@@ -110,7 +110,7 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     }
     put->losses = number > d->most ? d->losses : put->losses;
     d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(d->way, msg) : s;
+    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(way, msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK;
 }
@@ -122,17 +122,9 @@ static void begin_again(fi_depositor_t *d) {
     fi_chain_break(d);
 }
 
-/*
- * The library keeps what it is given while a connection is away, and sends it first once that is back: it would overtake what was
- * lost with the connection.  So it is given nothing then; and after a loss, nothing before that.
- */
-static bool goes_straight(const fi_bridge_t *b, const fi_depositor_t *d) {
-    return fi_nats.natsConnection_Status(d->way) == NATS_CONN_STATUS_CONNECTED &&
-           fi_load_acquire32(&b->net->times_lost) == d->losses;
-}
-
 static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
-    uint32_t losses = fi_load_acquire32(&b->net->times_lost);
+    uint32_t losses = fi_net_losses(b->net);
+    natsConnection *way;
 
     if (losses != d->losses) {
         d->losses = losses;
@@ -146,7 +138,7 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
     } else if (d->way != fi_durable_way(b) && b->dense) {
         return; /* what is under way arrives first: on another connection it could be overtaken */
     }
-    while (may_publish(d) && goes_straight(b, d)) {
+    while (may_publish(d) && (way = fi_net_way(b->net, d->way)) != NULL) {
         const fi_put_t *put = fi_put_at(d, d->sent + 1);
         if (put->msg && put->token && !fi_chain_is_ready(b, p, d, now)) {
             return;
@@ -154,7 +146,7 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
         if (put->msg && fi_is_parcel(b->net, put->size) && !fi_parcel_put(b, p, d, d->sent + 1, now)) {
             return;
         }
-        if (put->msg && !publish(b, d, d->sent + 1)) {
+        if (put->msg && !publish(b, d, way, d->sent + 1)) {
             fi_chain_break(d);
             d->paused_until = now + PAUSE_NS;
             return;
@@ -275,7 +267,7 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
     fi_bridge_t *b = net->bridge;
     bool known = true;
 
-    if (!fi_net_is_up(net)) {
+    if (!fi_net_is_up(net) || fi_load_acquire32(&net->ways_torn)) {
         snprintf(text, cap, "'%s' is durable, and there is no connection to its server now; it is being tried again",
                  tx->end.channel);
         return true;

@@ -197,7 +197,7 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
                                   topic ? "look for the durable topic" : "look for the durable queue", channel);
         c->durable = fi_net_is_up(net) && exists(&a, stream) > 0 ? FERRY_DURABLE : FERRY_DURABLE_NOT;
         if (c->durable == FERRY_DURABLE_NOT || !topic) { /* a topic's sender may have something to state */
-            return c->durable == FERRY_DURABLE ? fi_net_open_stream(net) : 0;
+            return c->durable == FERRY_DURABLE ? fi_net_open_ways(net) : 0;
         }
     }
     if (c->durable != FERRY_DURABLE) {
@@ -205,7 +205,7 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
     }
     fi_ask_t a = fi_ask_begin(net, ASK_NS, topic ? "open the durable topic" : "open the durable queue", channel);
     int r = make_stream_in_time(&a, kind, channel, stream, kept);
-    return r < 0 ? r : fi_net_open_stream(net);
+    return r < 0 ? r : fi_net_open_ways(net);
 }
 
 void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept) {

@@ -72,9 +72,9 @@ int fi_durable_error(natsMsg *msg);
 /* Its description there; `words` stay as they are if there is none. */
 void fi_durable_words(natsMsg *msg, char *words, size_t cap);
 
-/* The connection for what goes to streams now: where messages come densely, one that gathers them. */
-static inline natsConnection *fi_durable_way(const fi_bridge_t *b) {
-    return b->dense ? fi_net_stream_connection(b->net) : b->net->bulk;
+/* The way for what goes into streams now: where messages come densely, the one that gathers them. */
+static inline enum fi_net_way fi_durable_way(const fi_bridge_t *b) {
+    return b->dense ? FI_WAY_GATHERING : FI_WAY_PROMPT;
 }
 
 /* What stands for the kind in names; "t" is what topics use that are not durable. */

@@ -3,8 +3,12 @@
  * net/net.h - a node's part in a space that spans machines: its connections to the engine, and how it names things there.
  *
  * Two connections: `control` carries requests, leases and calls, `bulk` what channels carry, in large pieces.  Both send every
- * message as soon as they can.  Where there are durable queues, a third one, `stream`, gathers for up to a millisecond: for a flow of
- * messages that each go alone.  All come back by themselves when a server is lost, for as long as the node is open.
+ * message as soon as they can, and come back by themselves when a server is lost, for as long as the node is open.
+ *
+ * Where there are durable channels, two more, the `ways`, carry what goes into streams: one sends at once, the other gathers for up to
+ * a millisecond, for a flow of messages that each go alone.  A way does not come back.  The library would keep what is published
+ * while it is away and send that first, before what was lost with the connection and is published again: the order would be lost.
+ * So a way has one connection in its life, in which nothing is overtaken, and the bridge makes another one in its place.
  *
  *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
  *     ferry.SPACE.all                  frames to every node (bridge.h)
@@ -35,13 +39,16 @@
 #define FI_NET_DEAD_NS 2000000000ll /* "no responders" for so long, while we are connected: the node has gone */
 
 /* Told when the connection is lost (`up` false) and when it is there again, and, if `denied` is not NULL, when the server has
- * denied a permission, in its words. By a thread of the library; must not block. */
+ * denied a permission, in its words, and if `torn` is not NULL, when a way has ended. By a thread of the library; must not block. */
 typedef struct fi_net_watch {
     struct fi_list link;
     void (*changed)(void *arg, bool up);
     void (*denied)(void *arg, const char *words);
+    void (*torn)(void *arg);
     void *arg;
 } fi_net_watch_t;
+
+enum fi_net_way { FI_WAY_PROMPT, FI_WAY_GATHERING, FI_WAYS };
 
 struct fi_bridge;
 struct fi_leases;
@@ -53,17 +60,21 @@ typedef struct fi_net {
     char space[64]; /* as a word of a subject */
     natsConnection *control;
     natsConnection *bulk;
-    natsConnection *stream; /* atomic; NULL until a durable queue is opened */
-    natsOptions *options;   /* of the newest connection */
-    jsCtx *js;              /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
-    size_t max_payload;     /* bytes that one message may have */
-    uint32_t up;            /* all connections are there; atomic */
-    uint32_t times_up;      /* grows whenever they come back; atomic */
-    uint32_t times_lost;    /* atomic, as the next one */
-    int64_t changed_at;     /* ns, when they were lost or came back */
-    int64_t lost_at;        /* ns, when they were lost; 0: they are there; atomic */
-    int64_t writing_since;  /* ns, the bridge is inside a write; 0: it is not; atomic */
-    int64_t round_trip;     /* ns, to the server and back, when the space was opened */
+    /* NULL until a durable channel is opened; atomic; only the bridge's thread uses them, and makes others in their place. */
+    natsConnection *ways[FI_WAYS];
+    uint32_t ways_torn;    /* one of them has ended; atomic */
+    uint32_t ways_lost;    /* how many were made in place of others; the bridge's thread's, as the next one */
+    int64_t ways_at;       /* ns: not to be tried again before */
+    natsOptions *options;  /* of the newest connection */
+    jsCtx *js;             /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
+    size_t max_payload;    /* bytes that one message may have */
+    uint32_t up;           /* `control` and `bulk` are there; atomic */
+    uint32_t times_up;     /* grows whenever they come back; atomic */
+    uint32_t times_lost;   /* atomic, as the next one */
+    int64_t changed_at;    /* ns, when they were lost or came back */
+    int64_t lost_at;       /* ns, when they were lost; 0: they are there; atomic */
+    int64_t writing_since; /* ns, the bridge is inside a write; 0: it is not; atomic */
+    int64_t round_trip;    /* ns, to the server and back, when the space was opened */
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
@@ -123,10 +134,16 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
 /* Nobody is inside a call of the node's any more. */
 void fi_net_close(fi_net_t *net);
 
-/* Makes sure of the connection `stream`. Errors: as fi_net_open. */
-int fi_net_open_stream(fi_net_t *net);
-static inline natsConnection *fi_net_stream_connection(const fi_net_t *net) {
-    return __atomic_load_n(&net->stream, __ATOMIC_ACQUIRE);
+/* Makes sure that there are ways. Errors: as fi_net_open. */
+int fi_net_open_ways(fi_net_t *net);
+/* For the bridge's thread: makes those anew that have ended, waiting for the server as fi_net_open does. Returns ns until it is to be called
+ * again, or -1: when it is woken. */
+int64_t fi_net_mend_ways(fi_net_t *net);
+/* The same: NULL if it has ended, or was never there. */
+natsConnection *fi_net_way(const fi_net_t *net, enum fi_net_way which);
+/* The same: grows with each connection that was lost, and with what was on its way there. */
+static inline uint32_t fi_net_losses(const fi_net_t *net) {
+    return fi_load_acquire32(&net->times_lost) + net->ways_lost;
 }
 
 /* How long to wait for another node's answer: `ns` where lines are short. The way there may be as long as ours to the server, and twice. */

@@ -62,8 +62,11 @@ static void unknow(fi_pickup_t *p, fi_identity_t id) {
 
 /* ---- what the engine is told ---- */
 
+/* In any order: so `bulk` may keep it while a server is away. */
 static void say(fi_bridge_t *b, const char *subject, const char *what) {
-    (void)fi_nats.natsConnection_Publish(fi_durable_way(b), subject, what, (int)strlen(what));
+    natsConnection *way = b->dense ? fi_net_way(b->net, FI_WAY_GATHERING) : NULL;
+
+    (void)fi_nats.natsConnection_Publish(way ? way : b->net->bulk, subject, what, (int)strlen(what));
 }
 
 static void forget(fi_pickup_t *p, fi_picked_t *k) {

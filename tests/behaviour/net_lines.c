@@ -33,6 +33,40 @@ static void connections_that_end_at_random_lose_and_double_nothing(void) {
     numbers_end(s, &n);
 }
 
+/* Each time some are on their way, one is just being given to the library, and others wait. */
+static void durable_messages_are_not_overtaken_by_those_that_follow_a_cut(void) {
+    enum { CUTS = 24, BURST = 1000 };
+    const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+    lines_t *s = lines_new();
+    ferry_t *node = lines_node(s, "sender", s->near);
+    ferry_sender_t *tx[] = {open_sender(node, "jobs", FERRY_QUEUE, &durable),
+                            open_sender(node, "news", FERRY_TOPIC, &durable)};
+    const ferry_receiver_options_t all = {.size = sizeof all, .contract = &durable, .replay = FERRY_REPLAY_ALL};
+    for (unsigned i = 0; i < CUTS * BURST; i++) {
+        if (i % BURST == 0) {
+            relay_cut_after(s->near, BURST * (5 + i / BURST));
+        }
+        send_number(tx[0], i);
+        send_number(tx[1], i);
+        if (i % BURST == BURST - 1) {
+            check_is(ferry_sender_flush(tx[0], PATIENCE), 0);
+            check_is(ferry_sender_flush(tx[1], PATIENCE), 0);
+        }
+    }
+    check(relay_cuts(s->near) >= CUTS);
+    ferry_receiver_t *rx[] = {open_receiver(node, "jobs", FERRY_QUEUE, NULL),
+                              open_receiver(node, "news", FERRY_TOPIC, &all)};
+    for (int k = 0; k < 2; k++) {
+        for (unsigned i = 0; i < CUTS * BURST; i++) {
+            check_is(receive_number(rx[k]), i);
+        }
+        close_receiver(rx[k]);
+        close_sender(tx[k]);
+    }
+    close_node(node);
+    lines_end(s);
+}
+
 /* ---- large messages ---- */
 
 static void receive_large(void *arg) {
@@ -120,6 +154,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(over_a_late_and_slow_line_all_comes_in_order),
         TEST(connections_that_end_at_random_lose_and_double_nothing),
+        TEST(durable_messages_are_not_overtaken_by_those_that_follow_a_cut),
         TEST(a_message_whose_line_is_cut_in_its_middle_comes_whole_and_once),
         TEST(many_senders_do_not_cost_a_slow_line_its_connection),
     };
