@@ -171,9 +171,15 @@ it_ends_after_so_many_records() {
     [ "$(cat first rest | sort -n | tr '\n' ' ')" = '1 2 3 4 5 6 7 8 9 10 ' ]
 }
 
+# in_step OWN OTHER: notes a record in OWN; the first four times it then waits until as many are in OTHER. However slow one of
+# the two is, the other one's hands are full meanwhile.
+in_step='echo "$(cat)" >>"$1"; n=$(wc -l <"$1"); until [ "$n" -gt 4 ] || [ "$(wc -l <"$2")" -ge "$n" ]; do sleep 0.02; done'
+
 two_workers_share_the_records() {
-    worker -j 1 jobs -- sh -c 'echo "$(cat)" >>out; sleep 0.05'
-    "${ferry[@]}" work -j 1 jobs -- sh -c 'echo "$(cat)" >>others; sleep 0.05' &
+    : >out
+    : >others
+    worker -j 1 jobs -- sh -c "$in_step" sh out others
+    "${ferry[@]}" work -j 1 jobs -- sh -c "$in_step" sh others out &
     local other=$!
     open_ends receiver jobs 2
     seq 1 20 | "${ferry[@]}" send jobs
