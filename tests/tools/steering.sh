@@ -317,6 +317,7 @@ who_comes_and_goes_is_shown_as_it_happens() {
     exec 3>words
     echo one >&3
     until_true grep -q 'joined .*ferry-send' events
+    until_true grep -q '"joined".*ferry-send' events.json
     exec 3>&-
     ended 0 "$sender"
     until_true grep -q 'left .*ferry-send' events
@@ -324,7 +325,7 @@ who_comes_and_goes_is_shown_as_it_happens() {
     until_true grep -Eq "died .*ferry-recv \(process $receiver\)" events
     "$FERRY" recv --follow x >none 2>said &
     receiver=$!
-    open_ends receiver x 1
+    until_true grep -q "\"joined\".*\"pid\":$receiver," events.json # else nobody tells of its end either
     "${ferry[@]}" kick -q "$receiver"
     ended 125 "$receiver"
     until_true grep -q '"expelled"' events.json
