@@ -36,6 +36,7 @@ typedef struct held {
     ferry_rwlock_t *rwlock; /* NULL: not open */
     guard_t guard;
     bool locked;
+    bool lost;    /* its lease, and this was said */
     bool damaged; /* a holder was killed, and it is on us to settle that */
     int64_t asked, obtained, released;
     uint64_t token;
@@ -147,12 +148,26 @@ static void report(const locking_t *k) {
     }
 }
 
+/* In a space that spans machines others may take what is held, once they have not heard of this one for too long. */
+static void look_at_leases(void *arg) {
+    locking_t *k = arg;
+
+    for (size_t i = 0; i < k->n; i++) {
+        held_t *h = &k->locks[i];
+        if (!h->lost && ferry_rwlock_check(h->rwlock) == -ESTALE) {
+            h->lost = true;
+            say("\"%s\" is not held any more, and the command goes on: %s", h->name, ferry_last_error());
+        }
+    }
+}
+
 static outcome_t hold_and_run(locking_t *k) {
+    const lookout_t lookout = {look_at_leases, k};
     outcome_t outcome = {.status = open_and_take_all(k)};
     bool all_held = outcome.status == 0;
 
     if (all_held)
-        outcome = run_command(k->node, k->command, false);
+        outcome = run_command(k->node, k->command, false, space_is_far(&k->common) ? &lookout : NULL);
     for (size_t i = k->n; i > 0; i--)
         give_back(&k->locks[i - 1]);
     if (all_held && k->stats)

@@ -8,10 +8,12 @@
 #include "running.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +21,8 @@
 #include "signals.h"
 #include "stop.h"
 #include "tool.h"
+
+#define LOOK_MS 500
 
 /* --- the child --------------------------------------------------------------------------------------------------- */
 
@@ -60,6 +64,16 @@ static int let_go(int link) {
     return n == (ssize_t)sizeof error ? error : 0;
 }
 
+/* Until the child has ended. */
+static void look_out(pid_t child, const lookout_t *lookout) {
+    struct pollfd ends = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
+
+    while (ends.fd >= 0 && poll(&ends, 1, LOOK_MS) <= 0)
+        lookout->look(lookout->arg);
+    if (ends.fd >= 0)
+        close(ends.fd);
+}
+
 /* The pid is free for another process once it was waited for, so no signal may be passed on by then. */
 static int wait_for(pid_t child) {
     siginfo_t info;
@@ -94,21 +108,29 @@ static void share_pending(pid_t child) {
     }
 }
 
+typedef struct running {
+    ferry_t *node;
+    char **command;
+    const lookout_t *lookout;
+} running_t;
+
 /* From the fork, with signals blocked, to the end of the command; `mask` is how they were before. */
-static outcome_t attend(ferry_t *node, pid_t child, int link, char **command, const sigset_t *mask) {
+static outcome_t attend(const running_t *r, pid_t child, int link, const sigset_t *mask) {
     stop_pass_on(child);
     share_pending(child);
     sigprocmask(SIG_SETMASK, mask, NULL);
-    int result = ferry_process_wait_begins(node, child);
+    int result = ferry_process_wait_begins(r->node, child);
     int failed = result < 0 ? library_failed(result) : 0;
     int error = result < 0 ? 0 : let_go(link);
     close(link); /* a child that was not let go ends by this */
+    if (r->lookout)
+        look_out(child, r->lookout);
     outcome_t outcome = outcome_of(wait_for(child));
-    (void)ferry_process_wait_ended(node);
+    (void)ferry_process_wait_ended(r->node);
     if (failed != 0)
         return (outcome_t){.status = failed};
     if (error != 0)
-        say("cannot run '%s': %s", command[0], strerror(error));
+        say("cannot run '%s': %s", r->command[0], strerror(error));
     return outcome;
 }
 
@@ -131,7 +153,8 @@ static outcome_t cannot(const char *what, const sigset_t *mask) {
     return (outcome_t){.status = STATUS_FAILED};
 }
 
-outcome_t run_command(ferry_t *node, char **command, bool tied) {
+outcome_t run_command(ferry_t *node, char **command, bool tied, const lookout_t *lookout) {
+    const running_t r = {node, command, lookout};
     int link[2];
     sigset_t mask;
     pid_t self = getpid();
@@ -152,7 +175,7 @@ outcome_t run_command(ferry_t *node, char **command, bool tied) {
     }
     close(link[1]);
     if (child > 0)
-        return attend(node, child, link[0], command, &mask);
+        return attend(&r, child, link[0], &mask);
     close(link[0]);
     return cannot("start another process", &mask);
 }

@@ -15,12 +15,19 @@ typedef struct outcome {
     int signal; /* that ended the command, or 0 */
 } outcome_t;
 
+/* What is to be looked at now and then while a command runs. */
+typedef struct lookout {
+    void (*look)(void *arg);
+    void *arg;
+} lookout_t;
+
 /*
  * Runs `command` (a NULL after its last word) and waits until it has ended. Meanwhile signals are for the command, and
  * Ferry knows that this thread waits for it. `tied`: the kernel kills the command when this process dies. It starts
  * with the signals as they were when the tool was started, and with all descriptors that are not close-on-exec.
+ * `lookout` may be NULL; else it is called by this thread twice a second, about.
  */
-outcome_t run_command(ferry_t *node, char **command, bool tied);
+outcome_t run_command(ferry_t *node, char **command, bool tied, const lookout_t *lookout);
 
 /* Ends the process as the command ended if that was by a signal, or else by the signal that was noted, or returns the
  * status. */

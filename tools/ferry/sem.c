@@ -54,7 +54,7 @@ static int run(admission_t *a) {
     if (common_open(&a->common, "ferry-sem", &a->node, &outcome.status)) {
         outcome.status = enter(a);
         if (outcome.status == 0) {
-            outcome = run_command(a->node, a->command, true);
+            outcome = run_command(a->node, a->command, true, NULL);
             if (ferry_semaphore_release(a->semaphore) < 0)
                 say("the unit of \"%s\" was not given back: %s", a->name, ferry_last_error());
         }
