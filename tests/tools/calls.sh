@@ -187,8 +187,8 @@ an_output_that_is_too_long_is_an_error() {
 
 a_call_has_a_deadline() {
     serve slow Slow -- sh -c "$until_go"
-    status_of 124 "${ferry[@]}" call --timeout 2s slow Slow 2>said
-    has 'timed out after 2.0 s: "Slow" may have run' said
+    status_of 124 "${ferry[@]}" call --timeout 5s slow Slow 2>said
+    has 'timed out after 5.0 s: "Slow" may have run' said
     started
     until_true gone "$command"
     "${ferry[@]}" ls --no-rate slow >out
@@ -197,14 +197,14 @@ a_call_has_a_deadline() {
 
 a_command_that_ignores_sigterm_is_killed() {
     serve slow Slow -- sh -c "trap '' TERM; $until_go"
-    status_of 124 "${ferry[@]}" call --timeout 2s slow Slow
+    status_of 124 "${ferry[@]}" call --timeout 5s slow Slow
     started
     until_true gone "$command"
 }
 
 what_a_command_has_started_goes_with_it() {
     serve slow Slow -- sh -c 'sleep 20 & echo $! >running; wait'
-    status_of 124 "${ferry[@]}" call --timeout 2s slow Slow
+    status_of 124 "${ferry[@]}" call --timeout 5s slow Slow
     started
     until_true gone "$command"
 }
@@ -340,7 +340,7 @@ a_stream_ends_when_nobody_reads_it() {
 
 a_stream_has_a_deadline() {
     serve log Follow --stream -- sh -c "$announce echo one; $wait_to_go"
-    status_of 124 "${ferry[@]}" call --timeout 2s log Follow >out 2>said
+    status_of 124 "${ferry[@]}" call --timeout 5s log Follow >out 2>said
     [ "$(cat out)" = one ]
     has 'timed out' said
 }
@@ -414,6 +414,7 @@ several_servers_share_the_calls() {
     "${ferry[@]}" call --raw slow Slow &
     caller=$!
     until_true lines 1 who
+    sleep 1 # by now the busy one is taken to be the slower one, however long the other was in answering what it was asked first
     "${ferry[@]}" call --raw slow Slow &
     until_true lines 2 who
     printf '%s\n' "$first" "$server" | sort >expected
