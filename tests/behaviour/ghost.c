@@ -384,13 +384,14 @@ static void publish_with_tag(ferry_sender_t *tx, uint64_t tag) {
     release(m);
 }
 
-/* Takes all there is, and counts the large ones, of which there is one with each tag. */
+/* Takes all there is, and counts the large ones, of which there is one with each tag. The rings come by and by: nothing for a
+ * moment is not the end as long as some lack. */
 static unsigned take_tags(ferry_receiver_t *rx) {
     bool seen[TAGS + 1] = {false};
     unsigned count = 0;
     ferry_msg_t *m = NULL;
     int r;
-    while ((r = ferry_recv(rx, 100 * MILLISECOND, &m)) == 0) {
+    while ((r = ferry_recv(rx, count < TAGS ? PATIENCE : 100 * MILLISECOND, &m)) == 0) {
         uint64_t tag = info_of(m).tag;
         if (tag > 0) {
             check(tag <= TAGS && !seen[tag]);

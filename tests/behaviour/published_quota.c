@@ -248,15 +248,17 @@ static void a_waiting_writer_is_woken_each_time(where_t where) {
     ferry_region_writer_options_t options = {.quota = 2 * BYTES, .wait = FERRY_WAIT_BLOCK};
     ferry_region_writer_t *writer = open_writer(crew_node(crew), REGION, BYTES, &options);
     publish(writer);
-    int64_t begin = monotonic();
+    unsigned slow = 0;
     for (unsigned i = 1; i <= WAKE_UPS; i++) {
         atomic_store(&jam->published, i);
         await(&jam->viewing, i);
         publish(writer);
+        int64_t begin = monotonic();
         atomic_store(&jam->may_release, i);
         publish(writer);
+        slow += monotonic() - begin >= 50 * MILLISECOND;
     }
-    check(monotonic() - begin < WAKE_UPS * 50 * MILLISECOND);
+    check(slow <= WAKE_UPS / 2); /* a busy machine makes some, too */
     crew_join(crew, 0);
     close_writer(writer);
     crew_end(crew);
