@@ -145,7 +145,9 @@ void fi_rxlink_free(fi_rxlink_t *l) {
 }
 
 static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
-    fi_rxlink_t **more = realloc(rx->links, (rx->link_count + 1) * sizeof *more);
+    /* Room for a power of two: grown by one each time it would leave a hole behind each time. */
+    bool full = (rx->link_count & (rx->link_count - 1)) == 0;
+    fi_rxlink_t **more = full ? realloc(rx->links, fi_max(2u * rx->link_count, 1u) * sizeof *more) : rx->links;
     fi_rxlink_t *l = calloc(1, sizeof *l);
 
     if (more) {

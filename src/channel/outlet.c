@@ -37,18 +37,13 @@ int fi_log_new(fi_outlet_t *o, uint32_t serial, uint32_t lines) {
     if (!log) {
         return fi_fail(-ENOMEM, "no memory for a ring on '%s'", fi_channel_shown(o->tx->end.channel));
     }
-    int r = fi_shared_new("ferry-ring", fi_ring_bytes(lines), &log->memory);
+    int r = fi_shared_new("ferry-ring", fi_ring_bytes_with_starts(lines), &log->memory);
     if (r < 0) {
         free(log);
         return r;
     }
-    log->starts = calloc(lines, sizeof *log->starts);
-    if (!log->starts) {
-        fi_shared_unref(log->memory);
-        free(log);
-        return fi_fail(-ENOMEM, "no memory for a ring on '%s'", fi_channel_shown(o->tx->end.channel));
-    }
     fi_ringw_init(&log->w, log->memory->map, lines);
+    log->starts = fi_ring_starts(log->memory->map, lines);
     log->serial = serial;
     log->start = log->freed = log->oldest = lines;
     o->logs[serial % FI_LOGS] = log;
@@ -67,7 +62,6 @@ void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
     }
     fi_shared_unref(log->memory);
     free(log->lent);
-    free(log->starts);
     free(log);
 }
 

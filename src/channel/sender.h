@@ -32,7 +32,7 @@
 #include "sync/pace.h"
 
 #define FI_LOGS 4u               /* rings of one outlet that may be in use at once */
-#define FI_SMALL_RING_LINES 126u /* two pages with its head: what an idle link costs */
+#define FI_SMALL_RING_LINES 118u /* two pages with its head and starts: what an idle link costs */
 #define FI_LARGE_RING_LINES 4094u
 #define FI_MAX_RING_LINES 65534u   /* for receivers that hold very many messages */
 #define FI_LINES_PER_MESSAGE 4ull  /* of a ring that shall keep so many messages */
@@ -49,8 +49,7 @@ typedef struct fi_log {
     fi_ringw_t w;
     fi_shared_t *memory;
     uint32_t serial;
-    /* By line: the position of the record that began there last. A reader's cursor is checked against it. */
-    uint32_t *starts;
+    uint32_t *starts;         /* in the same memory: a reader's cursor is checked against it */
     struct fi_log *next_kept; /* ghosts.c: only ghosts read it */
     fi_lent_t *lent;          /* circular, lent_cap a power of two */
     uint32_t lent_cap;

@@ -17,14 +17,17 @@
 #define SEGMENT_BYTES (256u * 1024u)
 #define MAX_SEGMENT_BYTES (4u * 1024u * 1024u)
 
+/* Of a pool that has had no small block yet, as an idle sender's. Never written. */
+static fi_pool_class_t no_classes[FI_POOL_CLASSES];
+
 void fi_pool_init(fi_pool_t *p, uint64_t quota, const fi_pool_events_t *events) {
-    *p = (fi_pool_t){.events = *events, .quota = quota, .next_id = 1};
+    *p = (fi_pool_t){.classes = no_classes, .events = *events, .quota = quota, .next_id = 1};
     fi_list_init(&p->segments);
     fi_rotation_init(&p->rotation, quota);
 }
 
 static uint64_t *bytes_of_class(fi_pool_t *p, int cls) {
-    return cls < 0 ? &p->large_bytes : &p->class_bytes[cls];
+    return cls < 0 ? &p->large_bytes : &p->classes[cls].bytes;
 }
 
 static void segment_free(fi_pool_t *p, fi_segment_t *s) {
@@ -41,6 +44,10 @@ static void segment_free(fi_pool_t *p, fi_segment_t *s) {
 void fi_pool_done(fi_pool_t *p) {
     while (!fi_list_empty(&p->segments)) {
         segment_free(p, fi_container(p->segments.next, fi_segment_t, link));
+    }
+    if (p->classes != no_classes) {
+        free(p->classes);
+        p->classes = no_classes;
     }
 }
 
@@ -59,7 +66,7 @@ static int class_of(uint64_t size, uint64_t *bytes) {
 }
 
 static void class_forget(fi_pool_t *p, fi_segment_t *s) {
-    fi_block_t **at = s->cls < 0 ? &p->free_large : &p->free[s->cls];
+    fi_block_t **at = s->cls < 0 ? &p->free_large : &p->classes[s->cls].free;
 
     while (*at) {
         if ((*at)->segment == s) {
@@ -157,29 +164,41 @@ static void own_soon(const fi_block_t *b) {
  */
 static uint64_t next_segment(const fi_pool_t *p, int cls, uint64_t block_bytes) {
     uint64_t most = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
-    uint64_t grown = fi_max(fi_max(p->class_bytes[cls], p->quota / 64), fi_page_size());
+    uint64_t grown = fi_max(fi_max(p->classes[cls].bytes, p->quota / 64), fi_page_size());
     uint64_t count = fi_min(most, grown) / block_bytes;
 
     return fi_align_up(fi_max(count, (uint64_t)1) * block_bytes, fi_page_size());
 }
 
-static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes) {
-    fi_segment_t *s;
-    int r = segment_new(p, cls, block_bytes, bytes, &s);
+static int own_classes(fi_pool_t *p) {
+    if (p->classes == no_classes) {
+        fi_pool_class_t *own = calloc(FI_POOL_CLASSES, sizeof *own);
+        if (!own) {
+            return fi_fail(-ENOMEM, "no memory to describe a sender's pool");
+        }
+        p->classes = own;
+    }
+    return 0;
+}
 
+static int small_refill(fi_pool_t *p, int cls, uint64_t block_bytes, uint64_t bytes) {
+    fi_segment_t *s = NULL;
+    int r = own_classes(p);
+
+    r = r == 0 ? segment_new(p, cls, block_bytes, bytes, &s) : r;
     if (r < 0) {
         return r;
     }
     for (uint32_t i = s->count; i-- > 0;) {
-        s->blocks[i] = (fi_block_t){.segment = s, .offset = i * block_bytes, .next_free = p->free[cls]};
-        p->free[cls] = &s->blocks[i];
+        s->blocks[i] = (fi_block_t){.segment = s, .offset = i * block_bytes, .next_free = p->classes[cls].free};
+        p->classes[cls].free = &s->blocks[i];
     }
     return 0;
 }
 
 /* The smallest size from this one on of which a block is free; FI_POOL_CLASSES: none is. */
 static int free_class(const fi_pool_t *p, int cls) {
-    while (cls < FI_POOL_CLASSES && !p->free[cls]) {
+    while (cls < FI_POOL_CLASSES && !p->classes[cls].free) {
         cls++;
     }
     return cls;
@@ -252,12 +271,13 @@ static fi_block_t *take_large(fi_pool_t *p, uint64_t size) {
 }
 
 static fi_block_t *take_small(fi_pool_t *p, int cls, uint64_t size) {
-    fi_block_t *b = p->free[cls];
+    fi_pool_class_t *c = &p->classes[cls];
+    fi_block_t *b = c->free;
 
     if (fi_unlikely(!b)) {
         return NULL;
     }
-    p->free[cls] = b->next_free;
+    c->free = b->next_free;
     own_soon(b->next_free);
     return block_use(p, b, size);
 }
@@ -361,7 +381,7 @@ void fi_pool_unref(fi_pool_t *p, fi_block_t *b) {
         segment_free(p, s);
         return;
     }
-    fi_block_t **chain = s->cls >= 0 ? &p->free[s->cls] : &p->free_large;
+    fi_block_t **chain = s->cls >= 0 ? &p->classes[s->cls].free : &p->free_large;
     b->next_free = *chain;
     *chain = b;
 }

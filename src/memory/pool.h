@@ -44,6 +44,12 @@ typedef struct fi_segment {
     bool alone; /* it goes back to the system with its block */
 } fi_segment_t;
 
+/* The blocks of one size. */
+typedef struct fi_pool_class {
+    fi_block_t *free;
+    uint64_t bytes; /* of its segments */
+} fi_pool_class_t;
+
 /* What the owner is told, to pass it on to those who map the pool. */
 typedef struct fi_pool_events {
     void (*removed)(void *owner, fi_segment_t *s);
@@ -53,11 +59,10 @@ typedef struct fi_pool_events {
 
 typedef struct fi_pool {
     struct fi_list segments;
-    fi_block_t *free[FI_POOL_CLASSES];
-    fi_block_t *free_large;                /* used last stands first */
-    fi_rotation_t rotation;                /* which of these is taken next */
-    uint64_t large_bytes;                  /* of segments with one large block */
-    uint64_t class_bytes[FI_POOL_CLASSES]; /* of the others */
+    fi_pool_class_t *classes; /* FI_POOL_CLASSES; all senders share empty ones until they need their own */
+    fi_block_t *free_large;   /* used last stands first */
+    fi_rotation_t rotation;   /* which of these is taken next */
+    uint64_t large_bytes;     /* of segments with one large block */
     fi_pool_events_t events;
     uint64_t quota;
     bool overdraft;      /* what was accepted already must find room, whatever the quota says */

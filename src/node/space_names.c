@@ -126,24 +126,30 @@ bool fi_space_is_unborn(const char *name) {
     return strncmp(name, FI_UNBORN_PREFIX, sizeof FI_UNBORN_PREFIX - 1) == 0;
 }
 
+/* Not by readdir(3), whose buffer of 32 KiB every node would have touched for the sake of a few names. */
+static int each_in(int fd, int (*each)(const char *name, void *arg), void *arg) {
+    _Alignas(struct dirent64) char names[4096];
+    int left = NAMES_MAX;
+    ssize_t got;
+    while ((got = getdents64(fd, names, sizeof names)) > 0) {
+        for (ssize_t at = 0; at < got;) {
+            const struct dirent64 *item = (const struct dirent64 *)(names + at);
+            at += item->d_reclen;
+            bool is_name = strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0;
+            int rc = is_name ? each(item->d_name, arg) : 0;
+            if (rc != 0 || --left == 0)
+                return rc;
+        }
+    }
+    return 0;
+}
+
 int fi_directory_each(int dirfd, const char *path, int (*each)(const char *name, void *arg), void *arg) {
     int fd = open_again(dirfd, path);
     if (fd < 0)
         return fd;
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) {
-        close(fd);
-        return fi_fail_errno(ENOMEM, "cannot read the directory \"%s\"", path);
-    }
-    int rc = 0;
-    for (int i = 0; i < NAMES_MAX && rc == 0; i++) {
-        const struct dirent *item = readdir(dir);
-        if (item == NULL)
-            break;
-        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
-            rc = each(item->d_name, arg);
-    }
-    closedir(dir);
+    int rc = each_in(fd, each, arg);
+    close(fd);
     return rc;
 }
 

@@ -10,6 +10,8 @@
  *   +--------+--------+--------+--------+-- ... --+
  *   | ident  | shared | line 0 | line 1 |         |     2 + lines lines
  *   +--------+--------+--------+--------+-- ... --+
+ *   and behind them, of no use to readers: starts[lines], 4 bytes each: the lower half of the position of the record that
+ *   began on the line last
  *
  *   record: the header stands in the first 16 bytes of its first line
  *    0     4    5     6       8        16                       (16|32)                      or 64
@@ -168,6 +170,15 @@ _Static_assert(__atomic_always_lock_free(8, 0), "64-bit words must be lock-free 
 
 static inline size_t fi_ring_bytes(uint32_t lines) {
     return sizeof(struct fi_ring_head) + (size_t)lines * FI_LINE;
+}
+
+/* With what the writer notes for itself, where nobody else can write it, and where it needs no page of its own. */
+static inline size_t fi_ring_bytes_with_starts(uint32_t lines) {
+    return fi_ring_bytes(lines) + (size_t)lines * sizeof(uint32_t);
+}
+
+static inline uint32_t *fi_ring_starts(void *map, uint32_t lines) {
+    return (uint32_t *)((unsigned char *)map + fi_ring_bytes(lines));
 }
 
 /* Where the deadlines begin: behind the release map, aligned. */

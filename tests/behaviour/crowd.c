@@ -3,6 +3,7 @@
  * crowd.c - a thousand channels in one space, over some processes, whose ends come and go while messages flow.
  */
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "harness.h"
@@ -111,9 +112,89 @@ static void a_thousand_queues_lose_nothing_while_their_ends_come_and_go(void) {
     check(c->reopened > 0);
 }
 
+/* ---- a crowd that does nothing ---- */
+
+#define IDLE 200u
+
+typedef struct idle {
+    atomic_uint ready;
+    atomic_uint linked;
+    uint64_t bytes; /* by which the receiver's process has grown */
+} idle_t;
+
+/* Private memory that this process has touched. */
+static uint64_t private_bytes(void) {
+    char line[4352];
+    unsigned long long kib = 0;
+    FILE *f = fopen("/proc/self/smaps_rollup", "re");
+    check(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL)
+        (void)sscanf(line, "Anonymous: %llu kB", &kib);
+    fclose(f);
+    check(kib > 0);
+    return kib * 1024;
+}
+
+/* All rings and control areas, its own and those of others; they are allocated in full. */
+static uint64_t shared_bytes(void) {
+    char line[4352];
+    unsigned long long from, to;
+    uint64_t bytes = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    check(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL) {
+        bool counts = strstr(line, "/memfd:ferry-ring") != NULL || strstr(line, "/memfd:ferry-ctl") != NULL;
+        if (counts && sscanf(line, "%llx-%llx", &from, &to) == 2)
+            bytes += to - from;
+    }
+    fclose(f);
+    return bytes;
+}
+
+static void be_linked(void *arg) {
+    idle_t *idle = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    (void)private_bytes(); /* makes what looking needs */
+    uint64_t before = private_bytes();
+    atomic_store(&idle->ready, 1);
+    await(&idle->linked, 1);
+    idle->bytes = private_bytes() - before;
+    atomic_store(&idle->ready, 2);
+    await(&idle->linked, 2);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void an_idle_link_takes_at_most_16_kib_of_both_sides(void) {
+    static ferry_sender_t *tx[IDLE];
+    idle_t *idle = share(sizeof *idle);
+    if (UNDER_SANITIZER)
+        return; /* its shadows count, too */
+    unsigned count = queues_for(IDLE, 6);
+    pid_t child = child_start(be_linked, idle);
+    ferry_t *node = open_node("test");
+    await(&idle->ready, 1);
+    (void)private_bytes();
+    uint64_t before = private_bytes();
+    for (unsigned i = 0; i < count; i++)
+        tx[i] = open_sender(node, "q", FERRY_QUEUE, NULL);
+    for (unsigned i = 0; i < count; i++)
+        check_is(ferry_sender_wait(tx[i], 1, PATIENCE), 1);
+    atomic_store(&idle->linked, 1);
+    await(&idle->ready, 2);
+    check((private_bytes() - before + shared_bytes() + idle->bytes) / count <= 16384);
+    for (unsigned i = 0; i < count; i++)
+        close_sender(tx[i]);
+    atomic_store(&idle->linked, 2);
+    child_join(child);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_thousand_queues_lose_nothing_while_their_ends_come_and_go),
+        TEST(an_idle_link_takes_at_most_16_kib_of_both_sides),
     };
     return run_suite("crowd", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
