@@ -272,12 +272,17 @@ static int measure_count(const bench_settings_t *settings, unsigned count, bench
 }
 
 int bench_senders(const bench_settings_t *settings, bench_report_t *report) {
+    /*
+     * Opening comes first: ext4 without a journal passes over every file that was removed within the last minutes when it
+     * makes one, and what follows leaves thousands of those.
+     */
+    if (bench_opening(settings, report) != 0)
+        return 1;
     for (unsigned count = 1; count < settings->count; count *= 10) {
         if (measure_count(settings, count, report) != 0)
             return 1;
     }
     if (measure_count(settings, settings->count, report) != 0)
         return 1;
-    return bench_joining(settings, report) != 0 || bench_dying(settings, report) != 0 ||
-           bench_opening(settings, report) != 0;
+    return bench_joining(settings, report) != 0 || bench_dying(settings, report) != 0;
 }
