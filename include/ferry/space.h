@@ -54,7 +54,7 @@ typedef struct ferry_options {
  * Thread-safe. The node belongs to the caller, who ends it with ferry_close.
  *
  * Errors: -EINVAL bad name or option, or what $FERRY_HOST_PROFILE names is no profile (route.h); -EPERM the directory belongs to somebody else, is a symbolic link or is open to
- * others; -EACCES the directory cannot be written; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
+ * others; -EACCES the directory cannot be written, or the umask would take its own rights away from who makes it; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
  * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -EAGAIN no more threads; -ENOMEM; -ENOSPC the directory's disk is full.
  * In a space that spans machines also: -EINVAL the URL has no host, no space or a password in it, or a file named by an
  * option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED no server answers there;

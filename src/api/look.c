@@ -154,11 +154,7 @@ int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, v
     if (!each) {
         return fi_fail(-EINVAL, "ferry_spaces needs a function to tell the names to");
     }
-    int r = ferry_base_directory(options, base, sizeof base);
-    if (r < 0) {
-        return r;
-    }
-    r = fi_space_check_base(options); /* somebody else's is not one without spaces */
+    int r = fi_space_check_base(options, base, sizeof base); /* somebody else's is not one without spaces */
     if (r < 0) {
         return r == -ENOENT ? 0 : r;
     }

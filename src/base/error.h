@@ -25,6 +25,9 @@ int fi_fail_errno(int errnum, const char *format, ...) __attribute__((format(pri
 /** The cheap one for failures that are part of normal work (-EAGAIN): only the pointer is kept. A string literal. */
 int fi_fail_static(int err, const char *sentence);
 
+/** Ends a sentence about a thread that could not be started. */
+#define FI_SEE_THREAD_LIMITS "(see ulimit -u, and pids.max of this control group)"
+
 /** This thread's last sentence, "" when there is none. Never NULL. */
 const char *fi_error_text(void);
 

@@ -217,9 +217,7 @@ static int start_helper(pair_t *p, pthread_t *thread) {
     int err = pthread_create(thread, &attr, help, p);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
-    return err ? fi_fail_errno(err, "cannot start a thread to measure wake-ups with (see ulimit -u, and pids.max of "
-                                    "this control group)")
-               : 0;
+    return err ? fi_fail_errno(err, "cannot start a thread to measure wake-ups with " FI_SEE_THREAD_LIMITS) : 0;
 }
 
 static int by_length(const void *a, const void *b) {

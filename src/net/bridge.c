@@ -428,8 +428,7 @@ static int start(fi_bridge_t *b) {
     fi_far_hello(b);
     int err = pthread_create(&b->thread, NULL, bridge_main, b); /* with all signals blocked: fi_net_open does that */
     if (err) {
-        return fi_fail_errno(
-            err, "cannot start a networked space's thread (see ulimit -u, and pids.max of this control group)");
+        return fi_fail_errno(err, "cannot start a networked space's thread " FI_SEE_THREAD_LIMITS);
     }
     return 0;
 }

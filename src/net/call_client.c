@@ -275,11 +275,10 @@ int fi_far_client_watch(ferry_client_t *k) {
         calls->watching = error == 0;
     }
     pthread_mutex_unlock(&calls->lock);
-    return error ? fi_fail_errno(error,
-                                 "no thread can be started that looks after calls of \"%s\" (see ulimit -u, and "
-                                 "pids.max of this control group)",
-                                 k->service)
-                 : 0;
+    return error
+               ? fi_fail_errno(error, "no thread can be started that looks after calls of \"%s\" " FI_SEE_THREAD_LIMITS,
+                               k->service)
+               : 0;
 }
 
 /* ---- who is there ---- */

@@ -40,8 +40,7 @@ static int start_steward(fi_node_t *n) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     if (err) {
-        return fi_fail_errno(
-            err, "cannot start the node's background thread (see ulimit -u, and pids.max of this control group)");
+        return fi_fail_errno(err, "cannot start the node's background thread " FI_SEE_THREAD_LIMITS);
     }
     return 0;
 }

@@ -116,7 +116,7 @@ int fi_space_base(const ferry_options_t *o, char *buf, size_t cap, bool *group, 
 
 /* ---- checking a directory ---- */
 
-static const char *user_word(uid_t uid, char *buf, size_t cap) {
+const char *fi_user_word(uid_t uid, char *buf, size_t cap) {
     char fields[4096];
     struct passwd entry, *found = NULL;
     if (getpwuid_r(uid, &entry, fields, sizeof fields, &found) == 0 && found != NULL)
@@ -131,7 +131,7 @@ static int fail_owner(const char *path, uid_t owner) {
     return fi_fail(-EPERM,
                    "\"%s\" belongs to %s, not to you; set FERRY_DIR to a directory of your own, or open the "
                    "space for a group",
-                   path, user_word(owner, words, sizeof words));
+                   path, fi_user_word(owner, words, sizeof words));
 }
 
 /* Closed to others, so that its contents are ours. Root is no exception: it would be led by whoever owns this. */
@@ -279,16 +279,29 @@ static int admit(int fd, const char *path, const rules_t *r, bool made) {
     return check(&st, path, r);
 }
 
+/* 1: made; 0: somebody else was quicker; else why not. */
+static int make(int at, const char *name, const char *path) {
+    struct stat st;
+    if (mkdirat(at, name, 0700) != 0)
+        return errno == EEXIST ? 0 : fail_make(path, errno);
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (st.st_mode & S_IRWXU) == S_IRWXU)
+        return 1;
+    (void)unlinkat(at, name, AT_REMOVEDIR);
+    return fi_fail(
+        -EACCES,
+        "\"%s\" would be of no use: the umask takes its owner's rights away (mode %04o); set another one, as by "
+        "`umask 077`",
+        path, (unsigned)(st.st_mode & MODE_BITS));
+}
+
 /* One try: 0 and `*fd`; -EAGAIN try again (`*made` tells that we have just made it); else why not. */
 static int try_open(int at, const char *name, const char *path, const rules_t *r, bool *made, int *fd) {
     struct stat st;
     int dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0 && errno == ENOENT && r->create) {
-        if (mkdirat(at, name, 0700) == 0)
-            *made = true;
-        else if (errno != EEXIST)
-            return fail_make(path, errno);
-        return -EAGAIN;
+        int rc = make(at, name, path);
+        *made |= rc == 1;
+        return rc < 0 ? rc : -EAGAIN;
     }
     if (dir < 0) {
         int why = errno;
@@ -353,11 +366,10 @@ static int open_patiently(const fi_space_t *s, bool create, int *dirfd) {
     return rc == -ESTALE ? fi_fail(-ENOENT, "\"%s\" is removed again and again by somebody else", s->path) : rc;
 }
 
-int fi_space_check_base(const ferry_options_t *o) {
-    char base[PATH_MAX + 1];
+int fi_space_check_base(const ferry_options_t *o, char *base, size_t cap) {
     rules_t r = {.given_base = given_base(o) != NULL};
     int fd = -1;
-    int rc = fi_space_base(o, base, sizeof base, &r.group, &r.gid);
+    int rc = fi_space_base(o, base, cap, &r.group, &r.gid);
     if (rc == 0)
         rc = open_directory(AT_FDCWD, base, base, &r, &fd);
     if (rc == 0)

@@ -53,8 +53,11 @@ typedef struct fi_space {
  */
 int fi_space_base(const ferry_options_t *o, char *buf, size_t cap, bool *group, gid_t *gid);
 
-/** Looks whether spaces may be in the base directory of `o`, making nothing. Errors: -ENOENT; as fi_space_open. */
-int fi_space_check_base(const ferry_options_t *o);
+/** The same, and looks whether spaces may be there, making nothing. Errors: also -ENOENT; as fi_space_open. */
+int fi_space_check_base(const ferry_options_t *o, char *base, size_t cap);
+
+/** A user in words: "NAME (user id 1000)", or without a name if he has none. Returns `buf`. */
+const char *fi_user_word(uid_t uid, char *buf, size_t cap);
 
 /** Space names: see ferry_open. 0, or -EINVAL with a sentence. */
 int fi_space_check_name(const char *name);

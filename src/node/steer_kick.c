@@ -68,9 +68,9 @@ static int check(const fi_kicking_t *k, const char *name) {
                        k->space.path);
     }
     if (geteuid() != 0 && geteuid() != st.st_uid && geteuid() != dir.st_uid) {
-        return fi_fail(-EPERM,
-                       "the node belongs to user id %lu: only that user, the owner of \"%s\" and root may expel it",
-                       (unsigned long)st.st_uid, k->space.path);
+        char words[128];
+        return fi_fail(-EPERM, "the node belongs to %s: only that user, the owner of \"%s\" and root may expel it",
+                       fi_user_word(st.st_uid, words, sizeof words), k->space.path);
     }
     return 0;
 }

@@ -227,11 +227,10 @@ static int create_thread(struct start *st) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&st->worker->thread, NULL, serve, st);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error == 0 ? 0
-                      : fi_fail_errno(error,
-                                      "no more threads can be started for the service \"%s\" (see ulimit -u, and "
-                                      "pids.max of this control group)",
-                                      st->worker->service->name);
+    return error == 0
+               ? 0
+               : fi_fail_errno(error, "no more threads can be started for the service \"%s\" " FI_SEE_THREAD_LIMITS,
+                               st->worker->service->name);
 }
 
 /* Starts one, and waits until clients can find it. */

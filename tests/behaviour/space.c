@@ -255,6 +255,23 @@ static void an_unknown_group_is_named(void) {
     check(node == NULL);
 }
 
+static void open_with_such_a_umask(void *arg) {
+    const mode_t *mask = arg;
+    struct stat st;
+    umask(*mask);
+    refuse(below("new"), -EACCES, "umask");
+    check(stat(below("new"), &st) < 0 && errno == ENOENT);
+}
+
+/* Else it would be made, and could be used by nobody from then on. */
+static void a_umask_that_takes_ones_own_rights_is_refused(void) {
+    mode_t *mask = share(sizeof *mask);
+    for (unsigned i = 0; i < 3; i++) {
+        *mask = (mode_t[]){0777, 0400, 0100}[i];
+        child_join(child_start(open_with_such_a_umask, mask));
+    }
+}
+
 /* ---- two users ---- */
 
 typedef struct shared_space {
@@ -262,6 +279,7 @@ typedef struct shared_space {
     char group[16];
     atomic_uint ready;
     atomic_uint refused;
+    uint64_t node;
 } shared_space_t;
 
 /* Without root there is only one user; the group is then one's own, and the test is of the group's directory alone. */
@@ -339,6 +357,29 @@ static void users_of_one_group_meet_and_a_stranger_is_refused(void) {
     check_is(chmod(getenv("FERRY_DIR"), 0700), 0);
 }
 
+static void kick_as_another_user(void *arg) {
+    shared_space_t *s = arg;
+    become(54322, 54300);
+    ferry_options_t options = {.directory = s->directory, .group = s->group};
+    check_error(ferry_kick("test", &options, s->node, NULL), -EPERM, "belongs to root (user id 0)");
+}
+
+static void who_may_not_expel_a_node_is_told_by_name_whose_it_is(void) {
+    shared_space_t *s = share(sizeof *s);
+    if (geteuid() != 0)
+        return; /* there is only one user */
+    snprintf(s->directory, sizeof s->directory, "%s/shared", getenv("FERRY_DIR"));
+    snprintf(s->group, sizeof s->group, "54300");
+    check_is(chmod(getenv("FERRY_DIR"), 01777), 0);
+    if (getenv("FERRY_TEST_TMP"))
+        check_is(chmod(getenv("FERRY_TEST_TMP"), 0711), 0);
+    ferry_t *node = open_shared(s);
+    s->node = ferry_node_id(node);
+    child_join(child_start(kick_as_another_user, s));
+    close_node(node);
+    check_is(chmod(getenv("FERRY_DIR"), 0700), 0);
+}
+
 /* ---- a swept directory ---- */
 
 /* Whoever holds the space makes it again, perhaps before rm is through: its verdict does not count. */
@@ -396,7 +437,9 @@ int main(int argc, char **argv) {
         TEST(a_file_is_no_directory),
         TEST(a_directory_that_cannot_be_written_is_refused),
         TEST(an_unknown_group_is_named),
+        TEST(a_umask_that_takes_ones_own_rights_is_refused),
         TEST(users_of_one_group_meet_and_a_stranger_is_refused),
+        TEST(who_may_not_expel_a_node_is_told_by_name_whose_it_is),
         TEST(a_new_process_still_meets_the_holders_of_a_swept_space),
         TEST(a_new_process_still_meets_the_holders_of_a_swept_base_directory),
     };

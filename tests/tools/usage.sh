@@ -95,6 +95,8 @@ a_size_and_a_count_must_be_one() {
     wrong "the value '1k' of --capacity is not a count" send --capacity 1k x
     wrong 'larger than anything' send --capacity 5000000000 x
     wrong '--count 0 would receive nothing' recv --count 0 x
+    wrong '--senders 0 would wait for nobody' recv --senders 0 x
+    wrong '--senders 0 would wait for nobody' sub --senders 0 x
 }
 
 a_missing_or_superfluous_word_is_told() {

@@ -166,7 +166,7 @@ static bool read_replay(receiving_t *r) {
 }
 
 /* What the table cannot check. Returns 0 or STATUS_USAGE. */
-static int check(receiving_t *r, const operands_t *operands, bool count_given) {
+static int check(receiving_t *r, const operands_t *operands, bool count_given, bool senders_given) {
     if (operands->n == 0)
         return usage_error(r->usage, "the name of the %s is missing", r->kind == FERRY_QUEUE ? "queue" : "topic");
     if (operands->n > 1)
@@ -189,6 +189,8 @@ static int check(receiving_t *r, const operands_t *operands, bool count_given) {
         return usage_error(r->usage, "a count is larger than anything Ferry can hold");
     if (count_given && r->count == 0)
         return usage_error(r->usage, "--count 0 would receive nothing");
+    if (senders_given && r->senders == 0)
+        return usage_error(r->usage, "--senders 0 would wait for nobody; give at least 1, or leave it out");
     r->channel = operands->items[0];
     return 0;
 }
@@ -253,12 +255,14 @@ static int command(receiving_t *r, usage_t *usage, int argc, char **argv) {
     r->usage = usage;
     r->idle = FERRY_FOREVER;
     r->timeout = FERRY_FOREVER;
-    r->count = UINT64_MAX; /* not given */
+    r->count = r->senders = UINT64_MAX; /* not given */
     if (!options_parse(usage, argc, argv, &r->common, &operands, &status))
         return status;
     bool count_given = r->count != UINT64_MAX;
+    bool senders_given = r->senders != UINT64_MAX;
     r->count = count_given ? r->count : 0;
-    status = check(r, &operands, count_given);
+    r->senders = senders_given ? r->senders : 0;
+    status = check(r, &operands, count_given, senders_given);
     return status != 0 ? status : run(r);
 }
 
