@@ -5,6 +5,7 @@
 #
 #   engine_start DIR [ARG...]     one server, its store in DIR, on a free port of 127.0.0.1 (or what the arguments say)
 #                                 -> ENGINE_URL, ENGINE_PID (of `ferry engine`), ENGINE_SERVER_PID (of nats-server)
+#   engine_space                  one in the working directory, and FERRY_SPACE: a space there
 #   engine_stop                   ends it in good order
 #   engine_kill_server            kills nats-server, and waits until `ferry engine` has ended for that
 #   engine_restart                the last one again: the same store, the same port, the same arguments
@@ -51,6 +52,11 @@ engine_start() { # DIR [ARG...]
     *' --listen '*) engine_launch "$@" ;;
     *) engine_launch --listen 127.0.0.1:0 "$@" ;;
     esac
+}
+
+engine_space() {
+    engine_start "$PWD/engine"
+    export FERRY_SPACE=$ENGINE_URL/test
 }
 
 # Where it listened, whatever it was told.

@@ -10,12 +10,6 @@
 export FERRY
 PATH=$PATH:/usr/sbin
 
-# begin: an engine, and this machine's space there
-begin() {
-    engine_start "$PWD/engine"
-    export FERRY_SPACE=$ENGINE_URL/test
-}
-
 # The far machine: a directory of its own.
 there() {
     mkdir -p -m 0700 "$PWD/there"
@@ -23,7 +17,7 @@ there() {
 }
 
 a_value_stays_and_is_had_elsewhere() {
-    begin
+    engine_space
     status_of 1 "${ferry[@]}" cell get limit 2>said
     has 'there is no cell "limit"' said
     "${ferry[@]}" cell put limit 100
@@ -44,7 +38,7 @@ a_value_stays_and_is_had_elsewhere() {
 }
 
 changes_elsewhere_are_waited_for_and_watched() {
-    begin
+    engine_space
     "${ferry[@]}" cell put --count 2 pair first
     there "${ferry[@]}" cell wait --after 1 --timeout 20s pair >out &
     local waits=$!
@@ -60,7 +54,7 @@ changes_elsewhere_are_waited_for_and_watched() {
 }
 
 an_older_token_is_refused() {
-    [ -n "${1:-}" ] || begin
+    [ -n "${1:-}" ] || engine_space
     "${ferry[@]}" cell put --detach --token 5 ledger five
     "${ferry[@]}" cell put --token 7 ledger seven
     status_of 1 "${ferry[@]}" cell put --token 6 ledger six 2>said

@@ -42,12 +42,6 @@ js() {
     (exec_js "$@")
 }
 
-# begin: an engine, and this machine's space there
-begin() {
-    engine_start "$PWD/engine"
-    export FERRY_SPACE=$ENGINE_URL/test
-}
-
 # On the far machine, which is a directory of its own.
 serve() { # SERVICE METHOD OPTION... -- COMMAND...
     mkdir -p -m 0700 "$PWD/there"
@@ -65,7 +59,7 @@ discovered() {
 }
 
 it_finds_ferrys_services() {
-    begin
+    engine_space
     serve text Upper --comment 'all in capitals' -- tr a-z A-Z
     "${ferry[@]}" call text Upper ferry >out
     echo -n FERRY | same - out
@@ -79,7 +73,7 @@ it_finds_ferrys_services() {
 }
 
 it_calls_ferrys_services() {
-    begin
+    engine_space
     serve text Upper -- tr a-z A-Z
     js call ferry.test.svc.text.Upper "from afar" >out
     echo "FROM AFAR" | same - out
@@ -91,7 +85,7 @@ it_calls_ferrys_services() {
 }
 
 ferry_calls_its_services() {
-    begin
+    engine_space
     exec_js serve calculator >ready &
     until_true has ready ready
     "${ferry[@]}" call --json calculator >methods
@@ -112,7 +106,7 @@ ferry_calls_its_services() {
 }
 
 it_shares_durable_queues() {
-    begin
+    engine_space
     seq 5 | "${ferry[@]}" send --durable jobs.v1
     "${ferry[@]}" ls --json >found
     json found '[(q["queue"], q["messages"], q["sent"]) for q in d["durable"]] == [("jobs.v1", 5, 5)]'
@@ -133,7 +127,7 @@ it_shares_durable_queues() {
 # Both ways, and on the far machine, too: what Ferry publishes comes to Ferry's subscribers once.
 it_shares_plain_topics() {
     local pids=()
-    begin
+    engine_space
     mkdir -p -m 0700 "$PWD/there"
     FERRY_DIR=$PWD/there "${ferry[@]}" sub --count 3 news.v1 >unaware &
     pids+=($!)
@@ -170,7 +164,7 @@ have_lines() { # N FILE...
 }
 
 the_server_keeps_durable_topics() {
-    begin
+    engine_space
     seq 5 | "${ferry[@]}" pub --durable --retain 4 news.v1
     "${ferry[@]}" ls --json >found
     json found '[(t["topic"], t["messages"], t["sent"]) for t in d["durable"]] == [("news.v1", 4, 5)]'

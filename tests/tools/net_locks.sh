@@ -10,14 +10,8 @@
 export FERRY
 PATH=$PATH:/usr/sbin
 
-# begin: an engine, and this machine's space there
-begin() {
-    engine_start "$PWD/engine"
-    export FERRY_SPACE=$ENGINE_URL/test
-}
-
 a_lost_lease_is_told_of_while_the_command_runs() {
-    begin
+    engine_space
     "${ferry[@]}" lock ledger -- sh -c 'touch runs; until [ -e enough ]; do sleep 0.05; done; exit 7' 2>said &
     local lock=$!
     until_true test -e runs
