@@ -3,8 +3,8 @@
  * host/measure.h - measures what this host's operations cost.
  *
  * Each figure is the best, or for wake-ups the median, of several short tries, so that what else runs disturbs it
- * little.  All together take about five milliseconds of processor time, on two processors for half of it, and 50 ms at most however
- * busy the host is: what could not be measured by then keeps the assumed value.
+ * little.  All together take about five milliseconds of processor time, on two processors for half of it. The half with
+ * two takes 50 ms at most however busy the host is: what could not be measured by then keeps the assumed value.
  */
 #ifndef FI_HOST_MEASURE_H
 #define FI_HOST_MEASURE_H
