@@ -173,6 +173,9 @@ void fi_client_take_reply(ferry_client_t *k, ferry_msg_t *m);
 
 int fi_call_wait(ferry_call_t *c, int64_t timeout, ferry_msg_t **reply);
 int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call);
+/* Reads answers to calls that have ended: nobody else does while no call is under way. Returns before a server that
+ * answers without end. */
+void fi_client_take_late(ferry_client_t *k);
 /* A turn of its own. */
 int fi_call_run(ferry_client_t *k, const fi_wish_t *wish, int64_t timeout, ferry_msg_t **reply);
 

@@ -337,8 +337,8 @@ static inline int start_here(ferry_client_t *k, const fi_wish_t *wish, fi_call_h
 
 /* Nobody serves, as far as is known: 0 once somebody does. */
 __attribute__((noinline)) static int await_hope(ferry_client_t *k, const fi_wish_t *wish, int64_t deadline) {
+    fi_client_take_late(k);
     int r = fi_client_await_hope(k, deadline);
-
     return r == -ENOENT ? nobody(k) : r == -ETIMEDOUT ? too_late(k, wish->method) : r;
 }
 

@@ -194,6 +194,13 @@ static int take_in(ferry_client_t *k, int64_t timeout) {
     return fi_unlikely(r == -EAGAIN) && k->doubts > 0 ? after_loss(k) : r;
 }
 
+/* A server that has gone keeps its memory here as long as answers stand in it that nobody waits for any more. Who cannot
+ * call takes no other answers in, either, so these are then read for themselves. */
+void fi_client_take_late(ferry_client_t *k) {
+    for (unsigned i = 0; i < MOST_AT_ONCE && take_in(k, FERRY_NOW) == 0; i++) {
+    }
+}
+
 /* ---- deadlines ---- */
 
 /* Ends those whose time has passed; returns when the next one's will have. */
@@ -474,6 +481,7 @@ int fi_client_next(ferry_client_t *k, int64_t timeout, ferry_call_t **call) {
     }
     if (fi_list_empty(&k->ready)) {
         if (k->under_way == 0) {
+            fi_client_take_late(k);
             return fi_fail(-ENOENT, "no call of this client of \"%s\" is under way: start one first", k->service);
         }
         int r = wait_until_there(k, NULL, timeout);

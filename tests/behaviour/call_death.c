@@ -5,6 +5,7 @@
 #include "calls.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,16 @@ static int answer_and_die(ferry_request_t *rq, const void *data, size_t size, vo
     crew_die();
 }
 
+/* It dies in it only when all its answers are there. */
+static int say_more_and_die(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    tale_t *tale = arg;
+    for (unsigned i = 0; i < 3; i++)
+        check_is(ferry_reply_more(rq, data, size), 0);
+    note(tale, rq, data, size);
+    await(&tale->die, 1);
+    crew_die();
+}
+
 static int hold(ferry_request_t *rq, const void *data, size_t size, void *arg) {
     tale_t *tale = arg;
     note(tale, rq, data, size);
@@ -87,6 +98,7 @@ static int count_mine(ferry_request_t *rq, const void *data, size_t size, void *
 static const method_t methods[] = {{.name = "die", .handler = die_in_it},
                                    {.name = "die-again", .handler = die_in_it, .idempotent = 1},
                                    {.name = "answer-and-die", .handler = answer_and_die},
+                                   {.name = "say-more-and-die", .handler = say_more_and_die, .streams = 1},
                                    {.name = "note", .handler = note_it},
                                    {.name = "hold", .handler = hold},
                                    {.name = "until-cancelled", .handler = run_until_cancelled},
@@ -189,6 +201,44 @@ static void what_a_dead_server_had_not_begun_is_not_run_when_there_is_no_other(w
     end(&s);
     for (unsigned i = 0; i < 5; i++)
         check_is(s.tale->run[10 + i], 0); /* nor later, by whoever comes */
+}
+
+/* Memory of others that is mapped here. */
+static unsigned count_foreign_memory(void) {
+    unsigned count = 0;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    check(maps != NULL);
+    while (fgets(line, sizeof line, maps))
+        count += strstr(line, "r--s") && strstr(line, "memfd:");
+    fclose(maps);
+    return count;
+}
+
+/* Nobody reads what a call was answered that has been released; and then no other call is answered. */
+static void a_dead_server_keeps_nothing_here_by_answers_that_nobody_wants(void) {
+    tale_t *tale = share(sizeof *tale);
+    server_t *server = new_server("mortal", 1, methods, sizeof methods / sizeof methods[0], tale);
+    atomic_store(&server->go, 0);
+    crew_t *crew = crew_begin(IN_PROCESSES);
+    unsigned member = crew_add(crew, serve, server);
+    ferry_client_t *client = open_client(crew_node(crew), "mortal", 0);
+    check_is(count_foreign_memory(), 0);
+    atomic_store(&server->go, 1);
+    check_is(ferry_client_wait(client, 1, PATIENCE), 1);
+    ferry_call_t *call = start_stream(client, "say-more-and-die", 1);
+    await(&tale->inside, 1);
+    release_call(call);
+    check(count_foreign_memory() > 0);
+    atomic_store(&tale->die, 1);
+    crew_bury(crew, member);
+    for (int64_t limit = monotonic() + PATIENCE; count_foreign_memory() > 0; nap(MILLISECOND)) {
+        uint64_t number = 2;
+        check(monotonic() < limit);
+        check_error(ferry_call(client, "note", &number, sizeof number, PATIENCE, NULL), -ENOENT, "mortal");
+    }
+    close_client(client);
+    crew_end(crew);
 }
 
 /* The doomed one has begun one call, others wait there. */
@@ -478,6 +528,7 @@ int main(int argc, char **argv) {
         TEST(who_waits_for_room_learns_that_the_last_server_has_gone),
         TEST_ALL(whoever_waits_for_a_dead_server_is_told_at_once),
         TEST_ALL(what_a_dead_server_had_not_begun_is_not_run_when_there_is_no_other),
+        TEST(a_dead_server_keeps_nothing_here_by_answers_that_nobody_wants),
         TEST_ALL(what_a_dead_server_had_not_begun_is_run_once_by_another),
         TEST_ALL(what_does_no_harm_twice_is_tried_again_elsewhere),
         TEST_BOTH(a_call_without_an_answer_is_tried_again_only_where_that_does_no_harm),

@@ -10,7 +10,7 @@
 
 /* ---- a server as a member of a crew ---- */
 
-#define METHODS_MAX 8
+#define METHODS_MAX 12
 
 /** A procedure of a server; `arg` of the handler is the server's. */
 typedef struct method {
