@@ -158,10 +158,9 @@ static void *lie_for_ever(void *arg) {
 
 static void lie_on(const char *channel, ferry_kind_t kind, unsigned flags) {
     scene_t scene = {0};
-    int64_t end = clock_ns() + (FIRE_SLOW ? 2 : 1) * SECOND;
     unsigned links = 0;
     scene_begin(&scene);
-    for (; clock_ns() < end; links++) {
+    for (int64_t end = clock_ns() + (FIRE_SLOW ? 2 : 1) * SECOND; clock_ns() < end; links++) {
         raw_t raw;
         raw_in_t in;
         pthread_t thread;

@@ -404,12 +404,14 @@ static void expect_service_under_fire(scene_t *scene, raw_out_t *out, int64_t du
     pthread_join(thread, NULL);
 }
 
+/* It is expelled soon, and there again: for so long, or longer, until that has happened once. */
 static void hostile_writes_on(const char *channel, ferry_kind_t kind, unsigned flags) {
     scene_t scene = {0};
-    int64_t end = clock_ns() + (FIRE_SLOW ? 2 : 1) * SECOND;
     unsigned links = 0;
     scene_begin(&scene);
-    for (; clock_ns() < end; links++) { /* expelled soon, and there again */
+    int64_t begin = clock_ns();
+    int64_t end = begin + (FIRE_SLOW ? 2 : 1) * SECOND;
+    for (; clock_ns() < (atomic_load(&scene.s->expelled) ? end : begin + PATIENCE); links++) {
         raw_t raw;
         raw_out_t out;
         raw_meet(&raw, scene.node);
