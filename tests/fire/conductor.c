@@ -208,7 +208,7 @@ static void ask_for_figures(void) {
 }
 
 static void expect_nothing_of_the_dead(conductor_t *c) {
-    int64_t end = clock_ns() + PATIENCE / 2;
+    int64_t end = clock_ns() + PATIENCE;
     while (!nothing_of_the_dead(c, NULL)) {
         if (clock_ns() < end) {
             ask_for_figures();
