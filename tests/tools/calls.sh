@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # `ferry call` and `ferry serve`: what comes back, how calls end when something goes wrong, and what others see of them.
-# STUCK is the program made of stuck.c; BANK, if it is set, the example's server of a service with a descriptor.
+# STUCK is the program made of stuck.c.
 # What the tests let a server run leaves its process id in a file, and never lives for more than twenty seconds.
 # shellcheck disable=SC2016,SC2031
 # shellcheck source=harness
@@ -281,11 +281,6 @@ what_is_not_idempotent_does_not() {
 
 # --- several results -----------------------------------------------------------------------------------------------
 
-# lines N FILE: whether the file has so many
-lines() {
-    [ "$(wc -l <"$2")" = "$1" ]
-}
-
 each_line_is_a_result_as_it_comes() {
     serve log Follow --stream -- sh -c "echo one; $until_go echo two; printf three"
     "${ferry[@]}" call log Follow >out &
@@ -504,73 +499,6 @@ commands_that_call_each_other_are_told_of_the_circle() {
     grep -q 'it may have run' serving said || fail "$(cat serving said)"
 }
 
-# --- JSON ----------------------------------------------------------------------------------------------------------
-
-# bank METHOD [JSON]: calls the bank
-bank() {
-    "${ferry[@]}" call bank.v1.Bank "$@"
-}
-
-typed_services_speak_json() {
-    export FERRY_SPACE=bank
-    "$BANK" 1 >served &
-    server=$!
-    "${ferry[@]}" call --wait 20s bank.v1.Bank >out
-    grep -Eq '^History +bank.v1.HistoryRequest +stream of bank.v1.Entry +yes ' out || fail "$(cat out)"
-    bank OpenAccount '{"owner": "Ada", "deposit": 100}' >json
-    json json 'd == {"number": 1, "owner": "Ada", "balance": "100"}'
-    echo '{"account": 1, "amount": 30}' | bank Withdraw - >json
-    json json 'd["balance"] == "70"'
-    bank History '{"account": 1}' >out
-    lines 2 out
-    [ "$(tail -n 1 out)" = '{"kind":"WITHDRAWAL","amount":"-30"}' ] || fail "$(cat out)"
-    status_of 1 bank Withdraw '{"account": 1, "amount": 3000}' >out 2>said
-    [ ! -s out ]
-    has '"Withdraw" answered with error 3: ' said
-    has 'its detail, ' said
-    status_of 2 bank Withdraw '{"acount": 1}' >out 2>said
-    [ ! -s out ]
-    has acount said
-    bank --raw Balance "$(printf '\010\001')" >out
-    printf '\010\001\022\003Ada\030\106' >expected
-    same expected out
-    bank -0 History '{"account": 1}' | tr -d -c '\0' >out
-    [ "$(wc -c <out)" = 2 ]
-    kill -TERM "$server"
-    ended 0 "$server"
-}
-
-without_the_module_raw_is_offered() {
-    export FERRY_SPACE=bank
-    local library
-    library=$(ldd "$FERRY" | sed -n 's/.*=> \(.*libferry[^ ]*\) .*/\1/p')
-    "$BANK" 1 >served &
-    server=$!
-    "${ferry[@]}" call --wait 20s bank.v1.Bank OpenAccount '{"owner": "Ada", "deposit": 70}' >made
-    mkdir alone
-    cp "$FERRY" alone/ferry
-    local alone=(env "LD_LIBRARY_PATH=$(dirname "$library")" timeout -k 2 60 alone/ferry)
-    status_of 125 "${alone[@]}" call bank.v1.Bank Balance '{"account": 1}' >out 2>said
-    [ ! -s out ]
-    has 'the module that makes JSON of it cannot be loaded' said
-    has --raw said
-    "${alone[@]}" call --raw bank.v1.Bank Balance "$(printf '\010\001')" >out
-    printf '\010\001\022\003Ada\030\106' >expected
-    same expected out
-    kill -TERM "$server"
-    ended 0 "$server"
-}
-
-# with_bank SENTENCE FUNCTION: where the example is built, which needs protobuf
-with_bank() {
-    if [ -n "${BANK:-}" ]; then
-        test_that "$@"
-    else
-        number=$((number + 1))
-        echo "ok $number - $1 # SKIP protobuf is not there, so no typed service was built"
-    fi
-}
-
 test_that "methods are listed" methods_are_listed
 test_that "one that only another server has is told" one_that_only_another_server_has_is_told
 test_that "a wrong method is told" a_wrong_method_is_told
@@ -606,6 +534,4 @@ test_that "ls shows services" ls_shows_services
 test_that "why shows a call that takes long" why_shows_a_call_that_takes_long
 test_that "why shows services that call each other" why_shows_services_that_call_each_other
 test_that "commands that call each other are told of the circle" commands_that_call_each_other_are_told_of_the_circle
-with_bank "typed services speak JSON" typed_services_speak_json
-with_bank "without the module raw is offered" without_the_module_raw_is_offered
 all_done

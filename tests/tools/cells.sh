@@ -328,11 +328,6 @@ wait_gives_up_after_its_timeout() {
 
 # --- watching ------------------------------------------------------------------------------------------------------
 
-# lines N FILE: whether the file has so many
-lines() {
-    [ "$(wc -l <"$2")" = "$1" ]
-}
-
 watch_writes_what_is_there_and_what_comes() {
     kept x one
     "${ferry[@]}" cell watch --count-of-changes 3 x >out &
