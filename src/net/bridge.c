@@ -320,7 +320,7 @@ static void *bridge_main(void *arg) {
         b->progress = false;
         gather(b);
         empty_box(b);
-        int64_t ns = fi_far_look_after(b); /* first: what it gives up is ended in this turn */
+        int64_t ns = fi_far_look_after(b);
         bool waits = false;
         ns = fi_sooner(ns, fi_net_mend_ways(b->net));
         bool more = fi_out_turn(b, &waits);
@@ -399,6 +399,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->outwards);
     fi_list_init(&b->inwards);
     fi_list_init(&b->hearings);
+    fi_list_init(&b->noted);
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
     fi_list_init(&b->readers);
@@ -495,6 +496,7 @@ void fi_bridge_close(fi_net_t *net) {
     fi_far_watches_end(b);
     fi_out_end(b);
     fi_in_end(b);
+    fi_heard_forget(b, NULL);
     while (!fi_list_empty(&b->nodes)) {
         fi_far_node_t *n = fi_container(b->nodes.next, fi_far_node_t, link);
         fi_list_remove(&n->link);

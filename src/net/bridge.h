@@ -147,6 +147,7 @@ typedef struct fi_flow {
     fi_kept_t *kept; /* circular, by number; kept_cap is a power of two */
     uint32_t kept_cap;
     uint64_t first;      /* number of the oldest that is kept */
+    uint64_t before;     /* sequence number of the one before that */
     uint64_t held;       /* number of the oldest that is not released */
     uint64_t next;       /* number that the next one taken gets */
     uint64_t sent;       /* number of the last that was sent */
@@ -218,6 +219,8 @@ typedef struct fi_inward {
     fi_sender_t *sender;
     fi_hearing_t *hearing; /* topics */
     bool live;
+    bool linked;            /* with all who were there when it began; they may be slow to notice */
+    int64_t began;          /* ns */
     uint64_t received;      /* number of the last that has arrived in order */
     uint64_t put;           /* of the last that own receivers can take */
     uint64_t released;      /* up to which own receivers have released all; topics: put */
@@ -231,6 +234,7 @@ typedef struct fi_inward {
     uint64_t untold;   /* bytes that have arrived since */
     bool keeps_silent; /* it will be told soon */
     uint64_t shut;     /* number of the last one there will be; UINT64_MAX: not known */
+    bool cut_off;      /* since one of the two nodes was given up */
     uint32_t must_ack; /* enum fi_far_flags, and bit 31 */
     bool complained;   /* that something is missing, since the last that was not */
     fi_told_t told_fates;
@@ -286,6 +290,8 @@ typedef struct fi_bridge {
     struct fi_list outwards;
     struct fi_list inwards;
     struct fi_list hearings;
+    struct fi_list noted; /* heard.c */
+    uint32_t noted_count;
     struct fi_list deposits, pickups, readers; /* durable.h */
     struct fi_list plains, ears;               /* plain.h */
     struct fi_list parcels;                    /* fetches that go on: parcel.h */
@@ -353,9 +359,9 @@ fi_far_frame_t fi_far_frame(const fi_bridge_t *b, enum fi_far_type type, uint32_
 bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f);
 /* Measures the way there and back, where that was not done lately. */
 void fi_far_measure(fi_bridge_t *b);
-/* Its connection is gone, says the server. */
+/* Its connection is gone, says the server. Gives up one for which it has said so for too long. */
 void fi_far_silent(fi_bridge_t *b, uint64_t id);
-/* Asks who must be asked, and gives up who has been silent for too long. Returns ns until it is to be called again, or -1. */
+/* Asks who must be asked. Returns ns until it is to be called again, or -1. */
 int64_t fi_far_look_after(fi_bridge_t *b);
 void fi_far_hello(fi_bridge_t *b);
 void fi_far_introduce(fi_bridge_t *b, uint64_t to);
@@ -442,6 +448,18 @@ void fi_in_tell_fates(fi_bridge_t *b, fi_inward_t *in, bool over);
 void fi_flow_fate(fi_flow_t *f, const fi_arm_t *arm, const fi_far_frame_t *frame);
 /* Hands back, to be tried by somebody else, what was told of. */
 void fi_flow_hand_back(fi_flow_t *f);
+
+/* heard.c: topics of other machines. Listens where that node publishes, until the last user ends it; NULL: no memory. */
+fi_hearing_t *fi_hear(fi_bridge_t *b, const char *channel, uint64_t node);
+void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h); /* NULL is allowed */
+/* Is every receiver that is open here linked with it? What is put into its ring passes by those that are not. Its end is held. */
+bool fi_heard_by_all(const fi_bridge_t *b, const fi_sender_t *passes_on);
+/* Notes how far a sender elsewhere was heard that is cut off; `passes_on`: its messages, here. */
+void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on);
+/* A sender elsewhere begins. Was it cut off before? Then `*seq` becomes the number of the last message that was passed on here. */
+bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq);
+/* Nobody here has heard anything of it, or, with NULL, of any. */
+void fi_heard_forget(fi_bridge_t *b, const char *channel);
 
 /* in.c: what others send. */
 /* Its node is being asked: acknowledgements go with the question, so that it can say what it does not know any more. */

@@ -73,7 +73,10 @@ static void keep_copy(const fi_flow_t *f, fi_kept_t *k, uint64_t number) {
 }
 
 static void forget_first(fi_flow_t *f) {
-    free(fi_flow_at(f, f->first++)->copy);
+    fi_kept_t *k = fi_flow_at(f, f->first++);
+
+    f->before = k->seq;
+    free(k->copy);
 }
 
 void fi_flow_forget_history(fi_flow_t *f) {
@@ -117,12 +120,18 @@ void fi_flow_send_again(fi_flow_t *f, fi_arm_t *arm) {
 
 /* ---- flows and arms ---- */
 
+/* The sequence number of what it shall not have, or has. */
+static uint64_t seq_before(const fi_flow_t *f, const fi_arm_t *arm) {
+    return arm->received < f->first ? f->before : fi_flow_at(f, arm->received)->seq;
+}
+
 void fi_arm_open(fi_bridge_t *b, fi_flow_t *f, const fi_arm_t *arm) {
     fi_far_frame_t frame = fi_far_frame(b, FI_FAR_OPEN, f->outward->kind, f->outward->channel);
     const fi_own_t *own = fi_own_find(b, f->tx);
 
     frame.head.tx = f->tx;
     frame.head.token = arm->token;
+    frame.head.a = seq_before(f, arm);
     frame.head.b = f->retain;
     frame.head.c = own ? own->quota : 0;
     if (own) {

@@ -77,7 +77,7 @@ typedef struct fi_far_head {
     uint64_t token;
     uint64_t
         a; /* SETTLED: links that will come; LIVE, DATA: number of the first record; ACK: received; SHUT: last number;
-              FATE: how many runs there are */
+              OPEN: sequence number of the message before the first; FATE: how many runs there are */
     uint64_t
         b; /* ACK: released; OPEN: messages retained; DATA: offset in a message in pieces; PROBE, ALIVE: its number;
               HELLO: the same; CARD: of the HELLO that it answers;

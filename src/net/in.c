@@ -64,44 +64,6 @@ bool fi_in_serves(fi_bridge_t *b, const fi_far_node_t *n) {
     return false;
 }
 
-/* ---- topics are heard on a subject for each node that publishes ---- */
-
-static fi_hearing_t *hear(fi_bridge_t *b, const char *channel, uint64_t node) {
-    struct fi_list *at;
-    struct fi_list *after;
-    char subject[FI_SUBJECT_MAX];
-
-    fi_list_each(at, after, &b->hearings) {
-        fi_hearing_t *h = fi_container(at, fi_hearing_t, link);
-        if (h->node == node && strcmp(h->channel, channel) == 0) {
-            h->users++;
-            return h;
-        }
-    }
-    fi_hearing_t *h = calloc(1, sizeof *h);
-    if (!h) {
-        return NULL;
-    }
-    fi_far_topic_subject(b, subject, channel, node);
-    if (fi_bridge_listen(b, subject, &h->sub) < 0) {
-        free(h);
-        return NULL;
-    }
-    h->node = node;
-    h->users = 1;
-    snprintf(h->channel, sizeof h->channel, "%s", channel);
-    fi_list_add_tail(&b->hearings, &h->link);
-    return h;
-}
-
-static void stop_hearing(fi_bridge_t *b, fi_hearing_t *h) {
-    if (h && --h->users == 0) {
-        fi_list_remove(&h->link);
-        fi_net_unsubscribe(b->net, b->net->bulk, h->sub);
-        free(h);
-    }
-}
-
 /* ---- opening and closing ---- */
 
 /* Its sender is armed: something has been released. */
@@ -130,6 +92,8 @@ static void tell(fi_bridge_t *b, const fi_inward_t *in, enum fi_far_type type, u
 }
 
 static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f) {
+    uint64_t last = f->head.a; /* sequence number of what receivers here have had, or shall not have */
+    bool goes_on = in->kind == FERRY_TOPIC && fi_heard_goes_on(b, f->head.node, in->tx, &last);
     const ferry_contract_t c = {.type_name = f->contract.type_name[0] ? f->contract.type_name : NULL,
                                 .type_size = f->contract.type_size,
                                 .max_size = f->contract.max_size,
@@ -142,7 +106,9 @@ static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f)
                             .in_haste = true,
                             .hidden = true,
                             .from_node = f->head.node,
-                            .from_end = in->tx};
+                            .from_end = in->tx,
+                            .counted = goes_on,
+                            .first_seq = in->kind == FERRY_TOPIC ? last + 1 : 0};
 
     return fi_sender_new_part(b->net->node, in->channel, (ferry_kind_t)in->kind, &c, &part, &in->sender);
 }
@@ -171,13 +137,22 @@ static void free_inward(fi_inward_t *in) {
             while (!fi_list_empty(&in->waiting)) {
                 free_arrived(in->sender, fi_container(in->waiting.next, fi_arrived_t, link));
             }
+            if (in->cut_off && in->kind == FERRY_TOPIC) {
+                fi_heard_note(in->bridge, in->sender);
+            }
             (void)fi_sender_close(in->sender, FERRY_NOW, NULL);
         }
     }
-    stop_hearing(in->bridge, in->hearing);
+    fi_heard_end(in->bridge, in->hearing);
     fi_list_remove(&in->link);
     free(in->seqs);
     free(in);
+}
+
+/* One of us was given up by the other, or both were: there is no more of it, unless its sender comes again. */
+static void cut_off(fi_inward_t *in) {
+    in->cut_off = true;
+    in->shut = in->received;
 }
 
 static void opened(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
@@ -188,6 +163,7 @@ static void opened(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         return;
     }
     if (in) {
+        cut_off(in);
         free_inward(in);
     }
     in = calloc(1, sizeof *in);
@@ -200,12 +176,13 @@ static void opened(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
     in->token = f->head.token;
     in->kind = f->head.kind;
     in->shut = UINT64_MAX;
+    in->began = fi_now_ns();
     memcpy(in->channel, f->channel, sizeof in->channel);
     fi_list_init(&in->waiting);
     fi_list_add_tail(&b->inwards, &in->link);
     int r = fi_channel_check(in->channel);
     r = r < 0 ? r : open_sender(b, in, f);
-    if (r == 0 && in->kind == FERRY_TOPIC && !(in->hearing = hear(b, in->channel, n->id))) {
+    if (r == 0 && in->kind == FERRY_TOPIC && !(in->hearing = fi_hear(b, in->channel, n->id))) {
         r = -ENOMEM;
     }
     tell(b, in, r < 0 ? FI_FAR_REFUSED : FI_FAR_READY, 0);
@@ -246,8 +223,10 @@ void fi_in_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
         } else if (in->token == f->head.token) {
             if (f->head.type == FI_FAR_LIVE) {
                 live(in, f->head.a);
-            } else { /* SHUT, LOST */
-                in->shut = f->head.type == FI_FAR_SHUT ? f->head.a : in->received;
+            } else if (f->head.type == FI_FAR_SHUT) {
+                in->shut = f->head.a;
+            } else { /* LOST */
+                cut_off(in);
             }
         }
     }
@@ -431,9 +410,18 @@ static int remember_seq(fi_inward_t *in, uint64_t number, uint64_t seq) {
     return 0;
 }
 
+/* What a queue has waits for its receivers, but what a topic's receiver has no link for goes by. The end is held. */
+static bool is_linked(const fi_bridge_t *b, fi_inward_t *in) {
+    if (!in->linked) {
+        in->linked =
+            in->kind == FERRY_QUEUE || fi_heard_by_all(b, in->sender) || fi_now_ns() - in->began > FI_OWN_LINK_NS;
+    }
+    return in->linked;
+}
+
 /* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
 static void pass_on(fi_bridge_t *b, fi_inward_t *in) {
-    while (!fi_list_empty(&in->waiting)) {
+    while (is_linked(b, in) && !fi_list_empty(&in->waiting)) {
         fi_arrived_t *a = fi_container(in->waiting.next, fi_arrived_t, link);
         size_t len;
         const unsigned char *data = a->msg ? records_of(a->msg, &len) : NULL;
@@ -571,6 +559,9 @@ void fi_in_close_channel(fi_bridge_t *b, uint32_t kind, const char *channel) {
             free_inward(in);
         }
     }
+    if (kind == FERRY_TOPIC) {
+        fi_heard_forget(b, channel);
+    }
 }
 
 /* Own receivers get what has arrived, and then see the end. */
@@ -582,7 +573,7 @@ void fi_in_node_gone(fi_bridge_t *b, const fi_far_node_t *n) {
         fi_inward_t *in = fi_container(at, fi_inward_t, link);
         if (in->node == n) {
             in->node = NULL;
-            in->shut = in->received;
+            cut_off(in);
         }
     }
 }

@@ -3,7 +3,8 @@
  * The nodes on other machines: how they are met, watched while there are links, and given up.
  *
  * Nobody sends heartbeats.  A node with which there are links is asked now and then; when its connection is gone, the
- * server answers for it at once.  That may be a node that is being reconnected, so it is asked again for FI_NET_DEAD_NS.
+ * server answers for it at once.  That may be a node that is being reconnected, so it is asked again, and given up when the server
+ * says so of a question that was asked FI_NET_DEAD_NS later.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "platform/clock.h"
 
 #define ASK_AGAIN_NS 100000000ll /* one whose connection seems gone */
+#define PAUSE_NS 1000000000ll    /* a node that was not asked for so long may have been there meanwhile */
 #define CARDS_NS 10000000ll      /* at least, that a newcomer waits for those who are there */
 #define ROUND_TRIPS 4
 #define FRESH_NS 1000000000ll /* a round trip that was measured so lately is not measured again for who asks */
@@ -177,12 +179,22 @@ bool fi_far_node_frame(fi_bridge_t *b, const fi_far_frame_t *f) {
 
 /* ---- looking after ---- */
 
+/* The time alone does not tell that it is dead: while this thread had no processor, nobody heard what came. */
 void fi_far_silent(fi_bridge_t *b, uint64_t id) {
     fi_far_node_t *n = fi_far_find(b, id);
 
     if (n && n->silent_since == 0) {
         n->silent_since = fi_now_ns();
+    } else if (n && n->asked_at - n->silent_since >= FI_NET_DEAD_NS) {
+        fi_far_forget(b, n, FERRY_NODE_DIED);
     }
+}
+
+/* Since when it is silent, as far as we would have heard it. */
+static int64_t silent_since(const fi_far_node_t *n, int64_t now, bool up) {
+    bool heard = up && now - n->asked_at <= PAUSE_NS;
+
+    return n->silent_since && !heard ? now : n->silent_since;
 }
 
 /* A question whose answer comes either from the node or, when its connection is gone, from the server. */
@@ -236,13 +248,7 @@ int64_t fi_far_look_after(fi_bridge_t *b) {
 
     fi_list_each(at, after, &b->nodes) {
         fi_far_node_t *n = fi_container(at, fi_far_node_t, link);
-        if (!up) {
-            n->silent_since = n->silent_since ? now : 0; /* we would not hear it */
-        }
-        if (n->silent_since && now - n->silent_since >= FI_NET_DEAD_NS) {
-            fi_far_forget(b, n, FERRY_NODE_DIED);
-            continue;
-        }
+        n->silent_since = silent_since(n, now, up);
         if (!n->silent_since && !fi_out_serves(b, n) && !fi_in_serves(b, n) && fi_list_empty(&b->watches)) {
             continue;
         }

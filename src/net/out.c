@@ -92,6 +92,7 @@ static void add_flow(fi_bridge_t *b, fi_outward_t *o, fi_rxlink_t *l) {
     f->tx = l->tx;
     f->retain = own ? own->retain : 0;
     f->first = f->held = f->next = 1;
+    f->before = l->next_seq - 1;
     fi_flow_narrow(f);
     fi_list_init(&f->arms);
     fi_list_add_tail(&o->flows, &f->link);

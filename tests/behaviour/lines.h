@@ -15,6 +15,9 @@ typedef struct lines {
     atomic_uint ready;
     atomic_uint sent; /**< all that there will be, once the senders have closed */
     atomic_uint received;
+    atomic_uint closed;   /**< so the end may come */
+    atomic_uint over;     /**< nothing is to be received any more */
+    atomic_uint given_up; /**< the receiver was told so */
 } lines_t;
 
 lines_t *lines_new(void);
@@ -32,7 +35,10 @@ typedef struct numbers {
 numbers_t numbers_begin(lines_t *s);
 /** Sends both from where it stopped up to this number. */
 void numbers_send(lines_t *s, numbers_t *n, unsigned to);
-/** Waits until all has arrived, and ends both machines and the stage. */
-void numbers_end(lines_t *s, numbers_t *n);
+/**
+ * Waits until all has arrived, and ends both machines and the stage. False: a machine stood still for longer than the two seconds
+ * after which its node is given up, so that what it had not got came again, or was lost to it; it was told, and nothing else is known.
+ */
+bool numbers_end(lines_t *s, numbers_t *n);
 
 #endif

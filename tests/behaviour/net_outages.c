@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or stuck.
+ * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or for so long that its node is given up.
  */
-#include <string.h>
+#include <signal.h>
 
 #include "lines.h"
 
 #define MESSAGES 3000u
 
-static void what_is_sent_while_no_server_can_be_reached_waits(void) {
+static bool does_what_is_sent_without_a_server_come(where_t where) {
+    (void)where;
     lines_t *s = lines_new();
     numbers_t n = numbers_begin(s);
     numbers_send(s, &n, 100);
@@ -22,10 +23,16 @@ static void what_is_sent_while_no_server_can_be_reached_waits(void) {
     numbers_send(s, &n, MESSAGES);
     nap(100 * MILLISECOND);
     relay_refuse(s->far, false);
-    numbers_end(s, &n);
+    return numbers_end(s, &n);
 }
 
-static void half_open_lines_are_noticed_and_nothing_is_lost(void) {
+static void what_is_sent_while_no_server_can_be_reached_waits(void) {
+    check_in_some_try(does_what_is_sent_without_a_server_come, ALONE,
+                      "what is sent while no server can be reached comes, and no node is given up");
+}
+
+static bool does_all_come_over_half_open_lines(where_t where) {
+    (void)where;
     lines_t *s = lines_new();
     numbers_t n = numbers_begin(s);
     numbers_send(s, &n, 1000);
@@ -38,13 +45,145 @@ static void half_open_lines_are_noticed_and_nothing_is_lost(void) {
     numbers_send(s, &n, MESSAGES);
     nap(800 * MILLISECOND);
     relay_swallow(s->far, false);
-    numbers_end(s, &n);
+    return numbers_end(s, &n);
+}
+
+/* Where the machine stands still, its two seconds may pass: this is not asked here. */
+static void half_open_lines_are_noticed_and_nothing_is_lost(void) {
+    check_in_some_try(does_all_come_over_half_open_lines, ALONE,
+                      "over half open lines all comes, and no node is given up");
+}
+
+/* ---- for longer than a node may be silent ---- */
+
+#define MISSED 10u
+
+/* Each number, but for those that it is told it has missed: until so many are, or, with 0, until the others have gone. */
+static void receive_news(lines_t *s, unsigned until_missed) {
+    const ferry_receiver_options_t stays = {.size = sizeof stays, .senders = UINT32_MAX};
+    ferry_t *node = lines_node(s, "receiver", s->far);
+    ferry_receiver_t *rx = open_receiver(node, "news", FERRY_TOPIC, &stays);
+    ferry_receiver_stats_t stats = {.size = sizeof stats};
+    uint64_t next = 0, missed = 0;
+    atomic_store(&s->ready, 1);
+    while (check_is(ferry_receiver_stats(rx, &stats), 0), stats.senders == 0)
+        nap(MILLISECOND);
+    atomic_store(&s->ready, 2);
+    while (until_missed ? missed < until_missed : !atomic_load(&s->over)) {
+        ferry_msg_t *m;
+        if (ferry_recv(rx, 10 * MILLISECOND, &m) < 0)
+            continue;
+        uint64_t number = number_in(m);
+        check_is(info_of(m).lost_before, number - next);
+        missed += number - next;
+        next = number + 1;
+        release(m);
+        atomic_store(&s->received, (unsigned)next);
+    }
+    check_is(ferry_receiver_stats(rx, &stats), 0);
+    check_is(stats.lost, missed);
+    atomic_store(&s->given_up, missed > 0);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void receive_until_some_were_missed(void *arg) {
+    receive_news(arg, MISSED);
+    lines_t *s = arg;
+    atomic_store(&s->over, 1);
+}
+
+static void receive_until_over(void *arg) {
+    receive_news(arg, 0);
+}
+
+static bool is_linked_with_nobody(void *arg) {
+    ferry_sender_stats_t stats = {.size = sizeof stats};
+    check_is(ferry_sender_stats(arg, &stats), 0);
+    return stats.receivers == 0;
+}
+
+static void send_next(lines_t *s, ferry_sender_t *tx) {
+    send_number(tx, atomic_fetch_add(&s->sent, 1));
+}
+
+static void check_missing(unsigned before) {
+    lines_t *s = lines_new();
+    pid_t receiver = child_start(receive_until_some_were_missed, s);
+    await(&s->ready, 1);
+    ferry_t *node = lines_node(s, "sender", s->near);
+    ferry_sender_t *tx = open_sender(node, "news", FERRY_TOPIC, NULL);
+    await(&s->ready, 2);
+    while (atomic_load(&s->sent) < before)
+        send_next(s, tx);
+    await(&s->received, before);
+    relay_refuse(s->far, true);
+    await_that(is_linked_with_nobody, tx, "the sender's node has not given up the receiver's");
+    while (atomic_load(&s->sent) < before + MISSED)
+        send_next(s, tx);
+    relay_refuse(s->far, false);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    for (int64_t end = monotonic() + PATIENCE; !atomic_load(&s->over) && monotonic() < end; nap(MILLISECOND))
+        send_next(s, tx);
+    check(atomic_load(&s->over));
+    child_join(receiver);
+    (void)drop_sender(tx);
+    close_node(node);
+    lines_end(s);
+}
+
+static void a_receiver_that_was_given_up_is_told_what_it_has_missed(void) {
+    check_missing(100);
+}
+
+static void a_receiver_that_was_given_up_before_it_got_anything_is_told_so(void) {
+    check_missing(0);
+}
+
+static void send_until_over(void *arg) {
+    lines_t *s = arg;
+    ferry_t *node = lines_node(s, "sender", s->near);
+    ferry_sender_t *tx = open_sender(node, "news", FERRY_TOPIC, NULL);
+    await(&s->ready, 2);
+    for (; !atomic_load(&s->over); nap(MILLISECOND))
+        send_next(s, tx);
+    (void)drop_sender(tx);
+    close_node(node);
+}
+
+/* It hears that the other's connection is gone, then nothing while it is stopped; what came meanwhile it hears in any order. */
+static bool does_who_was_stopped_give_up_nobody(where_t where) {
+    lines_t *s = lines_new();
+    pid_t receiver = child_start(receive_until_over, s);
+    (void)where;
+    await(&s->ready, 1);
+    pid_t sender = child_start(send_until_over, s);
+    await(&s->received, 100);
+    relay_refuse(s->far, true);
+    nap(400 * MILLISECOND);
+    check_is(kill(sender, SIGSTOP), 0);
+    relay_refuse(s->far, false);
+    nap(2500 * MILLISECOND);
+    check_is(kill(sender, SIGCONT), 0);
+    await(&s->received, atomic_load(&s->sent) + 500);
+    atomic_store(&s->over, 1);
+    child_join(sender);
+    child_join(receiver);
+    lines_end(s);
+    return !atomic_load(&s->given_up);
+}
+
+static void who_was_stopped_itself_gives_nobody_up_for_that(void) {
+    check_in_some_try(does_who_was_stopped_give_up_nobody, ALONE, "who was stopped itself gives up nobody");
 }
 
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_is_sent_while_no_server_can_be_reached_waits),
         TEST(half_open_lines_are_noticed_and_nothing_is_lost),
+        TEST(a_receiver_that_was_given_up_is_told_what_it_has_missed),
+        TEST(a_receiver_that_was_given_up_before_it_got_anything_is_told_so),
+        TEST(who_was_stopped_itself_gives_nobody_up_for_that),
     };
     return run_suite("net_outages", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Topics of other machines: where they are heard, by whom, and how far.
+ *
+ * A topic is heard on a subject for each node that publishes.  When such a node was given up, or has given up this one, and comes again,
+ * its senders are the same ends as before, and their numbers go on.  What they have sent meanwhile is lost to the receivers here; these are
+ * told so with the next message that comes (lost_before).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/bridge.h"
+
+#define MOST_NOTED 1024u /* senders; then the oldest are forgotten */
+
+/* ---- where ---- */
+
+fi_hearing_t *fi_hear(fi_bridge_t *b, const char *channel, uint64_t node) {
+    struct fi_list *at;
+    struct fi_list *after;
+    char subject[FI_SUBJECT_MAX];
+
+    fi_list_each(at, after, &b->hearings) {
+        fi_hearing_t *h = fi_container(at, fi_hearing_t, link);
+        if (h->node == node && strcmp(h->channel, channel) == 0) {
+            h->users++;
+            return h;
+        }
+    }
+    fi_hearing_t *h = calloc(1, sizeof *h);
+    if (!h) {
+        return NULL;
+    }
+    fi_far_topic_subject(b, subject, channel, node);
+    if (fi_bridge_listen(b, subject, &h->sub) < 0) {
+        free(h);
+        return NULL;
+    }
+    h->node = node;
+    h->users = 1;
+    snprintf(h->channel, sizeof h->channel, "%s", channel);
+    fi_list_add_tail(&b->hearings, &h->link);
+    return h;
+}
+
+void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h) {
+    if (h && --h->users == 0) {
+        fi_list_remove(&h->link);
+        fi_net_unsubscribe(b->net, b->net->bulk, h->sub);
+        free(h);
+    }
+}
+
+/* ---- by whom ---- */
+
+static bool is_linked_with(const fi_sender_t *tx, uint64_t rx) {
+    for (uint32_t i = 0; i < tx->topic->link_count; i++) {
+        if (tx->topic->links[i]->remote->end == rx) {
+            return tx->topic->links[i]->live;
+        }
+    }
+    return false;
+}
+
+bool fi_heard_by_all(const fi_bridge_t *b, const fi_sender_t *passes_on) {
+    for (const struct fi_list *at = b->owns.next; at != &b->owns; at = at->next) {
+        const fi_own_t *o = fi_container(at, fi_own_t, link);
+        if (!o->is_sender && o->kind == FERRY_TOPIC && strcmp(o->channel, passes_on->end.channel) == 0 &&
+            !is_linked_with(passes_on, o->id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- how far ---- */
+
+typedef struct fi_noted {
+    struct fi_list link;
+    uint64_t node, end; /* the sender */
+    char channel[104];
+    uint64_t seq; /* of the last of its messages that was passed on here, or was not for here */
+} fi_noted_t;
+
+static void forget(fi_bridge_t *b, fi_noted_t *n) {
+    fi_list_remove(&n->link);
+    b->noted_count--;
+    free(n);
+}
+
+void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on) {
+    fi_noted_t *n = calloc(1, sizeof *n);
+
+    if (!n) {
+        return;
+    }
+    if (b->noted_count == MOST_NOTED) {
+        forget(b, fi_container(b->noted.next, fi_noted_t, link));
+    }
+    n->node = passes_on->part.from_node;
+    n->end = passes_on->part.from_end;
+    n->seq = passes_on->seq;
+    memcpy(n->channel, passes_on->end.channel, sizeof n->channel);
+    fi_list_add_tail(&b->noted, &n->link);
+    b->noted_count++;
+}
+
+bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->noted) {
+        fi_noted_t *n = fi_container(at, fi_noted_t, link);
+        if (n->node == node && n->end == end) {
+            *seq = n->seq;
+            forget(b, n);
+            return true;
+        }
+    }
+    return false;
+}
+
+void fi_heard_forget(fi_bridge_t *b, const char *channel) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->noted) {
+        fi_noted_t *n = fi_container(at, fi_noted_t, link);
+        if (!channel || strcmp(n->channel, channel) == 0) {
+            forget(b, n);
+        }
+    }
+}
