@@ -4,11 +4,13 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/current.h"
 #include "node/links.h"
 #include "node/node.h"
 #include "platform/clock.h"
+#include "platform/socket.h"
 
 static void tell_end(const fi_node_t *n, fi_peer_t *p, fi_end_t *e) {
     (void)n;
@@ -62,16 +64,38 @@ static uint32_t watchers(const fi_node_t *n) {
     return count;
 }
 
+/* Is that what somebody says to whom nobody has listened yet? Whoever wants something else sees that we leave. */
+static bool wants_to_watch(int fd) {
+    int fds[FI_SOCKET_MAX_FDS];
+    unsigned count = 0;
+    size_t len = 0;
+    fi_frame_t f;
+
+    int r = fi_socket_recv(fd, &f, sizeof f, &len, fds, FI_SOCKET_MAX_FDS, &count);
+    while (count > 0) {
+        close(fds[--count]);
+    }
+    return r == 1 && len == sizeof f && f.magic == FI_WIRE_MAGIC && f.type == FI_LOOK && f.flags & FI_LOOK_STAY;
+}
+
+/* The steward may not have come to those who came last: they wait to be let in, or to be listened to. */
 void fi_node_say_goodbye(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
     fi_frame_t f = fi_frame(FI_LEAVES, 0, 0);
+    int fd;
 
     fi_list_each(at, after, &n->peers) {
         fi_peer_t *p = fi_container(at, fi_peer_t, link);
-        if (p->watches) {
+        if (p->watches || (p->state == FI_PEER_NEW && p->id == 0 && wants_to_watch(p->fd))) {
             (void)fi_peer_send(p, &f, NULL);
         }
+    }
+    while (fi_socket_accept(n->listener, &fd) == 0) {
+        if (wants_to_watch(fd)) {
+            (void)fi_socket_send(fd, &f, sizeof f, NULL, 0);
+        }
+        close(fd);
     }
 }
 

@@ -213,9 +213,9 @@ void fi_node_close(fi_node_t *n) {
         pthread_cancel(n->steward); /* the program has closed our descriptors: no bell reaches it */
     }
     pthread_join(n->steward, NULL);
-    fi_node_say_goodbye(n);
     fi_node_sweep(n);
     fi_space_remove_node(&n->space, n->id);
+    fi_node_say_goodbye(n);
     fi_node_free(n);
     fi_space_close(&n->space);
     fi_graveyard_add(n);

@@ -227,7 +227,8 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked);
 /* One end has told `p` of its links; the last one to do so ends the answer. Any thread. */
 void fi_node_told(fi_peer_t *p);
 
-/* Tells those who watch that it was closed, and has not died. */
+/* Tells those who watch that it was closed, and has not died. Its name is gone, so nobody comes any more; the node's lock is
+ * taken, or its steward has ended. */
 void fi_node_say_goodbye(fi_node_t *n);
 
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */

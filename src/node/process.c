@@ -154,8 +154,8 @@ __attribute__((destructor)) static void remove_names(void) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         /* Names that are left, whoever meets them sweeps. */
         if (!fi_node_is_forked(n) && lock_in_time(n) && !fi_objects_are_held(n)) {
-            fi_node_say_goodbye(n);
             fi_space_remove_node(&n->space, n->id);
+            fi_node_say_goodbye(n);
             fi_space_close(&n->space);
         }
     }

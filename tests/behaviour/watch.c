@@ -36,6 +36,30 @@ static void exits(void *arg) {
     exit(0);
 }
 
+/* Until just before it leaves, it has no descriptor to let anybody in with. */
+static void open_and_admit_nobody(stay_t *stay, ferry_t **node) {
+    *node = open_node("test");
+    stay->node = ferry_node_id(*node);
+    int lowest_free = dup(0);
+    check(lowest_free >= 0 && close(lowest_free) == 0);
+    allow_descriptors((unsigned)lowest_free);
+    atomic_store(&stay->open, 1);
+    await(&stay->end, 1);
+    allow_descriptors(1024);
+}
+
+static void closes_before_it_admits(void *arg) {
+    ferry_t *node = NULL;
+    open_and_admit_nobody(arg, &node);
+    close_node(node);
+}
+
+static void exits_before_it_admits(void *arg) {
+    ferry_t *node = NULL;
+    open_and_admit_nobody(arg, &node);
+    exit(0);
+}
+
 static void expect(ferry_watch_t *w, ferry_change_t what, uint64_t node, pid_t pid, bool was_there) {
     ferry_watch_event_t e = {.size = sizeof e};
     check_is(ferry_watch_next(w, PATIENCE, &e), 0);
@@ -90,6 +114,26 @@ static void who_comes_is_told_and_who_exits_without_closing_has_left(void) {
     child_join(pid);
     ferry_watch_close(w);
     close_node(node);
+}
+
+/* The one who watches has waited half a second for its name. */
+static void expect_to_leave_before_it_admits(void (*run)(void *arg)) {
+    stay_t *stay = share(sizeof *stay);
+    pid_t pid = child_start(run, stay);
+    await(&stay->open, 1);
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    expect(w, FERRY_NODE_JOINED, stay->node, pid, true);
+    atomic_store(&stay->end, 1);
+    expect(w, FERRY_NODE_LEFT, stay->node, pid, false);
+    child_join(pid);
+    ferry_watch_close(w);
+    close_node(node);
+}
+
+static void who_leaves_before_it_has_admitted_the_watch_has_not_died(void) {
+    expect_to_leave_before_it_admits(closes_before_it_admits);
+    expect_to_leave_before_it_admits(exits_before_it_admits);
 }
 
 static void who_is_killed_has_died(void) {
@@ -218,6 +262,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_was_there_is_told_first_and_who_leaves_is_told_so),
         TEST(who_comes_is_told_and_who_exits_without_closing_has_left),
+        TEST(who_leaves_before_it_has_admitted_the_watch_has_not_died),
         TEST(who_is_killed_has_died),
         TEST(who_is_stopped_is_shown_and_who_is_expelled_is_told_so),
         TEST(a_watch_is_polled_with_other_things),
