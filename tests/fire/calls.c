@@ -149,6 +149,10 @@ ferry_service_t *calls_open_service(ferry_t *node, calls_t *w, void (*stage)(uns
     return service;
 }
 
+bool calls_lock_was_kept(int r) {
+    return r == -ETIMEDOUT && strstr(ferry_last_error(), "has kept the lock");
+}
+
 /* ---- calling ---- */
 
 ferry_client_t *calls_open_client(ferry_t *node, unsigned servers) {

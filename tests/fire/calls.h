@@ -47,6 +47,9 @@ void ask_write(void *data, const ask_t *ask);
 enum { HANDLING = 1, ANSWERING };
 ferry_service_t *calls_open_service(ferry_t *node, calls_t *w, void (*stage)(unsigned stage));
 ferry_client_t *calls_open_client(ferry_t *node, unsigned servers);
+/** Was something not opened for want of the space's lock? It is waited for two seconds only, and those who have it may be held
+ * up one after the other: to be tried again. */
+bool calls_lock_was_kept(int r);
 
 /** Fails unless the result is the call's, and the `index`th. */
 void result_check(const ask_t *ask, ferry_msg_t *m, uint32_t index);
