@@ -69,8 +69,11 @@ bool raw_try_to_meet(raw_t *raw, uint64_t node) {
     return true;
 }
 
+/* Who has not said in two seconds who it is, is shut out; where this thread stands still, that is too short. */
 void raw_meet(raw_t *raw, uint64_t node) {
-    check(raw_try_to_meet(raw, node));
+    int64_t end = clock_ns() + PATIENCE;
+    while (!raw_try_to_meet(raw, node))
+        check(clock_ns() < end);
 }
 
 void raw_close(raw_t *raw) {
