@@ -37,15 +37,35 @@ void fi_net_signals_restore(const sigset_t *before) {
 
 /* ---- coming and going ---- */
 
-static void tell(fi_net_t *net, bool up) {
+enum news { LOST, FOUND, DENIED, TORN };
+
+static void tell_one(const fi_net_t *net, const fi_net_watch_t *w, enum news news) {
+    if (news == DENIED) {
+        if (w->denied) {
+            w->denied(w->arg, net->denied);
+        }
+    } else if (news == TORN) {
+        if (w->torn) {
+            w->torn(w->arg);
+        }
+    } else {
+        w->changed(w->arg, news == FOUND);
+    }
+}
+
+/* With the lock. */
+static void tell_all(fi_net_t *net, enum news news) {
     struct fi_list *at;
     struct fi_list *after;
 
-    pthread_mutex_lock(&net->lock);
     fi_list_each(at, after, &net->watches) {
-        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
-        w->changed(w->arg, up);
+        tell_one(net, fi_container(at, fi_net_watch_t, link), news);
     }
+}
+
+static void tell(fi_net_t *net, enum news news) {
+    pthread_mutex_lock(&net->lock);
+    tell_all(net, news);
     pthread_mutex_unlock(&net->lock);
 }
 
@@ -74,7 +94,7 @@ static void lost(natsConnection *c, void *arg) {
         __atomic_store_n(&net->lost_at, now, __ATOMIC_RELEASE);
         __atomic_store_n(&net->changed_at, now, __ATOMIC_RELAXED);
         fi_add32(&net->times_lost, 1);
-        tell(net, false);
+        tell(net, LOST);
     }
 }
 
@@ -91,7 +111,7 @@ static void found(natsConnection *c, void *arg) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&net->changed_at, fi_now_ns(), __ATOMIC_RELAXED);
         fi_add32(&net->times_up, 1);
-        tell(net, true);
+        tell(net, FOUND);
     }
 }
 
@@ -121,18 +141,10 @@ static bool makes_deaf(const fi_net_t *net, const char *words) {
 
 /* With the lock. */
 static void tell_of_denial(fi_net_t *net) {
-    struct fi_list *at;
-    struct fi_list *after;
-
     if (makes_deaf(net, net->denied)) {
         memcpy(net->deaf, net->denied, sizeof net->deaf);
     }
-    fi_list_each(at, after, &net->watches) {
-        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
-        if (w->denied) {
-            w->denied(w->arg, net->denied);
-        }
-    }
+    tell_all(net, DENIED);
 }
 
 /* Permissions are denied after the fact, by a message of the server's. */
@@ -365,18 +377,9 @@ static pthread_mutex_t ways_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void way_closed(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
-    struct fi_list *at;
-    struct fi_list *after;
 
     fi_store_release32(&net->ways_torn, 1);
-    pthread_mutex_lock(&net->lock);
-    fi_list_each(at, after, &net->watches) {
-        const fi_net_watch_t *w = fi_container(at, fi_net_watch_t, link);
-        if (w->torn) {
-            w->torn(w->arg);
-        }
-    }
-    pthread_mutex_unlock(&net->lock);
+    tell(net, TORN);
     closed(c, net);
 }
 
