@@ -21,10 +21,13 @@ typedef struct ferry_look_node {
     int32_t pid; /**< as this process sees it; 0 when it lives in a PID namespace that is not visible from here */
     uint32_t uid;
     uint32_t peers;    /**< nodes it is connected with */
-    uint32_t answered; /**< 0: it did not answer in time (stopped?); its ends then show no figures */
+    uint32_t answered; /**< 0: it did not answer in time (starved? stopped?); its ends then show no figures */
     const char *
         host; /**< on another machine: that one's name, and `pid` is as seen there, `uid` UINT32_MAX; "": on this one */
     uint64_t round_trip_ns; /**< on another machine: from who looks to it and back, measured now; 0: not known */
+    /** 1: its process has too few descriptors left (`ulimit -n`) for another node to be connected with it. 0 also where that is
+     * not to be seen: of another user's process, of one in a PID namespace of its own, on another machine. */
+    uint32_t starved;
 } ferry_look_node_t;
 
 /** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two looks. */

@@ -347,6 +347,13 @@ bool fi_receiver_take_soon(fi_receiver_t *rx, ferry_msg_t **out) {
     return comes_soon(rx, rx->quick, SOON_ROUNDS) && fi_receiver_take_quick(rx, out);
 }
 
+static int nothing_came(const fi_receiver_t *rx) {
+    char words[FI_UNMET_WORDS];
+
+    return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout%s", fi_channel_shown(rx->end.channel),
+                   fi_end_unmet_words(&rx->end, words));
+}
+
 static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = UNKNOWN;
@@ -372,7 +379,7 @@ static int wait_for(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
             deadline = fi_deadline(timeout);
         }
         if (last) {
-            return fi_fail(-ETIMEDOUT, "no message came on '%s' before the timeout", fi_channel_shown(rx->end.channel));
+            return nothing_came(rx);
         }
         if (fi_spin_more(&rx->spinner, &spin)) {
             if (++looks % LOOKS_PER_CLOCK == 0) {

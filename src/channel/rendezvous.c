@@ -172,8 +172,11 @@ static int try_meet(fi_sender_t *tx, void *arg) {
 }
 
 static int was_not_taken(const fi_sender_t *tx, int error) {
-    return fi_fail(error, "no receiver of '%s' has taken the message%s: it was taken back",
-                   fi_channel_shown(tx->end.channel), error == -EAGAIN ? " at once" : " before the timeout");
+    char words[FI_UNMET_WORDS];
+
+    return fi_fail(error, "no receiver of '%s' has taken the message%s: it was taken back%s",
+                   fi_channel_shown(tx->end.channel), error == -EAGAIN ? " at once" : " before the timeout",
+                   fi_end_unmet_words(&tx->end, words));
 }
 
 int fi_rendezvous_send(fi_sender_t *tx, fi_item_t *item, int64_t timeout) {

@@ -148,6 +148,7 @@ int fi_sender_take_denial(fi_sender_t *tx) {
 
 static int gave_up(fi_sender_t *tx, int64_t timeout) {
     char text[320];
+    char words[FI_UNMET_WORDS];
 
     if (tx->part.explain && tx->part.explain(tx, text, sizeof text)) {
         return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "%s", text);
@@ -156,8 +157,8 @@ static int gave_up(fi_sender_t *tx, int64_t timeout) {
         return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough",
                        fi_channel_shown(tx->end.channel));
     }
-    return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: its receivers did not release enough",
-                   fi_channel_shown(tx->end.channel));
+    return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: its receivers did not release enough%s",
+                   fi_channel_shown(tx->end.channel), fi_end_unmet_words(&tx->end, words));
 }
 
 #define OVER_AGAIN_NS 20000000 /* between two looks; less than the grace after which a deadlock is looked for */

@@ -248,7 +248,7 @@ void fi_node_bury_peer(fi_node_t *n, fi_peer_t *p) {
     }
 }
 
-static void settle_for(fi_node_t *n, uint64_t end) {
+static void settle_for(fi_node_t *n, const fi_peer_t *p, uint64_t end) {
     struct fi_list *at;
     struct fi_list *after;
 
@@ -256,6 +256,7 @@ static void settle_for(fi_node_t *n, uint64_t end) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (e->id == end) {
             e->settled++;
+            fi_store_relaxed32(&e->unmet, (uint32_t)p->pid);
         }
     }
 }
@@ -346,6 +347,20 @@ bool fi_node_look_again(fi_node_t *n, fi_peer_t *p) {
     return true;
 }
 
+pid_t fi_node_find_starving(const fi_node_t *n) {
+    const struct fi_list *lists[] = {&n->peers, &n->dying};
+
+    for (unsigned i = 0; i < 2; i++) {
+        for (const struct fi_list *at = lists[i]->next; at != lists[i]; at = at->next) {
+            const fi_peer_t *p = fi_container(at, fi_peer_t, link);
+            if (p->id != 0 && p->bell < 0 && fi_process_lacks_descriptors(p->pid, FI_PEER_DESCRIPTORS)) {
+                return p->pid;
+            }
+        }
+    }
+    return 0;
+}
+
 struct sweep {
     fi_node_t *node;
     unsigned *left;
@@ -384,7 +399,7 @@ void fi_node_lose_peer(fi_node_t *n, fi_peer_t *p, int why) {
     (void)epoll_ctl(n->epoll, EPOLL_CTL_DEL, p->fd, NULL);
     (void)shutdown(p->fd, SHUT_RDWR);
     for (size_t i = 0; i < p->unsettled_count; i++) {
-        settle_for(n, p->unsettled[i]);
+        settle_for(n, p, p->unsettled[i]);
     }
     p->unsettled_count = 0;
     bool dead = is_dead(n, p);

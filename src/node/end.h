@@ -92,6 +92,7 @@ typedef struct fi_end {
     uint32_t settled;  /* of these, that have said how many links will come */
     uint64_t expected; /* links they announced */
     uint64_t linked;   /* links that came, or were refused or lost */
+    uint32_t unmet;    /* process of a peer that was told and has not answered, and no link came since; 0: none */
     /* Senders: the same for taps, which are not waited for as long. */
     uint32_t taps_asked;
     uint32_t taps_settled;
@@ -151,6 +152,11 @@ bool fi_end_do_chores(fi_end_t *e);
 static inline bool fi_end_check(fi_end_t *e) {
     return fi_unlikely(fi_load_acquire32(&e->wanted)) && fi_end_do_chores(e);
 }
+
+/* What to add to a sentence about an end that had nobody to exchange messages with: why one could not be met, if that is known;
+ * else "". Any thread. */
+#define FI_UNMET_WORDS 160
+const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]);
 
 /* Around a sleep inside a call: others may act on the end meanwhile. Wake-ups between the two are never lost. */
 void fi_end_begin_sleep(fi_end_t *e);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/error.h"
@@ -11,10 +12,12 @@
 #include "node/shown.h"
 #include "platform/cancel.h"
 #include "platform/patience.h"
+#include "platform/process.h"
 #include "platform/socket.h"
 
 void fi_node_count_link(fi_end_t *e) {
     fi_add64(&e->linked, 1);
+    fi_store_relaxed32(&e->unmet, 0);
     pthread_cond_broadcast(&e->node->changed);
 }
 
@@ -31,6 +34,35 @@ void fi_end_note_error(fi_end_t *e, int r) {
 
 static bool is_settled(const fi_end_t *e) {
     return e->settled >= e->asked && fi_load_acquire64(&e->linked) >= e->expected;
+}
+
+/*
+ * A node that cannot accept connections for want of descriptors says nothing to those who dial it, nor to its own program, which
+ * may be waiting for them.  So who has waited for it in vain looks whether that is why.
+ */
+const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]) {
+    pid_t pid = (pid_t)fi_load_relaxed32(&e->unmet);
+    int cancel = fi_cancel_off();
+
+    words[0] = 0;
+    if (fi_process_lacks_descriptors(pid, FI_PEER_DESCRIPTORS)) {
+        (void)snprintf(
+            words, FI_UNMET_WORDS,
+            "; process %ld has it open, too, and too few descriptors left to be linked (see its `ulimit -n`)",
+            (long)pid);
+    }
+    fi_cancel_restore(cancel);
+    return words;
+}
+
+/* Of several who have not answered, one is enough. */
+static void note_unmet(const fi_node_t *n, fi_end_t *e) {
+    for (const struct fi_list *at = n->peers.next; at != &n->peers; at = at->next) {
+        const fi_peer_t *p = fi_container(at, fi_peer_t, link);
+        if (fi_peer_owes(p, e->id)) {
+            fi_store_relaxed32(&e->unmet, (uint32_t)p->pid);
+        }
+    }
 }
 
 #define AFTER_LOSS_NS 500000000
@@ -67,6 +99,7 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
         }
         losses = n->losses;
     }
+    note_unmet(n, e);
     settle_taps(n, e);
     int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
     return error ? fi_fail_errno(-error, "cannot link '%s' with all %" PRIu64 " who are there", e->channel, e->expected)
@@ -109,11 +142,10 @@ bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
  * connection waits to be accepted, and both ends wait for each other.  A node that has met somebody may have what it needs
  * with those it has met, and is let in.
  */
-#define FOR_A_PEER 4u     /* three that stay, and one by which memory comes */
 #define FOR_A_RECEIVER 3u /* a sender's: its page, and a ring */
 
 static int check_descriptors(const fi_node_t *n, const fi_end_t *e) {
-    unsigned needed = FOR_A_PEER + (e->magic == FI_END_SENDER ? FOR_A_RECEIVER : 0);
+    unsigned needed = FI_PEER_DESCRIPTORS + (e->magic == FI_END_SENDER ? FOR_A_RECEIVER : 0);
 
     if (e->hidden || n->peer_count > 0 || fi_descriptors_left(needed)) {
         return 0;

@@ -11,9 +11,11 @@
 #include "node/entry.h"
 #include "node/gather.h"
 #include "node/look.h"
+#include "node/peer.h"
 #include "node/space.h"
 #include "node/wire.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 
 #define ANSWER_NS 500000000ll /* a node that takes longer is stopped or overloaded */
 
@@ -174,6 +176,7 @@ static int ask_node(uint64_t id, void *arg) {
     }
     a.node.pid = pid;
     a.node.uid = uid;
+    a.node.starved = fi_process_lacks_descriptors(pid, FI_PEER_DESCRIPTORS);
     l->picture.nodes[l->picture.node_count - 1].pid = pid;
     l->picture.nodes[l->picture.node_count - 1].uid = uid;
     if (!fi_grow((void **)&l->nodes, l->node_count, sizeof *l->nodes)) {

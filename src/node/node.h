@@ -195,6 +195,8 @@ bool fi_node_keeps_enough_of(const fi_node_t *n, pid_t pid);
 bool fi_node_look_again(fi_node_t *n, fi_peer_t *p);
 /* Dials the node with this short number, and returns its id. 0: none lives in the space. */
 uint64_t fi_node_meet_stranger(fi_node_t *n, uint32_t number);
+/* The process of a node that was dialled, has never answered, and has too few descriptors left to. 0: there is none. */
+pid_t fi_node_find_starving(const fi_node_t *n);
 int fi_node_send_hello(fi_node_t *n, fi_peer_t *p);
 /* Somebody asks that a node be expelled, this one or a peer (expel.c). Steward. */
 int fi_node_kick_asked(fi_node_t *n, fi_mail_t *m);

@@ -361,6 +361,23 @@ static int one_try(fi_node_t *n, fi_object_t *o, fi_patience_t *patience) {
     return r == -ESTALE || r == -EAGAIN ? 0 : r;
 }
 
+static int nobody_answered(const fi_node_t *n, const fi_object_t *o) {
+    int seconds = (int)(OPEN_NS / 1000000000);
+    pid_t starving = fi_node_find_starving(n);
+
+    if (starving != 0) {
+        return fi_fail(
+            -ETIMEDOUT,
+            "the %u nodes that have the %s \"%s\" open did not answer within %d seconds: process %ld has too few "
+            "descriptors left to be connected with (see its `ulimit -n`)",
+            o->asked, o->ops->word, o->spec.name, seconds, (long)starving);
+    }
+    return fi_fail(-ETIMEDOUT,
+                   "the %u nodes that have the %s \"%s\" open did not answer within %d seconds: are they stopped? "
+                   "See `ferry ls`",
+                   o->asked, o->ops->word, o->spec.name, seconds);
+}
+
 static int open_object(fi_node_t *n, fi_object_t *o) {
     fi_patience_t patience = {.left = OPEN_NS};
     int r;
@@ -373,13 +390,7 @@ static int open_object(fi_node_t *n, fi_object_t *o) {
             break;
         }
     }
-    if (r == -ETIMEDOUT) {
-        return fi_fail(r,
-                       "the %u nodes that have the %s \"%s\" open did not answer within %d seconds: are they stopped? "
-                       "See `ferry ls`",
-                       o->asked, o->ops->word, o->spec.name, (int)(OPEN_NS / 1000000000));
-    }
-    return r < 0 ? r : 0;
+    return r == -ETIMEDOUT ? nobody_answered(n, o) : r < 0 ? r : 0;
 }
 
 fi_object_t *fi_object_new(fi_node_t *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops) {

@@ -17,6 +17,9 @@
 #include "memory/shared.h"
 #include "node/wire.h"
 
+/* What a process needs to be connected with one more node: three that stay, and one by which memory comes. */
+#define FI_PEER_DESCRIPTORS 4u
+
 struct ferry;
 struct fi_peer;
 
@@ -83,6 +86,16 @@ typedef struct fi_peer {
     uint64_t *unsettled;  /* ends that wait for this peer's SETTLED; guarded by the node's lock */
     size_t unsettled_count;
 } fi_peer_t;
+
+/* Was it told of an end of this node, and has it not answered? The node's lock is taken. */
+static inline bool fi_peer_owes(const fi_peer_t *p, uint64_t end) {
+    for (size_t i = 0; i < p->unsettled_count; i++) {
+        if (p->unsettled[i] == end) {
+            return true;
+        }
+    }
+    return false;
+}
 
 /* A receiver as its senders see it: its page and its doorbell, shared by all links that lead there. */
 typedef struct fi_remote {

@@ -163,15 +163,6 @@ struct meeting {
     int error;
 };
 
-static bool already_asked(const fi_peer_t *p, uint64_t end) {
-    for (size_t i = 0; i < p->unsettled_count; i++) {
-        if (p->unsettled[i] == end) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Are the two to be linked? A tap looks at senders of either kind. */
 static bool fits(const fi_entry_t *entry, const fi_end_t *e) {
     return entry->is_sender != (e->magic == FI_END_SENDER) && (entry->kind == e->kind || entry->is_tap || e->tap);
@@ -194,7 +185,7 @@ static int meet_entry(const fi_entry_t *entry, void *arg) {
     if (r == 0 && entry->is_tap) {
         r = ask_for(m->end, p, true);
         m->end->taps_asked += r == 0;
-    } else if (r == 0 && !already_asked(p, m->end->id)) {
+    } else if (r == 0 && !fi_peer_owes(p, m->end->id)) {
         r = meet_peer(m->node, m->end, p);
     }
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
@@ -221,7 +212,7 @@ int fi_node_meet_named(fi_node_t *n, fi_end_t *e) {
     struct meeting m = {.node = n, .end = e};
 
     int r = fi_entry_each(&n->space, e->channel, meet_entry, &m);
-    if (r >= 0 && m.own && !already_asked(n->self, e->id)) {
+    if (r >= 0 && m.own && !fi_peer_owes(n->self, e->id)) {
         r = meet_peer(n, e, n->self);
     }
     return r < 0 ? r : m.error;

@@ -4,6 +4,7 @@
  */
 #include "platform/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,6 +83,33 @@ uint64_t fi_process_program(pid_t pid) {
     for (int field = FIELD_STATE; at != NULL && field <= FIELD_START_STACK; field++)
         at = strchr(at + 1, ' ');
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+/* Of those that it has open, how many are below the limit? Others it has from before the limit was lowered. */
+static uint64_t count_below(DIR *descriptors, rlim_t limit) {
+    uint64_t count = 0;
+    const struct dirent *entry;
+    while ((entry = readdir(descriptors)) != NULL)
+        count += entry->d_name[0] != '.' && strtoull(entry->d_name, NULL, 10) < limit;
+    return count;
+}
+
+bool fi_process_lacks_descriptors(pid_t pid, unsigned count) {
+    struct rlimit limit;
+    struct stat st;
+    char path[32];
+    if (pid <= 0 || prlimit(pid, RLIMIT_NOFILE, NULL, &limit) != 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/%ld/fd", (long)pid);
+    DIR *descriptors = opendir(path);
+    if (descriptors == NULL)
+        return false;
+    /* Since Linux 6.2 the directory's size is their number, which saves counting; before, it is 0. */
+    bool many_left =
+        fstat(dirfd(descriptors), &st) == 0 && st.st_size > 0 && (rlim_t)st.st_size + count <= limit.rlim_cur;
+    bool lacks = !many_left && count_below(descriptors, limit.rlim_cur) + count > limit.rlim_cur;
+    closedir(descriptors);
+    return lacks;
 }
 
 uint64_t fi_random64(void) {

@@ -31,6 +31,12 @@ bool fi_pidfd_dead(int fd);
  */
 uint64_t fi_process_program(pid_t pid);
 
+/**
+ * Has the process `pid` fewer than `count` descriptors left, by its own limit (`ulimit -n`)? False also where that is not known,
+ * since the process is another user's, hides, or cannot be seen from here (0).
+ */
+bool fi_process_lacks_descriptors(pid_t pid, unsigned count);
+
 /** 64 unpredictable bits from the kernel, never 0. */
 uint64_t fi_random64(void);
 

@@ -148,9 +148,11 @@ int64_t fi_client_expected(const fi_sender_t *tx) {
 /* ---- may it be sent ---- */
 
 static int nobody(const ferry_client_t *k) {
+    char words[FI_UNMET_WORDS];
+
     return fi_fail(-ENOENT,
-                   "nobody serves \"%s\" in the space \"%s\": start a server, or wait for one with ferry_client_wait",
-                   k->service, k->tx->end.node->space.name);
+                   "nobody serves \"%s\" in the space \"%s\": start a server, or wait for one with ferry_client_wait%s",
+                   k->service, k->tx->end.node->space.name, fi_end_unmet_words(&k->tx->end, words));
 }
 
 static int too_many(const ferry_client_t *k, uint32_t count, uint32_t limit) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * descriptors.c - an end that is open can be linked: who has too few descriptors for that is told when it opens it.
+ * descriptors.c - an end that is open can be linked: who has too few descriptors for that is told when it opens it, and
+ * who waits for one that has too few later on is told that.
  */
 #include "harness.h"
 
@@ -85,9 +86,70 @@ static void who_could_not_be_linked_cannot_open_an_end(void) {
     }
 }
 
+static void be_there_without_descriptors(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_sender_t *tx = open_sender(node, "back", FERRY_QUEUE, NULL);
+    ferry_mutex_t *mutex = NULL;
+    check_is(ferry_mutex_open(node, "m", NULL, &mutex), 0);
+    check_is(receive_number(rx), 1);
+    allow_descriptors(3);
+    atomic_store(stage, 1);
+    await(stage, 2);
+    allow_descriptors(256);
+    check_is(receive_number(rx), 2);
+    send_number(tx, 3);
+    close_sender(tx);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static unsigned count_starved(void) {
+    ferry_look_t *look = NULL;
+    unsigned count = 0;
+    check_is(ferry_look("test", NULL, &look), 0);
+    for (size_t i = 0; i < ferry_look_nodes(look); i++)
+        count += ferry_look_node(look, i)->starved;
+    ferry_look_close(look);
+    return count;
+}
+
+/* A node that has met others, and cannot accept anybody any more. */
+static void who_waits_for_one_without_descriptors_is_told_and_linked_when_it_has_some(void) {
+    atomic_uint *stage = share(sizeof *stage);
+    ferry_msg_t *m = NULL;
+    ferry_mutex_t *mutex = NULL;
+    pid_t child = child_start(be_there_without_descriptors, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    send_number(tx, 1);
+    await(stage, 1);
+    ferry_t *newcomer = open_node("test");
+    ferry_sender_t *other = open_sender(newcomer, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *rx = open_receiver(newcomer, "back", FERRY_QUEUE, NULL);
+    send_number(other, 2);
+    check_error(ferry_sender_flush(other, MILLISECOND), -ETIMEDOUT, "q process descriptors ulimit");
+    check_error(ferry_recv(rx, MILLISECOND, &m), -ETIMEDOUT, "back process descriptors ulimit");
+    check_error(ferry_mutex_open(newcomer, "m", NULL, &mutex), -ETIMEDOUT, "process descriptors ulimit");
+    check_is(count_starved(), 1);
+    atomic_store(stage, 2);
+    check_is(ferry_sender_flush(other, PATIENCE), 0);
+    check_is(receive_number(rx), 3);
+    child_join(child);
+    check_is(count_starved(), 0);
+    close_receiver(rx);
+    close_sender(other);
+    close_sender(tx);
+    close_node(newcomer);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_could_not_be_linked_cannot_open_an_end),
+        TEST(who_waits_for_one_without_descriptors_is_told_and_linked_when_it_has_some),
     };
     return run_suite("descriptors", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

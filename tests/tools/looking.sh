@@ -107,6 +107,22 @@ ls_shows_a_stopped_node_as_one_that_does_not_answer() {
     grep -Eq "^  x +queue +receiver .* $receiver .*\?" out # its name in the directory says so much
 }
 
+ls_and_why_show_a_node_that_has_no_descriptors_left() {
+    "$FERRY" recv x >received &
+    local receiver=$!
+    open_ends receiver x 1
+    prlimit --pid "$receiver" --nofile=3:
+    "${ferry[@]}" ls --no-rate >out
+    "${ferry[@]}" ls --no-rate --json >json
+    "${ferry[@]}" why >said
+    prlimit --pid "$receiver" --nofile=256:
+    kill -TERM "$receiver"
+    wait "$receiver" || true
+    grep -Eq " $receiver .* does not answer: too few descriptors left; see its ulimit -n$" out
+    json json 'd["spaces"][0]["nodes"][0]["starved"] and not d["spaces"][0]["nodes"][0]["answered"]'
+    has "process $receiver does not answer (too few descriptors left; see its ulimit -n)" said
+}
+
 a_killed_node_is_no_longer_shown() {
     "$FERRY" recv x &
     local receiver=$!
@@ -177,6 +193,7 @@ test_that "ls shows ends, nodes and figures" ls_shows_ends_nodes_and_figures
 test_that "ls shows rates" ls_shows_rates
 test_that "ls shows only what was asked for" ls_shows_only_what_was_asked_for
 test_that "ls shows all spaces, or the one named" ls_shows_all_spaces_or_the_one_named
+test_that "ls and why show a node that has no descriptors left" ls_and_why_show_a_node_that_has_no_descriptors_left
 test_that "ls shows a stopped node as one that does not answer" ls_shows_a_stopped_node_as_one_that_does_not_answer
 test_that "a killed node is no longer shown" a_killed_node_is_no_longer_shown
 test_that "doctor finds this machine fit" doctor_finds_this_machine_fit

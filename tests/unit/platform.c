@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -206,6 +208,40 @@ static void a_process_is_known_to_be_dead_once_it_is(void **state) {
     close(pipe_ends[0]);
 }
 
+_Noreturn static void have_five_descriptors_and_wait(int end) {
+    char byte = 0;
+    end = dup2(end, 1000); /* out of the way */
+    for (int fd = 0; fd < 1000; fd++)
+        close(fd);
+    for (int fd = 0; fd < 4; fd++)
+        dup2(end, fd);
+    _exit(write(end, &byte, 1) != 1 || read(end, &byte, 1) != 0);
+}
+
+static void a_process_lacks_descriptors_when_too_few_are_left_below_its_limit(void **state) {
+    (void)state;
+    struct rlimit limit;
+    int ends[2];
+    char byte;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    pid_t child = fork();
+    if (child == 0)
+        have_five_descriptors_and_wait(ends[1]);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(prlimit(child, RLIMIT_NOFILE, NULL, &limit), 0);
+    assert_false(fi_process_lacks_descriptors(child, 4));
+    limit.rlim_cur = 10; /* the fifth one, which it has, is above that, and takes no place */
+    assert_int_equal(prlimit(child, RLIMIT_NOFILE, &limit, NULL), 0);
+    assert_false(fi_process_lacks_descriptors(child, 6));
+    assert_true(fi_process_lacks_descriptors(child, 7));
+    assert_false(fi_process_lacks_descriptors(0, 7)); /* not to be seen from here */
+    shutdown(ends[0], SHUT_RDWR);
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &(int){0}, 0), child);
+    assert_false(fi_process_lacks_descriptors(child, 7));
+}
+
 /* ---- time ---- */
 
 static void deadlines_neither_overflow_nor_go_backwards(void **state) {
@@ -292,6 +328,7 @@ int main(void) {
         cmocka_unit_test(ringing_somebody_who_has_gone_does_nothing),
         cmocka_unit_test(only_the_write_end_of_a_pipe_is_a_bell),
         cmocka_unit_test(a_process_is_known_to_be_dead_once_it_is),
+        cmocka_unit_test(a_process_lacks_descriptors_when_too_few_are_left_below_its_limit),
         cmocka_unit_test(deadlines_neither_overflow_nor_go_backwards),
         cmocka_unit_test(a_spin_is_as_long_as_its_policy_says),
         cmocka_unit_test(one_of_two_sides_sees_the_other),

@@ -17,6 +17,9 @@ void json_id(json_t *j, const char *key, uint64_t id);
 /* "NAME", or "NAME@HOST" of one on another machine. Returns `text`. */
 const char *node_text(const ferry_look_node_t *node, char *text, size_t cap);
 
+/* What is wrong with one that is `starved`. */
+#define TOO_FEW_DESCRIPTORS "too few descriptors left; see its ulimit -n"
+
 void json_node(json_t *j, const ferry_look_node_t *node);
 
 #endif

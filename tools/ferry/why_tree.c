@@ -78,7 +78,7 @@ static void draw_holder(const drawing_t *d, size_t i, size_t k, const branch_t *
         printf(", which ");
         draw_wait(d, (size_t)holder->wait, branch);
     } else if (node == NULL || node->answered == 0) {
-        printf(", which does not answer (stopped?)\n");
+        printf(", which does not answer (%s)\n", why_silence(node));
     } else {
         printf("%s\n", holder->tid != 0 ? ", which runs" : ""); /* of a thread not known nothing is known */
     }

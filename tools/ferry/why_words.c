@@ -93,13 +93,19 @@ void why_where_text(const ferry_look_wait_t *wait, char *text) {
     make_plain(text);
 }
 
+const char *why_silence(const ferry_look_node_t *node) {
+    return node != NULL && node->starved != 0 ? TOO_FEW_DESCRIPTORS : "stopped?";
+}
+
 void why_silent_text(const ferry_look_node_t *node, char *text) {
+    char who[WHY_TEXT];
+
     if (node->host[0] != '\0')
-        snprintf(text, WHY_TEXT,
-                 "node %016" PRIx64 " (%.100s, process %" PRId32 " on %.64s) does not answer (stopped?)", node->id,
-                 node->name, node->pid, node->host);
+        snprintf(who, sizeof who, "node %016" PRIx64 " (%.100s, process %" PRId32 " on %.64s)", node->id, node->name,
+                 node->pid, node->host);
     else if (node->pid != 0)
-        snprintf(text, WHY_TEXT, "process %" PRId32 " does not answer (stopped?)", node->pid);
+        snprintf(who, sizeof who, "process %" PRId32, node->pid);
     else
-        snprintf(text, WHY_TEXT, "node %016" PRIx64 " does not answer (stopped?)", node->id);
+        snprintf(who, sizeof who, "node %016" PRIx64, node->id);
+    snprintf(text, WHY_TEXT, "%.300s does not answer (%s)", who, why_silence(node));
 }
