@@ -65,9 +65,9 @@ ls_shows_rates() {
 }
 
 ls_shows_only_what_was_asked_for() {
-    "${signalled[@]}" recv --idle 20s cam1 &
-    "${signalled[@]}" recv --idle 20s cam2 &
-    "${signalled[@]}" recv --idle 20s mic &
+    "${signalled[@]}" recv --idle 120s cam1 &
+    "${signalled[@]}" recv --idle 120s cam2 &
+    "${signalled[@]}" recv --idle 120s mic &
     open_ends receiver '*' 3
     "${ferry[@]}" ls --no-rate --json 'cam*' >json
     json json 'sorted(e["channel"] for e in d["spaces"][0]["ends"]) == ["cam1", "cam2"] and len(d["spaces"][0]["nodes"]) == 2'
@@ -80,8 +80,8 @@ ls_shows_only_what_was_asked_for() {
 }
 
 ls_shows_all_spaces_or_the_one_named() {
-    "${signalled[@]}" --space here-$$ recv --idle 20s x &
-    "${signalled[@]}" --space there-$$ recv --idle 20s x &
+    "${signalled[@]}" --space here-$$ recv --idle 120s x &
+    "${signalled[@]}" --space there-$$ recv --idle 120s x &
     until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "here-$$"
     until_true env FERRY_SPACE= "$FERRY" ls --no-rate --space "there-$$"
     env -u FERRY_SPACE "$FERRY" ls --no-rate --json >json
