@@ -7,7 +7,7 @@
 
 #include "base/plain.h"
 #include "node/space.h"
-#include "platform/clock.h"
+#include "platform/patience.h"
 #include "platform/socket.h"
 
 /* What others call themselves is for people to read, but for the rest of a path, which is opened. */
@@ -20,14 +20,28 @@ static void make_plain(fi_frame_t *f) {
     }
 }
 
-static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
+/* False: nothing has come, and all patience is used up. */
+static bool wait_for_more(int fd, fi_patience_t *patience) {
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    bool goes_on = true;
+
+    while (goes_on) {
+        int64_t slice = fi_patience_slice(patience) - patience->since;
+        bool came = poll(&item, 1, (int)((fi_later(slice, 0) + 999999) / 1000000)) > 0;
+        goes_on = fi_patience_goes_on(patience); /* who lets a frame come now and then does not get more of it */
+        if (came) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int next_frame(int fd, fi_patience_t *patience, fi_frame_t *f) {
     int fds[FI_SOCKET_MAX_FDS];
     unsigned count = 0;
     size_t len = 0;
 
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int64_t left = fi_time_left(deadline) / 1000000;
         int r = fi_socket_recv(fd, f, sizeof *f, &len, fds, FI_SOCKET_MAX_FDS, &count);
         while (count > 0) {
             close(fds[--count]);
@@ -39,25 +53,26 @@ static int next_frame(int fd, int64_t deadline, fi_frame_t *f) {
         if (r != -EAGAIN) {
             return r == 0 ? -EPIPE : r;
         }
-        if (left <= 0 || poll(&p, 1, (int)left) <= 0) {
+        if (!wait_for_more(fd, patience)) {
             return -ETIMEDOUT;
         }
     }
 }
 
-int fi_ask_on(int fd, const fi_frame_t *question, int64_t deadline, bool (*each)(const fi_frame_t *f, void *arg),
+int fi_ask_on(int fd, const fi_frame_t *question, int64_t patience, bool (*each)(const fi_frame_t *f, void *arg),
               void *arg) {
+    fi_patience_t p = {.left = patience};
     fi_frame_t f;
     bool more = fi_socket_send(fd, question, sizeof *question, NULL, 0) == 0;
     int r = more;
 
-    while (more && (r = next_frame(fd, deadline, &f)) == 1) {
+    while (more && (r = next_frame(fd, &p, &f)) == 1) {
         more = each(&f, arg);
     }
     return r == 1;
 }
 
-int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadline, pid_t *pid, uid_t *uid,
+int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patience, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg) {
     char name[FI_NODE_NAME_MAX];
     gid_t gid;
@@ -72,7 +87,7 @@ int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t deadlin
         *pid = 0;
         *uid = 0;
     }
-    r = fi_ask_on(fd, question, deadline, each, arg);
+    r = fi_ask_on(fd, question, patience, each, arg);
     close(fd);
     return r;
 }

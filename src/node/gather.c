@@ -35,10 +35,8 @@ static void take(const fi_frame_t *f, void *arg) {
 }
 
 /* Who does not answer soon is stopped, or very busy: then nothing is proved. */
-static int64_t answer_until(const fi_gathering_t *g) {
-    int64_t soon = fi_now_ns() + ANSWER_NS;
-
-    return soon < g->deadline ? soon : g->deadline;
+static int64_t patience(const fi_gathering_t *g) {
+    return fi_earlier(ANSWER_NS, fi_time_left(g->deadline));
 }
 
 static int ask(uint64_t id, void *arg) {
@@ -53,7 +51,7 @@ static int ask(uint64_t id, void *arg) {
     size_t at = p->node_count - 1;
     p->nodes[at].place = g->asking_in;
     g->asking = id;
-    (void)fi_look_ask(g->place[g->asking_in].space.dirfd, id, FI_LOOK_WAITS_ONLY | FI_LOOK_WITH_BESIDE, answer_until(g),
+    (void)fi_look_ask(g->place[g->asking_in].space.dirfd, id, FI_LOOK_WAITS_ONLY | FI_LOOK_WITH_BESIDE, patience(g),
                       &pid, &uid, take, g);
     p->nodes[at].pid = pid;
     p->nodes[at].uid = uid;

@@ -99,12 +99,12 @@ static bool hear(const fi_frame_t *f, void *arg) {
     return f->type != FI_LOOK_DONE;
 }
 
-int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid, fi_answer_fn *each,
+int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t patience, pid_t *pid, uid_t *uid, fi_answer_fn *each,
                 void *arg) {
     fi_frame_t f = {.magic = FI_WIRE_MAGIC, .type = FI_LOOK, .flags = flags};
     struct listening l = {each, arg};
 
-    return fi_ask(dirfd, node, &f, deadline, pid, uid, hear, &l);
+    return fi_ask(dirfd, node, &f, patience, pid, uid, hear, &l);
 }
 
 static void take_end(ferry_look_t *l, uint64_t node, const fi_frame_t *f) {
@@ -166,7 +166,7 @@ static int ask_node(uint64_t id, void *arg) {
     if (!fi_picture_add_node(&l->picture, id, 0)) {
         return no_memory();
     }
-    int r = fi_look_ask(l->space.dirfd, id, FI_LOOK_WITH_BESIDE, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, &a);
+    int r = fi_look_ask(l->space.dirfd, id, FI_LOOK_WITH_BESIDE, ANSWER_NS, &pid, &uid, take_answer, &a);
     if (r == -ECONNREFUSED) {
         fi_space_remove_node(&l->space, id);
     }

@@ -14,7 +14,6 @@
 #include "node/space.h"
 #include "node/steer.h"
 #include "platform/cancel.h"
-#include "platform/clock.h"
 #include "platform/socket.h"
 
 #define ANSWER_NS 1000000000ll
@@ -49,7 +48,7 @@ static int tell_peer(uint64_t node, void *arg) {
     }
     k->answered = false;
     k->count = 0;
-    int r = fi_ask(k->space.dirfd, node, &k->question, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, k);
+    int r = fi_ask(k->space.dirfd, node, &k->question, ANSWER_NS, &pid, &uid, take_answer, k);
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
         return fi_fail_errno(-r, "cannot tell a node whom to give up");
     }
@@ -108,7 +107,7 @@ static int tell_all(fi_kicking_t *k, const char *name, int fd) {
     }
     if (r == 0 && fd >= 0) {
         k->answered = false;
-        (void)fi_ask_on(fd, &k->question, fi_now_ns() + ANSWER_NS, take_answer, k);
+        (void)fi_ask_on(fd, &k->question, ANSWER_NS, take_answer, k);
         k->result->told = k->answered;
     }
     return r;

@@ -10,7 +10,6 @@
 #include "node/ask.h"
 #include "node/entry.h"
 #include "node/steer.h"
-#include "platform/clock.h"
 
 #define ANSWER_NS 1000000000ll
 #define MAX_SENDERS 65536u /* of one node: more would be nonsense */
@@ -94,7 +93,7 @@ static int ask_node(fi_purging_t *p, uint64_t id) {
     p->node = (ferry_purged_t){.node = id};
     p->expected = UINT64_MAX;
     p->end_count = 0;
-    int r = fi_ask(p->space.dirfd, id, &f, fi_now_ns() + ANSWER_NS, &pid, &uid, take_answer, p);
+    int r = fi_ask(p->space.dirfd, id, &f, ANSWER_NS, &pid, &uid, take_answer, p);
     if (r == -ECONNREFUSED || r == -ENOENT) {
         fi_space_remove_node(&p->space, id);
         return 0; /* it is dead, and took along what it had */

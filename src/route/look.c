@@ -16,7 +16,6 @@
 #include "node/ask.h"
 #include "node/links.h"
 #include "node/space.h"
-#include "platform/clock.h"
 #include "route/route.h"
 #include "route/ways.h"
 
@@ -82,7 +81,7 @@ static int ask_node(uint64_t id, void *arg) {
     a->node = &r->nodes[r->node_count];
     *a->node = (fi_route_node_t){.id = id, .name = ""};
     a->senders = a->receivers = 0;
-    int got = fi_ask(a->space.dirfd, id, &a->question, fi_now_ns() + ANSWER_NS, &pid, &uid, hear, a);
+    int got = fi_ask(a->space.dirfd, id, &a->question, ANSWER_NS, &pid, &uid, hear, a);
     if (got < 0) {
         return 0; /* dead, or not ours to ask */
     }

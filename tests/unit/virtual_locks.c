@@ -447,13 +447,13 @@ int virtual_peer_send(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo
     return 0;
 }
 
-int virtual_look_ask(int dirfd, uint64_t id, uint32_t flags, int64_t deadline, pid_t *pid, uid_t *uid,
+int virtual_look_ask(int dirfd, uint64_t id, uint32_t flags, int64_t patience, pid_t *pid, uid_t *uid,
                      fi_answer_fn *each, void *arg) {
     fi_node_t *n = NULL;
     uint32_t process = 0;
 
     (void)dirfd;
-    (void)deadline;
+    (void)patience;
     *pid = 1;
     *uid = geteuid();
     for (uint32_t i = 0; i < NODES; i++) {
