@@ -27,10 +27,11 @@
  *
  *   - What is held is a *lease*. A node that others have asked in vain for two to three seconds, because its process was killed or
  *     stopped, or its machine or connection has failed, counts as dead, and who waits takes what it held. Only who waits asks:
- *     without waiters nothing is lost and nothing is sent. A holder that lives is told: ferry_mutex_check, unlock, release and
- *     the next lock return -ESTALE, once the lease was lost, or may have been, since there is no connection (for 1.4 s, or as
- *     soon as it is found out to be cut). Between the loss and such a call it may act as if it still held the lock. So give
- *     the token along with what is done to a storage, and let that refuse older ones.
+ *     without waiters nothing is lost. A holder that lives is told, before another one has it: ferry_mutex_check, unlock,
+ *     release and the next lock return -ESTALE, once the lease was lost, or may have been, since no question that was sent in
+ *     the last 1.4 s has had an answer of the server's, which is asked four times a second while something is held. Between
+ *     the loss and such a call it may act as if it still held the lock. So give the token along with what is done to a
+ *     storage, and let that refuse older ones.
  *   - Tokens also grow over the lives of objects of one name, as far as the server's clock does not go back.
  *   - An unlock without a connection waits for one, up to 1.4 s, then gives up with -ESTALE.
  *   - Fairness: first come, first served, for up to 256 waiters of one object; readers go in together. More wait in no order.

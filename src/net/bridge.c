@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "net/durable.h"
+#include "net/lease.h"
 #include "net/parcel.h"
 #include "net/plain.h"
 #include "platform/clock.h"
@@ -74,12 +75,15 @@ static void connection_changed(void *arg, bool up) {
     }
 }
 
-/* The next turn makes it anew. */
-static void way_torn(void *arg) {
-    const fi_bridge_t *b = arg;
+void fi_bridge_wake(const fi_bridge_t *b) {
     uint64_t one = 1;
 
     (void)!write(b->bell, &one, sizeof one);
+}
+
+/* The next turn makes it anew. */
+static void way_torn(void *arg) {
+    fi_bridge_wake(arg);
 }
 
 static void denied(void *arg, const char *words) {
@@ -322,6 +326,7 @@ static void *bridge_main(void *arg) {
         empty_box(b);
         int64_t ns = fi_far_look_after(b);
         bool waits = false;
+        ns = fi_sooner(ns, fi_leases_touch(b->net));
         ns = fi_sooner(ns, fi_net_mend_ways(b->net));
         bool more = fi_out_turn(b, &waits);
         waits |= fi_in_turn(b);

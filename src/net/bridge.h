@@ -323,6 +323,8 @@ void fi_bridge_close(fi_net_t *net);
 
 /* bridge.c */
 void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item);
+/* It takes one more turn. Any thread. */
+void fi_bridge_wake(const fi_bridge_t *b);
 /* Puts an arrived message into the box. Any thread. */
 void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t number, natsMsg *msg);
 /* A subscription whose messages come into the box. */

@@ -22,7 +22,6 @@
 #define OPEN_NS INT64_C(5000000000)
 #define FIRST_PACE_NS INT64_C(50000000)
 #define LAST_PACE_NS INT64_C(1000000000)
-#define STUCK_NS INT64_C(500000000) /* a write that takes so long is stuck, most likely */
 
 /* ---- subscriptions ---- */
 
@@ -119,16 +118,7 @@ static void changed_there(natsConnection *c, natsSubscription *sub, natsMsg *msg
 /* ---- the connection ---- */
 
 static void note_loss(fi_leases_t *leases) {
-    const char *words = NULL;
-    bool cut = fi_nats.natsConnection_GetLastError(leases->net->control, &words) == NATS_STALE_CONNECTION ||
-               fi_nats.natsConnection_GetLastError(leases->net->bulk, &words) == NATS_STALE_CONNECTION;
-
-    /* While a write is stuck, nobody looks for missing pings. */
-    int64_t now = fi_now_ns();
-    int64_t writing = __atomic_load_n(&leases->net->writing_since, __ATOMIC_RELAXED);
-    bool stuck = writing != 0 && now - writing > STUCK_NS;
-    int64_t since = stuck ? writing - FI_LEASE_STALE_NS : cut ? now - FI_LEASE_STALE_NS : now;
-    __atomic_store_n(&leases->gone_since, since, __ATOMIC_RELEASE);
+    __atomic_store_n(&leases->gone_since, fi_now_ns(), __ATOMIC_RELEASE);
 }
 
 static void connection_changed(void *arg, bool up) {
@@ -153,13 +143,6 @@ static void connection_changed(void *arg, bool up) {
     pthread_mutex_unlock(&leases->lock);
 }
 
-bool fi_lease_is_over(fi_leases_t *leases, int64_t *since) {
-    int64_t gone = __atomic_load_n(&leases->gone_since, __ATOMIC_ACQUIRE);
-
-    *since = gone + FI_LEASE_NS;
-    return gone != 0 && fi_now_ns() > *since;
-}
-
 /* ---- all of a node ---- */
 
 static int leases_new(fi_net_t *net, fi_leases_t **out) {
@@ -175,6 +158,9 @@ static int leases_new(fi_net_t *net, fi_leases_t **out) {
     pthread_cond_init(&leases->ended, NULL);
     leases->watch = (fi_net_watch_t){.changed = connection_changed, .arg = leases};
     int r = fi_answers_open(leases);
+    if (r == 0 && (r = fi_touches_open(leases)) < 0) {
+        fi_answers_close(leases);
+    }
     if (r < 0) {
         free(leases);
         return r;
@@ -212,6 +198,7 @@ void fi_leases_close(fi_net_t *net) {
         net->leases = NULL;
         pthread_mutex_unlock(&net->lock);
         fi_answers_close(leases);
+        fi_touches_close(leases);
         fi_net_unwatch(net, &leases->watch);
         pthread_cond_destroy(&leases->ended);
         pthread_mutex_destroy(&leases->lock);

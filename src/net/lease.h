@@ -8,7 +8,7 @@
  *     ferry.SPACE.n.NODE.locks           what of yours is held or waits? (answer: lease_ask.h)
  *
  * and takes the hold of one that has not answered for FI_NET_DEAD_NS, while he was connected himself.  On its side a node
- * that has no connection takes its own leases for lost after FI_LEASE_NS, which is sooner.
+ * takes its own leases for lost FI_LEASE_NS after it sent the last that a server has answered, which is sooner (lease_touch.c).
  *
  * Locks: `opening` is taken by who opens or closes, all the time; then a fi_leases_t's `lock`, never while anything is asked;
  * then a record's.
@@ -24,7 +24,6 @@
 #define FI_LEASE_ASK_NS INT64_C(250000000)
 #define FI_LEASE_PATIENCE_NS INT64_C(100000000) /* for one answer */
 #define FI_LEASE_NS (FI_NET_DEAD_NS * 7 / 10)
-#define FI_LEASE_STALE_NS INT64_C(1500000000) /* that a connection is cut is noticed so late (connect.c) */
 #define FI_LEASE_SUSPECTS 16u
 
 /* Handles' magic numbers, at the place of those of local ones. */
@@ -66,6 +65,7 @@ typedef struct fi_lease {
     uint32_t number; /* of the handle, in its node */
     uint32_t held;   /* units; atomic */
     uint32_t lost;   /* what it held was lost, and its user has been told or will be; atomic */
+    uint32_t gaps; /* of its node's contact, when it was last known for certain that it holds it; guarded by the lock */
     uint32_t wanted; /* a role: it waits; atomic */
     int64_t lost_since;
     int64_t held_since; /* ns; atomic */
@@ -90,13 +90,16 @@ typedef struct fi_leases {
     fi_suspect_t suspects[FI_LEASE_SUSPECTS];
     uint32_t next_handle;
     uint32_t replicas;
-    int64_t gone_since;  /* no contact since then; 0: there is; atomic */
-    int64_t answered_at; /* ns, the engine has answered about a lease of ours; atomic */
-    int64_t back_since;  /* there was none for `gap` until then; 0: never; atomic */
+    int64_t gone_since; /* no contact since then; 0: there is; atomic */
+    int64_t answered;   /* ns: a server has answered what was sent then; guarded by lock, as the next one */
+    uint32_t gaps;      /* grows each time that nothing was answered for FI_LEASE_NS */
+    uint32_t touching;  /* something is or was held: the bridge asks now and then; atomic */
+    int64_t touch_at;   /* ns: when next; the bridge's */
+    int64_t back_since; /* there was none for `gap` until then; 0: never; atomic */
     int64_t gap;
     pthread_cond_t ended; /* a subscription's last callback has run */
     fi_net_watch_t watch;
-    fi_lease_subscription_t questions;
+    fi_lease_subscription_t questions, touches;
 } fi_leases_t;
 
 /* Is it a handle of this sort? NULL is not. */
@@ -166,8 +169,18 @@ void fi_lease_who(const fi_lease_t *l, fi_lease_who_t *who);
  * whose way others may stand, 0: nobody's.
  */
 int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg, int64_t deadline, uint64_t *token);
-/* Is the lease over, since we have no connection? */
-bool fi_lease_is_over(fi_leases_t *leases, int64_t *since);
+/* lease_touch.c. A server has answered what was sent then. */
+void fi_lease_note_contact(fi_leases_t *leases, int64_t sent);
+/* The engine has, and says that the handle holds what it should. */
+void fi_lease_note_held(fi_lease_t *l, int64_t sent);
+/* May others have taken it by now, for all that is known without asking? `*since`: ns; 0: that is not known. */
+bool fi_lease_is_over(const fi_lease_t *l, int64_t *since);
+/* A handle has begun to hold. */
+void fi_lease_touch_begins(fi_leases_t *leases);
+/* For the bridge: asks the server, if something is held. Returns ns until it is to be called again, or -1. */
+int64_t fi_leases_touch(fi_net_t *net);
+int fi_touches_open(fi_leases_t *leases);
+void fi_touches_close(fi_leases_t *leases);
 
 /* Subscribes; with the lock taken. */
 int fi_leases_subscribe(fi_leases_t *leases, const char *subject, natsMsgHandler cb, void *arg,

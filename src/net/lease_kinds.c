@@ -24,6 +24,7 @@ typedef struct fi_lease_step {
     uint32_t round;
     bool alone;
     bool by_count;
+    int64_t began; /* ns: when it was last tried */
 } fi_lease_step_t;
 
 static fi_lease_step_t step_of(const fi_lease_t *l) {
@@ -83,6 +84,13 @@ static int tell_lost(fi_lease_t *l, const char *how) {
 static const char unheard[] = "this process was not heard of for too long, so what it held was given to others";
 static const char cut_off[] = "there is no connection to a server, so others may have taken it by now";
 
+static void begin_to_hold(fi_lease_t *l, uint32_t units) {
+    fi_store_relaxed32(&l->held, units);
+    if (units > 0) {
+        fi_lease_touch_begins(l->object->leases);
+    }
+}
+
 /* Nothing is held any more. */
 static void let_go(fi_lease_t *l) {
     fi_store_relaxed32(&l->held, 0);
@@ -96,23 +104,13 @@ static int is_held(fi_lease_state_t *s, void *arg) {
     return fi_lease_holding(s, step->who.node, step->who.handle) ? 0 : -ESTALE;
 }
 
-/* The engine has answered: nobody has waited in vain for us since before that. */
-static void note_answer(fi_lease_t *l, int64_t at) {
-    __atomic_store_n(&l->object->leases->answered_at, at, __ATOMIC_RELAXED);
-}
-
-/* There seems to be a connection, but no answer came. Is it half open, or stuck, and for so long that others may take our
- * leases? Or is it an election among servers, which takes longer? */
-static bool is_out_of_touch(fi_lease_t *l, int64_t *since) {
-    fi_net_t *net = fi_lease_net(l);
+/* There is no answer about the lease, maybe since servers elect a leader: is there one of the server itself? */
+static void touch(fi_net_t *net, fi_leases_t *leases) {
     int64_t begin = fi_now_ns();
 
     if (fi_net_is_up(net) && fi_nats.natsConnection_FlushTimeout(net->control, TOUCH_MS) == NATS_OK) {
-        note_answer(l, begin);
-        return false;
+        fi_lease_note_contact(leases, begin);
     }
-    *since = __atomic_load_n(&l->object->leases->answered_at, __ATOMIC_RELAXED) + FI_LEASE_NS;
-    return fi_net_is_up(net) && fi_now_ns() > *since;
 }
 
 /* Does the handle, which believes so, still hold it? 0 or -ESTALE, which is noted. */
@@ -131,10 +129,11 @@ static int look_whether_held(fi_lease_t *l) {
         return tell_lost(l, unheard);
     }
     if (r == 0) {
-        note_answer(l, begin);
+        fi_lease_note_held(l, begin);
         return 0;
     }
-    if (fi_lease_is_over(l->object->leases, &since) || is_out_of_touch(l, &since)) {
+    touch(fi_lease_net(l), l->object->leases);
+    if (fi_lease_is_over(l, &since)) {
         fi_store_relaxed32(&l->lost, 1);
         l->lost_since = since;
         return tell_lost(l, cut_off);
@@ -173,9 +172,11 @@ int fi_lease_check(fi_lease_t *l) {
 
 /* ---- taking and giving back ---- */
 
+/* What it makes is sent after that. */
 static int take(fi_lease_state_t *s, void *arg) {
-    const fi_lease_step_t *step = arg;
+    fi_lease_step_t *step = arg;
 
+    step->began = fi_now_ns();
     return fi_lease_take(s, step->role, &step->who, step->queue);
 }
 
@@ -216,7 +217,7 @@ static int take_or_wait(fi_lease_t *l, uint32_t role, int64_t timeout) {
     if (r > 0) {
         __atomic_store_n(&l->token, token, __ATOMIC_RELAXED);
         __atomic_store_n(&l->held_since, fi_now_ns(), __ATOMIC_RELAXED);
-        note_answer(l, fi_now_ns());
+        fi_lease_note_held(l, step.began);
         fi_store_relaxed32(&l->lost, 0);
         l->lost_since = 0;
     }
@@ -245,7 +246,7 @@ static int lock(fi_lease_t *l, uint32_t role, int64_t timeout) {
     }
     r = take_or_wait(l, role, timeout);
     if (r > 0) {
-        fi_store_relaxed32(&l->held, 1);
+        begin_to_hold(l, 1);
         l->reads = role == FI_LEASE_READ;
         __atomic_store_n(&l->token, l->reads ? 0 : l->token, __ATOMIC_RELAXED);
         l->unrepaired = r == FI_LEASE_TAKEN_FROM_DEAD && !l->reads;
@@ -296,7 +297,7 @@ static int give_back(fi_lease_t *l) {
         disclaim(l);
         return tell_lost(l, unheard);
     }
-    if (fi_lease_is_over(l->object->leases, &since)) {
+    if (!fi_net_is_up(fi_lease_net(l)) && fi_lease_is_over(l, &since)) {
         fi_store_relaxed32(&l->lost, 1);
         l->lost_since = since;
         return tell_lost(l, cut_off);
@@ -364,7 +365,7 @@ int fi_lease_acquire(fi_lease_t *l, int64_t timeout) {
     }
     r = take_or_wait(l, FI_LEASE_UNIT, timeout);
     if (r > 0) {
-        fi_store_relaxed32(&l->held, fi_load_relaxed32(&l->held) + is_owned(l));
+        begin_to_hold(l, fi_load_relaxed32(&l->held) + is_owned(l));
         r = 0;
     }
     return fi_lease_leave(l, r);

@@ -62,19 +62,18 @@ typedef struct fi_net {
     natsConnection *bulk;
     /* NULL until a durable channel is opened; atomic; only the bridge's thread uses them, and makes others in their place. */
     natsConnection *ways[FI_WAYS];
-    uint32_t ways_torn;    /* one of them has ended; atomic */
-    uint32_t ways_lost;    /* how many were made in place of others; the bridge's thread's, as the next one */
-    int64_t ways_at;       /* ns: not to be tried again before */
-    natsOptions *options;  /* of the newest connection */
-    jsCtx *js;             /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
-    size_t max_payload;    /* bytes that one message may have */
-    uint32_t up;           /* `control` and `bulk` are there; atomic */
-    uint32_t times_up;     /* grows whenever they come back; atomic */
-    uint32_t times_lost;   /* atomic, as the next one */
-    int64_t changed_at;    /* ns, when they were lost or came back */
-    int64_t lost_at;       /* ns, when they were lost; 0: they are there; atomic */
-    int64_t writing_since; /* ns, the bridge is inside a write; 0: it is not; atomic */
-    int64_t round_trip;    /* ns, to the server and back, when the space was opened */
+    uint32_t ways_torn;   /* one of them has ended; atomic */
+    uint32_t ways_lost;   /* how many were made in place of others; the bridge's thread's, as the next one */
+    int64_t ways_at;      /* ns: not to be tried again before */
+    natsOptions *options; /* of the newest connection */
+    jsCtx *js;            /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
+    size_t max_payload;   /* bytes that one message may have */
+    uint32_t up;          /* `control` and `bulk` are there; atomic */
+    uint32_t times_up;    /* grows whenever they come back; atomic */
+    uint32_t times_lost;  /* atomic, as the next one */
+    int64_t changed_at;   /* ns, when they were lost or came back */
+    int64_t lost_at;      /* ns, when they were lost; 0: they are there; atomic */
+    int64_t round_trip;   /* ns, to the server and back, when the space was opened */
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
@@ -189,8 +188,6 @@ const char *fi_net_words(natsStatus s);
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
-/* The same with headers; the message stays the caller's. For the bridge, too. */
-natsStatus fi_net_send_message(fi_net_t *net, natsConnection *c, natsMsg *msg);
 /* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another, and
  * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

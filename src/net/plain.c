@@ -139,7 +139,7 @@ static bool publish(fi_bridge_t *b, const fi_plain_t *p, const ferry_msg_t *m) {
     fi_taken_describe(m, &info);
     natsStatus s = fi_nats.natsMsg_Create(&msg, p->subject, NULL, (const char *)m->data, (int)m->size);
     s = s == NATS_OK ? add_headers(b, p, &info, m->link->tx, msg) : s;
-    s = s == NATS_OK ? fi_net_send_message(b->net, b->net->bulk, msg) : s;
+    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(b->net->bulk, msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK;
 }

@@ -102,18 +102,9 @@ bool fi_net_denies(const char *words, const char *subject) {
 }
 
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len) {
-    __atomic_store_n(&net->writing_since, fi_now_ns(), __ATOMIC_RELAXED);
     natsStatus s = fi_nats.natsConnection_Publish(c, subject, data, (int)len);
-    __atomic_store_n(&net->writing_since, 0, __ATOMIC_RELAXED);
 
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "send to", subject);
-}
-
-natsStatus fi_net_send_message(fi_net_t *net, natsConnection *c, natsMsg *msg) {
-    __atomic_store_n(&net->writing_since, fi_now_ns(), __ATOMIC_RELAXED);
-    natsStatus s = fi_nats.natsConnection_PublishMsg(c, msg);
-    __atomic_store_n(&net->writing_since, 0, __ATOMIC_RELAXED);
-    return s;
 }
 
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

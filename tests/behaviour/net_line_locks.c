@@ -139,7 +139,8 @@ static void hold_until_told(void *arg) {
     check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
     s->tokens[0] = ferry_mutex_token(mutex);
     atomic_store(&s->held, 1);
-    await(&s->done, 1);
+    for (; !atomic_load(&s->done); nap(MILLISECOND)) /* up to the end it has its answers */
+        check_is(ferry_mutex_check(mutex), 0);
     if (floods)
         flood(tx);
     check_until_told(s, mutex);
@@ -185,42 +186,63 @@ static void drink(void *arg) {
     close_node(node);
 }
 
+/* Holders and waiters of each scene; the holders' lines are lost once all are there, until the waiters have what was held. */
+static void play(lines_t *lines, scene_t **s, int count, void (*lose)(lines_t *lines)) {
+    pid_t holders[2], waiters[2], drinker = child_start(drink, lines);
+    await(&lines->ready, 1);
+    for (int i = 0; i < count; i++)
+        holders[i] = child_start(hold_until_told, s[i]);
+    for (int i = 0; i < count; i++)
+        await(&s[i]->held, 1);
+    for (int i = 0; i < count; i++)
+        waiters[i] = child_start(take_over, s[i]);
+    nap(200 * MILLISECOND); /* they wait */
+    lose(lines);
+    for (int i = 0; i < count; i++)
+        atomic_store(&s[i]->done, 1);
+    await(&lines->received, (unsigned)count);
+    relay_swallow(lines->near, false);
+    relay_hold(lines->far, false);
+    for (int i = 0; i < count; i++)
+        atomic_store(&s[i]->done, 2);
+    for (int i = 0; i < count; i++) {
+        child_join(holders[i]);
+        atomic_store(&s[i]->done, 3);
+    }
+    for (int i = 0; i < count; i++)
+        child_join(waiters[i]);
+    child_join(drinker);
+    lines_end(lines);
+}
+
+static void swallow_one_and_hold_one(lines_t *lines) {
+    relay_swallow(lines->near, true);
+    relay_hold(lines->far, true);
+}
+
 /* One holder's line is half open, the other one's is stuck in the middle of a write. */
 static void a_holder_that_is_cut_off_is_told_before_another_has_it(void) {
     lines_t *lines = lines_new();
     scene_t *s[2] = {scene_new(lines, lines->near, "half-open"), scene_new(lines, lines->far, "stuck")};
-    pid_t holders[2], waiters[2], drinker = child_start(drink, lines);
-    await(&lines->ready, 1);
-    for (int i = 0; i < 2; i++)
-        holders[i] = child_start(hold_until_told, s[i]);
-    await(&s[0]->held, 1);
-    await(&s[1]->held, 1);
-    for (int i = 0; i < 2; i++)
-        waiters[i] = child_start(take_over, s[i]);
-    nap(200 * MILLISECOND); /* they wait */
-    relay_swallow(lines->near, true);
-    relay_hold(lines->far, true);
-    atomic_store(&s[0]->done, 1);
-    atomic_store(&s[1]->done, 1);
-    await(&lines->received, 2);
-    relay_swallow(lines->near, false);
-    relay_hold(lines->far, false);
-    atomic_store(&s[0]->done, 2);
-    atomic_store(&s[1]->done, 2);
-    child_join(holders[0]);
-    child_join(holders[1]);
-    atomic_store(&s[0]->done, 3);
-    atomic_store(&s[1]->done, 3);
-    child_join(waiters[0]);
-    child_join(waiters[1]);
-    child_join(drinker);
-    lines_end(lines);
+    play(lines, s, 2, swallow_one_and_hold_one);
+}
+
+static void abandon_one(lines_t *lines) {
+    relay_abandon(lines->near);
+}
+
+/* The server says at once that its connection is gone, and it learns that only when pings are missing. */
+static void a_holder_that_hears_nothing_of_its_end_is_told_before_another_has_it(void) {
+    lines_t *lines = lines_new();
+    scene_t *s = scene_new(lines, lines->near, "abandoned");
+    play(lines, &s, 1, abandon_one);
 }
 
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_holder_whose_answers_come_late_keeps_its_lock),
         TEST(a_holder_that_is_cut_off_is_told_before_another_has_it),
+        TEST(a_holder_that_hears_nothing_of_its_end_is_told_before_another_has_it),
     };
     return run_suite("net_line_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

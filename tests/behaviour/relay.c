@@ -26,7 +26,7 @@ typedef struct wishes {
     uint64_t rate;
     uint64_t lose_each;
     uint64_t cut_after; /* 0: not asked for */
-    bool cut, refuses, swallows, holds;
+    bool cut, refuses, swallows, abandons, holds;
 } wishes_t;
 
 struct relay {
@@ -226,13 +226,16 @@ static void obey(void) {
     } else if (!w->refuses && place.listener < 0) {
         place.listener = listen_on(place.port);
     }
-    for (int i = 0; i < LINES && w->swallows; i++)
+    for (int i = 0; i < LINES && w->swallows; i++) {
         place.lines[i].swallowed = place.lines[i].used;
+        if (place.lines[i].used && w->abandons)
+            (void)shutdown(place.lines[i].ways[0].to, SHUT_RDWR);
+    }
     if (!w->swallows)
         cut_all(true);
     if (w->cut_after > 0)
         place.left = w->cut_after;
-    w->cut = false;
+    w->cut = w->abandons = false;
     w->cut_after = 0;
     atomic_store(&w->done, asked);
 }
@@ -364,6 +367,11 @@ void relay_refuse(relay_t *relay, bool refuses) {
 
 void relay_swallow(relay_t *relay, bool swallows) {
     relay->wishes->swallows = swallows;
+    wish(relay);
+}
+
+void relay_abandon(relay_t *relay) {
+    relay->wishes->swallows = relay->wishes->abandons = true;
     wish(relay);
 }
 

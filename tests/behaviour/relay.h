@@ -44,6 +44,8 @@ void relay_refuse(relay_t *relay, bool refuses);
  * accepted. With `swallows` false these are, and those that were swallowed are reset.
  */
 void relay_swallow(relay_t *relay, bool swallows);
+/** The same, and the server sees them end, while the other side hears nothing of that. Over with relay_swallow(relay, false). */
+void relay_abandon(relay_t *relay);
 /** Nothing is read or passed on, so that whoever writes has to wait; with `holds` false all of it goes on. New connections are accepted. */
 void relay_hold(relay_t *relay, bool holds);
 
