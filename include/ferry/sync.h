@@ -181,6 +181,8 @@ FERRY_API int ferry_semaphore_acquire(ferry_semaphore_t *semaphore, int64_t time
  * FERRY_MAX_COUNT.
  */
 FERRY_API int ferry_semaphore_release(ferry_semaphore_t *semaphore);
+/** Owned: are the units that this handle holds still its own? As ferry_mutex_check: -ESTALE, -EPERM. */
+FERRY_API int ferry_semaphore_check(ferry_semaphore_t *semaphore);
 /** Units free at this moment. */
 FERRY_API int ferry_semaphore_value(const ferry_semaphore_t *semaphore);
 /** Closes the handle; NULL is allowed. Error: -EBUSY it holds units (owned): release them first. */

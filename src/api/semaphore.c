@@ -83,6 +83,13 @@ int ferry_semaphore_release(ferry_semaphore_t *semaphore) {
     return release_closely(semaphore);
 }
 
+int ferry_semaphore_check(ferry_semaphore_t *semaphore) {
+    if (fi_is_lease(semaphore, 's')) {
+        return fi_lease_check(fi_lease_of(semaphore));
+    }
+    return fi_lock_check_held(fi_lock_of(semaphore), SEMAPHORE);
+}
+
 int ferry_semaphore_value(const ferry_semaphore_t *semaphore) {
     if (fi_is_lease(semaphore, 's')) {
         return fi_lease_value(fi_lease_of(semaphore));

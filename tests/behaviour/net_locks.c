@@ -158,6 +158,8 @@ static void semaphores_count_as_the_first_has_said(void) {
     check_error(ferry_semaphore_release(own), -EPERM, "owned");
     check_is(ferry_semaphore_acquire(own, PATIENCE), 0);
     check_is(ferry_semaphore_acquire(own, PATIENCE), 0);
+    check_is(ferry_semaphore_check(own), 0);
+    check_error(ferry_semaphore_check(one), -EPERM, "slots");
     check_is(ferry_semaphore_value(own), 0);
     check_error(ferry_semaphore_close(own), -EBUSY, "release");
     check_is(ferry_semaphore_release(own) + ferry_semaphore_release(own), 0);

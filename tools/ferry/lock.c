@@ -148,16 +148,12 @@ static void report(const locking_t *k) {
     }
 }
 
-/* In a space that spans machines others may take what is held, once they have not heard of this one for too long. */
 static void look_at_leases(void *arg) {
     locking_t *k = arg;
 
     for (size_t i = 0; i < k->n; i++) {
         held_t *h = &k->locks[i];
-        if (!h->lost && ferry_rwlock_check(h->rwlock) == -ESTALE) {
-            h->lost = true;
-            say("\"%s\" is not held any more, and the command goes on: %s", h->name, ferry_last_error());
-        }
+        h->lost = h->lost || say_if_lost(ferry_rwlock_check(h->rwlock), "", h->name);
     }
 }
 

@@ -153,6 +153,12 @@ static outcome_t cannot(const char *what, const sigset_t *mask) {
     return (outcome_t){.status = STATUS_FAILED};
 }
 
+bool say_if_lost(int checked, const char *what, const char *name) {
+    if (checked == -ESTALE)
+        say("%s\"%s\" is not held any more, and the command goes on: %s", what, name, ferry_last_error());
+    return checked == -ESTALE;
+}
+
 outcome_t run_command(ferry_t *node, char **command, bool tied, const lookout_t *lookout) {
     const running_t r = {node, command, lookout};
     int link[2];

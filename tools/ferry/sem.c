@@ -29,6 +29,7 @@ typedef struct admission {
     uint64_t count;
     ferry_t *node;
     ferry_semaphore_t *semaphore;
+    bool lost; /* the unit, and this was said */
 } admission_t;
 
 static int enter(admission_t *a) {
@@ -46,7 +47,14 @@ static int enter(admission_t *a) {
     return result < 0 ? patience_over(&a->patience, result, a->name) : 0;
 }
 
+static void look_at_lease(void *arg) {
+    admission_t *a = arg;
+
+    a->lost = a->lost || say_if_lost(ferry_semaphore_check(a->semaphore), "the unit of ", a->name);
+}
+
 static int run(admission_t *a) {
+    const lookout_t lookout = {look_at_lease, a};
     outcome_t outcome = {0};
 
     signal(SIGPIPE, SIG_IGN); /* nobody reads what we say: no reason to die, and the command with us */
@@ -54,7 +62,7 @@ static int run(admission_t *a) {
     if (common_open(&a->common, "ferry-sem", &a->node, &outcome.status)) {
         outcome.status = enter(a);
         if (outcome.status == 0) {
-            outcome = run_command(a->node, a->command, true, NULL);
+            outcome = run_command(a->node, a->command, true, space_is_far(&a->common) ? &lookout : NULL);
             if (ferry_semaphore_release(a->semaphore) < 0)
                 say("the unit of \"%s\" was not given back: %s", a->name, ferry_last_error());
         }
