@@ -261,8 +261,10 @@ int fi_host_measure(const uint32_t *stop, ferry_host_t *host, bool *whole) {
     *whole = true;
     if (r == 0 && fi_cpu_count() > 1) {
         r = measure_pair(&p, &h, whole);
-    } else {
+    } else if (fi_cpu_online() == 1) {
         h.line_ns = 0;
+    } else {
+        *whole = false; /* who may run on one core only can measure no pair, but whom it waits for may run on another */
     }
     if (r == 0) {
         h.source = FERRY_HOST_MEASURED;

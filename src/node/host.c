@@ -17,7 +17,6 @@
 #include "host/current.h"
 #include "host/measure.h"
 #include "host/profile.h"
-#include "platform/cpu.h"
 #include "platform/save.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
@@ -104,9 +103,6 @@ static bool read_kept(int dir, const char *name) {
     close(fd);
     if (len < 0 || fi_host_parse(text, (size_t)len, name, &h) < 0) {
         return false;
-    }
-    if (fi_cpu_count() == 1) {
-        h.line_ns = 0; /* somebody else had more cores than we may use */
     }
     h.source = FERRY_HOST_MEASURED;
     fi_host_use(&h);

@@ -44,6 +44,11 @@ static int count_allowed(void) {
     return 0;
 }
 
+int fi_cpu_online(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
 int fi_cpu_count(void) {
     static uint32_t known;
     uint32_t count = fi_load_relaxed32(&known);
@@ -51,9 +56,7 @@ int fi_cpu_count(void) {
         return (int)count;
     int allowed = count_allowed();
     if (allowed <= 0)
-        allowed = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    if (allowed <= 0)
-        allowed = 1;
+        allowed = fi_cpu_online();
     fi_store_relaxed32(&known, (uint32_t)allowed);
     return allowed;
 }

@@ -54,4 +54,7 @@ static inline void fi_flush_line(const void *p) {
  */
 int fi_cpu_count(void);
 
+/** Number of cores that the machine has, whoever may run on which; at least 1. */
+int fi_cpu_online(void);
+
 #endif

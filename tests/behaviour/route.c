@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,44 @@ static void what_was_kept_is_not_believed_beyond_reason(void) {
     child_join(child_start(look_at_host, host));
     check_is(host->source, FERRY_HOST_ASSUMED);
     check_is(unlink(target), 0);
+    check_is(unlink(in_directory(name)), 0);
+}
+
+static void keep_to_one_core(void) {
+    cpu_set_t here;
+
+    CPU_ZERO(&here);
+    CPU_SET((size_t)sched_getcpu(), &here);
+    check_is(sched_setaffinity(0, sizeof here, &here), 0);
+}
+
+static void measure_on_one_core(void *arg) {
+    char name[300];
+
+    keep_to_one_core();
+    check_is(ferry_host(NULL, FERRY_HOST_MEASURE_ANEW, arg, NULL), 0);
+    kept_file(name);
+    check_is(name[0] == '\0', sysconf(_SC_NPROCESSORS_ONLN) > 1);
+}
+
+static void look_on_one_core(void *arg) {
+    keep_to_one_core();
+    look_at_host(arg);
+}
+
+/* Whom it waits for may run on another. */
+static void who_keeps_to_one_core_believes_that_there_are_more(void) {
+    ferry_host_t *host = share(sizeof *host);
+    char name[300];
+
+    child_join(child_start(measure_on_one_core, host));
+    check_is(host->line_ns == 0, sysconf(_SC_NPROCESSORS_ONLN) == 1);
+    child_join(child_start(measure, host));
+    kept_file(name);
+    write_file(in_directory(name), metal, 0600);
+    child_join(child_start(look_on_one_core, host));
+    check_is(host->source, FERRY_HOST_MEASURED);
+    check_is(host->line_ns, 40);
     check_is(unlink(in_directory(name)), 0);
 }
 
@@ -545,6 +584,7 @@ int main(int argc, char **argv) {
         TEST(what_is_no_profile_is_told_when_a_space_is_opened),
         TEST(what_was_measured_is_kept_for_all_processes_of_this_boot),
         TEST(what_was_kept_is_not_believed_beyond_reason),
+        TEST(who_keeps_to_one_core_believes_that_there_are_more),
         TEST(a_program_in_which_messages_flow_measures_in_the_background),
         TEST(figures_can_be_written_as_a_profile),
         TEST_ALL(a_link_shows_its_way_and_why_no_other_is_taken),
