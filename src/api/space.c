@@ -17,6 +17,15 @@
 #include "route/route.h"
 #include "rpc/service.h"
 
+/* Why it cannot be used stays the last sentence, whatever closing it meets. */
+static int give_back(fi_node_t *n, int error) {
+    char why[FI_ERROR_TEXT_MAX];
+
+    snprintf(why, sizeof why, "%s", fi_error_text());
+    fi_node_close(n);
+    return fi_fail(error, "%s", why);
+}
+
 static int open_uncancelled(const char *space, const ferry_options_t *options, ferry_t **node) {
     fi_routes_t routes = {&fi_route_thread, &fi_route_shm};
     fi_address_t address;
@@ -31,7 +40,7 @@ static int open_uncancelled(const char *space, const ferry_options_t *options, f
     if (r == 0 && address.networked) {
         r = fi_net_open(n, &address, options, &n->net);
         if (r < 0) {
-            fi_node_close(n);
+            return give_back(n, r);
         }
     }
     if (r == 0) {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "net/bridge.h"
 #include "net/lease.h"
 #include "platform/clock.h"
@@ -79,7 +80,7 @@ static bool is_to_go_on(fi_leases_t *leases) {
         return true;
     }
     __atomic_store_n(&leases->touching, 0, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    fi_fence_seq_cst();
     if (!holds_any(leases)) {
         return false;
     }
@@ -88,7 +89,7 @@ static bool is_to_go_on(fi_leases_t *leases) {
 }
 
 void fi_lease_touch_begins(fi_leases_t *leases) {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    fi_fence_seq_cst();
     if (!__atomic_exchange_n(&leases->touching, 1, __ATOMIC_SEQ_CST)) {
         fi_bridge_wake(leases->net->bridge);
     }

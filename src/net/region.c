@@ -134,6 +134,7 @@ static int is_elsewhere(const char *name, const fi_region_holder_t *holder) {
 int fi_region_ask(fi_net_t *net, const char *name) {
     char subject[FI_SUBJECT_MAX];
     fi_region_holder_t holder;
+    bool silent = false;
 
     fi_net_subject(net, subject, "region", name);
     for (int tries = 0; tries < TRIES; tries++) {
@@ -145,6 +146,10 @@ int fi_region_ask(fi_net_t *net, const char *name) {
             holder.host[sizeof holder.host - 1] = '\0';
         }
         fi_nats.natsMsg_Destroy(msg);
+        if (s == NATS_TIMEOUT && !silent) {
+            silent = true; /* who has just closed it told the server later than this question came */
+            continue;
+        }
         if (s == NATS_TIMEOUT) {
             return fi_fail(-EREMOTE,
                            "the region \"%s\" is open on another machine, whose process does not answer (stopped?)",
