@@ -64,9 +64,12 @@ bool fi_pidfd_dead(int fd) {
     return poll(&item, 1, 0) == 1 && (item.revents & (POLLIN | POLLHUP)) != 0;
 }
 
-/* Where its stack begins: each execve(2) puts it elsewhere, at random.  Without randomization two programs may be taken for one. */
+/* Where its code begins and ends, and its stack begins: each execve(2) puts these elsewhere, at random.  Without randomization
+ * the code's end tells two programs apart (their stacks may begin at the same place), but not two runs of one. */
 #define FIELD_STATE 3
+#define FIELD_START_CODE 26
 #define FIELD_START_STACK 28
+#define ODD UINT64_C(0x9e3779b97f4a7c15)
 
 uint64_t fi_process_program(pid_t pid) {
     char path[32] = "/proc/self/stat";
@@ -80,9 +83,13 @@ uint64_t fi_process_program(pid_t pid) {
     close(fd);
     text[n < 0 ? 0 : n] = '\0';
     const char *at = strrchr(text, ')'); /* the name before it may hold anything */
-    for (int field = FIELD_STATE; at != NULL && field <= FIELD_START_STACK; field++)
+    uint64_t number = 0, value = 0;
+    for (int field = FIELD_STATE; at != NULL && field <= FIELD_START_STACK; field++) {
         at = strchr(at + 1, ' ');
-    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
+        value = at != NULL && field >= FIELD_START_CODE ? strtoull(at + 1, NULL, 10) : 0;
+        number = (number ^ value) * ODD;
+    }
+    return value != 0 ? number : 0; /* 0: the kernel does not show them to us */
 }
 
 /* Of those that it has open, how many are below the limit? Others it has from before the limit was lowered. */
