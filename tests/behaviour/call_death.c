@@ -5,7 +5,6 @@
 #include "calls.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,18 +202,6 @@ static void what_a_dead_server_had_not_begun_is_not_run_when_there_is_no_other(w
         check_is(s.tale->run[10 + i], 0); /* nor later, by whoever comes */
 }
 
-/* Memory of others that is mapped here. */
-static unsigned count_foreign_memory(void) {
-    unsigned count = 0;
-    char line[512];
-    FILE *maps = fopen("/proc/self/maps", "re");
-    check(maps != NULL);
-    while (fgets(line, sizeof line, maps))
-        count += strstr(line, "r--s") && strstr(line, "memfd:");
-    fclose(maps);
-    return count;
-}
-
 /* Nobody reads what a call was answered that has been released; and then no other call is answered. */
 static void a_dead_server_keeps_nothing_here_by_answers_that_nobody_wants(void) {
     tale_t *tale = share(sizeof *tale);
@@ -223,16 +210,16 @@ static void a_dead_server_keeps_nothing_here_by_answers_that_nobody_wants(void) 
     crew_t *crew = crew_begin(IN_PROCESSES);
     unsigned member = crew_add(crew, serve, server);
     ferry_client_t *client = open_client(crew_node(crew), "mortal", 0);
-    check_is(count_foreign_memory(), 0);
+    check_is(count_mappings("r--s"), 0); /* memory of others */
     atomic_store(&server->go, 1);
     check_is(ferry_client_wait(client, 1, PATIENCE), 1);
     ferry_call_t *call = start_stream(client, "say-more-and-die", 1);
     await(&tale->inside, 1);
     release_call(call);
-    check(count_foreign_memory() > 0);
+    check(count_mappings("r--s") > 0);
     atomic_store(&tale->die, 1);
     crew_bury(crew, member);
-    for (int64_t limit = monotonic() + PATIENCE; count_foreign_memory() > 0; nap(MILLISECOND)) {
+    for (int64_t limit = monotonic() + PATIENCE; count_mappings("r--s") > 0; nap(MILLISECOND)) {
         uint64_t number = 2;
         check(monotonic() < limit);
         check_error(ferry_call(client, "note", &number, sizeof number, PATIENCE, NULL), -ENOENT, "mortal");

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -291,18 +290,6 @@ static void results_outlive_the_service_that_gave_them(void) {
     close_node(other);
 }
 
-/* Of memory that is shared with others. */
-static unsigned count_mappings(void) {
-    unsigned count = 0;
-    char line[512];
-    FILE *maps = fopen("/proc/self/maps", "re");
-    check(maps != NULL);
-    while (fgets(line, sizeof line, maps))
-        count += strstr(line, "memfd:") != NULL;
-    fclose(maps);
-    return count;
-}
-
 static void a_hundred_services_one_after_the_other_leave_nothing(void) {
     tale_t *tale = share(sizeof *tale);
     ferry_t *node = open_node("test"), *other = open_node("test");
@@ -321,14 +308,14 @@ static void a_hundred_services_one_after_the_other_leave_nothing(void) {
         if (i == 30) {
             nap(200 * MILLISECOND);
             descriptors = count_descriptors();
-            mappings = count_mappings();
+            mappings = count_mappings("");
         }
     }
     for (int64_t limit = monotonic() + PATIENCE; count_descriptors() > descriptors;) {
         check(monotonic() < limit);
         nap(MILLISECOND);
     }
-    check(count_mappings() <= mappings + 10); /* not one for each of seventy */
+    check(count_mappings("") <= mappings + 10); /* not one for each of seventy */
     close_node(other);
     close_node(node);
 }

@@ -22,7 +22,7 @@
 #define BENCH_ODD_INVERSE UINT64_C(0xf1de83e19937733d) /* the product is 1 modulo 2^64 */
 _Static_assert(BENCH_ODD *BENCH_ODD_INVERSE == 1, "the id can be read back");
 
-enum { BENCH_MIN_PAYLOAD = 8, BENCH_LONG_LINES = 64 };
+enum { BENCH_MIN_PAYLOAD = 8, BENCH_LONG_LINES = 64 /* from so many on a payload is long */ };
 
 /* Parts of an id. The count begins at 1. */
 enum { BENCH_ID_SENDER_SHIFT = 40, BENCH_ID_FLAG_SHIFT = 56 };
