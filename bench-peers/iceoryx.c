@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * iceoryx, by its C binding: a publisher and a subscriber each way, as `ferry bench peers` compares them. Its daemon must
- * run. A side waits at a wait set, or asks again and again.
+ * iceoryx, by its C binding: a publisher and a subscriber each way, as `ferry bench peers` compares them. Its daemon
+ * must run. A side waits at a wait set, or asks again and again.
  */
 #include <iceoryx_binding_c/log.h>
 #include <iceoryx_binding_c/publisher.h>
@@ -16,8 +16,8 @@
 #include "bench/wire.h"
 
 /*
- * How many messages may wait: 256 at most, and of those that are large no more than chunks that the daemon has of that size
- * when nobody has configured it.
+ * How many messages may wait: 256 at most, and of those that are large no more than chunks that the daemon has of that
+ * size when nobody has configured it.
  */
 enum { MOST_LARGE = 4, MOST_MIDDLE = 64, MOST_SMALL = 256, LARGE = 512 << 10, MIDDLE = 16 << 10, PATIENCE_MS = 5000 };
 

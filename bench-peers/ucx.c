@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * UCX's tagged messages, as `ferry bench peers` compares them. It chooses the transport by itself, between processes of one
- * machine shared memory. Whoever waits drives it, and may sleep when there was nothing to do.
+ * UCX's tagged messages, as `ferry bench peers` compares them. It chooses the transport by itself, between processes of
+ * one machine shared memory. Whoever waits drives it, and may sleep when there was nothing to do.
  */
 #include <stdio.h>
 #include <stdlib.h>

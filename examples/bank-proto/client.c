@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * client.c - bank-client [CUSTOMERS [TIMES]]: customers move money about, each in a thread with a client of its own; then
- * the books are checked: no coin may be missing, nor one too many. Exit status 0: they balance; 1: they do not.
+ * client.c - bank-client [CUSTOMERS [TIMES]]: customers move money about, each in a thread with a client of its own;
+ * then the books are checked: no coin may be missing, nor one too many. Exit status 0: they balance; 1: they do not.
  */
 #include "bank.ferry.h"
 

@@ -8,8 +8,8 @@
  *     end                           the server thread that gets this takes no more calls
  *
  * The first three are not idempotent: twice withdrawn is not once withdrawn.  So when a server dies with such a call,
- * Ferry does not send it to another one, but tells the customer -ECONNRESET: it may have run.  The customer then asks for
- * its order's outcome, which can be asked as often as one likes.
+ * Ferry does not send it to another one, but tells the customer -ECONNRESET: it may have run.  The customer then asks
+ * for its order's outcome, which can be asked as often as one likes.
  */
 #ifndef BANK_H
 #define BANK_H

@@ -2,9 +2,9 @@
  *
  * bank_service.c - a bank as a service, whose servers are killed while customers bring their orders.
  *
- * Three processes can serve; one at a time is on duty.  The first is killed in the middle of an order, the second when it
- * has carried one out and not answered yet.  Processes with several customers each (threads) bring orders all the time.
- * At the end what is in the accounts and in the purses must be what there was.
+ * Three processes can serve; one at a time is on duty.  The first is killed in the middle of an order, the second when
+ * it has carried one out and not answered yet.  Processes with several customers each (threads) bring orders all the
+ * time. At the end what is in the accounts and in the purses must be what there was.
  */
 #include "bank.h"
 

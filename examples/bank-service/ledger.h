@@ -2,10 +2,10 @@
  *
  * ledger.h - the accounts, in memory that all servers share, and the orders that change them.
  *
- * This file knows nothing of Ferry: what is here is right as long as one thread at a time is inside, and the note is what
- * makes it repairable when that thread dies inside.  The number of a customer's last order that was carried out is part
- * of the ledger, and changes in the same step as the money: so it can be asked afterwards whether an order was carried
- * out, whoever died meanwhile.
+ * This file knows nothing of Ferry: what is here is right as long as one thread at a time is inside, and the note is
+ * what makes it repairable when that thread dies inside.  The number of a customer's last order that was carried out is
+ * part of the ledger, and changes in the same step as the money: so it can be asked afterwards whether an order was
+ * carried out, whoever died meanwhile.
  */
 #ifndef LEDGER_H
 #define LEDGER_H

@@ -2,8 +2,8 @@
  *
  * server.c - a process that serves the bank, or waits to take over.
  *
- * The ledger stands in a region that all servers have open, with a mutex beside it.  The mutex "on-duty" says whose turn
- * it is: when its holder dies, the next one gets it with FERRY_OWNER_DIED, and goes on with the same ledger.
+ * The ledger stands in a region that all servers have open, with a mutex beside it.  The mutex "on-duty" says whose
+ * turn it is: when its holder dies, the next one gets it with FERRY_OWNER_DIED, and goes on with the same ledger.
  */
 #include "bank.h"
 

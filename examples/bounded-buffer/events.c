@@ -3,8 +3,9 @@
  * events.c - one mutex for the whole ring, and two events to wait for: "room" and "items".
  *
  * An event tells that something may have changed, and whoever was woken looks again: the pattern of C. A. R. Hoare's
- * monitors and of condition variables.  What must not happen is that the change comes between the look and the wait, and
- * is missed.  So the event's count is read while the lock is still held, and what is waited for is a set after that.
+ * monitors and of condition variables.  What must not happen is that the change comes between the look and the wait,
+ * and is missed.  So the event's count is read while the lock is still held, and what is waited for is a set after
+ * that.
  */
 #include "ring.h"
 

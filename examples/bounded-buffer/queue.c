@@ -3,8 +3,8 @@
  * queue.c - the same with a queue of Ferry.
  *
  * There is nothing to lock and nothing to count: an item lies in its producer's memory until a consumer has it, the
- * producer waits while that has no place, and the end of all producers is told as -EPIPE.  If a consumer were killed, its
- * item would go to another one.
+ * producer waits while that has no place, and the end of all producers is told as -EPIPE.  If a consumer were killed,
+ * its item would go to another one.
  */
 #include "bounded_buffer.h"
 

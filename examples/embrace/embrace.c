@@ -3,8 +3,8 @@
  * embrace.c - the deadly embrace: anna has the pen and wants the paper, bert has the paper and wants the pen.
  *
  * Neither can go on, and neither will let go: this is a circle, and time does not help.  Ferry finds it and ends one of
- * the two waits with -EDEADLK.  Whoever is told so gives back what it holds, so that the other one can go on, and begins
- * anew.  With --order both take the pen first: then there is never a circle, and nothing to find.
+ * the two waits with -EDEADLK.  Whoever is told so gives back what it holds, so that the other one can go on, and
+ * begins anew.  With --order both take the pen first: then there is never a circle, and nothing to find.
  */
 #include "crew.h"
 

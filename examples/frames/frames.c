@@ -4,8 +4,8 @@
  *
  * The contract says FERRY_HOLD_NEVER, so the camera's pace is its own.  Each viewer reads the frames where the camera
  * wrote them.  The slow one asks for the newest only, so it looks at what is there now and not at what was there eight
- * frames ago; it is told how many it has missed, and never sees a frame change under its eyes: what a viewer holds is not
- * reused.
+ * frames ago; it is told how many it has missed, and never sees a frame change under its eyes: what a viewer holds is
+ * not reused.
  */
 #include <errno.h>
 #include <ferry/ferry.h>

@@ -2,8 +2,9 @@
  *
  * job_workers.c - jobs that are done although workers crash, hang and fail.
  *
- * An office puts jobs into a queue and collects the answers; three processes work.  One of them is killed now and then in
- * the middle of a job, one falls asleep over some, and some jobs cannot be done by anybody.  The queue takes care of it:
+ * An office puts jobs into a queue and collects the answers; three processes work.  One of them is killed now and then
+ * in the middle of a job, one falls asleep over some, and some jobs cannot be done by anybody.  The queue takes care of
+ * it:
  *
  *   ferry_msg_release   a job is done: only now it leaves the office's memory
  *   ferry_msg_reject    it failed: somebody shall try again, a little later
@@ -12,8 +13,8 @@
  *   prefetch = 1        no job waits behind another one while a worker is idle
  *   max_attempts        what fails three times goes to the queue "hopeless", and says where it comes from
  *
- * A job may be done twice (its worker was killed between the answer and the release): whoever collects answers has to bear
- * that, and the office does, since each answer names its job.
+ * A job may be done twice (its worker was killed between the answer and the release): whoever collects answers has to
+ * bear that, and the office does, since each answer names its job.
  */
 #include <errno.h>
 #include <ferry/ferry.h>
@@ -215,7 +216,8 @@ static int open_office(ferry_t *node, office_t *o) {
     return 0;
 }
 
-/** Until every job is answered or given up, and released: who has done one twice waits for us to take the answer, too. */
+/** Until every job is answered or given up, and released: who has done one twice waits for us to take the answer,
+ * too. */
 static int run_office(ferry_t *node, office_t *o, pid_t *workers, unsigned *deaths) {
     if (open_office(node, o) < 0) {
         return -1;

@@ -2,10 +2,10 @@
  *
  * order_book.c - prices of 5,000 symbols to an archive that wants every one, and to a screen that is far too slow.
  *
- * One topic serves both.  The screen asks for the newest price of each symbol (FERRY_NEWEST_PER_TAG; a price's tag is its
- * symbol): whenever it looks, it finds one message for each symbol that has moved since, however long that is.  It never
- * holds the exchange up.  The archive gets everything, and may hold it up.  At the end the screen's book must be the
- * exchange's, and what it lost and what it saw must be all there was.
+ * One topic serves both.  The screen asks for the newest price of each symbol (FERRY_NEWEST_PER_TAG; a price's tag is
+ * its symbol): whenever it looks, it finds one message for each symbol that has moved since, however long that is.  It
+ * never holds the exchange up.  The archive gets everything, and may hold it up.  At the end the screen's book must be
+ * the exchange's, and what it lost and what it saw must be all there was.
  */
 #include <errno.h>
 #include <ferry/ferry.h>

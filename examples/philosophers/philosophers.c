@@ -3,8 +3,8 @@
  * philosophers.c - lays the table, and tells how the evening went.
  *
  * When everybody takes his left fork first, all can sit there with one fork each and wait for the next one for ever.
- * Ferry finds this circle and tells one of them, who gives way.  With --order nobody has to: if everybody takes the fork
- * with the lower number first, whoever has the highest of those that are taken can go on.
+ * Ferry finds this circle and tells one of them, who gives way.  With --order nobody has to: if everybody takes the
+ * fork with the lower number first, whoever has the highest of those that are taken can go on.
  */
 #include "philosophers.h"
 

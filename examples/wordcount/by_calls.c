@@ -6,8 +6,9 @@
  *     producer 1 ─┴───────────────►┼─ worker 1 ─┴────────────────► collector
  *                                  └─ ...
  *
- * Each worker serves "lines" in its own thread; a producer has a window of calls under way, each goes to the worker that will
- * probably be done with it first.  An answer says that the line was counted.  So nothing has to be arranged for the end:
+ * Each worker serves "lines" in its own thread; a producer has a window of calls under way, each goes to the worker
+ * that will probably be done with it first.  An answer says that the line was counted.  So nothing has to be arranged
+ * for the end:
  * each part reports to the collector by a call; the producer that is the last to do so asks the workers to end.
  */
 #include "report.h"
@@ -19,8 +20,8 @@
 
 /** Calls that a producer has under way. */
 #define WINDOW 64u
-/** Bytes of lines that a call carries to workers that may be on another machine: each call is two trips through a server,
- * which cost as much for a word as for a page.  Within a machine a call carries a line. */
+/** Bytes of lines that a call carries to workers that may be on another machine: each call is two trips through a
+ * server, which cost as much for a word as for a page.  Within a machine a call carries a line. */
 #define PAGE 4096u
 
 /** The argument of `add`. */

@@ -6,7 +6,8 @@
  *     producer 1 ─┴─ buffer ─►┼─ worker 1 ─┴─ words ──► collector ──► result
  *                             └─ ...
  *
- * What queues did by themselves is told here in words: that all have met, that all lines were put, that all are counted.
+ * What queues did by themselves is told here in words: that all have met, that all lines were put, that all are
+ * counted.
  */
 #include "report.h"
 #include "result.h"

@@ -37,7 +37,8 @@ void report_add(report_t *to, const report_t *from);
 /** The clock of latencies: nanoseconds of CLOCK_MONOTONIC. */
 uint64_t report_now(void);
 
-/* What the collector does with the whole, however it got it. Each returns 0, or -1 after it has said what went wrong. */
+/* What the collector does with the whole, however it got it. Each returns 0, or -1 after it has said what went
+ * wrong. */
 
 /** Does it say that everything arrived that was sent? */
 int report_check(const report_t *r);

@@ -30,11 +30,13 @@ typedef struct tally {
     ferry_mutex_t *lock[TALLY_LOCKS];
 } tally_t;
 
-/** Opens the tally that stands at `root` in the region. Negative errno as ferry_mutex_open_in; closed by tally_close. */
+/** Opens the tally that stands at `root` in the region. Negative errno as ferry_mutex_open_in; closed by
+ * tally_close. */
 int tally_open(tally_t *t, ferry_region_t *region, tally_root_t *root);
 void tally_close(tally_t *t);
 
-/** Adds a word's count. Negative errno as ferry_region_alloc and ferry_mutex_lock; -EOWNERDEAD one who added has died. */
+/** Adds a word's count. Negative errno as ferry_region_alloc and ferry_mutex_lock; -EOWNERDEAD one who added has
+ * died. */
 int tally_add(tally_t *t, const word_record_t *word, int64_t timeout);
 
 /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * wordcount.c - counts the words of a text with a pipeline of producers, workers, a collector and a reader; see wordcount.h.
+ * wordcount.c - counts the words of a text with a pipeline of producers, workers, a collector and a reader; see
+ * wordcount.h.
  *
  * The result is what coreutils say of the same text:
  *     export LC_ALL=C; tr -cs A-Za-z '\n' <TEXT | tr A-Z a-z | sort | uniq -c

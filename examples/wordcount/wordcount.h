@@ -7,8 +7,8 @@
  *         ▲                        └─ ...                             │  ▲ service "result"
  *         └──────────────────── topic "start" ────────────────────────┘  └──────────────── reader ──► standard output
  *
- * Or the same parts share a region (--by region), or call each other (--by calls): by_region.c and by_calls.c draw that.
- * However it was counted, the reader asks the collector for the result.
+ * Or the same parts share a region (--by region), or call each other (--by calls): by_region.c and by_calls.c draw
+ * that. However it was counted, the reader asks the collector for the result.
  *
  * Each part is a function of its node.  None of them knows whether the others are threads of its process, processes
  * of their own or on another machine: only start_threads.c, start_processes.c and the space's name do.

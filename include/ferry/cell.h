@@ -14,16 +14,16 @@
  *
  * In a space that spans machines the same calls work between them, with these differences:
  *
- *   - The engine keeps the value, also when nobody has the cell open, until ferry_cell_remove (`ferry cell rm`). A get and
- *     a put ask it each time (some 0.1 ms). A get never gives an older value than one whose put has returned.
+ *   - The engine keeps the value, also when nobody has the cell open, until ferry_cell_remove (`ferry cell rm`). A get
+ *     and a put ask it each time (some 0.1 ms). A get never gives an older value than one whose put has returned.
  *   - A put makes the version larger, but by one only where the name stands for one cell and no tokens are used on it.
  *   - A value must go into one message of the server's: by default a little less than 1 MiB (max_payload in its
  *     configuration). To open a cell for larger ones is -EMSGSIZE.
  *   - Calls wait for the server, over a lost connection, for as long as the handle's `patience`. After -ETIMEDOUT, and
  *     after -ENOTCONN, it is not known whether a put has happened. A wait goes on until its own timeout.
- *   - Further errors of any call: -ENOENT the cell was removed; -ENOTCONN; -EACCES the server does not permit it; -ENOSPC
- *     the server has no room; of ferry_cell_open: -ENOTSUP the server runs without JetStream, -EEXIST another stream there
- *     has the cell's subjects.
+ *   - Further errors of any call: -ENOENT the cell was removed; -ENOTCONN; -EACCES the server does not permit it;
+ *     -ENOSPC the server has no room; of ferry_cell_open: -ENOTSUP the server runs without JetStream, -EEXIST another
+ *     stream there has the cell's subjects.
  *
  * One handle serves one thread at a time, but ferry_cell_get, _get_at, _version and _info may be called by any number
  * of them at once on the same handle.
@@ -146,13 +146,13 @@ FERRY_API int ferry_cell_close(ferry_cell_t *cell);
 
 /**
  * In a space that spans machines: removes the cell, and its values. Who has it open is told -ENOENT by his next call.
- * Errors: -ENOENT there is none; -ENOTSUP the space is of one machine, where cells end with their last holder; -ENOTCONN,
- * -ETIMEDOUT, -EACCES.
+ * Errors: -ENOENT there is none; -ENOTSUP the space is of one machine, where cells end with their last holder;
+ * -ENOTCONN, -ETIMEDOUT, -EACCES.
  */
 FERRY_API int ferry_cell_remove(ferry_t *node, const char *name);
 /**
- * In a space that spans machines: calls `each` for every cell that there is, until it returns something else than 0, which
- * is then returned. `info->memory` is what its values take at the server. Errors as ferry_cell_remove.
+ * In a space that spans machines: calls `each` for every cell that there is, until it returns something else than 0,
+ * which is then returned. `info->memory` is what its values take at the server. Errors as ferry_cell_remove.
  */
 FERRY_API int ferry_cell_each(ferry_t *node, int (*each)(const char *name, const ferry_cell_info_t *info, void *arg),
                               void *arg);

@@ -31,10 +31,10 @@ typedef enum ferry_hold {
 } ferry_hold_t;
 
 /*
- * Who gets what.  A queue's message goes to the receiver that is expected to be done with it first.  Of what a sender has
- * sent only a little lies ready for a slow receiver (two messages, or what it does in a millisecond); the rest waits for
- * whoever is free, in the sender's memory.  What a receiver holds does not count: who needs many messages at once gets
- * them, unless `prefetch` says otherwise.  ferry_route tells what lies ready for whom, and why.
+ * Who gets what.  A queue's message goes to the receiver that is expected to be done with it first.  Of what a sender
+ * has sent only a little lies ready for a slow receiver (two messages, or what it does in a millisecond); the rest
+ * waits for whoever is free, in the sender's memory.  What a receiver holds does not count: who needs many messages at
+ * once gets them, unless `prefetch` says otherwise.  ferry_route tells what lies ready for whom, and why.
  */
 
 /** Do a channel's messages outlive the programs that have sent them? */
@@ -94,37 +94,41 @@ typedef struct ferry_contract {
 } ferry_contract_t;
 
 /*
- * Durable queues.  In a space that spans machines a queue may be durable: the engine (a NATS server with JetStream) keeps
- * each message in a stream, on disk, until a receiver has released it.  So messages outlive all programs and a restart of
- * the server.  What is different:
+ * Durable queues.  In a space that spans machines a queue may be durable: the engine (a NATS server with JetStream)
+ * keeps each message in a stream, on disk, until a receiver has released it.  So messages outlive all programs and a
+ * restart of the server.  What is different:
  *
  *   - A message counts as released by its receiver, for ferry_sender_flush, ferry_sender_close and the sender's quota,
- *     once the engine has stored it; ferry_send does not wait for that.  What is stored and not yet released by a receiver is bounded too: by `capacity`
- *     messages (0: a million) and `quota` bytes (0: 1 GiB) of each sender; a sender that has used that up fills its own
- *     memory next, then waits or fails.
- *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with its
- *     next attempt.  What is rejected, held for too long, or was with a receiver that has gone, goes back to the engine, waits there
- *     for its moment, and comes to any machine.  So `attempt`, and with it `max_attempts`, counts over all of them.
- *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come again.
+ *     once the engine has stored it; ferry_send does not wait for that.  What is stored and not yet released by a
+ *     receiver is bounded too: by `capacity` messages (0: a million) and `quota` bytes (0: 1 GiB) of each sender; a
+ *     sender that has used that up fills its own memory next, then waits or fails.
+ *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with
+ *     its next attempt.  What is rejected, held for too long, or was with a receiver that has gone, goes back to the
+ *     engine, waits there for its moment, and comes to any machine.  So `attempt`, and with it `max_attempts`, counts
+ *     over all of them.
+ *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come
+ *     again.
  *   - ferry_msg_info: `sequence` is the stream's count, `sender_node` UINT64_MAX and `sender` 0; `time_ns` is 0.
- *   - A message has 1 GiB at most. One that is larger than the engine takes at once (its max_payload, 1 MiB by default) goes in
- *     pieces; it is delivered, acknowledged and comes again as one.
+ *   - A message has 1 GiB at most. One that is larger than the engine takes at once (its max_payload, 1 MiB by default)
+ *     goes in pieces; it is delivered, acknowledged and comes again as one.
  *   - ferry_recv never says that the queue has ended (-EPIPE): another sender may come in a year.
  *   - All ends go through the engine, also those of one process.
  */
 
 /*
- * Durable topics.  Likewise a topic: the engine keeps its messages in a stream, from which every receiver reads for itself, at
- * its own pace, from where it likes (`replay`), also those of a machine that was off when they were sent.  What is different from
- * other topics:
+ * Durable topics.  Likewise a topic: the engine keeps its messages in a stream, from which every receiver reads for
+ * itself, at its own pace, from where it likes (`replay`), also those of a machine that was off when they were sent.
+ * What is different from other topics:
  *
- *   - The stream keeps the last `retain` messages of all senders together (0: as many as fit), `quota` bytes (0: 1 GiB), and
- *     none that is older than `retain_age`.  What a sender states is so from then on, for all; what it leaves at 0 stays as it is.
- *   - Receivers hold no sender back.  One that has not read what the stream drops loses it, which is counted (`lost_before`);
- *     a contract that says FERRY_HOLD_BACK is refused.
- *   - Each receiver gets each message once, in the order of the stream, which is each sender's own but for messages that the
- *     engine refused meanwhile.
- *   - A message counts as released, for ferry_sender_flush, ferry_sender_close and the sender's quota, once it is stored.
+ *   - The stream keeps the last `retain` messages of all senders together (0: as many as fit), `quota` bytes (0: 1
+ *     GiB), and none that is older than `retain_age`.  What a sender states is so from then on, for all; what it leaves
+ *     at 0 stays as it is.
+ *   - Receivers hold no sender back.  One that has not read what the stream drops loses it, which is counted
+ *     (`lost_before`); a contract that says FERRY_HOLD_BACK is refused.
+ *   - Each receiver gets each message once, in the order of the stream, which is each sender's own but for messages
+ *     that the engine refused meanwhile.
+ *   - A message counts as released, for ferry_sender_flush, ferry_sender_close and the sender's quota, once it is
+ *     stored.
  *   - ferry_msg_info: `sequence` is the stream's count, which a restarted receiver can go on from: `replay`
  *     FERRY_REPLAY_SEQUENCE, `replay_from` one more than its last; `sender_node` is UINT64_MAX and `sender` 0.
  *   - `depth` and `newest` of a receiver count over all senders together.
@@ -132,26 +136,28 @@ typedef struct ferry_contract {
  */
 
 /*
- * Plain topics.  In a space that spans machines, ends of a topic that say `plain` have part with clients of the NATS server that
- * know nothing of Ferry.  What a plain sender sends is published on the subject ferry.SPACE.topic.NAME as well (the name's dots
- * are written as '~'): the payload is the message's bytes, the headers are Ferry-Node, Nats-Msg-Id (NODE-END-SEQUENCE),
- * Ferry-Type (the contract's type_name, if it has one) and Ferry-Tag (in hex, if it is not 0).  A plain receiver also gets what
- * others publish on that subject; what has the header Ferry-Node it gets from its sender, and is not taken twice.
+ * Plain topics.  In a space that spans machines, ends of a topic that say `plain` have part with clients of the NATS
+ * server that know nothing of Ferry.  What a plain sender sends is published on the subject ferry.SPACE.topic.NAME as
+ * well (the name's dots are written as '~'): the payload is the message's bytes, the headers are Ferry-Node,
+ * Nats-Msg-Id (NODE-END-SEQUENCE), Ferry-Type (the contract's type_name, if it has one) and Ferry-Tag (in hex, if it is
+ * not 0).  A plain receiver also gets what others publish on that subject; what has the header Ferry-Node it gets from
+ * its sender, and is not taken twice.
  *
  * Between Ferry's ends all is as without `plain`.  What holds for what foreign clients publish and hear:
  *
- *   - At most once: nothing is kept, acknowledged or sent again.  What is published while nobody listens, or is lost with a
- *     connection, is gone.  What a plain sender sends without a connection goes out later, up to 1 MiB; what is not published is
- *     counted (`unpublished` in ferry_sender_stats).  `retain` has no effect on it.
+ *   - At most once: nothing is kept, acknowledged or sent again.  What is published while nobody listens, or is lost
+ *     with a connection, is gone.  What a plain sender sends without a connection goes out later, up to 1 MiB; what is
+ *     not published is counted (`unpublished` in ferry_sender_stats).  `retain` has no effect on it.
  *   - What one client publishes comes in its order; there is no order between that and what others send.
- *   - A plain sender takes no message that is larger than the server's max_payload (1 MiB by default), less 512 bytes (-EMSGSIZE).
- *   - A plain receiver gets no foreign message that has not the size or the limit that the contract states, or a header Ferry-Type
- *     with another name; and none for which there is no room: 8192 messages or 16 MiB wait beside its ring, more are dropped.
- *     Both are counted: as lost_before of the next one, and as `lost` in its figures.
- *   - ferry_msg_info of a foreign message: `sender_node` is UINT64_MAX and `sender` 0; `sequence` counts what has come for this
- *     receiver; `tag` is that of a header Ferry-Tag; `time_ns` is 0.
- *   - The way to foreign clients counts as a receiver of a plain sender, and as a sender of a plain receiver, which hence is never
- *     told of an end (-EPIPE).  A plain sender goes no faster than its node publishes, one by one.
+ *   - A plain sender takes no message that is larger than the server's max_payload (1 MiB by default), less 512 bytes
+ *     (-EMSGSIZE).
+ *   - A plain receiver gets no foreign message that has not the size or the limit that the contract states, or a header
+ *     Ferry-Type with another name; and none for which there is no room: 8192 messages or 16 MiB wait beside its ring,
+ *     more are dropped. Both are counted: as lost_before of the next one, and as `lost` in its figures.
+ *   - ferry_msg_info of a foreign message: `sender_node` is UINT64_MAX and `sender` 0; `sequence` counts what has come
+ *     for this receiver; `tag` is that of a header Ferry-Tag; `time_ns` is 0.
+ *   - The way to foreign clients counts as a receiver of a plain sender, and as a sender of a plain receiver, which
+ *     hence is never told of an end (-EPIPE).  A plain sender goes no faster than its node publishes, one by one.
  *
  * A durable topic cannot be plain: any client can read and write its stream.
  */
@@ -212,10 +218,10 @@ typedef struct ferry_receiver ferry_receiver_t;
  * returns, it is linked with every receiver that was open before, except those that did not answer within a second.
  *
  * Errors: -EINVAL bad name, kind or contract; -EPROTOTYPE the contract contradicts the channel's; -ECHILD forked child;
- * -ENOTSUP a durable channel in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it cannot
- * be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open; -EMFILE also when too few
- * descriptors are left for another process to be met; -EFBIG over `ulimit -f`; -EACCES also when the server of a space that spans
- * machines does not permit what the channel needs (the sentence has its words).
+ * -ENOTSUP a durable channel in a space without an engine, or whose server has no JetStream; -ENOTCONN, -ETIMEDOUT it
+ * cannot be asked now; -EBADF closed node; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM, -EACCES, -ENOSPC as ferry_open;
+ * -EMFILE also when too few descriptors are left for another process to be met; -EFBIG over `ulimit -f`; -EACCES also
+ * when the server of a space that spans machines does not permit what the channel needs (the sentence has its words).
  */
 FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t kind, const ferry_contract_t *contract,
                                 ferry_sender_t **tx);
@@ -225,11 +231,11 @@ FERRY_API int ferry_sender_open(ferry_t *node, const char *channel, ferry_kind_t
  * exists yet. Waiting for room is bounded by `timeout`.
  *
  * Errors: -EMSGSIZE not the contract's size, or over its limit or the quota; -EAGAIN no room (FERRY_NOW or
- * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EDEADLK all who could make room wait, for something that
- * this thread holds (see sync.h; looked for after 50 ms); -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
- * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended; -EACCES what was
- * sent before cannot leave this machine, since the server does not permit it any more: it is kept and tried again; -ESTALE see
- * ferry_sender_set_token.
+ * FERRY_OVERFLOW_FAIL); -EDQUOT no quota (likewise); -ETIMEDOUT; -EDEADLK all who could make room wait, for something
+ * that this thread holds (see sync.h; looked for after 50 ms); -EINTR; -ESHUTDOWN; -EBUSY another thread is inside a
+ * call on this handle, or a claim is open; -EBADF closed; -ECHILD; -EOWNERDEAD the owning thread has ended; -EACCES
+ * what was sent before cannot leave this machine, since the server does not permit it any more: it is kept and tried
+ * again; -ESTALE see ferry_sender_set_token.
  */
 FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout);
 
@@ -250,19 +256,21 @@ FERRY_API int ferry_abort(ferry_sender_t *tx);
 FERRY_API int ferry_send_msg(ferry_sender_t *tx, ferry_msg_t *m, int64_t timeout);
 
 /**
- * Gives all that a durable sender sends from now on a fencing token, as ferry_mutex_token gave it; 0: none, as at first. The engine
- * keeps the largest token that was used on the channel. So a lock's holder that was stopped, and comes back after others have had
- * the lock, cannot put its messages behind theirs: from the first message on that is stored with a newer token, the server
- * stores none with an older one, wherever that was on its way; what it has stored with an older one stands before. What is
- * refused so is counted (`refused` in ferry_sender_stats, and in ferry_sender_close's `*undelivered`), and every call that sends on
- * this sender, and ferry_sender_flush, answers -ESTALE until it gets another token. A message whose answer was lost with a
- * connection may count as refused though it is stored. What is sent without a token is not held to this.
+ * Gives all that a durable sender sends from now on a fencing token, as ferry_mutex_token gave it; 0: none, as at
+ * first. The engine keeps the largest token that was used on the channel. So a lock's holder that was stopped, and
+ * comes back after others have had the lock, cannot put its messages behind theirs: from the first message on that is
+ * stored with a newer token, the server stores none with an older one, wherever that was on its way; what it has stored
+ * with an older one stands before. What is refused so is counted (`refused` in ferry_sender_stats, and in
+ * ferry_sender_close's `*undelivered`), and every call that sends on this sender, and ferry_sender_flush, answers
+ * -ESTALE until it gets another token. A message whose answer was lost with a connection may count as refused though it
+ * is stored. What is sent without a token is not held to this.
  *
- * Messages with a token are stored one behind the other, so whoever else sends on the channel at the same time slows them down.
- * The call asks the engine, for up to 5 s.
+ * Messages with a token are stored one behind the other, so whoever else sends on the channel at the same time slows
+ * them down. The call asks the engine, for up to 5 s.
  *
- * Errors, after which the sender has the token that it had: -ESTALE a newer one was used; -ENOTSUP the channel is not durable;
- * -ETIMEDOUT, -ENOTCONN the engine cannot be asked now; -EACCES; -ENOSPC; -ESHUTDOWN; -ENOMEM; -EBUSY; -EBADF; -ECHILD.
+ * Errors, after which the sender has the token that it had: -ESTALE a newer one was used; -ENOTSUP the channel is not
+ * durable; -ETIMEDOUT, -ENOTCONN the engine cannot be asked now; -EACCES; -ENOSPC; -ESHUTDOWN; -ENOMEM; -EBUSY; -EBADF;
+ * -ECHILD.
  */
 FERRY_API int ferry_sender_set_token(ferry_sender_t *tx, uint64_t token);
 
@@ -274,19 +282,20 @@ FERRY_API int ferry_sender_wait(ferry_sender_t *tx, unsigned receivers, int64_t 
 
 /**
  * Waits until every message sent so far has been released or purged (queue) or passed by every linked receiver (topic).
- * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY; -EDEADLK whoever could release them waits for the caller,
- * or is the caller; -ESTALE see ferry_sender_set_token.
+ * Errors: -ETIMEDOUT, -EAGAIN, -EINTR, -ESHUTDOWN, -EBADF, -EBUSY; -EDEADLK whoever could release them waits for the
+ * caller, or is the caller; -ESTALE see ferry_sender_set_token.
  */
 FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
 
 /**
  * Closes the sender; NULL is allowed. Lingers until every message was delivered and released, or `timeout` has
- * passed; then `*undelivered` (may be NULL) says how many were not, those that somebody has purged among them. A queue's messages that no receiver has taken are
- * then lost; receivers that hold or still read some keep them. Handles of this sender's messages become stale.
+ * passed; then `*undelivered` (may be NULL) says how many were not, those that somebody has purged among them. A
+ * queue's messages that no receiver has taken are then lost; receivers that hold or still read some keep them. Handles
+ * of this sender's messages become stale.
  *
  * Returns 0, also when messages were left (`*undelivered` tells). The handle is closed in any case but -EBADF (it was
- * closed before), -EBUSY and -EINTR (a signal ended the linger: call again). -EBADMSG (only with FERRY_CHECK=1): closed,
- * and a message was changed after it was sent.
+ * closed before), -EBUSY and -EINTR (a signal ended the linger: call again). -EBADMSG (only with FERRY_CHECK=1):
+ * closed, and a message was changed after it was sent.
  */
 FERRY_API int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 
@@ -324,10 +333,10 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  * Takes the next message. It stays valid and unchanged until it is released. Senders are served in turn, at most one
  * quantum of bytes each.
  *
- * Errors: -EPIPE at least one sender (or as many as the option `senders` says) was linked, all have ended and nothing is
- * left; a sender that comes later ends that state; -EAGAIN nothing there
- * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN, of an expelled node (ferry_kick) also while messages wait, which others get;
- * -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
+ * Errors: -EPIPE at least one sender (or as many as the option `senders` says) was linked, all have ended and nothing
+ * is left; a sender that comes later ends that state; -EAGAIN nothing there
+ * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN, of an expelled node (ferry_kick) also while messages wait, which others
+ * get; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
  * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
  * what a sender announced, or that is more than the node's `max_memory_per_peer` (the sentence says which): told
  * once, that sender is given up and counts as ended (likewise); -EMFILE, -ENFILE no descriptor was left to be linked

@@ -25,12 +25,13 @@ typedef struct ferry_look_node {
     const char *
         host; /**< on another machine: that one's name, and `pid` is as seen there, `uid` UINT32_MAX; "": on this one */
     uint64_t round_trip_ns; /**< on another machine: from who looks to it and back, measured now; 0: not known */
-    /** 1: its process has too few descriptors left (`ulimit -n`) for another node to be connected with it. 0 also where that is
-     * not to be seen: of another user's process, of one in a PID namespace of its own, on another machine. */
+    /** 1: its process has too few descriptors left (`ulimit -n`) for another node to be connected with it. 0 also where
+     * that is not to be seen: of another user's process, of one in a PID namespace of its own, on another machine. */
     uint32_t starved;
 } ferry_look_node_t;
 
-/** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two looks. */
+/** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two
+ * looks. */
 typedef struct ferry_look_engine {
     uint64_t node;          /**< 0: the connection of who looks */
     const char *url;        /**< of the server; never credentials */
@@ -133,8 +134,9 @@ typedef enum ferry_wait_for {
 } ferry_wait_for_t;
 
 /**
- * A node of another space of this machine, into which waits lead: by it a thread waits that holds something in the space looked
- * at, or in one that was led to likewise; or something is held by it that such a thread waits for. Only its waits are in the picture.
+ * A node of another space of this machine, into which waits lead: by it a thread waits that holds something in the
+ * space looked at, or in one that was led to likewise; or something is held by it that such a thread waits for. Only
+ * its waits are in the picture.
  */
 typedef struct ferry_look_other {
     ferry_look_node_t node; /**< `peers` is 0 */
@@ -168,11 +170,11 @@ typedef struct ferry_look_holder {
 } ferry_look_holder_t;
 
 /**
- * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open. One that spans
- * machines is joined for a moment, and all of its nodes are asked through the server; who takes longer than half a second
- * does not count as having answered.
- * Errors: -ENOENT no such space, or nobody is there; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM; in a space that spans machines
- * also those of ferry_open.
+ * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open. One
+ * that spans machines is joined for a moment, and all of its nodes are asked through the server; who takes longer than
+ * half a second does not count as having answered.
+ * Errors: -ENOENT no such space, or nobody is there; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM; in a space that spans
+ * machines also those of ferry_open.
  */
 FERRY_API int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t **look);
 FERRY_API size_t ferry_look_nodes(const ferry_look_t *look);
@@ -198,14 +200,15 @@ FERRY_API const ferry_look_link_t *ferry_look_link(const ferry_look_t *look, siz
 FERRY_API void ferry_look_close(ferry_look_t *look);
 
 /**
- * Calls `each(name, arg)` for every space under the base directory, sorted by name; for one that spans machines, which a node
- * of this machine has open, with "nats://HOST:PORT/SPACE", whether or not the server wants TLS. Returns how many, or what `each`
- * returned when that is negative. A base directory that does not exist has none. Errors: -EINVAL no function; -EPERM it belongs
- * to somebody else, is a symbolic link or is open to others; -EACCES; -ENOMEM.
+ * Calls `each(name, arg)` for every space under the base directory, sorted by name; for one that spans machines, which
+ * a node of this machine has open, with "nats://HOST:PORT/SPACE", whether or not the server wants TLS. Returns how
+ * many, or what `each` returned when that is negative. A base directory that does not exist has none. Errors: -EINVAL
+ * no function; -EPERM it belongs to somebody else, is a symbolic link or is open to others; -EACCES; -ENOMEM.
  */
 FERRY_API int ferry_spaces(const ferry_options_t *options, int (*each)(const char *name, void *arg), void *arg);
 
-/** Writes the base directory that `options` lead to into `buf`. Errors: -ERANGE it does not fit; -ENOENT no such group. */
+/** Writes the base directory that `options` lead to into `buf`. Errors: -ERANGE it does not fit; -ENOENT no such
+ * group. */
 FERRY_API int ferry_base_directory(const ferry_options_t *options, char *buf, size_t cap);
 
 #ifdef __cplusplus

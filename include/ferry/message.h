@@ -93,29 +93,32 @@ FERRY_API ferry_msg_t *ferry_msg_ref(ferry_msg_t *m);
 /**
  * Gives one reference back; with the last one the handle is gone. NULL is allowed. Releasing a queue's message
  * acknowledges it. Returns 0; -EBADF a stale handle; -EBADMSG (only with FERRY_CHECK=1) the message was changed after
- * it was sent, without ferry_msg_edit (the reference is given back all the same); -ESTALE the message was held for longer than
- * the receiver's `ack_within`, so another receiver has it (likewise); -ESHUTDOWN its node was expelled while the message was held,
- * with the same consequence (ferry_kick; likewise).
+ * it was sent, without ferry_msg_edit (the reference is given back all the same); -ESTALE the message was held for
+ * longer than the receiver's `ack_within`, so another receiver has it (likewise); -ESHUTDOWN its node was expelled
+ * while the message was held, with the same consequence (ferry_kick; likewise).
  */
 FERRY_API int ferry_msg_release(ferry_msg_t *m);
 
 /**
- * Hands a queue's message back: somebody must try again, but not before `delay_ns` nanoseconds from now (0: at once). It goes
- * to a receiver of the queue, perhaps the same one, with its attempt + 1, and waits in its sender's memory meanwhile, or, where
- * the queue is durable, with the engine. The handle is gone, as after ferry_msg_release. Any thread.
+ * Hands a queue's message back: somebody must try again, but not before `delay_ns` nanoseconds from now (0: at once).
+ * It goes to a receiver of the queue, perhaps the same one, with its attempt + 1, and waits in its sender's memory
+ * meanwhile, or, where the queue is durable, with the engine. The handle is gone, as after ferry_msg_release. Any
+ * thread.
  *
- * Errors, which leave the handle as it was: -EINVAL a topic's message, one made by this process, a negative delay; -EPIPE its
- * sender has ended, so that nobody could send it again; -EBUSY other references to it are held (ferry_msg_ref); -EBADF a stale
- * handle; -ESHUTDOWN its node was expelled, and others have the message; -ENOMEM; -ECHILD. -ESTALE it was held for too long, so that another receiver has it: the handle is gone.
+ * Errors, which leave the handle as it was: -EINVAL a topic's message, one made by this process, a negative delay;
+ * -EPIPE its sender has ended, so that nobody could send it again; -EBUSY other references to it are held
+ * (ferry_msg_ref); -EBADF a stale handle; -ESHUTDOWN its node was expelled, and others have the message; -ENOMEM;
+ * -ECHILD. -ESTALE it was held for too long, so that another receiver has it: the handle is gone.
  */
 FERRY_API int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns);
 
 /**
- * Says that the message is still being worked on: a receiver with the option `ack_within` may hold it for that long from now
- * on. Without that option it does nothing. Any thread.
+ * Says that the message is still being worked on: a receiver with the option `ack_within` may hold it for that long
+ * from now on. Without that option it does nothing. Any thread.
  *
- * Errors: -ESTALE it was held for too long, and another receiver has it or will get it. Its bytes stay readable until it is
- * released, which answers -ESTALE as well; -ESHUTDOWN likewise, its node was expelled; -EINVAL not a received message; -EBADF; -ECHILD.
+ * Errors: -ESTALE it was held for too long, and another receiver has it or will get it. Its bytes stay readable until
+ * it is released, which answers -ESTALE as well; -ESHUTDOWN likewise, its node was expelled; -EINVAL not a received
+ * message; -EBADF; -ECHILD.
  */
 FERRY_API int ferry_msg_progress(ferry_msg_t *m);
 
@@ -131,11 +134,13 @@ typedef struct ferry_msg_origin {
 } ferry_msg_origin_t;
 
 /**
- * Fills `*origin` for a message of a dead-letter queue: one that a receiver with the options `max_attempts` and `dead_letter`
- * was given after it had been tried so often. Its bytes and its tag are those of the message that was tried.
+ * Fills `*origin` for a message of a dead-letter queue: one that a receiver with the options `max_attempts` and
+ * `dead_letter` was given after it had been tried so often. Its bytes and its tag are those of the message that was
+ * tried.
  *
- * That message stays in its sender's memory, where nobody tries it, until the dead letter has been released; if the receiver
- * that sent it dies before, another one sends it again. So it gets there at least once, and is lost with its sender only.
+ * That message stays in its sender's memory, where nobody tries it, until the dead letter has been released; if the
+ * receiver that sent it dies before, another one sends it again. So it gets there at least once, and is lost with its
+ * sender only.
  *
  * Errors: -ENOENT the message is no dead letter; -EINVAL not a received message; -EBADF a stale handle; -ECHILD.
  */

@@ -12,8 +12,8 @@ extern "C" {
 #endif
 
 #define FERRY_POLL_IN 1 /**< receiver: a message can be taken; descriptor: POLLIN */
-/** Sender: a small message can be sent, or, with rendezvous, a receiver waits, with another `wait` than FERRY_WAIT_SPIN, which
- * is not seen; descriptor: POLLOUT. */
+/** Sender: a small message can be sent, or, with rendezvous, a receiver waits, with another `wait` than
+ * FERRY_WAIT_SPIN, which is not seen; descriptor: POLLOUT. */
 #define FERRY_POLL_OUT 2
 #define FERRY_POLL_END 4 /**< receiver: all senders have ended (-EPIPE); descriptor: POLLHUP */
 #define FERRY_POLL_ERR 8 /**< a closed or foreign handle; descriptor: POLLERR or POLLNVAL */
@@ -30,8 +30,8 @@ typedef struct ferry_pollitem {
 /**
  * Waits until at least one item is ready. Returns how many are, 0 when `timeout` has passed.
  * Uses each handle for the duration of the call, under the usual rule of one thread at a time.
- * Errors: -EINVAL an item names nothing or two things; -EINTR; -ESHUTDOWN; -EBUSY another thread is in a call on a handle,
- * or two items name it; -ENOMEM.
+ * Errors: -EINVAL an item names nothing or two things; -EINTR; -ESHUTDOWN; -EBUSY another thread is in a call on a
+ * handle, or two items name it; -ENOMEM.
  */
 FERRY_API int ferry_poll(ferry_pollitem_t *items, size_t n, int64_t timeout);
 

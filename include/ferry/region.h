@@ -60,8 +60,8 @@ typedef struct ferry_region_options {
  *
  * Errors: -EINVAL bad name, size or option; -ENOENT 0 bytes, and nobody has it open; -EPROTOTYPE another size, limit,
  * type name or type size, or the name is that of another kind of object; -EUSERS FERRY_MAX_REGION_HANDLES are open;
- * -EREMOTE it is open on another machine of the space: a shared region ends at the machine, as do the locks inside it (the
- * sentence names the machine); without a connection to a server this is not found out;
+ * -EREMOTE it is open on another machine of the space: a shared region ends at the machine, as do the locks inside it
+ * (the sentence names the machine); without a connection to a server this is not found out;
  * -ENOMEM; -EFBIG over `ulimit -f`; -ETIMEDOUT its holders do not answer; -ESHUTDOWN; -EMFILE, -ENFILE; -EACCES,
  * -ENOSPC the directory.
  */
@@ -219,11 +219,13 @@ FERRY_API int ferry_buffer_close(ferry_buffer_t *buffer);
  *
  * In a space that spans machines, readers on other machines open the same name, and see whole versions of it:
  *
- *   - A machine with readers has one copy, in the memory of one of their processes; all readers there share it as ever.  If
- *     that process ends, another one fetches it anew; ferry_region_wait may then tell a version that was viewed before.
- *   - Only what was touched since the version that the copy has is sent, to a new copy all of it, compressed where that pays.
- *   - The writer does not wait for other machines: those that are slow skip versions.  For them it may use memory of up to
- *     four further versions, beyond `quota`.
+ *   - A machine with readers has one copy, in the memory of one of their processes; all readers there share it as ever.
+ *     If that process ends, another one fetches it anew; ferry_region_wait may then tell a version that was viewed
+ *     before.
+ *   - Only what was touched since the version that the copy has is sent, to a new copy all of it, compressed where that
+ *     pays.
+ *   - The writer does not wait for other machines: those that are slow skip versions.  For them it may use memory of up
+ *     to four further versions, beyond `quota`.
  *   - There is one writer in all of the space: a second one is -EEXIST.
  *   - That the writer's process or machine has died, a reader that waits finds out in 2 to 4 s (-EPIPE).  Over a lost
  *     connection it waits.
@@ -307,7 +309,8 @@ FERRY_API int ferry_region_view(ferry_region_reader_t *reader, int64_t timeout, 
  * newer one counts as after `version`, until one of its versions was viewed.
  */
 FERRY_API int ferry_region_wait(ferry_region_reader_t *reader, uint64_t version, int64_t timeout);
-/** A descriptor that polls readable when there may be a newer version than the last one viewed, as ferry_receiver_fd. */
+/** A descriptor that polls readable when there may be a newer version than the last one viewed, as
+ * ferry_receiver_fd. */
 FERRY_API int ferry_region_reader_fd(ferry_region_reader_t *reader);
 /** Closes it; NULL is allowed. Error: -EBUSY views of it are still held. */
 FERRY_API int ferry_region_reader_close(ferry_region_reader_t *reader);
@@ -319,8 +322,8 @@ FERRY_API uint64_t ferry_view_version(const ferry_region_view_t *view);
 FERRY_API int ferry_view_place(const ferry_region_view_t *view, ferry_msg_place_t *place);
 /**
  * Writes the version to the file `path`, which appears whole or not at all (rename(2)). The writer goes on meanwhile.
- * Errors: -EINVAL no name of a file, or that of a symbolic link, device, FIFO or socket, in whose place the file would be;
- * -EFBIG over ulimit -f; as open(2), write(2), fsync(2) and rename(2) give them; -EBADF.
+ * Errors: -EINVAL no name of a file, or that of a symbolic link, device, FIFO or socket, in whose place the file would
+ * be; -EFBIG over ulimit -f; as open(2), write(2), fsync(2) and rename(2) give them; -EBADF.
  */
 FERRY_API int ferry_view_save(const ferry_region_view_t *view, const char *path);
 /** Lets it go; NULL is allowed. Error: -EBADF. */

@@ -2,15 +2,15 @@
  *
  * ferry/route.h - which way messages go, what that costs, and why: what `ferry route` shows.
  *
- * Ferry measures a host once for each start of its system, and live links while they run.  From both it chooses how long
- * a receiver spins before it sleeps, which messages go into the ring and which by pointer, and which of a queue's receivers
- * gets the next message.  What was measured and what was chosen, each with its reason, is told here.
+ * Ferry measures a host once for each start of its system, and live links while they run.  From both it chooses how
+ * long a receiver spins before it sleeps, which messages go into the ring and which by pointer, and which of a queue's
+ * receivers gets the next message.  What was measured and what was chosen, each with its reason, is told here.
  *
  * The host's figures are kept in a file in the base directory (see space.h), `.host-UID-BOOT`, which only its owner can
  * write.  They are measured by ferry_host and ferry_route when they are missing, and by a program that has sent 65,536
  * messages within one second or more, in the background; it takes about five milliseconds of two processors.  A program
- * that sends little, or waits, never measures.  $FERRY_HOST_PROFILE names a file to be believed instead, whatever it says; it has the
- * same form: lines with a name and a number, as `ferry route --profile` writes them.
+ * that sends little, or waits, never measures.  $FERRY_HOST_PROFILE names a file to be believed instead, whatever it
+ * says; it has the same form: lines with a name and a number, as `ferry route --profile` writes them.
  */
 #ifndef FERRY_ROUTE_H
 #define FERRY_ROUTE_H
@@ -66,15 +66,15 @@ typedef struct ferry_host_choices {
  * to 50 milliseconds. `options` say where they are kept, as for ferry_open. `choices` may be NULL.
  *
  * Thread-safe. Errors: -EINVAL an option, or what $FERRY_HOST_PROFILE names is no profile (the sentence names the
- * line); -ENOENT no such group; -ENOMEM, -EAGAIN, -EMFILE, -ENFILE no memory, thread or descriptors to measure with. That
- * the figures cannot be kept is no error.
+ * line); -ENOENT no such group; -ENOMEM, -EAGAIN, -EMFILE, -ENFILE no memory, thread or descriptors to measure with.
+ * That the figures cannot be kept is no error.
  */
 FERRY_API int ferry_host(const ferry_options_t *options, int measure, ferry_host_t *host,
                          ferry_host_choices_t *choices);
 
 /**
- * Writes `host` into `buf` as the text of a profile, for $FERRY_HOST_PROFILE. Returns its length, or -ERANGE: it does not
- * fit into `cap` bytes (512 are enough).
+ * Writes `host` into `buf` as the text of a profile, for $FERRY_HOST_PROFILE. Returns its length, or -ERANGE: it does
+ * not fit into `cap` bytes (512 are enough).
  */
 FERRY_API int ferry_host_text(const ferry_host_t *host, char *buf, size_t cap);
 
@@ -149,10 +149,11 @@ typedef struct ferry_route ferry_route_t;
 
 /**
  * Looks at the links of the channel `channel` in the space `space`, without joining it: asks the nodes of this machine
- * that have it open. A space that spans machines is joined for a moment, to hear of the other ends there; what cannot be
- * heard stays unknown. `options` as for ferry_open.
+ * that have it open. A space that spans machines is joined for a moment, to hear of the other ends there; what cannot
+ * be heard stays unknown. `options` as for ferry_open.
  *
- * Errors: -ENOENT no such space, or nobody on this machine has this channel open; -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM.
+ * Errors: -ENOENT no such space, or nobody on this machine has this channel open; -EINVAL; -EPERM; -EACCES; -EMFILE;
+ * -ENOMEM.
  */
 FERRY_API int ferry_route(const char *space, const char *channel, const ferry_options_t *options,
                           ferry_route_t **route);

@@ -23,10 +23,10 @@
  *   -EDEADLK            this call waits for a thread that waits for this one (looked for after 50 ms)
  *   -EPROTO             a server answered with nonsense
  *
- * Machines.  In a space that spans machines (space.h) a client also reaches servers elsewhere, where this machine has none, or
- * none that will be done as soon.  Each service is a NATS service then: any NATS client can find it ($SRV) and call it, at
- * "ferry.SPACE.svc.SERVICE.METHOD" (dots within a name become '~'), and a client of NAME calls a service of another make that is
- * called so, with its endpoints as methods.  There, a call also ends with
+ * Machines.  In a space that spans machines (space.h) a client also reaches servers elsewhere, where this machine has
+ * none, or none that will be done as soon.  Each service is a NATS service then: any NATS client can find it ($SRV) and
+ * call it, at "ferry.SPACE.svc.SERVICE.METHOD" (dots within a name become '~'), and a client of NAME calls a service of
+ * another make that is called so, with its endpoints as methods.  There, a call also ends with
  *   -ECONNRESET         after a lost connection, where it is not known what became of it
  *   -ENOTCONN           there is no connection to a NATS server, and no room to keep the call until there is
  *   -EACCES             the NATS server denies it
@@ -204,9 +204,9 @@ FERRY_API int ferry_request_info(const ferry_request_t *rq, ferry_request_info_t
 
 /* ---- calling ---- */
 
-/** A caller of one service. One thread at a time; each thread opens its own. While a thread is inside a call on it, also
- * one that waits for an answer, every call of another thread on it or on one of its calls ends with -EBUSY and does
- * nothing (ferry_call_set_context and ferry_call_context are not looked after). */
+/** A caller of one service. One thread at a time; each thread opens its own. While a thread is inside a call on it,
+ * also one that waits for an answer, every call of another thread on it or on one of its calls ends with -EBUSY and
+ * does nothing (ferry_call_set_context and ferry_call_context are not looked after). */
 typedef struct ferry_client ferry_client_t;
 /** A call under way. Used under the same rule as its client. */
 typedef struct ferry_call ferry_call_t;
@@ -241,16 +241,16 @@ FERRY_API int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_
 FERRY_API int ferry_call(ferry_client_t *client, const char *method, const void *data, size_t size, int64_t timeout,
                          ferry_msg_t **reply);
 
-/** Takes a writable message for an argument from the client's memory (as ferry_msg_new; where the quota is used up and no
- * server could release anything, at once -ENOENT, or -EDQUOT if other machines have servers). */
+/** Takes a writable message for an argument from the client's memory (as ferry_msg_new; where the quota is used up and
+ * no server could release anything, at once -ENOENT, or -EDQUOT if other machines have servers). */
 FERRY_API int ferry_client_new_msg(ferry_client_t *client, size_t size, int64_t timeout, void **data, ferry_msg_t **m);
 /** Calls with a message of ferry_client_new_msg by pointer: it stays the caller's, to read, to edit, to send again.
  * Any other message is sent as a copy. */
 FERRY_API int ferry_call_msg(ferry_client_t *client, const char *method, ferry_msg_t *m, int64_t timeout,
                              ferry_msg_t **reply);
 
-/** Sends a call that is not answered. `timeout` is its deadline. When its server dies or leaves without having begun it, it
- * goes to another one, or waits in the client for one to come. Errors: -ENOENT, -EBUSY, and those of sending. */
+/** Sends a call that is not answered. `timeout` is its deadline. When its server dies or leaves without having begun
+ * it, it goes to another one, or waits in the client for one to come. Errors: -ENOENT, -EBUSY, and those of sending. */
 FERRY_API int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size,
                                  int64_t timeout);
 
@@ -284,7 +284,8 @@ FERRY_API int ferry_client_next(ferry_client_t *client, int64_t timeout, ferry_c
  * noticed only when called. */
 FERRY_API int ferry_client_fd(ferry_client_t *client);
 
-/** Asks the server to stop, and ends the call with -ECANCELED. 0; -EALREADY: it has ended before; -EBUSY, -EBADF, -ECHILD. */
+/** Asks the server to stop, and ends the call with -ECANCELED. 0; -EALREADY: it has ended before; -EBUSY, -EBADF,
+ * -ECHILD. */
 FERRY_API int ferry_call_cancel(ferry_call_t *call);
 
 /** Frees the call, cancelling it first if it goes on. Results that were taken stay the program's. NULL is allowed.

@@ -7,11 +7,11 @@
  * that holds one listening socket per node and one small file per open end.  Memory travels between processes as
  * descriptors, never as names.
  *
- * A space called nats://HOST[:PORT][,HOST...]/NAME spans machines: all programs that name it so, anywhere, are in it.  They
- * meet at a NATS server (2.9 or newer, with JetStream; `ferry engine` starts one), by port 4222 where none is named.
- * nats+tls:// does the same encrypted, with servers that prove who they are.  Nodes on one machine that have the base
- * directory in common still use shared memory, in the directory NAME@HOST:PORT there.  What differs between machines stands
- * in the header of each object.
+ * A space called nats://HOST[:PORT][,HOST...]/NAME spans machines: all programs that name it so, anywhere, are in it.
+ * They meet at a NATS server (2.9 or newer, with JetStream; `ferry engine` starts one), by port 4222 where none is
+ * named. nats+tls:// does the same encrypted, with servers that prove who they are.  Nodes on one machine that have the
+ * base directory in common still use shared memory, in the directory NAME@HOST:PORT there.  What differs between
+ * machines stands in the header of each object.
  */
 #ifndef FERRY_SPACE_H
 #define FERRY_SPACE_H
@@ -53,21 +53,23 @@ typedef struct ferry_options {
  *
  * Thread-safe. The node belongs to the caller, who ends it with ferry_close.
  *
- * Errors: -EINVAL bad name or option, or what $FERRY_HOST_PROFILE names is no profile (route.h); -EPERM the directory belongs to somebody else, is a symbolic link or is open to
- * others; -EACCES the directory cannot be written, or the umask would take its own rights away from who makes it; -ENOENT no such group; -ENOSYS the kernel lacks a needed feature
- * (the sentence names it); -EMFILE, -ENFILE no descriptors left; -EAGAIN no more threads; -ENOMEM; -ENOSPC the directory's disk is full.
- * In a space that spans machines also: -EINVAL the URL has no host, no space or a password in it, or a file named by an
- * option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED no server answers there;
- * -ETIMEDOUT nor does one within 5 s; -EACCES it does not accept the credentials; -EKEYREJECTED one of the two insists on
- * TLS and the other has none, or the server does not prove who it is; -ECHILD a process that this one was forked by has
- * used such a space: the library's threads are not in the child, which must exec first; -EIO the connection fails otherwise.
+ * Errors: -EINVAL bad name or option, or what $FERRY_HOST_PROFILE names is no profile (route.h); -EPERM the directory
+ * belongs to somebody else, is a symbolic link or is open to others; -EACCES the directory cannot be written, or the
+ * umask would take its own rights away from who makes it; -ENOENT no such group; -ENOSYS the kernel lacks a needed
+ * feature (the sentence names it); -EMFILE, -ENFILE no descriptors left; -EAGAIN no more threads; -ENOMEM; -ENOSPC the
+ * directory's disk is full. In a space that spans machines also: -EINVAL the URL has no host, no space or a password in
+ * it, or a file named by an option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED
+ * no server answers there; -ETIMEDOUT nor does one within 5 s; -EACCES it does not accept the credentials;
+ * -EKEYREJECTED one of the two insists on TLS and the other has none, or the server does not prove who it is; -ECHILD a
+ * process that this one was forked by has used such a space: the library's threads are not in the child, which must
+ * exec first; -EIO the connection fails otherwise.
  */
 FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node);
 
 /**
- * Leaves the space and frees the node; NULL is allowed. Ends, clients and services still open are closed as by their own
- * close call with FERRY_NOW: of a service, the handlers that run are waited for. Must not run while another thread of the
- * program's is inside a call on the same node (use ferry_shutdown first).
+ * Leaves the space and frees the node; NULL is allowed. Ends, clients and services still open are closed as by their
+ * own close call with FERRY_NOW: of a service, the handlers that run are waited for. Must not run while another thread
+ * of the program's is inside a call on the same node (use ferry_shutdown first).
  *
  * Returns 0, or the number of handles that were still open (ferry_last_error names them), or -ECHILD in a forked child
  * (the child's copy is freed, its parent is not disturbed), or -EDEADLK called by a handler of one of its services.
@@ -81,9 +83,10 @@ FERRY_API int ferry_close(ferry_t *node);
 FERRY_API int ferry_shutdown(ferry_t *node);
 
 /**
- * What is doubtful about how this node is connected, as a sentence; "" when nothing is. Two things are, so far: a connection to a
- * server on another machine that is not encrypted, so that others on the way can read and change what it carries; and a node
- * of another version of Ferry in a space that spans machines, which this one does not see. The second may be found out later.
+ * What is doubtful about how this node is connected, as a sentence; "" when nothing is. Two things are, so far: a
+ * connection to a server on another machine that is not encrypted, so that others on the way can read and change what
+ * it carries; and a node of another version of Ferry in a space that spans machines, which this one does not see. The
+ * second may be found out later.
  */
 FERRY_API const char *ferry_warning(const ferry_t *node);
 

@@ -29,16 +29,16 @@ typedef struct ferry_purged {
 
 /**
  * Drops what waits in `channel`: a queue's messages that no receiver has taken, those that are to be tried later among
- * them; a topic's retained messages. `node`: that of whose senders; 0: of all. What a receiver has taken stays taken. The
- * senders count what was dropped as purged (ferry_sender_stats), and their flush and close no longer wait for it.
+ * them; a topic's retained messages. `node`: that of whose senders; 0: of all. What a receiver has taken stays taken.
+ * The senders count what was dropped as purged (ferry_sender_stats), and their flush and close no longer wait for it.
  *
- * In a space that spans machines all are asked. What a machine has from senders on others, and no receiver there has taken, is
- * dropped there, and told with `end` 0 of a node that had it; its senders count that as released. What is on its way between
- * machines at this moment is not.
+ * In a space that spans machines all are asked. What a machine has from senders on others, and no receiver there has
+ * taken, is dropped there, and told with `end` 0 of a node that had it; its senders count that as released. What is on
+ * its way between machines at this moment is not.
  *
- * `each(p, arg)` is called for every sender, in this thread; NULL is allowed. Waits a second at most for a node that does not
- * answer. Returns how many senders there were. Errors: -ENOENT no such space; -EINVAL a bad name; -EPERM, -EACCES as
- * ferry_open; -EMFILE, -ENFILE; -ENOMEM.
+ * `each(p, arg)` is called for every sender, in this thread; NULL is allowed. Waits a second at most for a node that
+ * does not answer. Returns how many senders there were. Errors: -ENOENT no such space; -EINVAL a bad name; -EPERM,
+ * -EACCES as ferry_open; -EMFILE, -ENFILE; -ENOMEM.
  */
 FERRY_API int ferry_purge(const char *space, const ferry_options_t *options, const char *channel, uint64_t node,
                           void (*each)(const ferry_purged_t *p, void *arg), void *arg);
@@ -55,18 +55,20 @@ typedef struct ferry_kicked {
 } ferry_kicked_t;
 
 /**
- * Expels a node from the space: for a program that is stopped or misbehaves, and shall not keep others. Its peers give up
- * their links to it, so that messages that it holds go to others, with their next attempt, and topics no longer wait for it;
- * they accept it no more. It is told, and all its calls answer -ESHUTDOWN with a sentence that says so, also where it releases
- * a queue's message, which another one has by then; its process is not ended. What its program holds of messages does not change: senders keep that memory, at the cost of their quota,
- * until it is released or the process ends. Locks that it holds stay held until its process ends, since it may still be at work under them. Nodes on
- * other machines notice nothing before it closes.
+ * Expels a node from the space: for a program that is stopped or misbehaves, and shall not keep others. Its peers give
+ * up their links to it, so that messages that it holds go to others, with their next attempt, and topics no longer wait
+ * for it; they accept it no more. It is told, and all its calls answer -ESHUTDOWN with a sentence that says so, also
+ * where it releases a queue's message, which another one has by then; its process is not ended. What its program holds
+ * of messages does not change: senders keep that memory, at the cost of their quota, until it is released or the
+ * process ends. Locks that it holds stay held until its process ends, since it may still be at work under them. Nodes
+ * on other machines notice nothing before it closes.
  *
- * Only the node's own user, the owner of the space's directory and root may. Waits a second at most for each node that does
- * not answer. `*result` may be NULL.
+ * Only the node's own user, the owner of the space's directory and root may. Waits a second at most for each node that
+ * does not answer. `*result` may be NULL.
  *
- * Errors: -ENOENT no such space, or no such node in it; -ESRCH it is dead (its names were removed); -EPERM it is neither
- * yours nor is the directory; -EINVAL; -ETIMEDOUT somebody keeps the directory's lock; -EACCES, -EMFILE, -ENFILE.
+ * Errors: -ENOENT no such space, or no such node in it; -ESRCH it is dead (its names were removed); -EPERM it is
+ * neither yours nor is the directory; -EINVAL; -ETIMEDOUT somebody keeps the directory's lock; -EACCES, -EMFILE,
+ * -ENFILE.
  */
 FERRY_API int ferry_kick(const char *space, const ferry_options_t *options, uint64_t node, ferry_kicked_t *result);
 
@@ -82,17 +84,18 @@ typedef struct ferry_durable_info {
 } ferry_durable_info_t;
 
 /**
- * Calls `each(info, arg)` for every durable queue and topic of the space, until it returns something other than 0, and returns that; else
+ * Calls `each(info, arg)` for every durable queue and topic of the space, until it returns something other than 0, and
+ * returns that; else
  * 0. Any thread. Errors: -ENOTSUP the space has no engine, or one without JetStream; -ETIMEDOUT, -ENOTCONN it cannot be
  * asked within 5 s; -EACCES it does not permit it; -EBADF, -ECHILD, -EINVAL; -ENOMEM.
  */
 FERRY_API int ferry_durable_each(ferry_t *node, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
 
 /**
- * Drops all messages that the engine keeps of a durable queue or topic; with `remove` 1 that itself as well: nothing is left of it on
- * the engine's disk, and the name may be used for something else once its ends are closed. What receivers hold stays readable for
- * them; a topic's receivers count what they had not read as lost. `*messages` (may be NULL) says how many there were. Any thread.
- * Errors: -ENOENT there is no such channel; -EINVAL a bad name;
+ * Drops all messages that the engine keeps of a durable queue or topic; with `remove` 1 that itself as well: nothing is
+ * left of it on the engine's disk, and the name may be used for something else once its ends are closed. What receivers
+ * hold stays readable for them; a topic's receivers count what they had not read as lost. `*messages` (may be NULL)
+ * says how many there were. Any thread. Errors: -ENOENT there is no such channel; -EINVAL a bad name;
  * and those of ferry_durable_each.
  */
 FERRY_API int ferry_durable_purge(ferry_t *node, const char *queue, uint32_t remove, uint64_t *messages);

@@ -2,47 +2,48 @@
  *
  * ferry/sync.h - mutex, reader-writer lock, semaphore, barrier and event, between threads and between processes.
  *
- * An object has a name in a space (1 to 100 of the characters A-Z a-z 0-9 . _ -, not starting with a dot).  Whoever opens
- * it first creates it, every holder serves it to those who come later, and it is gone with the last.  Names of objects
- * and names of channels do not meet.
+ * An object has a name in a space (1 to 100 of the characters A-Z a-z 0-9 . _ -, not starting with a dot).  Whoever
+ * opens it first creates it, every holder serves it to those who come later, and it is gone with the last.  Names of
+ * objects and names of channels do not meet.
  *
  *   - What is locked belongs to the *handle*, not to the thread: each thread (or each concern) opens its own.  A handle
- *     is used by one thread at a time, and may move to another one, also while it holds something.  What it holds counts as
- *     held by the thread that used it last.
- *   - Death: the kernel tells of it.  A process that dies, a thread that ends while its handle holds something, or a node
- *     that is closed with something held, leaves a lock that the next taker gets with FERRY_OWNER_DIED.  No wake-up is
- *     lost by a death at any instruction.
+ *     is used by one thread at a time, and may move to another one, also while it holds something.  What it holds
+ *     counts as held by the thread that used it last.
+ *   - Death: the kernel tells of it.  A process that dies, a thread that ends while its handle holds something, or a
+ *     node that is closed with something held, leaves a lock that the next taker gets with FERRY_OWNER_DIED.  No
+ *     wake-up is lost by a death at any instruction.
  *   - Fairness: who asks while an object is free gets it, but somebody who has waited for a millisecond ends that: from
- *     then on it goes from sleeper to sleeper, those first who have waited for a millisecond, in that order, until one takes it
- *     that has waited for less.  Whoever looks for a deadlock (at `deadlock_after`, then ever more seldom) goes behind the others who
- *     have waited so long.  So the longest wait is a millisecond, a turn of one who slips in while the first sleeper is being
- *     woken, and a turn of each who has waited for longer: as long as it is held, and a wake-up; and what the system needs
- *     to give those who are awake a processor.  `ferry bench lock` measures it.
- *   - Deadlock: a wait that lasts longer than `deadlock_after` looks whether it is part of a circle of threads that wait
- *     for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues, calls and
- *     child processes, also through several spaces of this machine.  The wait that closed the circle ends with -EDEADLK; ferry_last_error() then has the circle in words.
- *     Time alone is never evidence: every link of the circle is seen twice, unchanged.
+ *     then on it goes from sleeper to sleeper, those first who have waited for a millisecond, in that order, until one
+ *     takes it that has waited for less.  Whoever looks for a deadlock (at `deadlock_after`, then ever more seldom)
+ *     goes behind the others who have waited so long.  So the longest wait is a millisecond, a turn of one who slips in
+ *     while the first sleeper is being woken, and a turn of each who has waited for longer: as long as it is held, and
+ *     a wake-up; and what the system needs to give those who are awake a processor.  `ferry bench lock` measures it.
+ *   - Deadlock: a wait that lasts longer than `deadlock_after` looks whether it is part of a circle of threads that
+ *     wait for each other, in whatever processes, over mutexes, reader-writer locks, owned semaphores, full queues,
+ *     calls and child processes, also through several spaces of this machine.  The wait that closed the circle ends
+ *     with -EDEADLK; ferry_last_error() then has the circle in words. Time alone is never evidence: every link of the
+ *     circle is seen twice, unchanged.
  *
  * In a space that spans machines (nats://..., space.h), everything above holds, and further:
  *
- *   - What is held is a *lease*. A node that others have asked in vain for two to three seconds, because its process was killed or
- *     stopped, or its machine or connection has failed, counts as dead, and who waits takes what it held. Only who waits asks:
- *     without waiters nothing is lost. A holder that lives is told, before another one has it: ferry_mutex_check, unlock,
- *     release and the next lock return -ESTALE, once the lease was lost, or may have been, since no question that was sent in
- *     the last 1.4 s has had an answer of the server's, which is asked four times a second while something is held. Between
- *     the loss and such a call it may act as if it still held the lock. So give the token along with what is done to a
- *     storage, and let that refuse older ones.
+ *   - What is held is a *lease*. A node that others have asked in vain for two to three seconds, because its process
+ *     was killed or stopped, or its machine or connection has failed, counts as dead, and who waits takes what it held.
+ *     Only who waits asks: without waiters nothing is lost. A holder that lives is told, before another one has it:
+ *     ferry_mutex_check, unlock, release and the next lock return -ESTALE, once the lease was lost, or may have been,
+ *     since no question that was sent in the last 1.4 s has had an answer of the server's, which is asked four times a
+ *     second while something is held. Between the loss and such a call it may act as if it still held the lock. So give
+ *     the token along with what is done to a storage, and let that refuse older ones.
  *   - Tokens also grow over the lives of objects of one name, as far as the server's clock does not go back.
  *   - An unlock without a connection waits for one, up to 1.4 s, then gives up with -ESTALE.
- *   - Fairness: first come, first served, for up to 256 waiters of one object; readers go in together. More wait in no order.
- *     An auto-reset event lets any waiter through.
- *   - Deadlocks are found among mutexes, reader-writer locks and owned semaphores of the same networked space. A circle that
- *     also goes through objects of the machine's own, channels or child processes is not.
- *   - "Gone with the last": after the death of all who had it open, the next who opens it waits two seconds to be sure, and
- *     begins anew; but it still gets FERRY_OWNER_DIED if a lock was held.
- *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a timeout that
- *     needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or -ETIMEDOUT.
- *     After these it is not known whether a plain unit was released or taken, or an event set.
+ *   - Fairness: first come, first served, for up to 256 waiters of one object; readers go in together. More wait in no
+ *     order. An auto-reset event lets any waiter through.
+ *   - Deadlocks are found among mutexes, reader-writer locks and owned semaphores of the same networked space. A circle
+ *     that also goes through objects of the machine's own, channels or child processes is not.
+ *   - "Gone with the last": after the death of all who had it open, the next who opens it waits two seconds to be sure,
+ *     and begins anew; but it still gets FERRY_OWNER_DIED if a lock was held.
+ *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a
+ *     timeout that needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or
+ *     -ETIMEDOUT. After these it is not known whether a plain unit was released or taken, or an event set.
  *   - Further errors: -ENOTCONN no connection to a server, -ETIMEDOUT no answer of it within 0.5 s (both also with
  *     FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies permission; -ENOSPC it has no room;
  *     -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024 nodes would have it open.
@@ -62,7 +63,8 @@
 extern "C" {
 #endif
 
-/** What a lock call returns when it holds the lock, and the holder before died with it: the state may be half-changed. */
+/** What a lock call returns when it holds the lock, and the holder before died with it: the state may be
+ * half-changed. */
 #define FERRY_OWNER_DIED 1
 /** What ferry_barrier_wait returns to exactly one participant of each round. */
 #define FERRY_BARRIER_LAST 1
@@ -91,8 +93,8 @@ typedef struct ferry_mutex ferry_mutex_t;
 /**
  * Opens the mutex `name`. Ownership of `*mutex` is the caller's, who ends it with ferry_mutex_close.
  *
- * Errors: -EINVAL bad name or option; -EPROTOTYPE the name is that of an object of another kind; -ETIMEDOUT its holders do
- * not answer (stopped?); -ESHUTDOWN; -EMFILE, -ENFILE no descriptors left (three for each other process that has the
+ * Errors: -EINVAL bad name or option; -EPROTOTYPE the name is that of an object of another kind; -ETIMEDOUT its holders
+ * do not answer (stopped?); -ESHUTDOWN; -EMFILE, -ENFILE no descriptors left (three for each other process that has the
  * object open); -ENOMEM; -EACCES, -ENOSPC the directory.
  */
 FERRY_API int ferry_mutex_open(ferry_t *node, const char *name, const ferry_sync_options_t *options,
@@ -104,15 +106,16 @@ FERRY_API int ferry_mutex_open(ferry_t *node, const char *name, const ferry_sync
  * cannot be repaired, which makes the mutex unusable for all.
  *
  * Errors, none of which hold it: -EAGAIN somebody holds it (FERRY_NOW); -ETIMEDOUT; -EDEADLK a circle of waits, or this
- * handle holds it already; -ENOTRECOVERABLE a holder that took it after a death gave it up unrepaired; -EINTR; -ESHUTDOWN.
+ * handle holds it already; -ENOTRECOVERABLE a holder that took it after a death gave it up unrepaired; -EINTR;
+ * -ESHUTDOWN.
  */
 FERRY_API int ferry_mutex_lock(ferry_mutex_t *mutex, int64_t timeout);
 /** The same with FERRY_NOW. */
 FERRY_API int ferry_mutex_trylock(ferry_mutex_t *mutex);
 
 /**
- * Gives it back. Errors: -ESTALE the lease was lost before; -EPERM this handle does not hold it, somebody else does; -EALREADY nobody holds it: it was
- * unlocked before.
+ * Gives it back. Errors: -ESTALE the lease was lost before; -EPERM this handle does not hold it, somebody else does;
+ * -EALREADY nobody holds it: it was unlocked before.
  */
 FERRY_API int ferry_mutex_unlock(ferry_mutex_t *mutex);
 
@@ -127,8 +130,8 @@ FERRY_API int ferry_mutex_repaired(ferry_mutex_t *mutex);
 FERRY_API uint64_t ferry_mutex_token(const ferry_mutex_t *mutex);
 
 /**
- * Is it still held by this handle? 0: yes. In a space that spans machines this asks the server, and so is true of a moment
- * during the call. Errors: -ESTALE the lease was lost, unlock it; -EPERM not held.
+ * Is it still held by this handle? 0: yes. In a space that spans machines this asks the server, and so is true of a
+ * moment during the call. Errors: -ESTALE the lease was lost, unlock it; -EPERM not held.
  */
 FERRY_API int ferry_mutex_check(ferry_mutex_t *mutex);
 
@@ -144,8 +147,8 @@ typedef struct ferry_rwlock ferry_rwlock_t;
 FERRY_API int ferry_rwlock_open(ferry_t *node, const char *name, const ferry_sync_options_t *options,
                                 ferry_rwlock_t **rwlock);
 /**
- * Takes it for reading. Once a writer waits, later readers wait for it. Returns 0, or FERRY_OWNER_DIED: it is held, and a
- * writer died while it held it; every reader is told so until a writer has called ferry_rwlock_repaired. Errors as
+ * Takes it for reading. Once a writer waits, later readers wait for it. Returns 0, or FERRY_OWNER_DIED: it is held, and
+ * a writer died while it held it; every reader is told so until a writer has called ferry_rwlock_repaired. Errors as
  * ferry_mutex_lock.
  */
 FERRY_API int ferry_rwlock_read(ferry_rwlock_t *rwlock, int64_t timeout);
@@ -164,7 +167,8 @@ FERRY_API int ferry_rwlock_close(ferry_rwlock_t *rwlock);
 
 /* ---- semaphore ---- */
 
-/** A number of units. Plain: anybody may release. Owned: whoever acquired releases, and a dead holder's units return. */
+/** A number of units. Plain: anybody may release. Owned: whoever acquired releases, and a dead holder's units
+ * return. */
 typedef struct ferry_semaphore ferry_semaphore_t;
 
 /**
@@ -207,8 +211,8 @@ FERRY_API int ferry_barrier_open(ferry_t *node, const char *name, uint32_t parti
  * -ETIMEDOUT, -EINTR, -ESHUTDOWN: this handle then counts as not arrived.
  */
 FERRY_API int ferry_barrier_wait(ferry_barrier_t *barrier, int64_t timeout);
-/** Begins a new round after a death. Who still waits in the old one gets -EOWNERDEAD. Another death that is heard of only after
- * the reset, be it older, breaks the barrier again: reset it again. */
+/** Begins a new round after a death. Who still waits in the old one gets -EOWNERDEAD. Another death that is heard of
+ * only after the reset, be it older, breaks the barrier again: reset it again. */
 FERRY_API int ferry_barrier_reset(ferry_barrier_t *barrier);
 /** Closes the handle; NULL is allowed. */
 FERRY_API int ferry_barrier_close(ferry_barrier_t *barrier);

@@ -39,10 +39,11 @@ typedef struct ferry_watch_event {
 typedef struct ferry_watch ferry_watch_t;
 
 /**
- * Begins to watch the space of `node`. What is there already is told first, as FERRY_NODE_JOINED; `node` itself is not told of.
- * A node on another machine that is slow to answer is told of when it does, with `was_there`, maybe after others have come.
- * It needs a descriptor for each node.
- * Errors: -EBADF; -ECHILD; -EMFILE no descriptors, or this user has no inotify instance left; -ENFILE, -ENOMEM, -ENOSPC.
+ * Begins to watch the space of `node`. What is there already is told first, as FERRY_NODE_JOINED; `node` itself is not
+ * told of. A node on another machine that is slow to answer is told of when it does, with `was_there`, maybe after
+ * others have come. It needs a descriptor for each node.
+ * Errors: -EBADF; -ECHILD; -EMFILE no descriptors, or this user has no inotify instance left; -ENFILE, -ENOMEM,
+ * -ENOSPC.
  */
 FERRY_API int ferry_watch_open(ferry_t *node, ferry_watch_t **w);
 

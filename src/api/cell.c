@@ -4,8 +4,8 @@
 #include "net/cell.h"
 
 /*
- * A cell of a space that spans machines has a magic number of its own (net/cell.h): the quick ways below are not its, and each
- * of the others looks for it first.
+ * A cell of a space that spans machines has a magic number of its own (net/cell.h): the quick ways below are not its,
+ * and each of the others looks for it first.
  */
 static inline fi_net_cell_t *far(const ferry_cell_t *cell) {
     return fi_net_cell_of(cell);

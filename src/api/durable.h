@@ -12,8 +12,8 @@
 
 #define FI_DURABLE_QUOTA (1ull << 30) /* of a sender that does not say */
 
-/* For a sender: makes `c->durable` definite where the space could have such channels, and `*c` and `*part` what follows. Errors: as
- * fi_durable_settle; -ENOTSUP no such space, or a contract that cannot be kept. */
+/* For a sender: makes `c->durable` definite where the space could have such channels, and `*c` and `*part` what
+ * follows. Errors: as fi_durable_settle; -ENOTSUP no such space, or a contract that cannot be kept. */
 int fi_settle_durable_sender(fi_node_t *n, const char *channel, ferry_kind_t kind, ferry_contract_t *c,
                              fi_part_t *part);
 /* For a receiver, likewise; `o`: its options. */

@@ -44,8 +44,8 @@ static int no_data(void) {
 }
 
 /*
- * The calls that carry messages try the usual case first (channel/quick.h).  Everything else is a function of its own in
- * tail position: `..._begun` goes on with a call that has begun, `..._closely` begins it.
+ * The calls that carry messages try the usual case first (channel/quick.h).  Everything else is a function of its own
+ * in tail position: `..._begun` goes on with a call that has begun, `..._closely` begins it.
  */
 
 /* Ends a call in which a record was put into a ring. */

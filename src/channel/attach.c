@@ -302,7 +302,8 @@ static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
     }
 }
 
-/* Only the ring after the newest one that is known. One that lags by all of them takes it when it has left the oldest. */
+/* Only the ring after the newest one that is known. One that lags by all of them takes it when it has left the
+ * oldest. */
 static void new_ring(fi_rxlink_t *l, const fi_mail_t *m) {
     uint32_t serial = (uint32_t)m->frame.a;
 

@@ -60,7 +60,8 @@ static uint64_t seq_at(const struct fi_list *at) {
     return fi_container(at, fi_waiting_t, link)->seq;
 }
 
-/* The first that waits and was sent after `seq`; the list's head: none was. Who asks mostly asks for the next one soon. */
+/* The first that waits and was sent after `seq`; the list's head: none was. Who asks mostly asks for the next one
+ * soon. */
 static struct fi_list *find_after(fi_sender_t *tx, uint64_t seq) {
     struct fi_list *head = &tx->backlog;
     struct fi_list *at = tx->backlog_place;
@@ -136,8 +137,8 @@ int fi_backlog_try(fi_sender_t *tx, void *arg) {
 
 void fi_backlog_watch(fi_sender_t *tx) {
     if (fi_backlog_pump(tx) == 0) {
-        /* What it was armed for has come. To leave it armed, with a sleep that was ended, would keep the next message from
-         * arming it anew; a thread that sleeps for room is woken by whoever calls, and arms it itself. */
+        /* What it was armed for has come. To leave it armed, with a sleep that was ended, would keep the next message
+         * from arming it anew; a thread that sleeps for room is woken by whoever calls, and arms it itself. */
         if (tx->waiting) {
             fi_sender_disarm(tx);
         }

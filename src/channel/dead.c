@@ -8,9 +8,9 @@
  *   the copy has been released by its reader
  *   REJECT (done)                                   lets the message go
  *
- * Until its reader has released the copy, the message is with its first sender: when this process dies, and the copy with
- * it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least once.  A copy
- * that was purged is done, too, and the first sender counts its message as purged.
+ * Until its reader has released the copy, the message is with its first sender: when this process dies, and the copy
+ * with it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least
+ * once.  A copy that was purged is done, too, and the first sender counts its message as purged.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -94,8 +94,8 @@ static void settle_first(fi_dead_t *d) {
 }
 
 /*
- * How many have been purged is known, and not which.  What a reader is asked to leave out stands behind what it has taken,
- * so they are the newest; with several readers, and letters of several senders, it may count as another one's.
+ * How many have been purged is known, and not which.  What a reader is asked to leave out stands behind what it has
+ * taken, so they are the newest; with several readers, and letters of several senders, it may count as another one's.
  */
 static void settle_all(fi_dead_t *d) {
     uint64_t purged = d->tx->stats.purged - d->purged;
@@ -120,10 +120,10 @@ static void settle_all(fi_dead_t *d) {
 }
 
 /*
- * Something may have been released.  While copies wait, the next release shall call the steward.  Mostly it is the first
- * ones.  To find others, all must be looked at, which is done once in so many looks that no look costs more, on average,
- * than SHARE copies: of thousands, one that was released before older ones may be noticed some releases later.  While a
- * reader is asked to leave out what was purged, it is not known what it releases.  `tx` is held.
+ * Something may have been released.  While copies wait, the next release shall call the steward.  Mostly it is the
+ * first ones.  To find others, all must be looked at, which is done once in so many looks that no look costs more, on
+ * average, than SHARE copies: of thousands, one that was released before older ones may be noticed some releases later.
+ * While a reader is asked to leave out what was purged, it is not known what it releases.  `tx` is held.
  */
 static void look_at(fi_dead_t *d, bool at_all) {
     if (waiting(d) == 0) {
@@ -148,7 +148,8 @@ static void look(void *whole) {
     look_at(whole, false);
 }
 
-/* --- whoever has the receiver takes its sender --------------------------------------------------------------------- */
+/* --- whoever has the receiver takes its sender
+ * --------------------------------------------------------------------- */
 
 static bool hold(fi_dead_t *d) {
     return d->tx && fi_end_enter(&d->tx->end, FI_END_SENDER) == 0;
@@ -200,7 +201,8 @@ static void describe(const ferry_msg_t *m, const ferry_msg_info_t *info, struct 
     memcpy(o->queue, m->link->rx->end.channel, sizeof o->queue);
 }
 
-/* What would never have room is let in nevertheless: its original, which waits meanwhile, is within its own sender's quota. */
+/* What would never have room is let in nevertheless: its original, which waits meanwhile, is within its own sender's
+ * quota. */
 static int alloc(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     tx->pool.overdraft = size > tx->pool.quota;
     int r = fi_sender_alloc_now(tx, size, out);
@@ -245,8 +247,8 @@ static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
     return r;
 }
 
-/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. False: that cannot be done, and
- * there is no copy. */
+/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. False: that cannot be done,
+ * and there is no copy. */
 static bool hand_back(ferry_msg_t *m, bool buried) {
     if (m->log->ctl.due) {
         (void)fi_held_settle(m, FI_DUE_SETTLING); /* it is not held any more */

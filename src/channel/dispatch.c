@@ -4,16 +4,17 @@
  *
  *   backlog ── a receiver has room in its window ──> the link with the least expected completion
  *
- * A sender with several receivers deals out a few messages to each at first, and learns from their releases how long each
- * takes (window.h).  Who is quick gets as many as fit into its ring, as ever.  Of the others each gets as many as its window
- * says; the rest waits in the backlog, in order, for whoever is free first.  So nothing has to be moved afterwards, and each
- * receiver sees first attempts in their sender's order.
+ * A sender with several receivers deals out a few messages to each at first, and learns from their releases how long
+ * each takes (window.h).  Who is quick gets as many as fit into its ring, as ever.  Of the others each gets as many as
+ * its window says; the rest waits in the backlog, in order, for whoever is free first.  So nothing has to be moved
+ * afterwards, and each receiver sees first attempts in their sender's order.
  *
- * Towards the end of what waits, a slow receiver that is busy gets no second message: another one would have done all of it
- * sooner.  An idle one always gets one: what is believed of the others may be wrong by now, and one message is soon done.
+ * Towards the end of what waits, a slow receiver that is busy gets no second message: another one would have done all
+ * of it sooner.  An idle one always gets one: what is believed of the others may be wrong by now, and one message is
+ * soon done.
  *
- * Receivers on other machines have no windows: what they release is known a round trip later.  As long as there is one, all
- * go without.
+ * Receivers on other machines have no windows: what they release is known a round trip later.  As long as there is one,
+ * all go without.
  */
 #include "channel/dispatch.h"
 

@@ -51,7 +51,8 @@ static bool is_held(const fi_outlet_t *o, const fi_log_t *log) {
     return false;
 }
 
-/* With readers that may be overtaken: so much that they find what they asked for, and seldom need to be told. 0: there are none. */
+/* With readers that may be overtaken: so much that they find what they asked for, and seldom need to be told. 0: there
+ * are none. */
 static uint32_t lossy_lines(const fi_outlet_t *o) {
     uint64_t share = fi_max(o->tx->pool.quota / 4 / FI_LINE, FI_SMALL_RING_LINES);
     uint64_t most = 0;

@@ -13,9 +13,10 @@
  *     RETURNED: too late, somebody else has it        no: header &= ~RETURNING
  *     RETURNING: waits for one of the two
  *
- * Each side stores one word, then loads the other's, so at least one sees the other; when both do, the sender gives way, and
- * the receiver sees that.  So a message is either released by its holder or given to somebody else, never both.  A sender that
- * is stopped in between keeps nobody for long: the message is handed back to it then, which loses nothing.
+ * Each side stores one word, then loads the other's, so at least one sees the other; when both do, the sender gives
+ * way, and the receiver sees that.  So a message is either released by its holder or given to somebody else, never
+ * both.  A sender that is stopped in between keeps nobody for long: the message is handed back to it then, which loses
+ * nothing.
  */
 #include <errno.h>
 

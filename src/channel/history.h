@@ -3,8 +3,8 @@
  * history.h - what a topic's sender retains for receivers that come late: the last records of its ring.
  *
  * Nobody has to be waited for because of it: when the quota is used up, it gives way, the oldest first; when the sender
- * goes on in another ring, it goes along.  Late receivers begin in the midst of the current ring, at the first one; those
- * who come from the ring before have had it, and begin behind it:
+ * goes on in another ring, it goes along.  Late receivers begin in the midst of the current ring, at the first one;
+ * those who come from the ring before have had it, and begin behind it:
  *
  *   ring | unused | history, as long as it is | what is sent from now on
  *                                             ^ start: FI_LINES_PER_MESSAGE * retain lines from the beginning

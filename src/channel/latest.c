@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * A sender keeps, for readers that want the newest message of each tag, what its ring pushes out before they have taken it.
+ * A sender keeps, for readers that want the newest message of each tag, what its ring pushes out before they have taken
+ * it.
  *
- * Nothing is done for them as long as they keep up: what a stride of the ring is about to lose is looked at once, when the
- * stride is announced (overtake.c), and only what such a reader has not passed yet is kept: of each tag the newest in the
- * stride.  A tag's newer message takes the place of the one before, so that a reader may stand still for as long as it
- * likes: there is one message for each tag.  They count against the quota; when it is used up, the oldest go.
+ * Nothing is done for them as long as they keep up: what a stride of the ring is about to lose is looked at once, when
+ * the stride is announced (overtake.c), and only what such a reader has not passed yet is kept: of each tag the newest
+ * in the stride.  A tag's newer message takes the place of the one before, so that a reader may stand still for as long
+ * as it likes: there is one message for each tag.  They count against the quota; when it is used up, the oldest go.
  */
 #include <stdlib.h>
 #include <string.h>

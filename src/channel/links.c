@@ -26,7 +26,8 @@
 #include "node/shown.h"
 #include "platform/futex.h"
 
-/* The same node by another connection, which is met when two newcomers dial each other; by the kernel's word, not its own. */
+/* The same node by another connection, which is met when two newcomers dial each other; by the kernel's word, not its
+ * own. */
 static bool same_node(const fi_peer_t *a, const fi_peer_t *b) {
     return a == b || (a->id == b->id && a->pid == b->pid && a->uid == b->uid);
 }

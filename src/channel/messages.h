@@ -26,15 +26,16 @@ int fi_taken_is_others(const ferry_msg_t *m);
 int fi_taken_copy(ferry_msg_t *m, unsigned char **data);
 
 /*
- * A message that its sender may take away from readers that lag behind can be kept without being held: fi_taken_rest lets
- * the sender write over it (any thread that may use the handle); fi_taken_rouse holds it again, unless the sender has
- * begun to. Returns 1 when it is held, with the bytes it had, 0 when it is lost, -EDQUOT too many are held. The end is held.
+ * A message that its sender may take away from readers that lag behind can be kept without being held: fi_taken_rest
+ * lets the sender write over it (any thread that may use the handle); fi_taken_rouse holds it again, unless the sender
+ * has begun to. Returns 1 when it is held, with the bytes it had, 0 when it is lost, -EDQUOT too many are held. The end
+ * is held.
  */
 void fi_taken_rest(ferry_msg_t *m);
 int fi_taken_rouse(ferry_msg_t *m);
 
-/* alone.c: a message that belongs to no end, of FI_MSG_TAKEN (its `link` is NULL) or FI_MSG_SENT (its `sender` is). Its bytes
- * are not cleared, and are its own: `copy`. NULL: no memory; the sentence says so. */
+/* alone.c: a message that belongs to no end, of FI_MSG_TAKEN (its `link` is NULL) or FI_MSG_SENT (its `sender` is). Its
+ * bytes are not cleared, and are its own: `copy`. NULL: no memory; the sentence says so. */
 ferry_msg_t *fi_alone_new(uint32_t magic, uint64_t size);
 int fi_alone_release(ferry_msg_t *m);
 

@@ -462,7 +462,8 @@ void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all) {
         if (lent->block && lent_is_free(o, log, lent->pos, unheld)) {
             fi_pool_unref(&o->tx->pool, lent->block);
             lent->block = NULL;
-            /* A stride that was overtaken comes back as a whole: what is announced is not looked through for each of it. */
+            /* A stride that was overtaken comes back as a whole: what is announced is not looked through for each of
+             * it. */
             unheld = unheld || (++count == 2 && o->lossy_count > 0 && nothing_is_announced(o, log));
         }
         if (!lent->block && i == log->lent_head) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages that are held for too long: the sender's side of held.c.  They go to another receiver, with the next attempt.
+ * Messages that are held for too long: the sender's side of held.c.  They go to another receiver, with the next
+ * attempt.
  *
- * A receiver that lets a deadline pass may be stuck or stopped; so what lies ready in its ring and was not taken goes to others,
- * too, and it gets nothing more while others are there, until it has let go of what it holds.  The clock is read while
- * there are messages that such receivers have not released, and at no other time.
+ * A receiver that lets a deadline pass may be stuck or stopped; so what lies ready in its ring and was not taken goes
+ * to others, too, and it gets nothing more while others are there, until it has let go of what it holds.  The clock is
+ * read while there are messages that such receivers have not released, and at no other time.
  */
 #include "base/bits.h"
 #include "channel/rendezvous.h"

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Readers that may be overtaken, as their sender sees them: it tells them before it writes over what they may still read,
- * and never waits for them.
+ * Readers that may be overtaken, as their sender sees them: it tells them before it writes over what they may still
+ * read, and never waits for them.
  */
 #include "base/bits.h"
 #include "channel/history.h"
 #include "channel/latest.h"
 
 /*
- * The first record at or above `pos` is the oldest now.  It is found in the private notes of where records begin: to walk
- * through the ring would fetch lines back that its readers have put out of all caches.
+ * The first record at or above `pos` is the oldest now.  It is found in the private notes of where records begin: to
+ * walk through the ring would fetch lines back that its readers have put out of all caches.
  */
 static void go_on_at(fi_log_t *log, uint64_t pos) {
     if (pos > log->oldest) {

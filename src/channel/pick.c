@@ -2,9 +2,9 @@
  *
  * A receiver that does not want everything: it looks ahead, and passes over what it does not want.
  *
- * The reader of a link has a scout, which goes on to the newest record that is there, and remembers its number.  Messages of
- * one sender are numbered without a gap, so a look at a record's number tells how many came after it.  The sender takes no
- * part in this: for it, this is a reader that may be overtaken.
+ * The reader of a link has a scout, which goes on to the newest record that is there, and remembers its number.
+ * Messages of one sender are numbered without a gap, so a look at a record's number tells how many came after it.  The
+ * sender takes no part in this: for it, this is a reader that may be overtaken.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,7 +53,8 @@ bool fi_pick_go_on(const fi_rxlink_t *l) {
     return true;
 }
 
-/* The scout goes on to the end of what is there, one lap at most: a writer in full career must not lead it on for ever. */
+/* The scout goes on to the end of what is there, one lap at most: a writer in full career must not lead it on for
+ * ever. */
 static int look_ahead(const fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
     fi_seen_t s = {0};

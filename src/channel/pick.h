@@ -36,7 +36,8 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_tags_ready(const fi_rxlink_t *l);
 
 /* take.c */
-/* Takes the record that was seen in `log`, which may be overtaken, into `m`: 1; 0: its memory is on its way; FI_OVERTAKEN; an error. */
+/* Takes the record that was seen in `log`, which may be overtaken, into `m`: 1; 0: its memory is on its way;
+ * FI_OVERTAKEN; an error. */
 int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m);
 #define FI_OVERTAKEN 2 /* what was looked at is not whole any more: look again */
 /* Goes on in the sender's next ring, once it is here. */

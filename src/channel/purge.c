@@ -8,9 +8,9 @@
  *                <-     PURGED (dropped, asked for)
  *                <-     PURGED (left out)          <-     SKIPPED
  *
- * What stands in a ring may be taken at this very moment, and only its reader can tell: so the reader drops it, by releasing
- * it without giving it to anybody.  One that is stopped does so when it goes on; if it dies instead, what it had not taken
- * is not taken back.  So what was purged reaches nobody who had not taken it before.
+ * What stands in a ring may be taken at this very moment, and only its reader can tell: so the reader drops it, by
+ * releasing it without giving it to anybody.  One that is stopped does so when it goes on; if it dies instead, what it
+ * had not taken is not taken back.  So what was purged reaches nobody who had not taken it before.
  */
 #include "channel/history.h"
 

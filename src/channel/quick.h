@@ -3,9 +3,10 @@
  * quick.h - the usual case of sending, taking and releasing, in one piece each: a small message, one link, nothing else
  * to look after.
  *
- * What a stream of small messages costs is, above all, the number of *stores* for each: a store that waits until its line
- * of the ring is owned keeps all stores behind it in the store buffer (64 on current processors), and with each message
- * that fits in there one more line is on its way.  So the sender's books are few words, and its calls keep no registers:
+ * What a stream of small messages costs is, above all, the number of *stores* for each: a store that waits until its
+ * line of the ring is owned keeps all stores behind it in the store buffer (64 on current processors), and with each
+ * message that fits in there one more line is on its way.  So the sender's books are few words, and its calls keep no
+ * registers:
  * whatever is rare is a function of its own in tail position.
  *
  * These functions do what fi_sender_send_copy, fi_link_take and fi_taken_release do, with the same checks of what the
@@ -114,7 +115,8 @@ static inline __attribute__((always_inline)) void fi_sender_publish_quick(fi_sen
     }
 }
 
-/* Where the next small message of this size will be read; what is put there is to be published at once. NULL: not now. */
+/* Where the next small message of this size will be read; what is put there is to be published at once. NULL: not
+ * now. */
 static inline unsigned char *fi_sender_room_quick(fi_sender_t *tx, uint64_t size) {
     if (fi_unlikely(!fi_sender_is_quick(tx, size))) {
         return NULL;
@@ -189,8 +191,9 @@ static inline bool fi_sender_commit_quick(fi_sender_t *tx, uint64_t size) {
 }
 
 /*
- * Takes blocks back whose release is known, and looks for more when many are out.  Where the first is still held, as it is for long by
- * a reader that stands still until it is overtaken, nothing is looked at again before a part of the ring has been written.
+ * Takes blocks back whose release is known, and looks for more when many are out.  Where the first is still held, as it
+ * is for long by a reader that stands still until it is overtaken, nothing is looked at again before a part of the ring
+ * has been written.
  */
 static inline void fi_outlet_give_back(fi_outlet_t *o, fi_log_t *log) {
     uint64_t first = log->lent_head;
@@ -321,8 +324,8 @@ static inline void fi_taken_unbook(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_store_release64(&rx->settled, rx->settled + 1);
 }
 
-/* Releases a plain message of the ring that is being read; its handle goes back as it is. True: fi_rxlog_settle is to be
- * called. */
+/* Releases a plain message of the ring that is being read; its handle goes back as it is. True: fi_rxlog_settle is to
+ * be called. */
 static inline bool fi_taken_release_quick(fi_receiver_t *rx, fi_rxlink_t *l, fi_rxlog_t *log, ferry_msg_t *m) {
     fi_ctl_release(&log->ctl, m->idx, m->lap);
     fi_taken_unbook(rx, m);

@@ -3,19 +3,19 @@
  * A second receiver has come, and the first one has everything in its ring: what it has not taken is dealt out anew.
  *
  * Only here messages can be moved without breaking the order: the newcomer has had none, and whoever had them all gets
- * nothing that is older than what it has.  They wait in the backlog, as what was sent without a receiver does; nobody has
- * tried them, and no attempt is counted.
+ * nothing that is older than what it has.  They wait in the backlog, as what was sent without a receiver does; nobody
+ * has tried them, and no attempt is counted.
  *
  *   receiver, for each record                       sender
  *   loads the record's word                         all records behind the first that is not taken become ASKED
  *   taken = behind the record                       heavy barrier (membarrier)
  *   loads the next one's word                       looks at `taken`
  *
- * The receiver does nothing that it would not do anyway.  It stores `taken`, which passes a record, before it loads the next
- * one's word; so when the barrier has made its processor do all that came before, and it had loaded the word of a record, as
- * it was, then `taken` is seen to be at that record, or behind it.  The first record that `taken` has not passed may be its
- * own or not: that one, and all before, become what they were.  The others cannot have been seen but as ASKED, which it waits
- * at (rendezvous.c has the same word), and are VOID once a copy is kept.
+ * The receiver does nothing that it would not do anyway.  It stores `taken`, which passes a record, before it loads the
+ * next one's word; so when the barrier has made its processor do all that came before, and it had loaded the word of a
+ * record, as it was, then `taken` is seen to be at that record, or behind it.  The first record that `taken` has not
+ * passed may be its own or not: that one, and all before, become what they were.  The others cannot have been seen but
+ * as ASKED, which it waits at (rendezvous.c has the same word), and are VOID once a copy is kept.
  *
  * A receiver's process that is out of the barrier's reach keeps what it has.
  */

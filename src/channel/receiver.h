@@ -212,10 +212,11 @@ void fi_receiver_figures(fi_end_t *e, fi_frame_t *f);
 /* recv.c: taking messages. The end is held. */
 int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out);
 int fi_receiver_recv_into(fi_receiver_t *rx, void *buf, size_t cap, int64_t timeout, size_t *len);
-/* Waits for something else than a message, of which others tell by ringing the bell if this receiver sleeps. The end is held.
- * 0, -ETIMEDOUT, -EINTR, -ESHUTDOWN. */
+/* Waits for something else than a message, of which others tell by ringing the bell if this receiver sleeps. The end is
+ * held. 0, -ETIMEDOUT, -EINTR, -ESHUTDOWN. */
 int fi_receiver_await(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, int64_t deadline);
-/* Has that wait, which is listed, become a deadlock (node/waits.h)? Who rings meanwhile has ended it. The end is held. */
+/* Has that wait, which is listed, become a deadlock (node/waits.h)? Who rings meanwhile has ended it. The end is
+ * held. */
 int fi_receiver_judge(fi_receiver_t *rx, bool (*there)(void *arg), void *arg, const fi_blocked_t *b, int64_t deadline);
 /* Ends the wait that goes on, or the next one, with -EALREADY. Any thread; async-signal-safe. */
 void fi_receiver_nudge(fi_receiver_t *rx);
@@ -238,8 +239,8 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out);
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
-/* Releases, without giving it to anybody, what the sender sent up to this number and stands before position `end` of ring
- * `serial`. Returns how many messages. */
+/* Releases, without giving it to anybody, what the sender sent up to this number and stands before position `end` of
+ * ring `serial`. Returns how many messages. */
 uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq, uint64_t serial, uint64_t end);
 /* Is its next message one whose memory is on its way? */
 bool fi_link_awaits_memory(const fi_rxlink_t *l);
@@ -265,7 +266,8 @@ void fi_receiver_publish(fi_receiver_t *rx);
  * returned_lock taken, which it gives back. */
 void fi_taken_settle_closed(fi_receiver_t *rx, ferry_msg_t *m);
 
-/* reject.c. Any thread that may use the handle, of which there is one; `flags`: enum fi_reject_flags. -EPIPE, -ENOMEM. */
+/* reject.c. Any thread that may use the handle, of which there is one; `flags`: enum fi_reject_flags. -EPIPE,
+ * -ENOMEM. */
 int fi_taken_reject(ferry_msg_t *m, int64_t delay, uint32_t flags);
 /* Likewise what others had from it in vain, to whom it was passed on, so often. */
 int fi_taken_hand_back(ferry_msg_t *m, int64_t delay, uint32_t attempts);
@@ -279,8 +281,8 @@ void fi_receiver_forget_parked(fi_receiver_t *rx);
 
 /* held.c: holding against a deadline, on links that have one. Any thread that may use the handle. */
 uint64_t fi_held_until(const fi_receiver_t *rx);
-/* Says what is to happen with it: FI_DUE_SETTLING, or a later deadline. 0; -ESTALE: it was given to somebody else; -EAGAIN: the
- * sender does not say. */
+/* Says what is to happen with it: FI_DUE_SETTLING, or a later deadline. 0; -ESTALE: it was given to somebody else;
+ * -EAGAIN: the sender does not say. */
 int fi_held_settle(const ferry_msg_t *m, uint64_t due);
 /* Before it is released or rejected: likewise, with a sentence. */
 int fi_held_end(const ferry_msg_t *m);

@@ -8,7 +8,8 @@
  *   looks at every ring once more                   sleep & ASLEEP, and not rung for this epoch? -> rings
  *   sleeps on the bell
  *
- * Fairness: a link is served at most `quantum` bytes (and then the message that exceeds it), while others have something.
+ * Fairness: a link is served at most `quantum` bytes (and then the message that exceeds it), while others have
+ * something.
  */
 #include <errno.h>
 #include <string.h>
@@ -205,7 +206,8 @@ bool fi_receiver_arm(fi_receiver_t *rx) {
     return true;
 }
 
-/* What has rung stays in the bell until the next sleep: the message that we were woken for need not wait for that call. */
+/* What has rung stays in the bell until the next sleep: the message that we were woken for need not wait for that
+ * call. */
 void fi_receiver_disarm(fi_receiver_t *rx) {
     set_sleep(rx, 0);
     if (rx->fd_mode) {
@@ -471,7 +473,8 @@ int fi_receiver_recv(fi_receiver_t *rx, int64_t timeout, ferry_msg_t **out) {
     return r;
 }
 
-/* What may be held only for so long: is it still ours, and will be? Else it goes, as if it had been released too late. */
+/* What may be held only for so long: is it still ours, and will be? Else it goes, as if it had been released too
+ * late. */
 static bool end_hold(ferry_msg_t *m) {
     int r = m->log->ctl.due ? fi_held_end(m) : 0;
 

@@ -8,8 +8,8 @@
  *   finds the mark (A7): frees the lines, as for   sends the copy to somebody when its time has come
  *   a released message
  *
- * Until the mark is there the message is the receiver's: when it dies or closes, it goes back like all that it holds.  So
- * there is always one side that has it.  The mark is looked for whenever the receiver takes a message.
+ * Until the mark is there the message is the receiver's: when it dies or closes, it goes back like all that it holds.
+ * So there is always one side that has it.  The mark is looked for whenever the receiver takes a message.
  */
 #include <errno.h>
 

@@ -14,9 +14,9 @@
  *   is the record as it was? Then it has it         is `taken` behind the record? Then the receiver has it
  *   else it waits for the sender's word             says which: the record as it was, or VOID
  *
- * If the receiver finds the record as it was, the sender finds `taken`.  If the sender does not find `taken`, the receiver
- * finds ASKED or VOID.  Where both find the other's word, the receiver has it.  A sender that dies in between has told
- * nobody that it was not sent.
+ * If the receiver finds the record as it was, the sender finds `taken`.  If the sender does not find `taken`, the
+ * receiver finds ASKED or VOID.  Where both find the other's word, the receiver has it.  A sender that dies in between
+ * has told nobody that it was not sent.
  */
 #include <errno.h>
 #include <sched.h>

@@ -4,9 +4,9 @@
  *
  *   sent ── REJECT ──> delayed ── its time has come ──> waiting (backlog) ──> sent, with the next attempt
  *
- * A copy waits here before the record is marked as returned; until then its receiver keeps it from being overwritten, and
- * when that dies the message is taken back like all that it has not released.  So it is lost at no moment, and never waits
- * twice: what is marked is neither taken back nor counted any more.
+ * A copy waits here before the record is marked as returned; until then its receiver keeps it from being overwritten,
+ * and when that dies the message is taken back like all that it has not released.  So it is lost at no moment, and
+ * never waits twice: what is marked is neither taken back nor counted any more.
  */
 #include <stdlib.h>
 
@@ -140,7 +140,8 @@ static int by_number(const void *a, const void *b) {
     return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
-/* Puts the first `count` back among those that wait: in their own order, so that each finds its place beside the one before. */
+/* Puts the first `count` back among those that wait: in their own order, so that each finds its place beside the one
+ * before. */
 static void return_first(fi_sender_t *tx, size_t count) {
     fi_waiting_t **all = malloc(count * sizeof(fi_waiting_t *));
     struct fi_list *at = tx->delayed.next;

@@ -244,8 +244,8 @@ struct wanted_block {
     bool no_quota;
 };
 
-/* From the pool: what has been released is taken first, before the pool grows; at last, where the contract says so, what
- * readers that lag behind have not seen yet, and what is only kept for those who come late. */
+/* From the pool: what has been released is taken first, before the pool grows; at last, where the contract says so,
+ * what readers that lag behind have not seen yet, and what is only kept for those who come late. */
 int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     *out = fi_pool_take(&tx->pool, size);
     if (fi_likely(*out != NULL)) {

@@ -2,11 +2,11 @@
  *
  * sample.h - what live links cost, seen on a few of their messages.
  *
- * A sender samples now and then: often enough to see a link change within some hundredths of a second, so seldom that it
- * costs nothing (one message in 65,536 where millions flow in a second).  It looks at its readers' cursors, which they
- * publish anyway, and lets that one message carry the time (FI_REC_PROBE), from which its receivers see how long it was
- * on its way.  The quick paths know nothing of this: `free_to`, the sequence number up to which a sender's books allow
- * messages to pass unseen, ends at the next sample.
+ * A sender samples now and then: often enough to see a link change within some hundredths of a second, so seldom that
+ * it costs nothing (one message in 65,536 where millions flow in a second).  It looks at its readers' cursors, which
+ * they publish anyway, and lets that one message carry the time (FI_REC_PROBE), from which its receivers see how long
+ * it was on its way.  The quick paths know nothing of this: `free_to`, the sequence number up to which a sender's books
+ * allow messages to pass unseen, ends at the next sample.
  *
  * From what is seen follow: how long a receiver spins (what a wake-up really takes on its links), and what is told by
  * `ferry route`.

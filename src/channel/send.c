@@ -124,8 +124,8 @@ static bool has_no_reader(const fi_sender_t *tx) {
     return !tx->topic && tx->link_count == 0;
 }
 
-/* Since we spun in vain for a message that waits, nobody has released any: to spin for the next one would be in vain, too.
- * With readers that go on, however slowly, it is not: they are better waited for than run away from. */
+/* Since we spun in vain for a message that waits, nobody has released any: to spin for the next one would be in vain,
+ * too. With readers that go on, however slowly, it is not: they are better waited for than run away from. */
 static bool is_stuck(fi_sender_t *tx) {
     for (uint32_t i = 0; tx->stuck && i < tx->outlet_count; i++) {
         tx->stuck = !fi_outlet_refresh_exactly(tx->outlets[i]);

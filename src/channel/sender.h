@@ -291,7 +291,7 @@ uint64_t fi_sender_unreleased(fi_sender_t *tx, bool exactly);
  * first of those that wait for one; once some have come back, which stand anywhere since, of all. The end is held. */
 void fi_sender_each_oldest(fi_sender_t *tx, void (*each)(uint64_t seq, void *arg), void *arg);
 int fi_sender_flush(fi_sender_t *tx, int64_t timeout);
-/* -EACCES: messages could not leave this machine since the last time; -ESTALE: its token is refused. Else 0. The end is held. */
+/* -EACCES: messages could not leave this machine meanwhile; -ESTALE: its token is refused; else 0. The end is held. */
 int fi_sender_take_denial(fi_sender_t *tx);
 /* Another thread's word, before these messages are released: so many were refused for their token. */
 void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer, uint64_t count);
@@ -316,7 +316,7 @@ int fi_sender_put(fi_sender_t *tx, const fi_item_t *item);
 /* `annex`: FI_ANNEX bytes that go with it, or NULL. */
 int fi_sender_send_block(fi_sender_t *tx, fi_block_t *block, uint64_t size, uint64_t tag, const void *annex,
                          int64_t timeout);
-/* Sends what another sender has sent, as `item` says. Does not wait: -EAGAIN. Its bytes are copied, unless it has a block. */
+/* Sends what another sender has sent, as `item` says. Does not wait: -EAGAIN. Copies bytes, unless it has a block. */
 int fi_sender_forward(fi_sender_t *tx, fi_item_t *item);
 bool fi_sender_has_room(fi_sender_t *tx);
 /* Are as many messages unreleased as `capacity` allows? */
@@ -340,7 +340,7 @@ static inline void fi_sender_forget_quick(fi_sender_t *tx) {
     fi_sender_forget_form(tx);
 }
 
-/* Its one reader takes messages to other machines: there is room again when those have answered. To spin for that is in vain. */
+/* Its one reader takes messages to other machines: room comes when those have answered, so spinning is in vain. */
 bool fi_sender_is_read_far_away(const fi_sender_t *tx);
 /* room.c: waiting for room, quota, releases. The end is held. `try` returns 0, -EAGAIN, or another error. */
 typedef int fi_try_fn(fi_sender_t *tx, void *arg);
@@ -443,7 +443,7 @@ bool fi_link_has_purged(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos,
 /* Is a reader still to say how many it left out? Until then what it has released is not known to be delivered. */
 bool fi_purge_goes_on(const fi_sender_t *tx);
 
-/* overdue.c: takes back what was held for too long. Returns when it is to be looked again; FI_NEVER: nothing is held. */
+/* overdue.c: takes back what was held for too long. Returns when to look again; FI_NEVER: nothing is held. */
 int64_t fi_overdue_look(fi_sender_t *tx);
 /* When something that is sent now is held for too long, at the earliest. */
 int64_t fi_overdue_soonest(const fi_sender_t *tx);
@@ -479,7 +479,7 @@ static inline bool fi_word_is_owed(uint64_t word) {
 
     return (kind == FI_REC_INLINE || kind == FI_REC_POINTER) && !(fi_word_flags(word) & FI_REC_RETURNED);
 }
-/* Is the record at `pos`, whose header is `word`, a message that its readers are still to release, and nobody else is? */
+/* Is the record at `pos`, whose header is `word`, a message that its readers, and nobody else, are still to release? */
 static inline bool fi_outlet_owes(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos, uint64_t word) {
     return fi_word_is_owed(word) && fi_outlet_waits_for(o, log, pos);
 }
@@ -489,7 +489,7 @@ bool fi_log_is_boundary(const fi_log_t *log, uint64_t pos);
 void fi_log_reclaim(fi_outlet_t *o, fi_log_t *log, bool all);
 void fi_outlet_reclaim(fi_outlet_t *o, bool all);
 void fi_outlet_ring(fi_outlet_t *o);
-/* Messages not released by readers that the sender waits for. Not exactly: those that no cursor has passed, which may be more, but costs one look per reader. */
+/* Messages not released by readers that the sender waits for; or more: what no cursor has passed. One look per reader. */
 uint64_t fi_outlet_unreleased(fi_outlet_t *o, bool exactly);
 /* Sequence number of the oldest message not released; UINT64_MAX: there is none. */
 uint64_t fi_outlet_oldest(const fi_outlet_t *o);

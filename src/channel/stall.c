@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A sender that waits long for room tells its node who could make it: a queue's receivers, any of them; a topic's slowest,
- * all of them.  So a circle that goes through a full channel is found like one through locks.
+ * A sender that waits long for room tells its node who could make it: a queue's receivers, any of them; a topic's
+ * slowest, all of them.  So a circle that goes through a full channel is found like one through locks.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,10 +2,11 @@
  *
  * A receiver that wants the newest message with each tag.
  *
- * The link's scout goes on to the end of what is there and notes, for each tag, its newest message: where it stands, not its
- * bytes.  A tag has its turn when its first message came that was not taken; newer ones take that message's place, so that
- * every tag comes up, and comes up with the newest.  What the ring has pushed out meanwhile the sender has kept
- * (channel/latest.c), one message for each tag: the scout reads that when it was overtaken, and so does taking.
+ * The link's scout goes on to the end of what is there and notes, for each tag, its newest message: where it stands,
+ * not its bytes.  A tag has its turn when its first message came that was not taken; newer ones take that message's
+ * place, so that every tag comes up, and comes up with the newest.  What the ring has pushed out meanwhile the sender
+ * has kept (channel/latest.c), one message for each tag: the scout reads that when it was overtaken, and so does
+ * taking.
  *
  *   base             the link's reader: nothing that is noted was first seen before it.  The sender knows it (`taken`, cursor)
  *   turns            tags in the order of their first messages that were not taken
@@ -229,8 +230,8 @@ static bool is_the_table(const fi_kept_table_t *t) {
     return t->id == 0 || fi_load_relaxed64(t->word) == t->id;
 }
 
-/* Notes what was kept of messages that the scout has not seen, up to number `limit`. False: the table was made anew meanwhile, so
- * that not all was found. It is to be done again then, and nothing counts as seen yet. */
+/* Notes what was kept of messages that the scout has not seen, up to number `limit`. False: the table was made anew
+ * meanwhile, so that not all was found. It is to be done again then, and nothing counts as seen yet. */
 static bool note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) {
     fi_pick_t *p = l->pick;
     uint64_t newest = p->newest;
@@ -252,8 +253,8 @@ static bool note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) 
 
 /* --- the scout --------------------------------------------------------------------------------------------------- */
 
-/* It was overtaken. 0: it is at a whole record again; 1: what it needs for that is on its way; 2: and again, look once more
- * later; -EPROTO. */
+/* It was overtaken. 0: it is at a whole record again; 1: what it needs for that is on its way; 2: and again, look once
+ * more later; -EPROTO. */
 static int catch_up(fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
     fi_kept_table_t table;

@@ -245,8 +245,8 @@ static int take(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     return fi_unlikely(s->flags & FI_REC_ORIGIN) && r == 1 ? split_origin(m) : r;
 }
 
-/* Asks for the first lines of the next two large messages, as far as they are there: between cores each takes as long as
- * taking two messages. */
+/* Asks for the first lines of the next two large messages, as far as they are there: between cores each takes as long
+ * as taking two messages. */
 static void fetch_ahead(const fi_rxlink_t *l, const fi_ringr_t *r) {
     for (uint32_t idx = r->idx; idx < r->lines && idx < r->idx + 2; idx++) {
         const struct fi_record *rec = fi_ringr_line(r, idx);

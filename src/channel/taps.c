@@ -2,13 +2,14 @@
  *
  * Those who look at what a sender sends, and take no part: `ferry tap`.
  *
- * They have an outlet of their own, whose one ring all of them read and may be overtaken in.  What the sender accepts is put
- * there once more, so nobody else's ring, order or room depends on who looks; a sender at which nobody looks has no such
- * outlet, and its quick way does not know of it.
+ * They have an outlet of their own, whose one ring all of them read and may be overtaken in.  What the sender accepts
+ * is put there once more, so nobody else's ring, order or room depends on who looks; a sender at which nobody looks has
+ * no such outlet, and its quick way does not know of it.
  *
- * What is shown by pointer holds a block of the pool until it is looked at, or overtaken.  A tap that lags behind must not
- * use the quota up: the pool asks for that memory before it says that it has no more, and the tap loses it.  It copies what
- * it is shown, and looks afterwards whether it was overtaken meanwhile, so that it never has to announce what it holds.
+ * What is shown by pointer holds a block of the pool until it is looked at, or overtaken.  A tap that lags behind must
+ * not use the quota up: the pool asks for that memory before it says that it has no more, and the tap loses it.  It
+ * copies what it is shown, and looks afterwards whether it was overtaken meanwhile, so that it never has to announce
+ * what it holds.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  *
  * wait.h - how long to spin before going to sleep.
  *
- * A wake-up costs tens of microseconds, a hand-over between spinning threads a tenth of one; so a waiter first spins for
- * about as long as the wake-up would cost, then sleeps.  The classic bound: never more than twice the best choice
+ * A wake-up costs tens of microseconds, a hand-over between spinning threads a tenth of one; so a waiter first spins
+ * for about as long as the wake-up would cost, then sleeps.  The classic bound: never more than twice the best choice
  * (Karlin et al., "Competitive randomized algorithms", 1990).  Four things keep a spinner from harming others:
  *
  *   - after the first microseconds it yields, so that whoever shares its processor runs, and when a yield takes long

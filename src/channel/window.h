@@ -2,14 +2,15 @@
  *
  * window.h - how many messages lie ready for a queue's receiver, when its sender has several to choose from.
  *
- * What is dealt out cannot be moved any more without breaking the order, so there lies ready about as much as a receiver does
- * in a millisecond, and two messages at least: it finds the next one without waiting.  What it holds does not count: who needs
- * many messages at once gets them.  What is known of it is how many it takes in which time, as long as some lie ready.  Who is
- * quick needs no window: rings are cheaper than books.
+ * What is dealt out cannot be moved any more without breaking the order, so there lies ready about as much as a
+ * receiver does in a millisecond, and two messages at least: it finds the next one without waiting.  What it holds does
+ * not count: who needs many messages at once gets them.  What is known of it is how many it takes in which time, as
+ * long as some lie ready.  Who is quick needs no window: rings are cheaper than books.
  *
- * A receiver that has nothing left may have waited for us, so what it took is an upper bound only.  If others waited meanwhile,
- * its window was too small.  One that was slow may just not have been running: a window shrinks by half at most, each
- * time, and grows by one for each message that was taken, so that never more lies ready than was taken before, and two.
+ * A receiver that has nothing left may have waited for us, so what it took is an upper bound only.  If others waited
+ * meanwhile, its window was too small.  One that was slow may just not have been running: a window shrinks by half at
+ * most, each time, and grows by one for each message that was taken, so that never more lies ready than was taken
+ * before, and two.
  */
 #ifndef FI_WINDOW_H
 #define FI_WINDOW_H

@@ -2,19 +2,20 @@
  *
  * host/choose.h - what follows from measured figures, as functions of nothing else, and the reasons in words.
  *
- * How long to spin: for as long as a wake-up costs.  Whatever the other side does then, waiting costs at most twice what it would
- * cost someone who knew when the other side comes (Karlin et al., "Competitive randomized algorithms", 1990).
+ * How long to spin: for as long as a wake-up costs.  Whatever the other side does then, waiting costs at most twice
+ * what it would cost someone who knew when the other side comes (Karlin et al., "Competitive randomized algorithms",
+ * 1990).
  *
- * Into the ring or by pointer: every byte is copied once and every line goes from core to core, either way.  By pointer the
- * block is one that was just used, while a ring goes round and is seldom warm, and more of its lines are under way at
- * once.  But the reader fetches the record's line first and then, when that has come, the block's, and the books about
- * the block are kept.  So pointers cost something fixed, and the ring something for each byte:
+ * Into the ring or by pointer: every byte is copied once and every line goes from core to core, either way.  By pointer
+ * the block is one that was just used, while a ring goes round and is seldom warm, and more of its lines are under way
+ * at once.  But the reader fetches the record's line first and then, when that has come, the block's, and the books
+ * about the block are kept.  So pointers cost something fixed, and the ring something for each byte:
  *
  *     ring(n)    = n / copy(64 KiB) + n/64 * line / 15
  *     pointer(n) = n / copy(4 KiB)  + n/64 * line / 25 + line + 30 ns
  *
- * 15, 25 and 30 were fitted to measured streams of 768 to 4096 bytes.  Where lines dominate, the two meet at 2.4 KiB, whatever a line
- * costs; slow caches bring that down, quick cores up.
+ * 15, 25 and 30 were fitted to measured streams of 768 to 4096 bytes.  Where lines dominate, the two meet at 2.4 KiB,
+ * whatever a line costs; slow caches bring that down, quick cores up.
  *
  * Hysteresis: what is in use stays, unless something else is better by a quarter (spinning) or a tenth (the ring); what
  * hardly differs must not flutter.

@@ -3,7 +3,8 @@
 
 #include "base/atomic.h"
 
-/* Starting points, until a profile is there: a virtual machine's, and in the middle of where the two ways cost the same. */
+/* Starting points, until a profile is there: a virtual machine's, and in the middle of where the two ways cost the
+ * same. */
 static uint32_t spin_now = 30000;
 static uint32_t inline_now = 2048;
 

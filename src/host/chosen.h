@@ -2,8 +2,8 @@
  *
  * host/chosen.h - what this process has chosen from its host's profile (current.h), for those who act on it.
  *
- * Single words, read where a thread waits already or where a sender looks at its books; a change is seen some time later,
- * which is early enough.
+ * Single words, read where a thread waits already or where a sender looks at its books; a change is seen some time
+ * later, which is early enough.
  */
 #ifndef FI_HOST_CHOSEN_H
 #define FI_HOST_CHOSEN_H

@@ -2,8 +2,8 @@
  *
  * host/current.c - see current.h.
  *
- * The profile is words behind a number that is odd while they change (a seqlock): readers need no lock, and fork() may come at
- * any moment.
+ * The profile is words behind a number that is odd while they change (a seqlock): readers need no lock, and fork() may
+ * come at any moment.
  */
 #include "host/current.h"
 

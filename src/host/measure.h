@@ -14,8 +14,9 @@
 #include "ferry/route.h"
 
 /**
- * Measures. `*whole`: nothing had to be left at its assumed value. `stop` (may be NULL) becomes non-zero when nobody wants to know any more. Starts one thread with all signals blocked, and
- * joins it. Errors: -ENOMEM, -EAGAIN no memory or thread; -EMFILE, -ENFILE; -ECANCELED `stop` was set.
+ * Measures. `*whole`: nothing had to be left at its assumed value. `stop` (may be NULL) becomes non-zero when nobody
+ * wants to know any more. Starts one thread with all signals blocked, and joins it. Errors: -ENOMEM, -EAGAIN no memory
+ * or thread; -EMFILE, -ENFILE; -ECANCELED `stop` was set.
  */
 int fi_host_measure(const uint32_t *stop, ferry_host_t *host, bool *whole);
 

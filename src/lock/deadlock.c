@@ -37,8 +37,8 @@ static bool has_free_unit(const fi_semaphore_t *s) {
     return false;
 }
 
-/* Any of them can end the wait. A unit that is free has ended it: who waits has only not seen that yet, and who holds the others
- * does not matter. One that was given back since we looked is held by nobody who waits. */
+/* Any of them can end the wait. A unit that is free has ended it: who waits has only not seen that yet, and who holds
+ * the others does not matter. One that was given back since we looked is held by nobody who waits. */
 static void unit_holders(const fi_semaphore_t *s, fi_add_key_fn *add_key, void *arg) {
     if (has_free_unit(s)) {
         return;

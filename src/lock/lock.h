@@ -2,8 +2,9 @@
  *
  * lock.h - handles on synchronization objects: whose they are, what they hold, how they wait.
  *
- * The quick way of a call is one compare-and-set on the object's word, when the handle is this thread's own.  Everything
- * else enters: it finds out why not, makes this thread the owner, and keeps other threads out while it waits.
+ * The quick way of a call is one compare-and-set on the object's word, when the handle is this thread's own.
+ * Everything else enters: it finds out why not, makes this thread the owner, and keeps other threads out while it
+ * waits.
  */
 #ifndef FI_LOCK_H
 #define FI_LOCK_H

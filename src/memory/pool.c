@@ -159,8 +159,8 @@ static void own_soon(const fi_block_t *b) {
 }
 
 /*
- * Bytes of a class's next segment.  Under a small quota the first one is small, so that a few messages of many sizes cannot
- * use all of it up, and the next ones grow with the class, so that there are not many.
+ * Bytes of a class's next segment.  Under a small quota the first one is small, so that a few messages of many sizes
+ * cannot use all of it up, and the next ones grow with the class, so that there are not many.
  */
 static uint64_t next_segment(const fi_pool_t *p, int cls, uint64_t block_bytes) {
     uint64_t most = fi_min(fi_min(fi_max(SEGMENT_BYTES, p->quota / 256), MAX_SEGMENT_BYTES), p->quota / 8);
@@ -217,8 +217,8 @@ static bool suits(const fi_block_t *b, uint64_t size) {
     return b->segment->block_bytes >= size && b->segment->block_bytes / 2 <= size;
 }
 
-/* The place of a free block that suits: of those that take turns, the one that was released first. One with NULL in it: there
- * is none. */
+/* The place of a free block that suits: of those that take turns, the one that was released first. One with NULL in it:
+ * there is none. */
 static fi_block_t **find_large(fi_pool_t *p, uint64_t size) {
     uint64_t reach = fi_rotation_reach(&p->rotation, size);
     uint64_t passed = 0;

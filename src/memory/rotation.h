@@ -2,15 +2,16 @@
  *
  * rotation.h - which of a pool's large blocks is written next: how long ago it was released.
  *
- * What was released last is still in the caches of the reader's own core, and each line must be fetched from there.  What was
- * released some MiB ago has left those, but not what cores near each other share.  So a pool has some MiB of large blocks
- * at least, and takes turns among those that were released last: *narrow*.
+ * What was released last is still in the caches of the reader's own core, and each line must be fetched from there.
+ * What was released some MiB ago has left those, but not what cores near each other share.  So a pool has some MiB of
+ * large blocks at least, and takes turns among those that were released last: *narrow*.
  *
- * Cores far from each other share nothing: then the lines are the reader's for as long as its caches hold them, and fetching
- * them is slower than memory is: 2.5 GB/s beside 14.  Then what was released first is taken, among more memory than caches
- * hold: *wide*.  Which of the two is better depends on where the system runs both sides, and changes.  So it is measured, by
- * how fast blocks are taken one after the other: narrow is the rule; where that is slow, wide is tried now and then, and kept
- * while it is much faster.  A program that pauses is slow for another reason; it tries ever more seldom.
+ * Cores far from each other share nothing: then the lines are the reader's for as long as its caches hold them, and
+ * fetching them is slower than memory is: 2.5 GB/s beside 14.  Then what was released first is taken, among more memory
+ * than caches hold: *wide*.  Which of the two is better depends on where the system runs both sides, and changes.  So
+ * it is measured, by how fast blocks are taken one after the other: narrow is the rule; where that is slow, wide is
+ * tried now and then, and kept while it is much faster.  A program that pauses is slow for another reason; it tries
+ * ever more seldom.
  */
 #ifndef FI_ROTATION_H
 #define FI_ROTATION_H

@@ -34,8 +34,8 @@ int fi_shared_new_for_all(const char *label, size_t bytes, fi_shared_t **out);
 int fi_shared_accept_for_all(int fd, size_t min_bytes, size_t max_bytes, fi_shared_t **out);
 
 /*
- * Of the latter: moves the mapping so that it has room for `bytes` bytes, before anybody has an address in it. What lies
- * beyond the file's end must not be touched before the file has grown.
+ * Of the latter: moves the mapping so that it has room for `bytes` bytes, before anybody has an address in it. What
+ * lies beyond the file's end must not be touched before the file has grown.
  */
 int fi_shared_reach(fi_shared_t *s, size_t bytes);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/ask.h - asking the engine for something, again and again until a deadline: a server may be away, or elect a leader.
+ * net/ask.h - asking the engine for something, again and again until a deadline: a server may be away, or elect a
+ * leader.
  *
  *     fi_ask_t ask = fi_ask_begin(net, timeout, "put into the cell", name);
  *     do {
@@ -30,7 +31,8 @@ typedef struct fi_ask {
 } fi_ask_t;
 
 fi_ask_t fi_ask_begin(fi_net_t *net, int64_t timeout, const char *doing, const char *what);
-/* Before each try. 0; -ETIMEDOUT, -ESHUTDOWN, with a sentence. The first one finds the deadline passed only if there is no connection. */
+/* Before each try. 0; -ETIMEDOUT, -ESHUTDOWN, with a sentence. The first one finds the deadline passed only if there is
+ * no connection. */
 int fi_ask_next(fi_ask_t *a);
 /* Shall it be tried again? */
 bool fi_ask_again(const fi_ask_t *a, natsStatus s);

@@ -139,7 +139,8 @@ static void meet_stranger(fi_bridge_t *b, const fi_far_frame_t *f) {
     }
 }
 
-/* A frame from the wire, with what was cut off as zeros and its strings ended. False: it is none, or of another version. */
+/* A frame from the wire, with what was cut off as zeros and its strings ended. False: it is none, or of another
+ * version. */
 static bool take_frame(fi_bridge_t *b, natsMsg *msg, fi_far_frame_t *f) {
     int len = fi_nats.natsMsg_GetDataLength(msg);
 
@@ -299,8 +300,8 @@ static bool is_stopping(fi_bridge_t *b) {
 }
 
 /*
- * The engine's messages about durable channels come one by one. To be woken for each would cost more than all else; so where they
- * come densely, a moment passes between turns, and they are taken together.
+ * The engine's messages about durable channels come one by one. To be woken for each would cost more than all else; so
+ * where they come densely, a moment passes between turns, and they are taken together.
  */
 static void gather(fi_bridge_t *b) {
     int64_t now = b->singles > 0 || b->dense ? fi_now_ns() : 0;

@@ -14,8 +14,8 @@
  * node had not released goes to another receiver; a topic is taken once and published once.  What hidden ends cannot
  * see of each other cannot go round in circles.
  *
- * Who acts: the bridge's thread alone, on everything here.  Others only put mail into its box: the library's threads what
- * has arrived, users' threads which ends they open and close.  It never waits for anything but its descriptors.
+ * Who acts: the bridge's thread alone, on everything here.  Others only put mail into its box: the library's threads
+ * what has arrived, users' threads which ends they open and close.  It never waits for anything but its descriptors.
  */
 #ifndef FI_NET_BRIDGE_H
 #define FI_NET_BRIDGE_H
@@ -335,8 +335,9 @@ extern const fi_far_t fi_far_ops;
 /* From now on the sender's messages have this token; by its thread, which holds it. -ENOMEM, -ETIMEDOUT. */
 int fi_bridge_set_token(fi_net_t *net, fi_sender_t *tx, uint64_t token);
 
-/* permit.c: does the server let us do what an end of this channel needs? By the thread that opens it, which has asked others, and
- * waits for the server's word. `denials`: as before that. 0, also without a connection; -EACCES, with the server's words. */
+/* permit.c: does the server let us do what an end of this channel needs? By the thread that opens it, which has asked
+ * others, and waits for the server's word. `denials`: as before that. 0, also without a connection; -EACCES, with the
+ * server's words. */
 int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials);
 /* -EACCES, with the server's words. */
 int fi_permit_refuse(const char *channel, const char *words);
@@ -367,7 +368,8 @@ void fi_far_silent(fi_bridge_t *b, uint64_t id);
 int64_t fi_far_look_after(fi_bridge_t *b);
 void fi_far_hello(fi_bridge_t *b);
 void fi_far_introduce(fi_bridge_t *b, uint64_t to);
-/* For the thread that opens the space: until those who are there have said so, or for as long as a server answers and a bit. 0. */
+/* For the thread that opens the space: until those who are there have said so, or for as long as a server answers and a
+ * bit. 0. */
 int fi_far_wait_for_cards(fi_bridge_t *b);
 void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n, ferry_change_t how);
 
@@ -402,7 +404,8 @@ fi_own_t *fi_own_find(fi_bridge_t *b, uint64_t id);
 void fi_out_serve(fi_bridge_t *b, const fi_far_frame_t *have, fi_far_node_t *n);
 void fi_out_unserve(fi_bridge_t *b, uint32_t kind, const char *channel, const fi_far_node_t *n);
 void fi_out_frame(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f);
-/* One turn: takes, sends, releases. True: more can be taken at once. `*waits` becomes true if it is to be called again after a nap. */
+/* One turn: takes, sends, releases. True: more can be taken at once. `*waits` becomes true if it is to be called again
+ * after a nap. */
 bool fi_out_turn(fi_bridge_t *b, bool *waits);
 void fi_out_again(fi_bridge_t *b);
 /* An own sender has been opened; it may have been linked before we were told of it. */
@@ -422,8 +425,8 @@ void fi_far_tell_denied(fi_bridge_t *b, uint64_t tx, const char *words, const ch
 void fi_out_end(fi_bridge_t *b);
 
 /*
- * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and go, by
- * any thread. The intake is zero to begin with.
+ * A receiver of this node's own senders, which nobody else sees. `changed` is called with `whole` when senders come and
+ * go, by any thread. The intake is zero to begin with.
  */
 typedef struct fi_hidden {
     const char *channel;
@@ -443,7 +446,8 @@ void fi_hidden_receiver_close(fi_bridge_t *b, fi_receiver_t *rx); /* NULL is all
 /* send.c */
 void fi_far_topic_subject(const fi_bridge_t *b, char out[FI_SUBJECT_MAX], const char *channel, uint64_t node);
 
-/* fate.c. The ends are held. Is there something to be said of single messages? `over`: of all, since nobody here takes any. */
+/* fate.c. The ends are held. Is there something to be said of single messages? `over`: of all, since nobody here takes
+ * any. */
 bool fi_in_has_fates(fi_inward_t *in, bool over);
 void fi_in_tell_fates(fi_bridge_t *b, fi_inward_t *in, bool over);
 /* What the other side says of that. */
@@ -451,14 +455,17 @@ void fi_flow_fate(fi_flow_t *f, const fi_arm_t *arm, const fi_far_frame_t *frame
 /* Hands back, to be tried by somebody else, what was told of. */
 void fi_flow_hand_back(fi_flow_t *f);
 
-/* heard.c: topics of other machines. Listens where that node publishes, until the last user ends it; NULL: no memory. */
+/* heard.c: topics of other machines. Listens where that node publishes, until the last user ends it; NULL: no
+ * memory. */
 fi_hearing_t *fi_hear(fi_bridge_t *b, const char *channel, uint64_t node);
 void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h); /* NULL is allowed */
-/* Is every receiver that is open here linked with it? What is put into its ring passes by those that are not. Its end is held. */
+/* Is every receiver that is open here linked with it? What is put into its ring passes by those that are not. Its end
+ * is held. */
 bool fi_heard_by_all(const fi_bridge_t *b, const fi_sender_t *passes_on);
 /* Notes how far a sender elsewhere was heard that is cut off; `passes_on`: its messages, here. */
 void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on);
-/* A sender elsewhere begins. Was it cut off before? Then `*seq` becomes the number of the last message that was passed on here. */
+/* A sender elsewhere begins. Was it cut off before? Then `*seq` becomes the number of the last message that was passed
+ * on here. */
 bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq);
 /* Nobody here has heard anything of it, or, with NULL, of any. */
 void fi_heard_forget(fi_bridge_t *b, const char *channel);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is answered to calls that go far: the client's thread takes the messages one by one, fetches large results and gives
- * the pieces of large arguments that a server asks for.
+ * What is answered to calls that go far: the client's thread takes the messages one by one, fetches large results and
+ * gives the pieces of large arguments that a server asks for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -336,7 +336,8 @@ static void take_own(fi_far_client_t *fk, natsMsg *msg) {
     }
 }
 
-/* What the procedure has answered, however often it was called: the headers of plain results, which have none, apart. */
+/* What the procedure has answered, however often it was called: the headers of plain results, which have none,
+ * apart. */
 static bool is_whole(const char *result) {
     return strcmp(result, "error") == 0 || strncmp(result, "large ", 6) == 0;
 }

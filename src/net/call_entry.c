@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way from rpc/ to calls that go far.  These run on the program's thread and use the NATS library, which has locks of its
- * own and sleeps with them: who was cancelled there would leave the connection deaf.  So cancellation is off in here; it
- * stays possible where rpc/ sleeps, and between the pieces of a large argument.
+ * The way from rpc/ to calls that go far.  These run on the program's thread and use the NATS library, which has locks
+ * of its own and sleeps with them: who was cancelled there would leave the connection deaf.  So cancellation is off in
+ * here; it stays possible where rpc/ sleeps, and between the pieces of a large argument.
  */
 #include "net/call_client.h"
 #include "platform/cancel.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A call that goes far, from its start to its end.  The calling thread sends the request, with the whole argument, and what
- * is to be said about it later.
+ * A call that goes far, from its start to its end.  The calling thread sends the request, with the whole argument, and
+ * what is to be said about it later.
  */
 #include <errno.h>
 #include <inttypes.h>

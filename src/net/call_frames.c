@@ -35,9 +35,10 @@ static void set_consumed(fi_served_t *v, uint64_t count) {
 }
 
 /*
- * A client that has heard nothing for long sends its call again, though the first one may have been on its way all the time:
- * this machine, or the NATS server, stood still.  Then the two are one call, which is known by the later attempt from here on, and
- * answered there.  Not if results of a stream have gone out: they belong to the earlier one.
+ * A client that has heard nothing for long sends its call again, though the first one may have been on its way all the
+ * time:
+ * this machine, or the NATS server, stood still.  Then the two are one call, which is known by the later attempt from
+ * here on, and answered there.  Not if results of a stream have gone out: they belong to the earlier one.
  */
 bool fi_served_is_again(fi_calls_t *calls, const fi_served_t *again) {
     const fi_call_frame_t q = {.node = again->f.node, .client = again->f.client, .id = again->f.head.id};

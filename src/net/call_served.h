@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/call_served.h - requests from afar while they are here: what the files that take, answer and look after them share.
+ * net/call_served.h - requests from afar while they are here: what the files that take, answer and look after them
+ * share.
  */
 #ifndef FI_NET_CALL_SERVED_H
 #define FI_NET_CALL_SERVED_H
@@ -56,7 +57,8 @@ void fi_served_ask(fi_served_t *v);
 
 /* ---- call_frames.c ---- */
 
-/* With the lock: the client has sent again what is here already, and hears so. False: it is not here, or cannot go on. */
+/* With the lock: the client has sent again what is here already, and hears so. False: it is not here, or cannot go
+ * on. */
 bool fi_served_is_again(fi_calls_t *calls, const fi_served_t *again);
 
 /* ---- call_replies.c ---- */

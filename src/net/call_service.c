@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Services that are called from afar.  A request goes into its service's queue, is run by one of the service's threads, and
- * that thread sends the answer.
+ * Services that are called from afar.  A request goes into its service's queue, is run by one of the service's threads,
+ * and that thread sends the answer.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking after calls that go far while their thread waits: for one answer alone in an inbox of its own, and for those that take
- * long by asking who has them.
+ * Looking after calls that go far while their thread waits: for one answer alone in an inbox of its own, and for those
+ * that take long by asking who has them.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -28,17 +28,17 @@
  *                                        the question came from; 0 it is not
  *                   pull NODE AT LEN     NODE wants a piece of the argument; LEN 0: it has all
  *
- * An argument or a result that is larger than a message is fetched by whoever needs it, piece by piece; who has it keeps
- * it until the other one has all.  So nothing is lost with a connection, and nobody is sent what he cannot take.
+ * An argument or a result that is larger than a message is fetched by whoever needs it, piece by piece; who has it
+ * keeps it until the other one has all.  So nothing is lost with a connection, and nobody is sent what he cannot take.
  *
- * A thread that waits for one answer, and nothing else, has it sent to an inbox that it reads itself; if it does not come soon,
- * it is sent to where the others go, so that the thread can wait for everything.
+ * A thread that waits for one answer, and nothing else, has it sent to an inbox that it reads itself; if it does not
+ * come soon, it is sent to where the others go, so that the thread can wait for everything.
  *
  * Death.  A client that has waited for 100 ms asks who has the call, then that node, every quarter of a second, and
- * at once when a lost connection is there again.  A node sends an answer before it says that it has the call no more, and on
- * the same way; so then the answer was lost.  A call that nobody has is sent again with the next attempt number: who has the
- * earlier one after all goes on with that and says so; anybody else runs it if the method is idempotent, else answers that it
- * may have run.
+ * at once when a lost connection is there again.  A node sends an answer before it says that it has the call no more,
+ * and on the same way; so then the answer was lost.  A call that nobody has is sent again with the next attempt number:
+ * who has the earlier one after all goes on with that and says so; anybody else runs it if the method is idempotent,
+ * else answers that it may have run.
  */
 #ifndef FI_NET_CALLS_H
 #define FI_NET_CALLS_H
@@ -164,7 +164,8 @@ static inline size_t fi_calls_piece(const fi_calls_t *calls) {
 }
 /* The time since which a connection is there again is so short that others may not be back yet. */
 bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now);
-/* Asks who serves `service` (NULL: anything), and calls `each` for every card; until nothing has come for `patience` ns. */
+/* Asks who serves `service` (NULL: anything), and calls `each` for every card; until nothing has come for `patience`
+ * ns. */
 int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
                        void (*each)(const fi_call_card_t *card, void *arg), void *arg);
 

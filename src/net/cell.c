@@ -128,8 +128,8 @@ static int find(fi_net_cell_t *c, const ferry_cell_options_t *o) {
     return r;
 }
 
-/* 0; -EEXIST without words: somebody else has made one meanwhile; -ENOTUNIQ without words: likewise, or another stream has the
- * subjects. */
+/* 0; -EEXIST without words: somebody else has made one meanwhile; -ENOTUNIQ without words: likewise, or another stream
+ * has the subjects. */
 static int make(fi_net_cell_t *c, const ferry_cell_options_t *o) {
     fi_ask_t ask = fi_ask_begin(c->net, PATIENCE_NS, "make the cell", c->name);
     char subjects[FI_SUBJECT_MAX];

@@ -10,17 +10,19 @@
  * The version of a value is its number in the stream.  So a put is one message, whoever else puts; and what is not the
  * newest any more is known by a smaller number.  With one cell under the name, and no tokens, versions count from 1.
  *
- * Compare-and-set: with replicas, the server's check of the last number *of a subject* lets two writers through (measured); that
- * of the *whole stream*, and that of "no message", do not.  So: learn the stream's last number L, look that the cell still
- * has the version, and put on condition that L is the last number still.  If another cell of this name has changed
- * meanwhile it is tried again.  A put with a token first raises the fence, then puts, each in this way: whoever comes
- * with a smaller token after the fence was raised is refused, and one who had looked before is, too, as L has changed.
+ * Compare-and-set: with replicas, the server's check of the last number *of a subject* lets two writers through
+ * (measured); that of the *whole stream*, and that of "no message", do not.  So: learn the stream's last number L, look
+ * that the cell still has the version, and put on condition that L is the last number still.  If another cell of this
+ * name has changed meanwhile it is tried again.  A put with a token first raises the fence, then puts, each in this
+ * way: whoever comes with a smaller token after the fence was raised is refused, and one who had looked before is, too,
+ * as L has changed.
  *
  * Answers that are lost with a connection: each put carries an id, by which the server knows it when it comes again.
  *
  * Waiting: a handle that waits hears the news, which the server tells once a value is stored, and keeps the newest
- * versions in a table.  News have the stream's numbers: where one is missing, after a lost connection, and once a second
- * while somebody waits, it asks for the stream's last number, and if need be for all.  A get always asks the engine.
+ * versions in a table.  News have the stream's numbers: where one is missing, after a lost connection, and once a
+ * second while somebody waits, it asks for the stream's last number, and if need be for all.  A get always asks the
+ * engine.
  */
 #ifndef FI_NET_CELL_H
 #define FI_NET_CELL_H

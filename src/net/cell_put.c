@@ -140,9 +140,9 @@ static void server_of(const fi_net_cell_t *c, char id[64]) {
 }
 
 /*
- * 0: it has `*number`; -ESTALE without words: the condition does not hold.  By the id the server knows what was sent before, and
- * had no answer.  One that was started since knows only what nobody has put something upon: then `*unsure`, if not NULL, tells
- * that the condition may have held at first.
+ * 0: it has `*number`; -ESTALE without words: the condition does not hold.  By the id the server knows what was sent
+ * before, and had no answer.  One that was started since knows only what nobody has put something upon: then `*unsure`,
+ * if not NULL, tells that the condition may have held at first.
  */
 static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t len, condition_t on, int64_t deadline,
                  uint64_t *number, bool *unsure) {

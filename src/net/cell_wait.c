@@ -203,8 +203,8 @@ static natsStatus read_all(fi_net_cell_t *c) {
 }
 
 /*
- * Reads what the table may lack. A wait goes on if there is no answer now, and asks again later; -ENOENT, -EACCES: it does
- * not.
+ * Reads what the table may lack. A wait goes on if there is no answer now, and asks again later; -ENOENT, -EACCES: it
+ * does not.
  */
 static int catch_up(fi_net_cell_t *c) {
     fi_ask_t ask = fi_ask_begin(c->net, LOOK_NS, "wait for the cell", c->name);

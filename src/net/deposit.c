@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durable channels, the senders' side: what own senders send is put into the stream (deposit_send.c), and released once it is
- * stored. Here: who sends, and what is taken from them.
+ * Durable channels, the senders' side: what own senders send is put into the stream (deposit_send.c), and released once
+ * it is stored. Here: who sends, and what is taken from them.
  */
 #include <errno.h>
 #include <inttypes.h>

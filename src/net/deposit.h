@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/deposit.h - what deposit.c and deposit_send.c share: senders of a durable channel, and their messages on the way into its stream.
+ * net/deposit.h - what deposit.c and deposit_send.c share: senders of a durable channel, and their messages on the way
+ * into its stream.
  */
 #ifndef FI_NET_DEPOSIT_H
 #define FI_NET_DEPOSIT_H
@@ -109,7 +110,8 @@ void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char i
 /* Releases a message: it is stored, or shall not be. The end is held. */
 void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
 
-/* Publishes what may be published now. Returns ns until this one is to be looked at again, or -1. The deposit's end is held. */
+/* Publishes what may be published now. Returns ns until this one is to be looked at again, or -1. The deposit's end is
+ * held. */
 int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now);
 
 #endif

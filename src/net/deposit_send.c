@@ -2,11 +2,13 @@
  *
  * Putting messages into the stream of a durable channel.
  *
- * Messages of one sender are published in order, up to a window ahead of the engine's answers.  After a lost connection, an
- * answer that does not come, or a refusal, the first that is not stored is next again: the engine drops by its id what it has.
+ * Messages of one sender are published in order, up to a window ahead of the engine's answers.  After a lost
+ * connection, an answer that does not come, or a refusal, the first that is not stored is next again: the engine drops
+ * by its id what it has.
  *
- * Bounds: a sender does not publish what would exceed its share, so that the engine never has to refuse one message in the
- * middle of others.  It knows what it has stored; when that reaches the bound it asks how much of it is still there.
+ * Bounds: a sender does not publish what would exceed its share, so that the engine never has to refuse one message in
+ * the middle of others.  It knows what it has stored; when that reaches the bound it asks how much of it is still
+ * there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -317,9 +319,9 @@ static bool is_duplicate(natsMsg *msg) {
 /*
  * A large message's head is not all: its sender may be told only when there is the mark, too.
  *
- * That the engine had the head before a connection was lost does not say that it has it still: while we were away its pieces may
- * have been swept, and a receiver that did not find them has dropped it. They are there again now; so the head goes once more, by
- * another id, by which it can only be there twice. (Nobody removes a topic's.)
+ * That the engine had the head before a connection was lost does not say that it has it still: while we were away its
+ * pieces may have been swept, and a receiver that did not find them has dropped it. They are there again now; so the
+ * head goes once more, by another id, by which it can only be there twice. (Nobody removes a topic's.)
  */
 static void stored(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);

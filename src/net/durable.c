@@ -132,8 +132,8 @@ static int make_consumer(fi_ask_t *a, const char *stream) {
 }
 
 /*
- * What is there is left alone: to make it again would have the server forget how far its consumers are, and how often they have
- * delivered what (2.9.10).
+ * What is there is left alone: to make it again would have the server forget how far its consumers are, and how often
+ * they have delivered what (2.9.10).
  */
 static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
                        const fi_kept_bounds_t *kept) {

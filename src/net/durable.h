@@ -21,8 +21,8 @@
  *               Ferry-Again: 1                      it may be there already, under another number
  *               Ferry-Origin: NODE-END-SEQUENCE-ATTEMPTS QUEUE    of a dead letter: where it was tried, and how often
  *
- * So any client of the engine's can put messages in and take them out.  On a node, the bridge's thread does both (see bridge.h),
- * again as hidden ends: own senders and receivers of a durable channel meet only those.
+ * So any client of the engine's can put messages in and take them out.  On a node, the bridge's thread does both (see
+ * bridge.h), again as hidden ends: own senders and receivers of a durable channel meet only those.
  *
  *   deposit   a hidden receiver that takes what own senders send, and puts it into the stream; released when it is stored
  *   pickup    a hidden sender that asks the stream for as much as own receivers can do with; what they release is
@@ -48,8 +48,8 @@
 #define FI_DURABLE_API_MAX (FI_SUBJECT_MAX + 96u) /* "$JS.API....STREAM.CONSUMER", with its end */
 
 /*
- * What the engine knows of a channel that is about to be opened. Makes `c->durable` definite, and the stream if there is to be one;
- * `kept`: what a topic's sender has stated, or zeros.
+ * What the engine knows of a channel that is about to be opened. Makes `c->durable` definite, and the stream if there
+ * is to be one; `kept`: what a topic's sender has stated, or zeros.
  * Errors: -ENOTSUP no JetStream; -ETIMEDOUT, -ENOTCONN the engine cannot be asked; -EACCES; -ENOSPC; -EIO.
  */
 int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, const fi_kept_bounds_t *kept,
@@ -62,7 +62,8 @@ int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiv
 int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
 int fi_durable_purge(fi_net_t *net, const char *name, bool remove, uint64_t *messages);
 
-/* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer. `kept`: a topic's. */
+/* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer.
+ * `kept`: a topic's. */
 void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept);
 
 /* The number behind `"key":` in an answer of the engine's. False: there is none. */
@@ -120,7 +121,8 @@ bool fi_origin_copy(fi_sender_t *tx, natsMsg *msg, fi_item_t *item);
 /* ---- between durable*.c ---- */
 
 #define FI_DURABLE_JSON_MAX 1024
-/* Asks the engine. 0: it has answered; `*code` is its error's number, or 0; `*answer` (may be NULL) is to be destroyed. */
+/* Asks the engine. 0: it has answered; `*code` is its error's number, or 0; `*answer` (may be NULL) is to be
+ * destroyed. */
 int fi_durable_ask(fi_ask_t *a, const char *subject, const char *json, int *code, natsMsg **answer);
 /* A refusal, as an errno with a sentence. */
 int fi_durable_refused(const fi_ask_t *a, int code);

@@ -2,8 +2,9 @@
  *
  * The streams of durable topics: how much they keep, and where a receiver begins.
  *
- * Whoever opens a topic first makes its stream.  A sender that states a bound later changes it for all; what it does not state
- * stays as it is.  Two that state different ones at the same time end with one or the other, or one bound of each.
+ * Whoever opens a topic first makes its stream.  A sender that states a bound later changes it for all; what it does
+ * not state stays as it is.  Two that state different ones at the same time end with one or the other, or one bound of
+ * each.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -2,9 +2,9 @@
  *
  * Hearing what clients that are not Ferry's publish on a topic's subject, for own receivers that are plain.
  *
- * An ear for each such receiver: it counts what comes, and puts it into the receiver's ring.  What finds no room waits here, up
- * to a bound; what comes then, and what the contract has no room for, leaves a gap in its numbers, which the receiver counts as
- * lost.
+ * An ear for each such receiver: it counts what comes, and puts it into the receiver's ring.  What finds no room waits
+ * here, up to a bound; what comes then, and what the contract has no room for, leaves a gap in its numbers, which the
+ * receiver counts as lost.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -2,9 +2,10 @@
  *
  * Ending subscriptions.
  *
- * Before 3.6 the library's reading thread looks for a message's subscription under a lock, lets go of that, copies the message, and
- * only then locks the subscription, which may have been freed meanwhile (nats.c, issue 637).  So one that has ended is kept until
- * that thread has come to a later message: the connection counts each before it looks for its subscription.
+ * Before 3.6 the library's reading thread looks for a message's subscription under a lock, lets go of that, copies the
+ * message, and only then locks the subscription, which may have been freed meanwhile (nats.c, issue 637).  So one that
+ * has ended is kept until that thread has come to a later message: the connection counts each before it looks for its
+ * subscription.
  */
 #include <stdlib.h>
 
@@ -42,7 +43,8 @@ static void destroy(struct fi_list *all) {
     }
 }
 
-/* Takes out those that nobody can have in hand any more, now that the connection has counted so many. Returns how many it keeps. */
+/* Takes out those that nobody can have in hand any more, now that the connection has counted so many. Returns how many
+ * it keeps. */
 static unsigned take_safe(fi_net_t *net, const natsConnection *c, uint64_t counted, struct fi_list *safe) {
     struct fi_list *at, *after;
     unsigned kept = 0;

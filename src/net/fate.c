@@ -2,11 +2,12 @@
  *
  * What has become of messages elsewhere, where that is more than a number up to which all are released.
  *
- * A message that came from another machine is with its sender all the while, which hears up to which number all are released,
- * and counts one attempt for all that receivers there do: rejecting it, holding it for too long. Should that machine not go
- * on, nothing that was released shall come again, the next attempt must be counted right, and come when it was wanted. So the
- * receiving side tells more (FATE): when its last receiver closes, when messages have come back there, and when one is held
- * for long while others behind it are released. The sending side lets those go, and hands the others back with their count.
+ * A message that came from another machine is with its sender all the while, which hears up to which number all are
+ * released, and counts one attempt for all that receivers there do: rejecting it, holding it for too long. Should that
+ * machine not go on, nothing that was released shall come again, the next attempt must be counted right, and come when
+ * it was wanted. So the receiving side tells more (FATE): when its last receiver closes, when messages have come back
+ * there, and when one is held for long while others behind it are released. The sending side lets those go, and hands
+ * the others back with their count.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A flow: one own sender's messages on their way, numbered, and kept until all who shall have them have said so; and its
- * arms, one for each node.
+ * A flow: one own sender's messages on their way, numbered, and kept until all who shall have them have said so; and
+ * its arms, one for each node.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -2,10 +2,12 @@
  *
  * A flow's window: how much of it may be on its way.
  *
- * What is on its way waits in the server and in sockets' buffers, and everything else on these connections waits behind it:
- * the server's answers to the pings by which a lost connection is noticed, too.  Many senders with much on its way to a slow machine
- * would lose their connections for that, send all of it again, and lose them again.  So it may be as much as arrives in
- * LONG_NS; the way of one message at a time is measured.  At first, and after a lost connection, the window is small.
+ * What is on its way waits in the server and in sockets' buffers, and everything else on these connections waits behind
+ * it:
+ * the server's answers to the pings by which a lost connection is noticed, too.  Many senders with much on its way to a
+ * slow machine would lose their connections for that, send all of it again, and lose them again.  So it may be as much
+ * as arrives in LONG_NS; the way of one message at a time is measured.  At first, and after a lost connection, the
+ * window is small.
  */
 #include "base/bits.h"
 #include "net/out.h"

@@ -19,12 +19,12 @@
  *                                        <-  GONE channel                      no receiver is left
  *   at any time: HELLO, CARD (an answer), BYE; PROBE, ALIVE; LOST token (I know no such link)
  *
- * What a sender's node takes from a sender for M is counted 1, 2, 3... on that link: `number`.  M takes numbers in order
- * only, so what comes twice is dropped and what is missing is noticed; N keeps everything until M has acknowledged it,
- * and sends it again from the first number that M lacks.
+ * What a sender's node takes from a sender for M is counted 1, 2, 3... on that link: `number`.  M takes numbers in
+ * order only, so what comes twice is dropped and what is missing is noticed; N keeps everything until M has
+ * acknowledged it, and sends it again from the first number that M lacks.
  *
- * On the wire: little-endian structs as they are.  A frame may be cut behind its last field that is not zero, but has at
- * least FI_FAR_HEAD bytes.
+ * On the wire: little-endian structs as they are.  A frame may be cut behind its last field that is not zero, but has
+ * at least FI_FAR_HEAD bytes.
  */
 #ifndef FI_NET_FRAME_H
 #define FI_NET_FRAME_H
@@ -114,7 +114,8 @@ enum fi_far_described_bits {
     FI_FAR_ORIGIN = 2     /* a dead letter: its last bytes are a struct fi_origin */
 };
 
-/* DATA: before each record's bytes, which are padded to 8. In a message in pieces there is one, whose size is the piece's. */
+/* DATA: before each record's bytes, which are padded to 8. In a message in pieces there is one, whose size is the
+ * piece's. */
 typedef struct fi_far_record {
     uint32_t size;
     uint16_t attempt;

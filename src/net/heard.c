@@ -2,9 +2,9 @@
  *
  * Topics of other machines: where they are heard, by whom, and how far.
  *
- * A topic is heard on a subject for each node that publishes.  When such a node was given up, or has given up this one, and comes again,
- * its senders are the same ends as before, and their numbers go on.  What they have sent meanwhile is lost to the receivers here; these are
- * told so with the next message that comes (lost_before).
+ * A topic is heard on a subject for each node that publishes.  When such a node was given up, or has given up this one,
+ * and comes again, its senders are the same ends as before, and their numbers go on.  What they have sent meanwhile is
+ * lost to the receivers here; these are told so with the next message that comes (lost_before).
  */
 #include <stdio.h>
 #include <stdlib.h>

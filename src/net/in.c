@@ -19,8 +19,8 @@
 #define MUST_ACK 0x80000000u
 #define MAX_RETAIN_TAKEN 65536u
 #define LEAST_QUOTA (64ull << 20)
-/* Acknowledgements come at once where messages are alone. In a stream they come together, or each would let the sender send
- * a little, which makes small batches of what could be large ones. */
+/* Acknowledgements come at once where messages are alone. In a stream they come together, or each would let the sender
+ * send a little, which makes small batches of what could be large ones. */
 #define ACK_INTERVAL_NS 1000000ll
 #define ACK_MESSAGES 2048u
 #define ACK_BYTES (FI_FAR_WINDOW / 8)

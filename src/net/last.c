@@ -17,7 +17,8 @@ __attribute__((constructor)) static void fill_letters(void) {
     }
 }
 
-/* What follows `"key":` in the answer, which ends in a zero. The keys that are looked for stand before any bytes of others'. */
+/* What follows `"key":` in the answer, which ends in a zero. The keys that are looked for stand before any bytes of
+ * others'. */
 static const char *value_of(const char *json, const char *key) {
     const char *at = strstr(json, key);
 

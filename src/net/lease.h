@@ -2,16 +2,18 @@
  *
  * net/lease.h - mutex, reader-writer lock, semaphore, barrier and event of a space that spans machines.
  *
- * All nodes that have one open share a value (lock_state.h) through the engine (value.h).  Nobody keeps it alive: what is
- * held is held until it is given back.  Only who waits asks, about every FI_LEASE_ASK_NS, the nodes that stand in his way
+ * All nodes that have one open share a value (lock_state.h) through the engine (value.h).  Nobody keeps it alive: what
+ * is held is held until it is given back.  Only who waits asks, about every FI_LEASE_ASK_NS, the nodes that stand in
+ * his way
  *
  *     ferry.SPACE.n.NODE.locks           what of yours is held or waits? (answer: lease_ask.h)
  *
- * and takes the hold of one that has not answered for FI_NET_DEAD_NS, while he was connected himself.  On its side a node
- * takes its own leases for lost FI_LEASE_NS after it sent the last that a server has answered, which is sooner (lease_touch.c).
+ * and takes the hold of one that has not answered for FI_NET_DEAD_NS, while he was connected himself.  On its side a
+ * node takes its own leases for lost FI_LEASE_NS after it sent the last that a server has answered, which is sooner
+ * (lease_touch.c).
  *
- * Locks: `opening` is taken by who opens or closes, all the time; then a fi_leases_t's `lock`, never while anything is asked;
- * then a record's.
+ * Locks: `opening` is taken by who opens or closes, all the time; then a fi_leases_t's `lock`, never while anything is
+ * asked; then a record's.
  */
 #ifndef FI_NET_LEASE_H
 #define FI_NET_LEASE_H
@@ -122,7 +124,8 @@ typedef struct fi_lease_opening {
 int fi_lease_open(ferry_t *node, const fi_lease_opening_t *o, fi_lease_t **out);
 int fi_lease_close(fi_lease_t *l, const char *held);
 
-/* The node is closed: closes a handle that is still open, whatever it holds, after `note` has had its name. False: none. */
+/* The node is closed: closes a handle that is still open, whatever it holds, after `note` has had its name. False:
+ * none. */
 bool fi_lease_close_any(fi_net_t *net, void (*note)(void *arg, const char *name), void *arg);
 void fi_leases_close(fi_net_t *net);
 
@@ -149,7 +152,8 @@ int fi_lease_event_wait(fi_lease_t *l, const uint32_t *count, int64_t timeout);
 
 /* ---- between the files of this module ---- */
 
-/* Begins a call, as fi_lock_enter; ends it with its result. In between the thread is cancelled only where it says so. */
+/* Begins a call, as fi_lock_enter; ends it with its result. In between the thread is cancelled only where it says
+ * so. */
 int fi_lease_enter(fi_lease_t *l);
 int fi_lease_leave(fi_lease_t *l, int r);
 /* Is it an open handle of this process? */
@@ -164,9 +168,9 @@ static inline fi_net_t *fi_lease_net(const fi_lease_t *l) {
 void fi_lease_who(const fi_lease_t *l, fi_lease_who_t *who);
 
 /*
- * Waits for something: makes `change` (which returns 0 as long as it is not so) again and again, until it returns something
- * else, or the wait ends: -ETIMEDOUT, -EINTR, -ESHUTDOWN, -EDEADLK (with a sentence), or errors of the engine's. `role`: in
- * whose way others may stand, 0: nobody's.
+ * Waits for something: makes `change` (which returns 0 as long as it is not so) again and again, until it returns
+ * something else, or the wait ends: -ETIMEDOUT, -EINTR, -ESHUTDOWN, -EDEADLK (with a sentence), or errors of the
+ * engine's. `role`: in whose way others may stand, 0: nobody's.
  */
 int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg, int64_t deadline, uint64_t *token);
 /* lease_touch.c. A server has answered what was sent then. */

@@ -229,8 +229,8 @@ static void clear(fi_leases_t *leases, uint64_t node) {
     pthread_mutex_unlock(&leases->lock);
 }
 
-/* It has not answered. Was it silent for long enough, all of the time while we were connected and asked? `pause`: the longest
- * one between two questions that is none. */
+/* It has not answered. Was it silent for long enough, all of the time while we were connected and asked? `pause`: the
+ * longest one between two questions that is none. */
 static bool is_dead(fi_leases_t *leases, uint64_t node, int64_t pause) {
     uint32_t times_up = fi_load_relaxed32(&leases->net->times_up);
     int64_t now = fi_now_ns();
@@ -285,7 +285,8 @@ static void choose(fi_line_t *line, uint64_t node) {
     }
 }
 
-/* Who did not answer is asked each time, else nobody would know since when; then the others, in turn. Returns where to go on. */
+/* Who did not answer is asked each time, else nobody would know since when; then the others, in turn. Returns where to
+ * go on. */
 static uint32_t choose_whom_to_ask(fi_leases_t *leases, fi_line_t *line, uint32_t from) {
     for (uint32_t i = 0; i < line->there_count && line->nodes < NODES_AT_ONCE / 2; i++) {
         if (is_suspect(leases, line->there[i])) {

@@ -2,8 +2,8 @@
  *
  * net/lease_ask.h - asking a node what its handles hold and wait for: is it there, and is there a circle of waits?
  *
- * The answer: a head, `handles` times fi_answer_handle_t, `waits` times fi_answer_wait_t. Handles: of this node, those that
- * hold something or are inside a call; waits: of all nodes of the process in this space.
+ * The answer: a head, `handles` times fi_answer_handle_t, `waits` times fi_answer_wait_t. Handles: of this node, those
+ * that hold something or are inside a call; waits: of all nodes of the process in this space.
  */
 #ifndef FI_NET_LEASE_ASK_H
 #define FI_NET_LEASE_ASK_H

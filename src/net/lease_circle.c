@@ -2,14 +2,14 @@
  *
  * Circles of threads that wait for each other across machines.
  *
- * A look begins at one's own wait: who holds that object (read anew)? The nodes of these are asked what their threads wait
- * for; then these objects are read, and so on.  Every look goes along all ways, up to a bound.  Two looks, one after the
- * other, that find the same waits prove the circle: a thread that stood in the same wait in both has let go of nothing and
- * taken nothing between them, and what it held was read in that time.  The wait that began last gives in; by the clocks of
- * the machines, so all who look choose the same.
+ * A look begins at one's own wait: who holds that object (read anew)? The nodes of these are asked what their threads
+ * wait for; then these objects are read, and so on.  Every look goes along all ways, up to a bound.  Two looks, one
+ * after the other, that find the same waits prove the circle: a thread that stood in the same wait in both has let go
+ * of nothing and taken nothing between them, and what it held was read in that time.  The wait that began last gives
+ * in; by the clocks of the machines, so all who look choose the same.
  *
- * Threads are told apart by their process, so what a thread waits for counts whichever handle it holds something by.  What
- * waits in the local space of a machine is not seen here.
+ * Threads are told apart by their process, so what a thread waits for counts whichever handle it holds something by.
+ * What waits in the local space of a machine is not seen here.
  */
 #include <errno.h>
 #include <inttypes.h>

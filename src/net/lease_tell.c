@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What this node's leases are, for who looks: objects, who holds them, and who has waited for long.  Who stands in a wait's way
- * is for the one who looks to read in the object's value (look_locks.c).
+ * What this node's leases are, for who looks: objects, who holds them, and who has waited for long.  Who stands in a
+ * wait's way is for the one who looks to read in the object's value (look_locks.c).
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,11 +2,12 @@
  *
  * How a holder knows, without asking those who wait, that they cannot have taken what it holds.
  *
- * A node that holds something asks its server four times a second, on a subject that nobody listens to, so that the server itself answers ("no
- * responders").  With that, as with all that it asks about its leases, it notes when it SENT the last question that was answered: until then its
- * line was whole, so whoever waits has counted nothing against it yet.  FI_LEASE_NS later its leases are over, unless the
- * lock's own value says otherwise; others take them FI_NET_DEAD_NS later at the earliest.  It does not matter how late an answer came, in which
- * way a line was lost, or when that was noticed.
+ * A node that holds something asks its server four times a second, on a subject that nobody listens to, so that the
+ * server itself answers ("no responders").  With that, as with all that it asks about its leases, it notes when it SENT
+ * the last question that was answered: until then its line was whole, so whoever waits has counted nothing against it
+ * yet.  FI_LEASE_NS later its leases are over, unless the lock's own value says otherwise; others take them
+ * FI_NET_DEAD_NS later at the earliest.  It does not matter how late an answer came, in which way a line was lost, or
+ * when that was noticed.
  *
  *     ferry.SPACE.n.NODE.touch           nobody listens here
  *     ferry.SPACE.n.NODE.touched.TIME    where the answer goes
@@ -74,7 +75,8 @@ static bool holds_any(fi_leases_t *leases) {
     return holds;
 }
 
-/* Who begins to hold stores that, then looks at `touching`; here it is the other way round: one of us sees the other. */
+/* Who begins to hold stores that, then looks at `touching`; here it is the other way round: one of us sees the
+ * other. */
 static bool is_to_go_on(fi_leases_t *leases) {
     if (holds_any(leases)) {
         return true;

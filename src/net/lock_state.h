@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/lock_state.h - a synchronization object of a networked space, as one value: who holds it, who waits for it, who has
- * it open.
+ * net/lock_state.h - a synchronization object of a networked space, as one value: who holds it, who waits for it, who
+ * has it open.
  *
- * The value is one message (value.h), and is changed as a whole: whoever wants something computes what it would then be,
- * here, and puts that in the place of what it was.  Nothing here talks to anybody.
+ * The value is one message (value.h), and is changed as a whole: whoever wants something computes what it would then
+ * be, here, and puts that in the place of what it was.  Nothing here talks to anybody.
  *
- * Order: who waits stands in a line, in the order in which they came, up to FI_LEASE_LINE of them.  A lock that becomes free is
- * reserved for the head of the line (readers go in together, units go to as many as there are); whoever asks meanwhile waits
- * behind them.  So nobody starves that stands in the line; more than FI_LEASE_LINE wait outside it, in no order.
+ * Order: who waits stands in a line, in the order in which they came, up to FI_LEASE_LINE of them.  A lock that becomes
+ * free is reserved for the head of the line (readers go in together, units go to as many as there are); whoever asks
+ * meanwhile waits behind them.  So nobody starves that stands in the line; more than FI_LEASE_LINE wait outside it, in
+ * no order.
  *
- * A holder's death leaves a mutex or a writer's lock with FI_LEASE_DIED until somebody has given it back repaired, or makes it
- * FI_LEASE_BROKEN by giving it back as it was.
+ * A holder's death leaves a mutex or a writer's lock with FI_LEASE_DIED until somebody has given it back repaired, or
+ * makes it FI_LEASE_BROKEN by giving it back as it was.
  *
  * On the wire: the head, the openers, the entries; little-endian, no gaps.
  */
@@ -131,7 +132,8 @@ bool fi_lease_is_signed(const fi_lease_state_t *s, uint64_t node, uint64_t numbe
 
 /* Would it be this handle's turn? */
 bool fi_lease_may_take(const fi_lease_state_t *s, uint32_t role, uint64_t node, uint32_t handle);
-/* Takes it, or else gets into the line (`queue`; if there is room). Taken; 0: it waits; -EAGAIN it does not; -ENOTRECOVERABLE. */
+/* Takes it, or else gets into the line (`queue`; if there is room). Taken; 0: it waits; -EAGAIN it does not;
+ * -ENOTRECOVERABLE. */
 int fi_lease_take(fi_lease_state_t *s, uint32_t role, const fi_lease_who_t *who, bool queue);
 /* The wait ends. */
 void fi_lease_unqueue(fi_lease_state_t *s, uint64_t node, uint32_t handle);

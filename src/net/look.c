@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking at other machines: asks all nodes at once, and waits until those that are there have told all, or for too long.
+ * Looking at other machines: asks all nodes at once, and waits until those that are there have told all, or for too
+ * long.
  *
- * Nodes of this machine have answered by their sockets what they told there; of these only the rest is taken, which they tell
- * between machines only.  Nothing that comes is believed: strings are ended, and there is a bound on everything.
+ * Nodes of this machine have answered by their sockets what they told there; of these only the rest is taken, which
+ * they tell between machines only.  Nothing that comes is believed: strings are ended, and there is a bound on
+ * everything.
  */
 #include "net/look.h"
 

@@ -68,8 +68,8 @@ static bool is_settled(fi_bridge_t *b, const fi_asking_t *a) {
                         : fi_in_count(b, a->kind, a->channel) >= a->expected;
 }
 
-/* What a durable topic's sender, or a plain one, sends before somebody here takes it would go nowhere; and what others publish
- * for a plain receiver. */
+/* What a durable topic's sender, or a plain one, sends before somebody here takes it would go nowhere; and what others
+ * publish for a plain receiver. */
 bool fi_meet_needs_link(const fi_own_t *own) {
     return own->plain ||
            (own->is_sender && own->contract.durable == FERRY_DURABLE && (ferry_kind_t)own->kind == FERRY_TOPIC);

@@ -2,15 +2,17 @@
  *
  * net/mirror.h - a copy of a published region whose writer is on another machine: see published.h.
  *
- * A node has one for each region that it has open for reading.  It is *active* if it receives versions: then it has a writer of
- * that region on this machine, which publishes them, so that all readers of the machine share the copy, by shared memory as
- * ever.  One of a machine's mirrors is active at a time, since a region has one writer; the others only know who writes.
+ * A node has one for each region that it has open for reading.  It is *active* if it receives versions: then it has a
+ * writer of that region on this machine, which publishes them, so that all readers of the machine share the copy, by
+ * shared memory as ever.  One of a machine's mirrors is active at a time, since a region has one writer; the others
+ * only know who writes.
  *
  *   - A reader that is opened, and finds no writer on its machine, asks for one elsewhere.
  *   - A writer that begins says so to all.
- *   - A reader whose link has ended (the process with the active mirror has gone) asks again, and its mirror becomes active.
- *   - A reader that waits asks once a second whether the writer is there.  If not for two seconds, it is gone: it has died, or what
- *     it said when it closed came while this node was not connected.
+ *   - A reader whose link has ended (the process with the active mirror has gone) asks again, and its mirror becomes
+ *     active.
+ *   - A reader that waits asks once a second whether the writer is there.  If not for two seconds, it is gone: it has
+ *     died, or what it said when it closed came while this node was not connected.
  */
 #ifndef FI_NET_MIRROR_H
 #define FI_NET_MIRROR_H

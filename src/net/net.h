@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/net.h - a node's part in a space that spans machines: its connections to the engine, and how it names things there.
+ * net/net.h - a node's part in a space that spans machines: its connections to the engine, and how it names things
+ * there.
  *
- * Two connections: `control` carries requests, leases and calls, `bulk` what channels carry, in large pieces.  Both send every
- * message as soon as they can, and come back by themselves when a server is lost, for as long as the node is open.
+ * Two connections: `control` carries requests, leases and calls, `bulk` what channels carry, in large pieces.  Both
+ * send every message as soon as they can, and come back by themselves when a server is lost, for as long as the node is
+ * open.
  *
- * Where there are durable channels, two more, the `ways`, carry what goes into streams: one sends at once, the other gathers for up to
- * a millisecond, for a flow of messages that each go alone.  A way does not come back.  The library would keep what is published
- * while it is away and send that first, before what was lost with the connection and is published again: the order would be lost.
- * So a way has one connection in its life, in which nothing is overtaken, and the bridge makes another one in its place.
+ * Where there are durable channels, two more, the `ways`, carry what goes into streams: one sends at once, the other
+ * gathers for up to a millisecond, for a flow of messages that each go alone.  A way does not come back.  The library
+ * would keep what is published while it is away and send that first, before what was lost with the connection and is
+ * published again: the order would be lost. So a way has one connection in its life, in which nothing is overtaken, and
+ * the bridge makes another one in its place.
  *
  *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
  *     ferry.SPACE.all                  frames to every node (bridge.h)
@@ -16,9 +19,11 @@
  *     ferry.SPACE.n.NODE.ping          is it there? Answered at once; "no responders" when its connection is gone
  *     ferry.SPACE.KIND.NAME            objects, streams' subjects: each in the header of its file
  *
- * A name's dots, which separate words in a subject, are written as '~', which no name of Ferry's holds.  NODE is 16 hex digits.
+ * A name's dots, which separate words in a subject, are written as '~', which no name of Ferry's holds.  NODE is 16 hex
+ * digits.
  *
- * Threads: everything here may be called by any thread.  Callbacks of the library's threads run with all signals blocked.
+ * Threads: everything here may be called by any thread.  Callbacks of the library's threads run with all signals
+ * blocked.
  */
 #ifndef FI_NET_NET_H
 #define FI_NET_NET_H
@@ -38,8 +43,9 @@
 #define FI_NET_WRITE_MS 4000        /* a server that takes nothing for so long is lost: whoever writes waits for it */
 #define FI_NET_DEAD_NS 2000000000ll /* "no responders" for so long, while we are connected: the node has gone */
 
-/* Told when the connection is lost (`up` false) and when it is there again, and, if `denied` is not NULL, when the server has
- * denied a permission, in its words, and if `torn` is not NULL, when a way has ended. By a thread of the library; must not block. */
+/* Told when the connection is lost (`up` false) and when it is there again, and, if `denied` is not NULL, when the
+ * server has denied a permission, in its words, and if `torn` is not NULL, when a way has ended. By a thread of the
+ * library; must not block. */
 typedef struct fi_net_watch {
     struct fi_list link;
     void (*changed)(void *arg, bool up);
@@ -60,7 +66,8 @@ typedef struct fi_net {
     char space[64]; /* as a word of a subject */
     natsConnection *control;
     natsConnection *bulk;
-    /* NULL until a durable channel is opened; atomic; only the bridge's thread uses them, and makes others in their place. */
+    /* NULL until a durable channel is opened; atomic; only the bridge's thread uses them, and makes others in their
+     * place. */
     natsConnection *ways[FI_WAYS];
     uint32_t ways_torn;   /* one of them has ended; atomic */
     uint32_t ways_lost;   /* how many were made in place of others; the bridge's thread's, as the next one */
@@ -127,16 +134,17 @@ void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card);
 /* For ferry_warning. */
 const char *fi_net_warning(const fi_net_t *net);
 
-/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES
- * wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be read; -ENOMEM. */
+/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED,
+ * -ETIMEDOUT no server answers; -EACCES wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be
+ * read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
 /* Nobody is inside a call of the node's any more. */
 void fi_net_close(fi_net_t *net);
 
 /* Makes sure that there are ways. Errors: as fi_net_open. */
 int fi_net_open_ways(fi_net_t *net);
-/* For the bridge's thread: makes those anew that have ended, waiting for the server as fi_net_open does. Returns ns until it is to be called
- * again, or -1: when it is woken. */
+/* For the bridge's thread: makes those anew that have ended, waiting for the server as fi_net_open does. Returns ns
+ * until it is to be called again, or -1: when it is woken. */
 int64_t fi_net_mend_ways(fi_net_t *net);
 /* The same: NULL if it has ended, or was never there. */
 natsConnection *fi_net_way(const fi_net_t *net, enum fi_net_way which);
@@ -145,7 +153,8 @@ static inline uint32_t fi_net_losses(const fi_net_t *net) {
     return fi_load_acquire32(&net->times_lost) + net->ways_lost;
 }
 
-/* How long to wait for another node's answer: `ns` where lines are short. The way there may be as long as ours to the server, and twice. */
+/* How long to wait for another node's answer: `ns` where lines are short. The way there may be as long as ours to the
+ * server, and twice. */
 static inline int64_t fi_net_patience(const fi_net_t *net, int64_t ns) {
     return ns + 4 * net->round_trip;
 }
@@ -179,7 +188,8 @@ void fi_net_stream(const fi_net_t *net, char out[FI_SUBJECT_MAX], const char *ki
 
 /* ---- talking ---- */
 
-/* What a status means: a negative errno, with a sentence "cannot DOING 'WHAT': why". NATS_OK: 0. A denied permission says so. */
+/* What a status means: a negative errno, with a sentence "cannot DOING 'WHAT': why". NATS_OK: 0. A denied permission
+ * says so. */
 int fi_net_fail(fi_net_t *net, natsStatus s, const char *doing, const char *what);
 
 /* What the library says of an error that it has just answered to this thread. */
@@ -188,8 +198,8 @@ const char *fi_net_words(natsStatus s);
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
-/* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another, and
- * owns the message (natsMsg_Destroy). There is no limit on what may wait. */
+/* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another,
+ * and owns the message (natsMsg_Destroy). There is no limit on what may wait. */
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,
                      void *arg, natsSubscription **sub);
 /* endings.c. Ends it, waiting for a callback that runs; `c`: whose it is. NULL is allowed. */
@@ -208,9 +218,11 @@ void fi_net_signals_restore(const sigset_t *before);
 
 /* ---- who is there ---- */
 
-/* 1: the node answers; 0: its connection is gone; -ETIMEDOUT no answer in `timeout` ns; -ENOTCONN we are not connected. */
+/* 1: the node answers; 0: its connection is gone; -ETIMEDOUT no answer in `timeout` ns; -ENOTCONN we are not
+ * connected. */
 int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout);
-/* Asks all nodes and calls `each` for every card, this node's too, until they have been silent for `patience` ns. Returns how many. */
+/* Asks all nodes and calls `each` for every card, this node's too, until they have been silent for `patience` ns.
+ * Returns how many. */
 int fi_net_each_node(fi_net_t *net, int64_t patience, void (*each)(const fi_net_card_t *card, void *arg), void *arg);
 /* Adds what is on other machines to a picture of this one. */
 struct ferry_look;

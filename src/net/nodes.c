@@ -3,8 +3,8 @@
  * The nodes on other machines: how they are met, watched while there are links, and given up.
  *
  * Nobody sends heartbeats.  A node with which there are links is asked now and then; when its connection is gone, the
- * server answers for it at once.  That may be a node that is being reconnected, so it is asked again, and given up when the server
- * says so of a question that was asked FI_NET_DEAD_NS later.
+ * server answers for it at once.  That may be a node that is being reconnected, so it is asked again, and given up when
+ * the server says so of a question that was asked FI_NET_DEAD_NS later.
  */
 #include <inttypes.h>
 #include <stdio.h>

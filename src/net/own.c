@@ -30,8 +30,8 @@ static void describe(fi_own_t *own, fi_end_t *e) {
     }
 }
 
-/* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as without a
- * connection, nobody is asked: 1. */
+/* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as
+ * without a connection, nobody is asked: 1. */
 static int await_answer(fi_bridge_t *b, fi_asking_t *a, int64_t more) {
     struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS + more);
     int waited = 0;

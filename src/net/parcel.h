@@ -7,17 +7,17 @@
  *               ferry.SPACE.qb.NAME.NODE-END.SEQUENCE.done  its sender knows that the head is stored
  *     head      in the channel's own stream, in the message's place, without bytes; "Ferry-Parcel: SIZE-PIECE" in hex
  *
- * The sender puts all pieces there first, then the head, then the mark; only then is the message stored, for it.  So who meets
- * a head finds all pieces, and a message of which there is no head is delivered to nobody.  To put a piece a second time does no
- * harm.  After a lost connection the sender begins with the first piece again, and a queue's head that the engine had before gets a new id,
- * since it may have been dropped meanwhile.
+ * The sender puts all pieces there first, then the head, then the mark; only then is the message stored, for it.  So
+ * who meets a head finds all pieces, and a message of which there is no head is delivered to nobody.  To put a piece a
+ * second time does no harm.  After a lost connection the sender begins with the first piece again, and a queue's head
+ * that the engine had before gets a new id, since it may have been dropped meanwhile.
  *
- * Of a queue, who acknowledges the head removes the pieces; of a topic, bounds drop them, as they drop heads.  What a sender
- * leaves that dies before the mark is swept by the next one that opens the queue (fi_parcels_sweep): as long as there is no mark,
- * nobody was told that the message is stored.
+ * Of a queue, who acknowledges the head removes the pieces; of a topic, bounds drop them, as they drop heads.  What a
+ * sender leaves that dies before the mark is swept by the next one that opens the queue (fi_parcels_sweep): as long as
+ * there is no mark, nobody was told that the message is stored.
  *
- * The receiving side fetches the pieces of one message at a time, up to a window ahead, into the memory from which it is
- * delivered.
+ * The receiving side fetches the pieces of one message at a time, up to a window ahead, into the memory from which it
+ * is delivered.
  */
 #ifndef FI_NET_PARCEL_H
 #define FI_NET_PARCEL_H
@@ -50,7 +50,8 @@ natsStatus fi_parcel_head(const fi_bridge_t *b, natsMsg *msg, uint64_t size);
 void fi_parcel_mark(fi_bridge_t *b, const fi_deposit_t *p, const fi_depositor_t *d, uint64_t number);
 /* An answer about the stream ("s"), or piece `word` ("NUMBER-I") of a message. */
 void fi_parcel_answer(fi_bridge_t *b, fi_depositor_t *d, const char *word, bool refused, int64_t now);
-/* What is to be removed with a head: messages by their numbers, since a purge by subject spoils the server's books (2.9.10). */
+/* What is to be removed with a head: messages by their numbers, since a purge by subject spoils the server's books
+ * (2.9.10). */
 typedef struct fi_pieces {
     uint64_t *seqs;
     uint32_t count;
@@ -98,7 +99,8 @@ bool fi_parcel_subject(const fi_net_t *net, ferry_kind_t kind, const char *chann
                        char subject[FI_SUBJECT_MAX + 64]);
 /* Is this a head? Then `*size` is what it stands for. False also if it is malformed. */
 bool fi_parcel_is_head(natsMsg *msg, uint64_t *size);
-/* Goes on with fetching what `head` stands for, into the memory of `tx`, whose end is held; `kind`, `channel` and `tx` are set. */
+/* Goes on with fetching what `head` stands for, into the memory of `tx`, whose end is held; `kind`, `channel` and `tx`
+ * are set. */
 fi_parcel_state_t fi_parcel_fetch(fi_bridge_t *b, fi_parcel_t *f, natsMsg *head, int64_t now);
 /* ns until a fetch is to be looked at again, or -1. */
 int64_t fi_parcel_due(const fi_parcel_t *f, int64_t now);

@@ -2,8 +2,8 @@
  *
  * Does the server let us do what an end of a channel needs?
  *
- * It says no after the fact, and to nobody in particular.  So the thread that opens an end does what the end will do, with
- * messages that nobody takes for anything, and waits for a round trip: a refusal comes before its end.
+ * It says no after the fact, and to nobody in particular.  So the thread that opens an end does what the end will do,
+ * with messages that nobody takes for anything, and waits for a round trip: a refusal comes before its end.
  */
 #include <errno.h>
 #include <string.h>
@@ -102,7 +102,8 @@ int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials) {
     const char *last = NULL;
 
     find_needs(b, e, &needs);
-    /* The connection keeps the last refusal, old or new; ours is followed by a call of the handler, on another thread. */
+    /* The connection keeps the last refusal, old or new; ours is followed by a call of the handler, on another
+     * thread. */
     if (!fi_net_is_up(net) || try_all(net, e, &needs) != NATS_OK ||
         fi_nats.natsConnection_GetLastError(net->bulk, &last) != NATS_NOT_PERMITTED) {
         return 0;

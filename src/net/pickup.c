@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durable queues, the receivers' side: messages come out of the stream, and are acknowledged when own receivers release them.
+ * Durable queues, the receivers' side: messages come out of the stream, and are acknowledged when own receivers release
+ * them.
  *
  * As much is asked for as own receivers seem to do soon: twice as much after each round that was released at once, half
  * as much when they take their time, so that a slow machine does not sit on what others could do.
  *
- * What a machine has taken comes again after FI_DURABLE_ACK_NS, unless the engine hears of it: for what takes longer it is told in
- * time that somebody works on it.  What comes again although it is here, or was released here, is not delivered twice.
+ * What a machine has taken comes again after FI_DURABLE_ACK_NS, unless the engine hears of it: for what takes longer it
+ * is told in time that somebody works on it.  What comes again although it is here, or was released here, is not
+ * delivered twice.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -97,9 +99,9 @@ static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t 
 }
 
 /*
- * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for new, and begins
- * to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first, and what is given back then is
- * to come a moment later.
+ * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for
+ * new, and begins to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first,
+ * and what is given back then is to come a moment later.
  */
 static void take_questions_back(fi_bridge_t *b, const fi_pickup_t *p) {
     char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], api[FI_DURABLE_API_MAX];
@@ -260,7 +262,8 @@ static verdict_t try_first(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64
     return r == 0 ? GOES : r == -EMSGSIZE ? FITS_NOT : WAITS;
 }
 
-/* Puts what waits into own receivers' rings, as far as there is room; before one is linked, nobody has said what fits. The end is held. */
+/* Puts what waits into own receivers' rings, as far as there is room; before one is linked, nobody has said what fits.
+ * The end is held. */
 static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     while (!fi_list_empty(&p->waiting) && p->tx->link_count > 0) {
         fi_picked_t *k = fi_container(p->waiting.next, fi_picked_t, link);
@@ -297,8 +300,10 @@ static bool note_held(const fi_unreleased_t *u, void *arg) {
 }
 
 /*
- * What was rejected here, held for too long, or was with a receiver that has gone, is the engine's to deliver again, here or elsewhere:
- * so its attempts are counted over all machines, and it waits for its moment where nothing is lost with us. The end is held.
+ * What was rejected here, held for too long, or was with a receiver that has gone, is the engine's to deliver again,
+ * here or elsewhere:
+ * so its attempts are counted over all machines, and it waits for its moment where nothing is lost with us. The end is
+ * held.
  */
 static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     char text[48] = "-NAK";

@@ -62,8 +62,8 @@ typedef struct fi_pickup {
 
 /* ---- pickup_ask.c ---- */
 
-/* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is to ask again, or
- * -1. */
+/* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is
+ * to ask again, or -1. */
 int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now);
 /* The consumer has said something. */
 void fi_pickup_hear(fi_pickup_t *p, int64_t now);

@@ -25,8 +25,8 @@ static uint32_t asked_for(const fi_pickup_t *p) {
 }
 
 /*
- * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the leader has died. So
- * the first question is short, and others are not believed to wait there unless the engine says so.
+ * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the
+ * leader has died. So the first question is short, and others are not believed to wait there unless the engine says so.
  */
 static int ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
     p->pulls[place].left = batch;

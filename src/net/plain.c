@@ -2,8 +2,9 @@
  *
  * Publishing what plain senders send for clients that are not Ferry's.
  *
- * The hidden receiver meets all own senders of its channel; what those send that are not plain it lets go at once.  What the
- * library does not take, since there is no connection and its buffer is full, is counted for its sender and not tried again:
+ * The hidden receiver meets all own senders of its channel; what those send that are not plain it lets go at once.
+ * What the library does not take, since there is no connection and its buffer is full, is counted for its sender and
+ * not tried again:
  * who waited for it would hold back receivers here.
  */
 #include "net/plain.h"

@@ -9,7 +9,8 @@
  *               Ferry-Tag: TAG                    in hex, if it is not 0
  *     payload   the message's bytes
  *
- * Nothing is numbered, acknowledged or sent again: each message is delivered at most once, to whoever hears the subject then.
+ * Nothing is numbered, acknowledged or sent again: each message is delivered at most once, to whoever hears the subject
+ * then.
  *
  *   plain    a hidden receiver for each channel that has own plain senders: what these send it publishes at once
  *   ear      a hidden sender for one own plain receiver, with what foreign clients publish
@@ -23,7 +24,8 @@
 
 void fi_plain_subject(const fi_net_t *net, const char *channel, char out[FI_SUBJECT_MAX]);
 
-/* Bridge's thread only, as all that follows. An own end that is plain has been opened. -ENOMEM and others, with a sentence. */
+/* Bridge's thread only, as all that follows. An own end that is plain has been opened. -ENOMEM and others, with a
+ * sentence. */
 int fi_plain_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_plain_closing(fi_bridge_t *b, const fi_own_t *own);
 /* Would what this end sends now be published, and what comes now be given to it? */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/published.h - published regions in a space that spans machines: what their writer and the copies elsewhere (mirrors) say
- * to each other.
+ * net/published.h - published regions in a space that spans machines: what their writer and the copies elsewhere
+ * (mirrors) say to each other.
  *
  *   writer's machine                                        another machine
  *   writer -> images                                        mirror: a writer of the same name there  ->  images -> its readers
@@ -17,15 +17,17 @@
  *   ACK transfer, seq      so many parts have come; with FI_PUB_DONE: the version has been published there
  *   NUDGE                  "all has come there: publish it", while the mirror has not, since its readers hold too much
  *   ASK                    "who writes this?": answered with INFO
- *   YIELD                  "I want to write this", or "its writer is gone": whoever has a mirror of a writer that is gone gives it up
+ *   YIELD                  "I want to write this", or "its writer is gone": whoever has a mirror of a writer that is
+ *                          gone gives it up
  *
- * A part holds ranges (first granule, count) and their bytes, together packed by LZ4 where that makes them smaller.  Up to WINDOW
- * parts are under way to one mirror; a new transfer is begun when the one before is done, from the version that is then
- * the newest, with all that changed since the version that the mirror has: so a slow one skips versions, and the writer
- * never waits for any.  A version is published at the mirror when its last part has come: readers see whole ones.
+ * A part holds ranges (first granule, count) and their bytes, together packed by LZ4 where that makes them smaller.  Up
+ * to WINDOW parts are under way to one mirror; a new transfer is begun when the one before is done, from the version
+ * that is then the newest, with all that changed since the version that the mirror has: so a slow one skips versions,
+ * and the writer never waits for any.  A version is published at the mirror when its last part has come: readers see
+ * whole ones.
  *
- * Parts that are lost (with a connection) are noticed by their numbers, or by silence; the transfer is then sent again from its
- * beginning: what a mirror has of an unfinished one is only what will be written over.
+ * Parts that are lost (with a connection) are noticed by their numbers, or by silence; the transfer is then sent again
+ * from its beginning: what a mirror has of an unfinished one is only what will be written over.
  *
  * On the wire: little-endian structs as they are, cut behind what their kind needs.
  */
@@ -100,7 +102,8 @@ int fi_pub_check_version(const fi_pub_frame_t *f, const char *name);
 fi_pub_frame_t fi_pub_frame(const fi_net_t *net, enum fi_pub_kind kind, uint64_t epoch);
 /* Says to all: OPENED, CLOSED or YIELD. Who is not connected then does not hear it. */
 void fi_pub_announce(fi_net_t *net, const char *name, enum fi_pub_kind kind, uint64_t epoch);
-/* Asks the writer of `name`, if there is one, waiting `ms` at most. 1: `*info` is its answer; 0: there is none; -ETIMEDOUT, -ENOTCONN, -EPROTO, ... */
+/* Asks the writer of `name`, if there is one, waiting `ms` at most. 1: `*info` is its answer; 0: there is none;
+ * -ETIMEDOUT, -ENOTCONN, -EPROTO, ... */
 int fi_pub_ask(fi_net_t *net, const char *name, const fi_pub_frame_t *question, int64_t ms, fi_pub_frame_t *info);
 
 /* ---- packing, by liblz4 if it is there ---- */

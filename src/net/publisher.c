@@ -245,7 +245,8 @@ int fi_publisher_claim(fi_net_t *net, const char *name, fi_publisher_t **out) {
     pthread_mutex_lock(&net->shares->lock);
     fi_list_add_tail(&net->shares->publishers, &p->link);
     pthread_mutex_unlock(&net->shares->lock);
-    /* First say that we will, then ask: of two who begin at once, one at least hears of the other; the smaller number goes on. */
+    /* First say that we will, then ask: of two who begin at once, one at least hears of the other; the smaller number
+     * goes on. */
     fi_net_subject(net, subject, "pub", name);
     int r = fi_net_subscribe(net, net->control, subject, NULL, hear, p, &p->ear);
     r = r == 0 ? fi_pub_ask(net, name, &question, FI_NET_ASK_MS, &info) : r;

@@ -2,9 +2,9 @@
  *
  * net/publisher.h - the writer's side of a published region in a space that spans machines: see published.h.
  *
- * Two threads of its own: a listener's, and, once a mirror has said HELLO, one that sends.  The program's thread only notes
- * what changed, and which image is the newest.  The one that sends pins that image (region/published.h), so that it stays as
- * it is; its marks and all else that both look at stand under the publisher's lock.
+ * Two threads of its own: a listener's, and, once a mirror has said HELLO, one that sends.  The program's thread only
+ * notes what changed, and which image is the newest.  The one that sends pins that image (region/published.h), so that
+ * it stays as it is; its marks and all else that both look at stand under the publisher's lock.
  */
 #ifndef FI_NET_PUBLISHER_H
 #define FI_NET_PUBLISHER_H

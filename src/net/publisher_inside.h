@@ -9,8 +9,8 @@
 #include "net/publisher.h"
 
 /*
- * A mirror elsewhere. Guarded by the publisher's lock; but what belongs to a transfer the sending thread alone changes, and also
- * looks at without the lock. Others leave word for it.
+ * A mirror elsewhere. Guarded by the publisher's lock; but what belongs to a transfer the sending thread alone changes,
+ * and also looks at without the lock. Others leave word for it.
  */
 typedef struct fi_far_reader {
     struct fi_list link;

@@ -190,7 +190,8 @@ fi_pub_frame_t fi_publisher_introduction(const fi_publisher_t *p, enum fi_pub_ki
     return f;
 }
 
-/* Ranges and bytes of the next part, behind the place for its head. Returns how many bytes; the marks may be read by us only. */
+/* Ranges and bytes of the next part, behind the place for its head. Returns how many bytes; the marks may be read by us
+ * only. */
 static size_t gather(const fi_publisher_t *p, fi_far_reader_t *r, size_t cap, uint32_t *ranges) {
     const unsigned char *from = fi_block_data(r->image->block);
     uint64_t list[FI_PUB_RANGES];

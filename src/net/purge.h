@@ -8,7 +8,8 @@
 #include "ferry/steer.h"
 #include "net/net.h"
 
-/* Asks all other nodes, or one. Returns how many senders have answered, or should have. Errors: -ENOTCONN, -ETIMEDOUT, -EACCES; -ENOMEM. */
+/* Asks all other nodes, or one. Returns how many senders have answered, or should have. Errors: -ENOTCONN, -ETIMEDOUT,
+ * -EACCES; -ENOMEM. */
 int fi_net_purge(fi_net_t *net, const char *channel, uint64_t node, void (*each)(const ferry_purged_t *p, void *arg),
                  void *arg);
 

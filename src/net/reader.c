@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durable topics, the receivers' side: each own receiver has a reader, which takes the stream's messages from where that
- * receiver begins, in order, and puts them into its ring.
+ * Durable topics, the receivers' side: each own receiver has a reader, which takes the stream's messages from where
+ * that receiver begins, in order, and puts them into its ring.
  *
  *     where -> asked ----------> made ----------> reading ---+
  *       ^      STREAM.INFO       CONSUMER.CREATE  fetches    |
  *       +------ an answer is lost, or a message, or the consumer, or the connection
  *
- * Its consumer is the engine's note of how far it has read; nothing is acknowledged.  Messages carry the consumer's count:
- * where one is missing, the reader begins anew, with a consumer of its own next round, at the first number that it lacks.
- * So nothing has to survive but the stream.  What the stream has dropped by then shows as a gap in its numbers, which the
- * receiver counts as lost.
+ * Its consumer is the engine's note of how far it has read; nothing is acknowledged.  Messages carry the consumer's
+ * count:
+ * where one is missing, the reader begins anew, with a consumer of its own next round, at the first number that it
+ * lacks. So nothing has to survive but the stream.  What the stream has dropped by then shows as a gap in its numbers,
+ * which the receiver counts as lost.
  *
- * One reader for each receiver, though a node may have several: each goes at its own pace, holds nobody back, and what was
- * sent before joins what is sent now without a seam.  The fast way of other topics would need one, between the history from the
- * stream and what comes from the senders, and could deliver what the engine then refuses to store.
+ * One reader for each receiver, though a node may have several: each goes at its own pace, holds nobody back, and what
+ * was sent before joins what is sent now without a seam.  The fast way of other topics would need one, between the
+ * history from the stream and what comes from the senders, and could deliver what the engine then refuses to store.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -399,7 +400,8 @@ static bool is_linked(fi_reader_t *p) {
     return p->linked;
 }
 
-/* True: it is with the receiver, or lost to it: its contract has no room for it, or its pieces are dropped. The end is held. */
+/* True: it is with the receiver, or lost to it: its contract has no room for it, or its pieces are dropped. The end is
+ * held. */
 static bool try_first(fi_reader_t *p, const fetched_t *f, int64_t now) {
     fi_item_t item = {.data = fi_nats.natsMsg_GetData(f->msg),
                       .size = (uint64_t)fi_nats.natsMsg_GetDataLength(f->msg),

@@ -4,9 +4,9 @@
  *
  *     ferry.SPACE.region.NAME      "who holds it?" Every node that has it open answers with a fi_region_holder_t
  *
- * It is asked only when a region is to be made; if nobody holds it, the server says so at once.  Who makes one first says
- * that he holds it, then asks: of two at once on two machines one at least hears of the other, and the smaller number stays.
- * Without a connection nobody can be asked, and the region is made.
+ * It is asked only when a region is to be made; if nobody holds it, the server says so at once.  Who makes one first
+ * says that he holds it, then asks: of two at once on two machines one at least hears of the other, and the smaller
+ * number stays. Without a connection nobody can be asked, and the region is made.
  */
 #ifndef FI_NET_REGION_H
 #define FI_NET_REGION_H

@@ -101,7 +101,8 @@ static size_t piece_room(const fi_bridge_t *b, const fi_flow_t *f) {
     return (fi_min(b->piece, (size_t)f->window) - FI_FAR_LEAD) & ~(size_t)7;
 }
 
-/* A piece that is not written within FI_NET_WRITE_MS takes the connection with it. So on a slow line pieces get smaller. */
+/* A piece that is not written within FI_NET_WRITE_MS takes the connection with it. So on a slow line pieces get
+ * smaller. */
 static void choose_piece(fi_bridge_t *b, int64_t took) {
     if (took > FI_NET_WRITE_MS * 1000000ll / 4) {
         b->piece = fi_max(b->piece / 2, fi_min(b->piece, (size_t)FI_FAR_BATCH + FI_FAR_HEAD));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/shares.h - what a node has open of shared memory that spans machines: cells, copies of published regions (mirrors),
- * and the names of shared regions, which do not span them.
+ * net/shares.h - what a node has open of shared memory that spans machines: cells, copies of published regions
+ * (mirrors), and the names of shared regions, which do not span them.
  */
 #ifndef FI_NET_SHARES_H
 #define FI_NET_SHARES_H

@@ -8,15 +8,15 @@
 #include "net/net.h"
 
 /*
- * Calls `each` for every stream of that kind ("cell", "q") in this space, until it returns something other than 0, and returns
- * that. `what`: "the cells", for sentences. Errors: -ENOTSUP no JetStream; those of fi_ask.
+ * Calls `each` for every stream of that kind ("cell", "q") in this space, until it returns something other than 0, and
+ * returns that. `what`: "the cells", for sentences. Errors: -ENOTSUP no JetStream; those of fi_ask.
  */
 int fi_streams_each(fi_net_t *net, const char *kind, const char *what, int (*each)(const jsStreamInfo *info, void *arg),
                     void *arg);
 
 /*
- * The name in "ferry.SPACE.KIND.NAME.*", which is the first of the stream's subjects; dots are back in their places. False: it is
- * something else.
+ * The name in "ferry.SPACE.KIND.NAME.*", which is the first of the stream's subjects; dots are back in their places.
+ * False: it is something else.
  */
 bool fi_streams_name(const fi_net_t *net, const char *kind, const jsStreamConfig *config, char name[104]);
 

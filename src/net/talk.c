@@ -72,7 +72,8 @@ static const char *without_place(const char *words) {
     return end ? end + strlen("): ") : words;
 }
 
-/* The library keeps a thread's last words, and has none for some errors: then those that it has are about something else. */
+/* The library keeps a thread's last words, and has none for some errors: then those that it has are about something
+ * else. */
 const char *fi_net_words(natsStatus s) {
     natsStatus of = NATS_OK;
     const char *words = fi_nats.nats_GetLastError(&of);

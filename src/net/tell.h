@@ -7,8 +7,8 @@
  *                                   <-           its card, at once (net.h)
  *                                   <-           tales: frames as nodes tell them on one machine (node/wire.h)
  *
- * A tale is a head and frames.  The node's own part is what it tells on its machine, too; the other one what only the bridge
- * and others in net/ know.  The bridge's thread writes both, so what it knows needs no lock.
+ * A tale is a head and frames.  The node's own part is what it tells on its machine, too; the other one what only the
+ * bridge and others in net/ know.  The bridge's thread writes both, so what it knows needs no lock.
  */
 #ifndef FI_NET_TELL_H
 #define FI_NET_TELL_H

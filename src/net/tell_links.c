@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the bridge knows, for who looks: the connection, the links with nodes on other machines, and for full channels through
- * whose receivers they lead.
+ * What the bridge knows, for who looks: the connection, the links with nodes on other machines, and for full channels
+ * through whose receivers they lead.
  */
 #include <stdio.h>
 #include <string.h>
@@ -83,7 +83,8 @@ static void tell_link(const fi_bridge_t *b, const fi_far_node_t *n, fi_peer_t *p
     (void)fi_peer_send(p, &f, NULL);
 }
 
-/* Does this node keep one of the outward's senders waiting? A topic's are kept by the slowest, a queue's by the only one. */
+/* Does this node keep one of the outward's senders waiting? A topic's are kept by the slowest, a queue's by the only
+ * one. */
 static bool keeps_waiting(const fi_outward_t *o, const fi_dest_t *d) {
     for (const struct fi_list *at = o->flows.next; at != &o->flows; at = at->next) {
         const fi_flow_t *flow = fi_container(at, fi_flow_t, link);

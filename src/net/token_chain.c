@@ -90,7 +90,8 @@ void fi_chain_goes_on(fi_depositor_t *d, const fi_put_t *put) {
 
 /* ---- answers ---- */
 
-/* A newer token was used: what the depositor has with this one goes nowhere, and its sender learns it before it is released. */
+/* A newer token was used: what the depositor has with this one goes nowhere, and its sender learns it before it is
+ * released. */
 static void refuse(fi_bridge_t *b, fi_depositor_t *d, uint64_t token, uint64_t newer) {
     uint64_t last = d->stored;
 

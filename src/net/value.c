@@ -123,7 +123,8 @@ static int compare(const fi_value_t *r, const fi_lease_head_t *h) {
     return fi_value_compare(&there, r->kind, r->options, r->count);
 }
 
-/* The value is there: this node joins those who have it open. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN, error. */
+/* The value is there: this node joins those who have it open. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN,
+ * error. */
 static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_patience_t *p) {
     if (s->head.flags & FI_LEASE_GONE) {
         fi_stream_delete(r, stream, p);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/value.h - one value that all nodes of a space see and change, one after the other: a stream that holds one message.
+ * net/value.h - one value that all nodes of a space see and change, one after the other: a stream that holds one
+ * message.
  *
  *     stream FERRY_SPACE_sync_NAME_INSTANCE, subject ferry.SPACE.sync.NAME
  *
- * Whoever changes the value publishes the new one with the number of the message that it was made from; the server takes it
- * only if that is still the last ("expected last sequence", which holds on replicas, too).  So a change is one message and
- * its answer while nobody else changes it, and the number of the message orders all changes.  Without an answer (a lost
- * connection, a server that dies) it is found out by reading: the value names the operations that changed it last.
+ * Whoever changes the value publishes the new one with the number of the message that it was made from; the server
+ * takes it only if that is still the last ("expected last sequence", which holds on replicas, too).  So a change is one
+ * message and its answer while nobody else changes it, and the number of the message orders all changes.  Without an
+ * answer (a lost connection, a server that dies) it is found out by reading: the value names the operations that
+ * changed it last.
  *
- * The stream's name ends in a random number of its own, so a stream can be deleted although others may just be opening it: the
- * last to close writes GONE, after which nothing is changed any more, and deletes that stream and no other.  A subject is in
- * one stream at a time; the server sees to that.
+ * The stream's name ends in a random number of its own, so a stream can be deleted although others may just be opening
+ * it: the last to close writes GONE, after which nothing is changed any more, and deletes that stream and no other.  A
+ * subject is in one stream at a time; the server sees to that.
  */
 #ifndef FI_NET_VALUE_H
 #define FI_NET_VALUE_H
@@ -53,11 +55,11 @@ int fi_value_compare(const fi_value_t *r, uint32_t kind, uint32_t options, uint3
 void fi_value_part(fi_value_t *r);
 
 /*
- * Makes a change: calls `change` with the value as it is, which alters it or not and returns something; that is returned once
- * the altered value is in place, or, unaltered, once it is certain that this is how it was during this call. `change` may be
- * called several times, with values that never come to be. `number` is fi_value_number(). `*token`, if not NULL: the number
- * of the value. Errors: -ETIMEDOUT, -ENOTCONN, -EINTR, -ESHUTDOWN, -EACCES, -ENOSPC, -ENOMEM, -EPROTO, ...: with a sentence;
- * -EINPROGRESS never gets out of here.
+ * Makes a change: calls `change` with the value as it is, which alters it or not and returns something; that is
+ * returned once the altered value is in place, or, unaltered, once it is certain that this is how it was during this
+ * call. `change` may be called several times, with values that never come to be. `number` is fi_value_number().
+ * `*token`, if not NULL: the number of the value. Errors: -ETIMEDOUT, -ENOTCONN, -EINTR, -ESHUTDOWN, -EACCES, -ENOSPC,
+ * -ENOMEM, -EPROTO, ...: with a sentence; -EINPROGRESS never gets out of here.
  */
 typedef int fi_change_fn(fi_lease_state_t *s, void *arg);
 int fi_value_change(fi_value_t *r, uint64_t number, fi_change_fn *change, void *arg, const fi_patience_t *p,

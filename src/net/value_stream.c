@@ -124,7 +124,8 @@ int fi_stream_read(const fi_value_t *r, const char *stream, const fi_patience_t 
     return how;
 }
 
-/* The names come from the wire: is it a stream of that name, and nothing that the server would take for something else? */
+/* The names come from the wire: is it a stream of that name, and nothing that the server would take for something
+ * else? */
 static bool is_stream_of(const fi_net_t *net, const char *stream, const char *name) {
     static const char hex[] = "0123456789abcdef";
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -168,7 +169,8 @@ static natsStatus publish_first(const fi_value_t *r, const void *data, size_t le
     return s;
 }
 
-/* Puts the value in the place of number `*seq`, which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN, error. */
+/* Puts the value in the place of number `*seq`, which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE,
+ * FI_UNKNOWN, error. */
 int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_patience_t *p,
                   uint64_t *seq) {
     char small[NEWS_BYTES];
@@ -309,10 +311,10 @@ int fi_stream_make(const fi_value_t *r, const char *stream, const fi_patience_t 
 }
 
 /*
- * Has it a message? FI_DONE: yes; FI_EMPTY; FI_STREAM_GONE, FI_UNKNOWN or an error. It is asked first, since nats-server 2.9 may crash when
- * it shall read the last message of a stream whose first one is just coming. `base`: when the server made the
- * stream, in microseconds: no lock is taken more often than that, so tokens that begin with it are larger than those of an
- * object that had the name before.
+ * Has it a message? FI_DONE: yes; FI_EMPTY; FI_STREAM_GONE, FI_UNKNOWN or an error. It is asked first, since
+ * nats-server 2.9 may crash when it shall read the last message of a stream whose first one is just coming. `base`:
+ * when the server made the stream, in microseconds: no lock is taken more often than that, so tokens that begin with it
+ * are larger than those of an object that had the name before.
  */
 int fi_stream_look(const fi_value_t *r, const char *stream, const fi_patience_t *p, uint64_t *base) {
     uint32_t denials = fi_load_relaxed32(&r->net->denials);

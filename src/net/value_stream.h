@@ -20,8 +20,8 @@ typedef struct fi_found {
 
 /* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN. */
 int fi_stream_read(const fi_value_t *r, const char *stream, const fi_patience_t *p, fi_lease_state_t *s, uint64_t *seq);
-/* Puts the value in the place of number `*seq` (0: of none), which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE,
- * FI_UNKNOWN. */
+/* Puts the value in the place of number `*seq` (0: of none), which becomes its own number. FI_DONE, FI_RACE_LOST,
+ * FI_STREAM_GONE, FI_UNKNOWN. */
 int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_patience_t *p,
                   uint64_t *seq);
 /* Which streams hold the subject? FI_DONE, FI_UNKNOWN. */

@@ -2,11 +2,13 @@
  *
  * Telling a watch (node/follow.h) of nodes on other machines.
  *
- * The bridge knows them all: newcomers greet, and who leaves says so. Whether one is still there it asks only those with which
- * there are links; while somebody watches, all. A watch is the bridge's own; the user's thread gives it up by marking it.
+ * The bridge knows them all: newcomers greet, and who leaves says so. Whether one is still there it asks only those
+ * with which there are links; while somebody watches, all. A watch is the bridge's own; the user's thread gives it up
+ * by marking it.
  *
- * Opening a space does not wait for everybody's card: a node that is slow to answer is told of when it does. It was there before
- * a watch if its card answers a greeting (they are counted) from before the watch; those who have come since greet themselves.
+ * Opening a space does not wait for everybody's card: a node that is slow to answer is told of when it does. It was
+ * there before a watch if its card answers a greeting (they are counted) from before the watch; those who have come
+ * since greet themselves.
  */
 #include <stdlib.h>
 #include <string.h>

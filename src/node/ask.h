@@ -11,9 +11,9 @@
 #include "node/wire.h"
 
 /**
- * Connects to a node, asks, and calls `each` for every frame that comes back, until that returns false: it was the last.
- * `*pid`, `*uid`: who answers. 1: all came; 0: not within `patience` ns (platform/patience.h), or the node left meanwhile;
- * -ECONNREFUSED it is dead; or why it cannot be asked.
+ * Connects to a node, asks, and calls `each` for every frame that comes back, until that returns false: it was the
+ * last. `*pid`, `*uid`: who answers. 1: all came; 0: not within `patience` ns (platform/patience.h), or the node left
+ * meanwhile; -ECONNREFUSED it is dead; or why it cannot be asked.
  */
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patience, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg);

@@ -4,8 +4,8 @@
  *
  * A thread that waits can go on if one of those it waits for can (or, where it needs all of them, if all can); who does
  * not wait can, and who cannot be named might.  What is left when nothing more follows from that cannot go on: the
- * deadlocks, and those who wait behind one.  (For waits that any of several can end this is the "knot" of R. Holt, "Some
- * deadlock properties of computer systems", 1972.)  Those who can reach themselves are the circle.
+ * deadlocks, and those who wait behind one.  (For waits that any of several can end this is the "knot" of R. Holt,
+ * "Some deadlock properties of computer systems", 1972.)  Those who can reach themselves are the circle.
  */
 #include <stdlib.h>
 #include <string.h>

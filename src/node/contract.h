@@ -33,8 +33,8 @@ int fi_name_check(const char *what, const char *name, size_t max);
 int fi_channel_check(const char *channel);
 
 /**
- * Channels that carry something else than a user's messages have names that begin with one of these bytes.  No channel of a
- * user's does, so the names never meet.
+ * Channels that carry something else than a user's messages have names that begin with one of these bytes.  No channel
+ * of a user's does, so the names never meet.
  */
 #define FI_PUBLISHED '@' /* a topic: the versions of a published region */
 #define FI_CALLS '+'     /* a queue: calls of a service */

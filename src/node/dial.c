@@ -139,8 +139,8 @@ int fi_node_await_death(fi_node_t *n, fi_peer_t *p) {
     return epoll_ctl(n->epoll, EPOLL_CTL_ADD, p->pidfd, &ev) < 0 ? -errno : 0;
 }
 
-/* Of a lost peer, whose process lives.  It may have closed all descriptors and still hold a lock.  If it executes another program
- * now, its memory is gone, and nobody gives back what it held. */
+/* Of a lost peer, whose process lives.  It may have closed all descriptors and still hold a lock.  If it executes
+ * another program now, its memory is gone, and nobody gives back what it held. */
 static bool has_executed(fi_peer_t *p) {
     if (!p->executed && p->program != 0 && p->pid > 0) {
         uint64_t now = fi_process_program(p->pid);

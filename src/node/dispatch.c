@@ -28,8 +28,9 @@ static fi_end_t *find_end(fi_node_t *n, uint64_t id, uint32_t magic) {
 }
 
 /*
- * Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node; the
- * ends of a durable channel meet only hidden ones, and taps; and what one receiver is sent of a durable topic is for it alone.
+ * Are the two to be linked, as far as their names go? A hidden end meets only what others have opened on its own node;
+ * the ends of a durable channel meet only hidden ones, and taps; and what one receiver is sent of a durable topic is
+ * for it alone.
  */
 static bool same_channel(const fi_end_t *e, uint32_t magic, const fi_mail_t *m) {
     const fi_frame_t *f = &m->frame;
@@ -207,8 +208,8 @@ static bool is_to_purge(const fi_end_t *e, const fi_mail_t *m) {
 }
 
 /*
- * Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer.  Who did
- * not wait for the answer, because this process was stopped, has been told that nothing was dropped.
+ * Somebody who may be in the space wants what waits in a channel to be dropped: tells how many senders will answer.
+ * Who did not wait for the answer, because this process was stopped, has been told that nothing was dropped.
  */
 static int purge(fi_node_t *n, fi_mail_t *m) {
     struct fi_list *at;

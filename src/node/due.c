@@ -8,8 +8,9 @@
  *   t before the node's due? -> rings         looks at every end: delivers FI_DUE where it is time
  *                                             node's due = the earliest of the others; sleeps until then
  *
- * Each side stores one word, then loads the other's: either the steward sees `t`, or the end sees that the steward is about
- * to look, or sleeps until later than `t`.  While no end waits, the steward looks at none and sleeps without a limit.
+ * Each side stores one word, then loads the other's: either the steward sees `t`, or the end sees that the steward is
+ * about to look, or sleeps until later than `t`.  While no end waits, the steward looks at none and sleeps without a
+ * limit.
  */
 #include "node/node.h"
 #include "platform/clock.h"

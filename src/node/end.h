@@ -18,8 +18,8 @@
  * Why it is correct (Dekker with an asymmetric barrier, membarrier(2)): either the user's thread stored busy before the
  * steward's heavy barrier, then the steward sees it; or it loads wanted after that barrier, then it sees wanted.
  * `wanted` changes under the chores lock only, and stays 1 for as long as somebody does chores, so that a thread that
- * enters meanwhile waits for the lock.  A thread that sleeps inside a call has busy == FI_BUSY_ASLEEP: other threads are
- * refused, the steward may act.
+ * enters meanwhile waits for the lock.  A thread that sleeps inside a call has busy == FI_BUSY_ASLEEP: other threads
+ * are refused, the steward may act.
  *
  * So for every event the acting thread is: the user's thread, if it is inside a call on that end, else the steward.
  */
@@ -153,8 +153,8 @@ static inline bool fi_end_check(fi_end_t *e) {
     return fi_unlikely(fi_load_acquire32(&e->wanted)) && fi_end_do_chores(e);
 }
 
-/* What to add to a sentence about an end that had nobody to exchange messages with: why one could not be met, if that is known;
- * else "". Any thread. */
+/* What to add to a sentence about an end that had nobody to exchange messages with: why one could not be met, if that
+ * is known; else "". Any thread. */
 #define FI_UNMET_WORDS 160
 const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]);
 

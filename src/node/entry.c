@@ -64,8 +64,8 @@ static bool take_decimal(const char **at, uint64_t *number) {
 }
 
 /*
- * Exactly what fi_entry_name writes: so nothing has two spellings, and an entry that was listed can be opened and removed.
- * By hand, since who opens an end reads the names of all: scanf and printf would take most of that time.
+ * Exactly what fi_entry_name writes: so nothing has two spellings, and an entry that was listed can be opened and
+ * removed. By hand, since who opens an end reads the names of all: scanf and printf would take most of that time.
  */
 static bool parse_name(const char *name, fi_entry_t *e) {
     fi_entry_t read = {0};

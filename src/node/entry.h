@@ -4,9 +4,10 @@
  *
  *     e-CHANNEL:KIND:NODE:END:DIGEST         e-lines:sq:00c0ffee00c0ffee:3:1f2e3d4c
  *
- * KIND is s or r for sender or receiver, then q or t for queue or topic, or tq for a tap of either; NODE is 16 hex digits; END decimal; DIGEST
- * that of the contract inside.  So reading the directory alone tells which ends there are, and whether an entry says
- * anything about the contract that was not read already: with a thousand ends on a channel, one file is read.
+ * KIND is s or r for sender or receiver, then q or t for queue or topic, or tq for a tap of either; NODE is 16 hex
+ * digits; END decimal; DIGEST that of the contract inside.  So reading the directory alone tells which ends there are,
+ * and whether an entry says anything about the contract that was not read already: with a thousand ends on a channel,
+ * one file is read.
  *
  * Inside is text, one "key value" per line, the first being "ferry-entry 1".  Whatever stands there was written by
  * somebody else: at most 1 KiB is read, unknown keys are skipped, and a line that makes no sense is no opinion.
@@ -32,8 +33,8 @@ typedef struct fi_entry {
 } fi_entry_t;
 
 /**
- * Calls `each` for every entry, or those of one channel; published regions are among them. Stops at its first non-zero result and returns that; else 0.
- * Negative also when the directory cannot be read.
+ * Calls `each` for every entry, or those of one channel; published regions are among them. Stops at its first non-zero
+ * result and returns that; else 0. Negative also when the directory cannot be read.
  */
 int fi_entry_each(fi_space_t *s, const char *channel_or_null, int (*each)(const fi_entry_t *e, void *arg), void *arg);
 

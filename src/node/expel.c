@@ -2,12 +2,14 @@
  *
  * Expelling a node: what the others do about it, and what it does itself.
  *
- * Its names are removed first, by whoever asks (steer_kick.c).  Then each of its peers is told and gives its connections to
- * it up, as if it had left: what it held goes to others.  It is told itself, over each of these connections and over one
- * of the asker's, so that it hears of it when it runs again; then it is shut down, and publishes nothing any more.
+ * Its names are removed first, by whoever asks (steer_kick.c).  Then each of its peers is told and gives its
+ * connections to it up, as if it had left: what it held goes to others.  It is told itself, over each of these
+ * connections and over one of the asker's, so that it hears of it when it runs again; then it is shut down, and
+ * publishes nothing any more.
  *
- * Who may: the user that the node belongs to, the owner of the space's directory, root.  Everybody who is told judges that
- * by the kernel's word on who tells it.  These are the users that may remove the node's names from a sticky directory.
+ * Who may: the user that the node belongs to, the owner of the space's directory, root.  Everybody who is told judges
+ * that by the kernel's word on who tells it.  These are the users that may remove the node's names from a sticky
+ * directory.
  */
 #include <errno.h>
 #include <sys/stat.h>

@@ -3,8 +3,9 @@
  * Waits for a child process: who in its family could end them.
  *
  * A shell that waits for its own child can do nothing, nor can what reads from a pipe that only the family writes to; a
- * process that waits in the space counts as that wait; everything else might go on, so that nothing is called a deadlock.  What a process does is read from /proc, which shows those of the
- * same user; one that cannot be seen might go on, too.
+ * process that waits in the space counts as that wait; everything else might go on, so that nothing is called a
+ * deadlock.  What a process does is read from /proc, which shows those of the same user; one that cannot be seen might
+ * go on, too.
  */
 #include "platform/family.h"
 #include "node/picture.h"

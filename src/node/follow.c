@@ -2,11 +2,11 @@
  *
  * Being told when nodes come and go.
  *
- * A node is connected with those only that it shares something with, and not every node shares something with the one that
- * watches.  So a watch looks for newcomers in the directory (inotify), and keeps a connection to each node's socket, as one who
- * looks and is no node: its end is the node's end, whoever removes the names.  A node that is closed says so before; one that
- * dies does not.  One that is expelled has its socket renamed before it is removed.  Nobody else does anything for it, and
- * nobody polls.
+ * A node is connected with those only that it shares something with, and not every node shares something with the one
+ * that watches.  So a watch looks for newcomers in the directory (inotify), and keeps a connection to each node's
+ * socket, as one who looks and is no node: its end is the node's end, whoever removes the names.  A node that is closed
+ * says so before; one that dies does not.  One that is expelled has its socket renamed before it is removed.  Nobody
+ * else does anything for it, and nobody polls.
  *
  * Everything is done by the thread that calls, on one epoll descriptor, which the program may wait on, too.
  */

@@ -143,8 +143,8 @@ static void follow(fi_gathering_t *g, size_t wait) {
 
 /* ---- other spaces ---- */
 
-/* The user's own programs may lead anywhere.  Others, in a group's space, lead only to where its members meet: what they name
- * is opened, which may take as long as they like. */
+/* The user's own programs may lead anywhere.  Others, in a group's space, lead only to where its members meet: what
+ * they name is opened, which may take as long as they like. */
 static bool may_lead(const fi_gathering_t *g, const fi_seen_beside_t *b) {
     const fi_seen_node_t *n = fi_picture_node(g->picture, b->told_by);
     const char *home = g->place[0].space.path;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * gather.h - asking nodes what their threads wait for, and on and on: those that could end these waits, and, where such a
- * thread waits by another node of its process, that one, in whatever space it is.
+ * gather.h - asking nodes what their threads wait for, and on and on: those that could end these waits, and, where such
+ * a thread waits by another node of its process, that one, in whatever space it is.
  *
- * Another space is not joined: whoever may look into its directory may ask.  So who looks needs no part in the spaces through
- * which a circle leads.
+ * Another space is not joined: whoever may look into its directory may ask.  So who looks needs no part in the spaces
+ * through which a circle leads.
  */
 #ifndef FI_GATHER_H
 #define FI_GATHER_H

@@ -7,8 +7,9 @@
  * Each user has his own, also where a group shares the base directory: only what its reader owns, and nobody else can
  * write, is looked at, and that within bounds (host/profile.h).  It appears whole or not at all.
  *
- * Opening a space only looks for the file.  It is made by who asks for the profile (`ferry route`, `ferry bench`), or by
- * the steward of a program in which messages flow: there the choices matter.  Who sends little, waits, or is idle never measures.
+ * Opening a space only looks for the file.  It is made by who asks for the profile (`ferry route`, `ferry bench`), or
+ * by the steward of a program in which messages flow: there the choices matter.  Who sends little, waits, or is idle
+ * never measures.
  */
 #ifndef FI_NODE_HOST_H
 #define FI_NODE_HOST_H
@@ -21,7 +22,8 @@
 #define FI_HOST_BUSY_MESSAGES 65536u        /* sent by one sender ... */
 #define FI_HOST_BUSY_NS INT64_C(1000000000) /* ... that is open for so long: messages flow */
 
-/** Uses what $FERRY_HOST_PROFILE names, or what was measured. 1: found, now or before; 0: not measured; -EINVAL the former is none. */
+/** Uses what $FERRY_HOST_PROFILE names, or what was measured. 1: found, now or before; 0: not measured; -EINVAL the
+ * former is none. */
 int fi_host_find(const char *base);
 
 /** The same; measures and keeps it when there is none, or `anew`. 0, or those of fi_host_measure. */

@@ -37,8 +37,8 @@ static bool is_settled(const fi_end_t *e) {
 }
 
 /*
- * A node that cannot accept connections for want of descriptors says nothing to those who dial it, nor to its own program, which
- * may be waiting for them.  So who has waited for it in vain looks whether that is why.
+ * A node that cannot accept connections for want of descriptors says nothing to those who dial it, nor to its own
+ * program, which may be waiting for them.  So who has waited for it in vain looks whether that is why.
  */
 const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]) {
     pid_t pid = (pid_t)fi_load_relaxed32(&e->unmet);
@@ -79,8 +79,8 @@ static void settle_taps(fi_node_t *n, const fi_end_t *e) {
     }
 }
 
-/* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that was
- * lost meanwhile has announced may not come. */
+/* Waits until everybody who was there before is linked; those who do not answer in time will be later. What a peer that
+ * was lost meanwhile has announced may not come. */
 static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     fi_patience_t patience = {.left = timeout};
     uint32_t losses = n->losses;
@@ -138,9 +138,9 @@ bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
 }
 
 /*
- * Somebody who finds this end connects to the node.  Where there are no descriptors for that, nobody would learn of it: the
- * connection waits to be accepted, and both ends wait for each other.  A node that has met somebody may have what it needs
- * with those it has met, and is let in.
+ * Somebody who finds this end connects to the node.  Where there are no descriptors for that, nobody would learn of it:
+ * the connection waits to be accepted, and both ends wait for each other.  A node that has met somebody may have what
+ * it needs with those it has met, and is let in.
  */
 #define FOR_A_RECEIVER 3u /* a sender's: its page, and a ring */
 

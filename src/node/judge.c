@@ -3,14 +3,15 @@
  * Has a long wait become a deadlock?
  *
  * The waiting thread asks its own node what it waits for and who holds that, then the holders' nodes what those threads
- * wait for, and so on: only nodes that it leads to (gather.h).  If it finds itself in a circle it asks everybody once more.  A wait
- * that has the same number both times went on without a break in between, and a thread that waits releases nothing; so
- * every link of the circle existed at the moment between the two questions: all of them at once, which is a deadlock.
+ * wait for, and so on: only nodes that it leads to (gather.h).  If it finds itself in a circle it asks everybody once
+ * more.  A wait that has the same number both times went on without a break in between, and a thread that waits
+ * releases nothing; so every link of the circle existed at the moment between the two questions: all of them at once,
+ * which is a deadlock.
  *
- * What a thread waits for may have come although it still waits: it was woken, and had no processor yet, for as long as that
- * may take.  Whoever let it come did so before its own wait began, so the second answer knows: of a lock, who holds it is
- * looked up when it is asked for; a thread that sleeps on a bell has been rung (fi_end_ops_t.stirs), and counts as free.  Who
- * asks sleeps in this sense: he can be rung, too.
+ * What a thread waits for may have come although it still waits: it was woken, and had no processor yet, for as long as
+ * that may take.  Whoever let it come did so before its own wait began, so the second answer knows: of a lock, who
+ * holds it is looked up when it is asked for; a thread that sleeps on a bell has been rung (fi_end_ops_t.stirs), and
+ * counts as free.  Who asks sleeps in this sense: he can be rung, too.
  *
  * Of those in a circle the one that began to wait last is told, so that exactly one is.
  */

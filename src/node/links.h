@@ -3,7 +3,8 @@
  * links.h - what nodes tell of their links when `ferry route` asks: one frame from each of its two ends.
  *
  *   LOOK_NODE   figures[1..8]: the profile that its process uses
- *   LOOK_LINK   tx, rx: numbers of the two ends; a: the other end's node (0: on several other machines); kind, text: the channel; flags: below
+ *   LOOK_LINK   tx, rx: numbers of the two ends; a: the other end's node (0: on several other machines); kind, text:
+ *               the channel; flags: below
  *               figures: enum fi_sent_figure from a sender, enum fi_taken_figure from a receiver
  *
  * Each is one process's word about itself.  Whoever asks bounds what he computes with.

@@ -28,13 +28,15 @@ struct ferry_look {
     fi_picture_t picture; /* of waits; its texts are those of all */
 };
 
-/* Connects to a node and takes its whole answer: calls `each` for every frame. `*pid`, `*uid`: who answers. 1: it did, 0:
+/* Connects to a node and takes its whole answer: calls `each` for every frame. `*pid`, `*uid`: who answers. 1: it did,
+ * 0:
  * not in time, or not all of it; -ECONNREFUSED it is dead; or why it cannot be asked. */
 typedef void fi_answer_fn(const fi_frame_t *f, void *arg);
 int fi_look_ask(int dirfd, uint64_t node, uint32_t flags, int64_t patience, pid_t *pid, uid_t *uid, fi_answer_fn *each,
                 void *arg);
 int fi_look(const char *space, const ferry_options_t *o, ferry_look_t **out);
-/* The same in steps, for a space that spans machines: this one's nodes, what others add with fi_look_take, and circles. */
+/* The same in steps, for a space that spans machines: this one's nodes, what others add with fi_look_take, and
+ * circles. */
 ferry_look_t *fi_look_new(void); /* NULL: no memory, with a sentence */
 int fi_look_gather(const char *space, const ferry_options_t *o, ferry_look_t *l);
 int fi_look_solve(ferry_look_t *l);

@@ -101,7 +101,8 @@ static void free_peers(fi_node_t *n) {
 }
 
 void fi_node_free(fi_node_t *n) {
-    /* In a forked child stays what another thread may have been changing, or what refers to memory that is not mapped. */
+    /* In a forked child stays what another thread may have been changing, or what refers to memory that is not
+     * mapped. */
     if (!fi_node_is_forked(n)) {
         free_peers(n);
     }

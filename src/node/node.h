@@ -49,11 +49,12 @@ struct ferry_watch_event;
 typedef void fi_far_changed_t(void *arg, const struct ferry_watch_event *e);
 
 typedef struct fi_far {
-    /* An end has been opened; returns once those far away have been met, or did not answer. Errors: it shall not be open. */
+    /* An end has been opened; returns once those far away have been met, or did not answer. Errors: it shall not be
+     * open. */
     int (*opened)(struct fi_net *net, fi_end_t *e);
     void (*closing)(struct fi_net *net, fi_end_t *e);
-    /* Calls `changed`, by another thread, with nodes on other machines that are there, come and go, until `unwatch` returns.
-     * NULL: no memory. */
+    /* Calls `changed`, by another thread, with nodes on other machines that are there, come and go, until `unwatch`
+     * returns. NULL: no memory. */
     void *(*watch)(struct fi_net *net, fi_far_changed_t *changed, void *arg);
     void (*unwatch)(struct fi_net *net, void *watch);
 } fi_far_t;
@@ -159,7 +160,8 @@ int fi_node_dispatch(fi_node_t *n, fi_mail_t *m);
 int fi_node_join(fi_node_t *n, fi_end_t *e);
 /* For one that joined in haste: waits as others do in fi_node_join. Any thread; the end may be closed meanwhile. */
 int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout);
-/* An open sender meets once more those who are in the directory; who has answered, has introduced its receivers. Any thread. */
+/* An open sender meets once more those who are in the directory; who has answered, has introduced its receivers. Any
+ * thread. */
 void fi_node_meet_anew(fi_node_t *n, fi_end_t *e);
 bool fi_node_has_met(fi_node_t *n, const fi_end_t *e);
 /* After this the steward no longer knows the end. */
@@ -229,8 +231,8 @@ void fi_node_tell(fi_node_t *n, fi_peer_t *p, const fi_frame_t *asked);
 /* One end has told `p` of its links; the last one to do so ends the answer. Any thread. */
 void fi_node_told(fi_peer_t *p);
 
-/* Tells those who watch that it was closed, and has not died. Its name is gone, so nobody comes any more; the node's lock is
- * taken, or its steward has ended. */
+/* Tells those who watch that it was closed, and has not died. Its name is gone, so nobody comes any more; the node's
+ * lock is taken, or its steward has ended. */
 void fi_node_say_goodbye(fi_node_t *n);
 
 /* Closed handles stay for a while, so that their use is noticed (graveyard.c). Takes memory from malloc over. */

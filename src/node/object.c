@@ -46,8 +46,8 @@ fi_object_t *fi_object_find(fi_node_t *n, const char *name) {
 }
 
 /*
- * Who was expelled and lives may hold the object, and its name is gone: who opens the object now would not know of him, and
- * take him for dead.  So he is told, before he is given the memory.
+ * Who was expelled and lives may hold the object, and its name is gone: who opens the object now would not know of him,
+ * and take him for dead.  So he is told, before he is given the memory.
  */
 static void tell_exiles(fi_node_t *n, const fi_object_t *o, fi_peer_t *newcomer) {
     for (size_t i = 0; i < o->holder_count; i++) {
@@ -129,8 +129,8 @@ int fi_object_add_holder(fi_object_t *o, uint64_t id) {
 }
 
 /*
- * He may have asked, in the object's memory, to be told of the next change before we knew of him; whoever of us made one
- * then has told only those he knew, and may even have closed the object since. So he is told now.
+ * He may have asked, in the object's memory, to be told of the next change before we knew of him; whoever of us made
+ * one then has told only those he knew, and may even have closed the object since. So he is told now.
  */
 static void make_up_for_changes(fi_peer_t *newcomer, const fi_frame_t *joined) {
     fi_frame_t f = fi_frame(FI_OBJECT_CHANGED, 0, 0);

@@ -2,20 +2,20 @@
  *
  * object.h - a named object that several processes share: memory that all of them write.
  *
- * Whoever opens a name first makes the object, every holder serves it, and it is gone with the last.  The names stand in
- * the space's directory, one small file for each node that holds the object:
+ * Whoever opens a name first makes the object, every holder serves it, and it is gone with the last.  The names stand
+ * in the space's directory, one small file for each node that holds the object:
  *
  *     o-NAME:KIND:NODE:INSTANCE         o-ledger:m:00c0ffee00c0ffee:1f2e3d4c5b6a7988
  *
- * INSTANCE is the object's random number.  At any moment all names of one object have the same instance, because names are
- * written under the space's lock only, and
+ * INSTANCE is the object's random number.  At any moment all names of one object have the same instance, because names
+ * are written under the space's lock only, and
  *   - a new instance is made only while no living node holds the name;
  *   - who has been given the memory by a holder writes his name only while that holder's name still stands there; if it
  *     does not, he throws the memory away and begins anew.
  *
- * A death must wake those who sleep in the object, and the dead one may be anybody who has touched it.  So all holders are
- * connected with each other: before a newcomer touches the object, he has connected to every holder whose name he found
- * when he wrote his own; those who come later connect to him.
+ * A death must wake those who sleep in the object, and the dead one may be anybody who has touched it.  So all holders
+ * are connected with each other: before a newcomer touches the object, he has connected to every holder whose name he
+ * found when he wrote his own; those who come later connect to him.
  *
  *   newcomer                            holder
  *   OBJECT_ASK name            ->   <-  OBJECT (memory), or OBJECT_NONE: not held (any more)
@@ -24,8 +24,8 @@
  *   OBJECT_LEFT name           ->       when he closes it
  *   OBJECT_CHANGED name        ->       somebody waits by descriptor for a change, and this is one
  *
- * Inside a region there may stand further objects.  They have no names in the directory: a node knows those that it has open
- * itself, and their holders are the region's.
+ * Inside a region there may stand further objects.  They have no names in the directory: a node knows those that it has
+ * open itself, and their holders are the region's.
  */
 #ifndef FI_OBJECT_H
 #define FI_OBJECT_H
@@ -83,13 +83,15 @@ struct fi_handle;
 /* What is done to objects of one kind. */
 typedef struct fi_object_ops {
     const char *word; /* "mutex" */
-    /* Of its memory, behind the head; how much address space it gets from the start, if that is more (NULL: it is not). */
+    /* Of its memory, behind the head; how much address space it gets from the start, if that is more (NULL: it is
+     * not). */
     size_t (*bytes)(const fi_object_spec_t *spec);
     size_t (*reach)(const fi_object_spec_t *spec);
     void (*init)(const struct fi_object *o); /* in new memory, which is zero; NULL: it stays so */
     /* Somebody died or may have died: takes out who is dead, wakes all. */
     void (*bury)(const struct fi_object *o, fi_is_dead_fn *is_dead, void *arg);
-    /* This node opens it, or has closed its last handle on it. NULL: nothing to note in the memory. -EUSERS: too many do. */
+    /* This node opens it, or has closed its last handle on it. NULL: nothing to note in the memory. -EUSERS: too many
+     * do. */
     int (*opened)(const struct fi_object *o);
     void (*closed)(const struct fi_object *o);
     /* A node that had it open has died. NULL: does not matter. */
@@ -149,13 +151,13 @@ static inline void *fi_object_of(const fi_object_t *o) {
 
 /*
  * Finds or makes the object and adds `h` to its handles. Errors: -EPROTOTYPE another kind, count or flags; -ENOENT
- * FI_COUNT_ANY and nobody holds it; -ETIMEDOUT its holders do not answer; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM; those of
- * writing a name.
+ * FI_COUNT_ANY and nobody holds it; -ETIMEDOUT its holders do not answer; -ESHUTDOWN; -EMFILE, -ENFILE, -ENOMEM; those
+ * of writing a name.
  */
 int fi_object_open(struct ferry *n, const fi_object_spec_t *spec, const fi_object_ops_t *ops, fi_handle_t *h);
 /*
- * The same for an object at `at` in the memory of `region`, which this node has open; the region lives as long as it.  Its
- * bytes are whatever stands there. Error: -EPROTOTYPE this node has another kind open there; -ENOMEM, -ESHUTDOWN.
+ * The same for an object at `at` in the memory of `region`, which this node has open; the region lives as long as it.
+ * Its bytes are whatever stands there. Error: -EPROTOTYPE this node has another kind open there; -ENOMEM, -ESHUTDOWN.
  */
 int fi_object_open_inside(fi_object_t *region, uint64_t at, const fi_object_spec_t *spec, const fi_object_ops_t *ops,
                           fi_handle_t *h);
@@ -165,8 +167,8 @@ void fi_object_close(struct ferry *n, fi_handle_t *h);
 /* What the handle holds becomes that of somebody who died. The node's lock is taken, or nobody else knows the node. */
 void fi_object_abandon(fi_handle_t *h);
 /*
- * It has changed: makes the wake_fd of all handles on it readable, in this node and, by their stewards, in all others. Any
- * thread, no locks held.
+ * It has changed: makes the wake_fd of all handles on it readable, in this node and, by their stewards, in all others.
+ * Any thread, no locks held.
  */
 void fi_object_changed(fi_object_t *o);
 /* Puts back names that somebody swept. `all`: the node's own name was gone, too. False: not yet possible. */

@@ -22,7 +22,8 @@ typedef struct fi_owned {
     uint32_t buried; /* 1: and what it held is given to others. For ever; written with the owners' lock */
 } fi_owned_t;
 
-/* An address that differs between living threads: where each has its control block. One instruction on most machines. */
+/* An address that differs between living threads: where each has its control block. One instruction on most
+ * machines. */
 static inline uintptr_t fi_thread_mark(void) {
     return (uintptr_t)__builtin_thread_pointer();
 }

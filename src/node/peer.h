@@ -137,7 +137,8 @@ void fi_remote_unref(fi_remote_t *r);
 
 /* Allocates mail for a frame from `p`; takes nothing over yet. NULL: no memory. */
 fi_mail_t *fi_mail_new(fi_peer_t *p, const fi_frame_t *f);
-/* Puts memory into it. A pool's segment counts against what its peer may have mapped here, from now until it is dropped. */
+/* Puts memory into it. A pool's segment counts against what its peer may have mapped here, from now until it is
+ * dropped. */
 void fi_mail_carry(fi_mail_t *m, fi_shared_t *memory);
 void fi_mail_free(fi_mail_t *m);
 

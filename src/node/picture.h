@@ -2,8 +2,8 @@
  *
  * picture.h - who waits for whom, put together from what nodes tell.
  *
- * Nodes speak of keys (waits.h); a picture resolves them into threads, and finds the circles.  What comes from a node is its
- * word: texts are ended, numbers bounded, and a lie can only make a picture wrong.
+ * Nodes speak of keys (waits.h); a picture resolves them into threads, and finds the circles.  What comes from a node
+ * is its word: texts are ended, numbers bounded, and a lie can only make a picture wrong.
  */
 #ifndef FI_PICTURE_H
 #define FI_PICTURE_H

@@ -143,8 +143,8 @@ static bool lock_in_time(fi_node_t *n) {
     return true;
 }
 
-/* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. Where it holds
- * a lock its names stay: a newcomer must find it for as long as it lives. Who finds it dead removes them. */
+/* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. Where it
+ * holds a lock its names stay: a newcomer must find it for as long as it lives. Who finds it dead removes them. */
 __attribute__((destructor)) static void remove_names(void) {
     struct fi_list *at;
     struct fi_list *after;

@@ -3,8 +3,9 @@
  * Deaths and shared objects: what the steward does for those who sleep in them, and with what the dead one held.
  *
  * A word names its owner by the short number of a node.  Who is he, and does he live?  He has connected to us before he
- * touched the object, or we to him.  So it is enough to take in all connections and greetings that wait, *after* the word
- * was read: if the owner is then not among those whose process lives, nor anybody listens under his name, he is dead.
+ * touched the object, or we to him.  So it is enough to take in all connections and greetings that wait, *after* the
+ * word was read: if the owner is then not among those whose process lives, nor anybody listens under his name, he is
+ * dead.
  */
 #include <errno.h>
 
@@ -24,7 +25,8 @@ static bool is_in(struct fi_list *peers, uint32_t node, bool *lives) {
     return *lives;
 }
 
-/* What an orphan holds is given away when it is buried, and not before: until then somebody may still make it his own. */
+/* What an orphan holds is given away when it is buried, and not before: until then somebody may still make it his
+ * own. */
 static bool is_living(const fi_handle_t *h) {
     return !fi_is_buried(&h->own) && (!fi_is_orphan(&h->own) || fi_held(h));
 }

@@ -71,8 +71,8 @@ int fi_space_check_name(const char *name);
 int fi_space_open(const char *name, const ferry_options_t *o, bool create, fi_space_t *s);
 
 /**
- * Opens the directory of a space that somebody else has named, to look at it, if it is one that this user alone, or a group
- * that he is in, can put names into. A descriptor, and what it is; or -1.
+ * Opens the directory of a space that somebody else has named, to look at it, if it is one that this user alone, or a
+ * group that he is in, can put names into. A descriptor, and what it is; or -1.
  */
 int fi_space_open_path(const char *path, struct stat *st);
 

@@ -259,8 +259,8 @@ static void add_hold(struct telling *t, uint64_t key, int32_t tid) {
     add_key((uint64_t)(uint32_t)tid, t);
 }
 
-/* Will nobody take from this receiver, or release what it has taken? Its own thread waits for something else; messages in
- * hand may be released by any thread of the process, so then all of these must wait. */
+/* Will nobody take from this receiver, or release what it has taken? Its own thread waits for something else; messages
+ * in hand may be released by any thread of the process, so then all of these must wait. */
 static bool is_stuck(const fi_node_t *n, fi_end_t *e) {
     fi_frame_t f = fi_frame(FI_LOOK_END, 0, 0);
 
@@ -272,7 +272,8 @@ static bool is_stuck(const fi_node_t *n, fi_end_t *e) {
            fi_process_threads() <= fi_process_stewards() + blocked_threads(n);
 }
 
-/* Which thread acts through which handle: of locks all that hold something or are about to, and receivers that are stuck. */
+/* Which thread acts through which handle: of locks all that hold something or are about to, and receivers that are
+ * stuck. */
 static void tell_holds(struct telling *t, fi_node_t *n) {
     struct fi_list *at, *after, *h, *h_after;
 

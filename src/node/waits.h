@@ -5,11 +5,11 @@
  * A thread that has waited for long lists what it waits for with its node; the steward tells whoever looks.  So what is
  * shown is as of the moment of the question, and can be asked while the program is stuck.
  *
- * Who could end a wait is a set of keys.  A handle's key is its name in words of shared memory (fi_owner); a receiver's key
- * has FI_KEY_END set, and its number; what is known between machines only has other bits.
+ * Who could end a wait is a set of keys.  A handle's key is its name in words of shared memory (fi_owner); a receiver's
+ * key has FI_KEY_END set, and its number; what is known between machines only has other bits.
  *
- * A thread waits in one place at a time, but may hold something in several spaces: each node of a process tells by which
- * others those wait who hold something by it, and where these are.  Whoever looks goes on there.
+ * A thread waits in one place at a time, but may hold something in several spaces: each node of a process tells by
+ * which others those wait who hold something by it, and where these are.  Whoever looks goes on there.
  */
 #ifndef FI_WAITS_H
 #define FI_WAITS_H
@@ -69,16 +69,16 @@ typedef struct fi_blocked {
 
 /* Lists a wait of the calling thread, until it is struck off. What is listed does not change: it is listed anew. */
 void fi_waits_list(struct ferry *n, fi_blocked_t *b);
-/* The wait goes on, and is listed as `next` says; as that is listed already, it stays what it is, under its number. Takes next's
- * keys over. */
+/* The wait goes on, and is listed as `next` says; as that is listed already, it stays what it is, under its number.
+ * Takes next's keys over. */
 void fi_waits_go_on(struct ferry *n, fi_blocked_t *b, const fi_blocked_t *next);
 /* Strikes it off, if it is listed, and frees its keys. */
 void fi_waits_strike(fi_blocked_t *b);
 /* The wait of the calling thread for a child process, or NULL. */
 fi_blocked_t *fi_waits_for_process(struct ferry *n);
 
-/* Tells a looking process; also, if asked to, by which other nodes of this process those wait who hold something by this
- * one. Steward, the node's lock taken. */
+/* Tells a looking process; also, if asked to, by which other nodes of this process those wait who hold something by
+ * this one. Steward, the node's lock taken. */
 void fi_waits_tell(struct ferry *n, struct fi_peer *p, bool names_beside);
 
 /* The nodes of this process: one more, one less. */
@@ -88,8 +88,8 @@ void fi_waits_remove_node(struct ferry *n);
 void fi_waits_lock(void);
 void fi_waits_unlock(void);
 
-/* Has the listed wait become a deadlock? 0, or -EDEADLK with the circle in words. The waiting thread itself asks; it gives
- * up at `deadline`. No cancellation point. */
+/* Has the listed wait become a deadlock? 0, or -EDEADLK with the circle in words. The waiting thread itself asks; it
+ * gives up at `deadline`. No cancellation point. */
 int fi_waits_judge(struct ferry *n, const fi_blocked_t *b, int64_t deadline);
 
 #endif

@@ -95,7 +95,8 @@ enum fi_meet_flags {
     FI_MEET_TAP = 8,
     FI_MEET_PER_TAG = 16
 };
-/* PURGE: also what hidden senders pass on, which senders on other machines have sent; nothing else. PURGED: it was that */
+/* PURGE: also what hidden senders pass on, which senders on other machines have sent; nothing else. PURGED: it was
+ * that */
 enum fi_purge_flags { FI_PURGE_PASSED_ON = 1, FI_PURGE_NOT_OWN = 2 };
 enum fi_offer_flags {
     FI_OFFER_LOSSY = 1,

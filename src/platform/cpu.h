@@ -29,7 +29,8 @@ static inline void fi_prefetch(const void *p) {
 /** The same, to write it: takes it away from other cores now, not when the store waits for it. Never faults. */
 static inline void fi_prefetch_to_write(const void *p) {
 #if defined(__x86_64__)
-    /* __builtin_prefetch would only ask to read, since not every processor counts as having this; there it does nothing. */
+    /* __builtin_prefetch would only ask to read, since not every processor counts as having this; there it does
+     * nothing. */
     __asm__ __volatile__("prefetchw %0" ::"m"(*(const char *)p));
 #else
     __builtin_prefetch(p, 1, 3);

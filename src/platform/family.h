@@ -12,14 +12,15 @@
 int fi_process_family(int32_t pid, int32_t *member, int cap);
 
 /**
- * Does the process sleep in wait(2) for one of its children, and has one? False also when that cannot be seen, and when it
- * has other threads, which might do something.
+ * Does the process sleep in wait(2) for one of its children, and has one? False also when that cannot be seen, and when
+ * it has other threads, which might do something.
  */
 bool fi_process_waits_for_child(int32_t pid);
 
 /**
- * Does the process sleep in read(2) on a pipe that only some of these `count` others may write to (a shell for what a command
- * prints, the next command in a pipeline)? Processes of other users, which do not show what they have open, are taken not to.
+ * Does the process sleep in read(2) on a pipe that only some of these `count` others may write to (a shell for what a
+ * command prints, the next command in a pipeline)? Processes of other users, which do not show what they have open, are
+ * taken not to.
  */
 bool fi_process_reads_from(int32_t pid, const int32_t *member, int count);
 

@@ -160,7 +160,8 @@ int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map)
     return create(label, bytes, FOR_ALL, fd, map);
 }
 
-/* What we require of memory that somebody else writes. Returns 0, -EPROTO, or -EFBIG for what is sound and too large. */
+/* What we require of memory that somebody else writes. Returns 0, -EPROTO, or -EFBIG for what is sound and too
+ * large. */
 static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, size_t max_bytes) {
     /* Seals first: once they are there, neither size nor blocks can change any more. */
     int seals = fcntl(fd, F_GET_SEALS);

@@ -55,8 +55,8 @@ int fi_memfd_map_shared(int fd, size_t min_bytes, size_t max_bytes, void **map, 
 int fi_memfd_map_reach(int fd, size_t bytes, bool writable, void **map);
 
 /**
- * Makes such a file larger, up to `to`; every page from `from` on is there when this returns. Errors: -ENOMEM; -EFBIG over
- * ulimit -f. Some of it may have become larger all the same.
+ * Makes such a file larger, up to `to`; every page from `from` on is there when this returns. Errors: -ENOMEM; -EFBIG
+ * over ulimit -f. Some of it may have become larger all the same.
  */
 int fi_memfd_grow(int fd, size_t from, size_t to);
 /** Before that: the same by huge pages, as far as they can be had. `map` has room for it, and fi_memfd_wish_huge. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * platform/patience.h - patience with others, which a machine that stands still for a while does not use up: they could not answer
- * either.
+ * platform/patience.h - patience with others, which a machine that stands still for a while does not use up: they could
+ * not answer either.
  *
  * It is spent in slices.  Of one, no more counts than twice what it should have taken.
  */

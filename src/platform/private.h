@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * platform/private.h - memory of this process alone, to be read and written at random: every page is there from the start,
- * in huge pages where the kernel has them, and a forked child does not have it.
+ * platform/private.h - memory of this process alone, to be read and written at random: every page is there from the
+ * start, in huge pages where the kernel has them, and a forked child does not have it.
  */
 #ifndef FI_PLATFORM_PRIVATE_H
 #define FI_PLATFORM_PRIVATE_H

@@ -64,8 +64,9 @@ bool fi_pidfd_dead(int fd) {
     return poll(&item, 1, 0) == 1 && (item.revents & (POLLIN | POLLHUP)) != 0;
 }
 
-/* Where its code begins and ends, and its stack begins: each execve(2) puts these elsewhere, at random.  Without randomization
- * the code's end tells two programs apart (their stacks may begin at the same place), but not two runs of one. */
+/* Where its code begins and ends, and its stack begins: each execve(2) puts these elsewhere, at random.  Without
+ * randomization the code's end tells two programs apart (their stacks may begin at the same place), but not two runs of
+ * one. */
 #define FIELD_STATE 3
 #define FIELD_START_CODE 26
 #define FIELD_START_STACK 28

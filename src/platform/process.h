@@ -26,14 +26,15 @@ int fi_pidfd_check(int fd, pid_t expected_pid);
 bool fi_pidfd_dead(int fd);
 
 /**
- * A number of the program that the process `pid` executes now (0: this one), which is the same as long as it does not execute
- * another one. 0: not known, since the process is another user's, hides, cannot be seen from here, or is in between.
+ * A number of the program that the process `pid` executes now (0: this one), which is the same as long as it does not
+ * execute another one. 0: not known, since the process is another user's, hides, cannot be seen from here, or is in
+ * between.
  */
 uint64_t fi_process_program(pid_t pid);
 
 /**
- * Has the process `pid` fewer than `count` descriptors left, by its own limit (`ulimit -n`)? False also where that is not known,
- * since the process is another user's, hides, or cannot be seen from here (0).
+ * Has the process `pid` fewer than `count` descriptors left, by its own limit (`ulimit -n`)? False also where that is
+ * not known, since the process is another user's, hides, or cannot be seen from here (0).
  */
 bool fi_process_lacks_descriptors(pid_t pid, unsigned count);
 

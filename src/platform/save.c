@@ -3,7 +3,8 @@
  * platform/save.c - see save.h.
  *
  * The file has no name while it is written (O_TMPFILE), so a process that is killed leaves nothing; where that is not
- * possible, and for a moment between its first name and its final one, it leaves a file called .ferry-... beside the path.
+ * possible, and for a moment between its first name and its final one, it leaves a file called .ferry-... beside the
+ * path.
  */
 #include "platform/save.h"
 
@@ -42,7 +43,8 @@ static int open_place(const char *path, place_t *p) {
     return p->dir < 0 ? fi_fail_errno(why, "cannot open the directory of \"%s\"", path) : 0;
 }
 
-/* A device, a FIFO or a link (/dev/stdout) would be gone, and a file in its place; of a directory rename(2) says so itself. */
+/* A device, a FIFO or a link (/dev/stdout) would be gone, and a file in its place; of a directory rename(2) says so
+ * itself. */
 static int check_target(const place_t *p, const char *path) {
     struct stat st;
     if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))

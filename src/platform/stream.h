@@ -3,8 +3,8 @@
  * platform/stream.h - copying past the caches, for memory that is larger than they are.
  *
  * An ordinary store first reads the line that it changes.  Where whole lines are written and nobody will look at them
- * soon, that reading is half of the work.  Stores of this kind are not ordered with others: before others may read what was
- * written, fi_stream_end must be called.
+ * soon, that reading is half of the work.  Stores of this kind are not ordered with others: before others may read what
+ * was written, fi_stream_end must be called.
  */
 #ifndef FI_PLATFORM_STREAM_H
 #define FI_PLATFORM_STREAM_H

@@ -77,8 +77,8 @@ static int explain(const ferry_region_t *r, int rc) {
 }
 
 /*
- * A call is inside its handle from its first instruction to its last, and not only while it has the lock: another thread that
- * uses the same handle by mistake would find a block in its hand, and take it for one that was left over.
+ * A call is inside its handle from its first instruction to its last, and not only while it has the lock: another
+ * thread that uses the same handle by mistake would find a block in its hand, and take it for one that was left over.
  */
 static inline int enter(ferry_region_t *r) {
     if (fi_unlikely(!fi_lock_is_mine(&r->base, FI_REGION_MAGIC) || fi_exchange32(&r->base.handle.busy, 1) != 0)) {
@@ -153,8 +153,8 @@ int fi_region_end(ferry_region_t *r, int result) {
 /* ---- growing ---- */
 
 /*
- * Makes room for `bytes` more. Who dies, or finds no memory, in the middle leaves a file that is longer than the heap, perhaps
- * with holes: the next one who grows begins where the heap ends.
+ * Makes room for `bytes` more. Who dies, or finds no memory, in the middle leaves a file that is longer than the heap,
+ * perhaps with holes: the next one who grows begins where the heap ends.
  */
 static int lengthen(ferry_region_t *r, uint64_t bytes) {
     const fi_object_t *o = r->base.handle.object;
@@ -213,8 +213,8 @@ static int full(const ferry_region_t *r, uint64_t bytes) {
 
 /* ---- the calls ----
  *
- * Alone, an allocation costs little more than taking the lock and giving it back.  So what usually happens is inlined here,
- * all of it, and what seldom does is one call.
+ * Alone, an allocation costs little more than taking the lock and giving it back.  So what usually happens is inlined
+ * here, all of it, and what seldom does is one call.
  */
 
 /* Where the reference stands in the region; 0: it is a variable of the program's. */
@@ -244,8 +244,8 @@ static inline int check_call(const ferry_region_t *r, const ferry_ref_t *place) 
 }
 
 /*
- * Ends a call after which the program has `ref`: in the region, `at`, or else in its variable, and then no longer in our
- * hand.
+ * Ends a call after which the program has `ref`: in the region, `at`, or else in its variable, and then no longer in
+ * our hand.
  */
 static inline int end_with(ferry_region_t *r, int result, uint64_t at, ferry_ref_t *place, uint64_t ref) {
     unlock(r);
@@ -293,7 +293,8 @@ int fi_region_alloc(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, const
     return end_with(r, 0, at, place, ref);
 }
 
-/* Ends a call in which a block was to be freed, with its reference; it is in nobody's hand afterwards, whatever the result. */
+/* Ends a call in which a block was to be freed, with its reference; it is in nobody's hand afterwards, whatever the
+ * result. */
 static inline int end_without(ferry_region_t *r, int result, uint64_t at, ferry_ref_t *place) {
     unlock(r);
     if (at == 0) {

@@ -66,8 +66,8 @@ static int open_as(const fi_opening_t *o, ferry_cell_t **cell) {
 }
 
 /*
- * Who has no opinion takes what is there, and makes it with the defaults only if nothing is.  Somebody else may make it in
- * between, or the last one close it: then it is tried again.
+ * Who has no opinion takes what is there, and makes it with the defaults only if nothing is.  Somebody else may make it
+ * in between, or the last one close it: then it is tried again.
  */
 static int open_in_any_form(const fi_opening_t *asked, ferry_cell_t **cell) {
     fi_opening_t there = *asked;

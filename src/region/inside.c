@@ -6,8 +6,8 @@
  *   | tag  | word, token or units ... |      tag 0: nothing yet
  *   +------+--------------------------+
  *
- * The tag is written under the heap's lock, after what must stand there from the start.  Who dies in between leaves a word that
- * is as it will be, and no tag: the next one writes it.
+ * The tag is written under the heap's lock, after what must stand there from the start.  Who dies in between leaves a
+ * word that is as it will be, and no tag: the next one writes it.
  */
 #include <errno.h>
 #include <inttypes.h>

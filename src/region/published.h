@@ -7,14 +7,14 @@
  *                                              image            ^
  *                                              ...          views (handed out)
  *
- * The channel is called "@NAME" (node/contract.h) and has one sender at a time (node/entry.c).  It retains one message, so
- * that late readers find the newest version, and no reader may hold the sender back: what a reader has not begun to look at
- * gives way when the next version is published.
+ * The channel is called "@NAME" (node/contract.h) and has one sender at a time (node/entry.c).  It retains one message,
+ * so that late readers find the newest version, and no reader may hold the sender back: what a reader has not begun to
+ * look at gives way when the next version is published.
  *
- * An image is a block of the sender's pool, with a segment of its own, of which the writer keeps the handle.  It is free
- * when nobody else holds the block: no reader, and not the retained history.  Each image has notes of what has changed since
- * it was brought up to date; so publishing takes a free image, copies what it lacks, and sends it.  Nothing that a reader
- * could see is changed in the middle, so a writer may die at any instruction.
+ * An image is a block of the sender's pool, with a segment of its own, of which the writer keeps the handle.  It is
+ * free when nobody else holds the block: no reader, and not the retained history.  Each image has notes of what has
+ * changed since it was brought up to date; so publishing takes a free image, copies what it lacks, and sends it.
+ * Nothing that a reader could see is changed in the middle, so a writer may die at any instruction.
  *
  * A reader keeps the newest version that it has taken, at rest (channel/messages.h): known, but not held.  Only views
  * hold.  If the writer has begun to write over a version at rest, a newer one has been published.
@@ -50,14 +50,15 @@ typedef struct fi_image {
 } fi_image_t;
 
 /*
- * What a space that spans machines adds to a writer (net/publisher.h). Others read images meanwhile: those are pinned, which
- * keeps the writer from changing them, and it has as many more images for that.
+ * What a space that spans machines adds to a writer (net/publisher.h). Others read images meanwhile: those are pinned,
+ * which keeps the writer from changing them, and it has as many more images for that.
  */
 #define FI_PINS 4u
 typedef struct fi_writer_far {
     const ferry_msg_t *pinned
         [FI_PINS]; /* NULL: free; set for the newest version only, so that the writer never has to wait to see it */
-    /* Before a publish: that has changed. After it: this is the newest. Before it is closed: nobody reads images from now on. */
+    /* Before a publish: that has changed. After it: this is the newest. Before it is closed: nobody reads images from
+     * now on. */
     void (*touched)(struct fi_writer_far *far, const fi_marks_t *touched);
     void (*published)(struct fi_writer_far *far, const ferry_msg_t *message, uint64_t version);
     void (*ended)(struct fi_writer_far *far);

@@ -8,9 +8,9 @@
  * So it takes no longer to look through a large region of which little has changed than through a small one: for 1 GiB,
  * 32 KiB of groups.
  *
- * A granule is one cache line.  Larger ones were slower wherever small things change here and there (each line of a granule
- * is fetched from memory, twice), and not quicker where pages do: marks are read 64 at a time, and neighbours are copied
- * together.
+ * A granule is one cache line.  Larger ones were slower wherever small things change here and there (each line of a
+ * granule is fetched from memory, twice), and not quicker where pages do: marks are read 64 at a time, and neighbours
+ * are copied together.
  */
 #ifndef FI_PUBLISHED_MARKS_H
 #define FI_PUBLISHED_MARKS_H
@@ -57,8 +57,8 @@ bool fi_marks_next(const fi_marks_t *m, uint64_t from, uint64_t *first, uint64_t
 void fi_marks_clear(fi_marks_t *m);
 
 /*
- * Copies what is marked in `a` or `b` from `from` to `to`, `bytes` bytes both and aligned to granules, and takes the marks
- * away. Returns how many bytes were copied. When it returns, others may be told to read them.
+ * Copies what is marked in `a` or `b` from `from` to `to`, `bytes` bytes both and aligned to granules, and takes the
+ * marks away. Returns how many bytes were copied. When it returns, others may be told to read them.
  */
 uint64_t fi_marks_copy(fi_marks_t *a, fi_marks_t *b, void *to, const void *from, uint64_t bytes);
 

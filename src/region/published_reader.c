@@ -39,7 +39,8 @@ static void bury_handles(struct fi_list *handles) {
     }
 }
 
-/* The receiver is closed, by ferry_region_reader_close or ferry_close; after the latter, views are not valid any more. */
+/* The receiver is closed, by ferry_region_reader_close or ferry_close; after the latter, views are not valid any
+ * more. */
 static void ended(void *whole) {
     ferry_region_reader_t *r = whole;
     struct fi_list *at;

@@ -170,7 +170,8 @@ static uint32_t most_images(const ferry_region_writer_t *w) {
     return most;
 }
 
-/* Of those that nobody holds the one that lacks least: what another one lacks, one that was fresh earlier lacks, too. */
+/* Of those that nobody holds the one that lacks least: what another one lacks, one that was fresh earlier lacks,
+ * too. */
 static fi_image_t *freshest(ferry_region_writer_t *w) {
     fi_image_t *best = NULL;
 

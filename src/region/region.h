@@ -10,12 +10,14 @@
  *   | object head | heap's notes   | root, sweep, ...   | blocks: root | ...                            | may grow     |
  *   +-------------+----------------+--------------------+-----------------------------------------------+ - - - - - - +
  *
- * Each process maps `limit` bytes from the start, so growing moves nothing: who finds no room makes the file longer, under
- * the heap's lock, then tells the heap.  The others find out when they meet a reference, or a heap, that reaches further
- * than they know, and ask the kernel how long the file is.  It never becomes shorter, so what was asked once stays true.
+ * Each process maps `limit` bytes from the start, so growing moves nothing: who finds no room makes the file longer,
+ * under the heap's lock, then tells the heap.  The others find out when they meet a reference, or a heap, that reaches
+ * further than they know, and ask the kernel how long the file is.  It never becomes shorter, so what was asked once
+ * stays true.
  *
- * Every handle has a *hand* in the heap's notes: the block that it is just being given, or gives back.  When its owner dies, the
- * stewards mark the hand (FI_DIED) and set `sweep`; whoever has the heap's lock next finishes what the dead one had in hand.
+ * Every handle has a *hand* in the heap's notes: the block that it is just being given, or gives back.  When its owner
+ * dies, the stewards mark the hand (FI_DIED) and set `sweep`; whoever has the heap's lock next finishes what the dead
+ * one had in hand.
  */
 #ifndef FI_REGION_H
 #define FI_REGION_H
@@ -66,8 +68,8 @@ int fi_region_resize(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, cons
 int fi_region_free(ferry_region_t *r, ferry_ref_t *place, const void *where);
 
 /*
- * If 0 stands in `*place`: allocates `bytes` bytes, lets `fill` write all of them, and stores the reference there. Nobody
- * else comes between; a death leaves both or neither. 0, or as ferry_region_alloc.
+ * If 0 stands in `*place`: allocates `bytes` bytes, lets `fill` write all of them, and stores the reference there.
+ * Nobody else comes between; a death leaves both or neither. 0, or as ferry_region_alloc.
  */
 int fi_region_make_once(ferry_region_t *r, uint64_t bytes, ferry_ref_t *place, void (*fill)(void *block, void *arg),
                         void *arg, const void *where);

@@ -4,10 +4,10 @@
  *
  * It differs from processor to processor, and between near and distant cores of one: on Zen 4, lines that were given up
  * made a stream two to ten times as fast; on Zen 3 the same helped messages of 1 KiB by half between distant cores, and
- * made them half as fast between near ones.  A virtual machine's cores change their distance while it runs.  So in every
- * CYCLE laps of the ring the other way is tried for a few, and the quicker one is kept.  What is done in one lap is felt
- * in the next, when the writer comes round to these lines; the first lap of each way is therefore not counted.  Laps in
- * which the writer was waited for are: that it is slow is what this may mend.
+ * made them half as fast between near ones.  A virtual machine's cores change their distance while it runs.  So in
+ * every CYCLE laps of the ring the other way is tried for a few, and the quicker one is kept.  What is done in one lap
+ * is felt in the next, when the writer comes round to these lines; the first lap of each way is therefore not counted.
+ * Laps in which the writer was waited for are: that it is slow is what this may mend.
  */
 #ifndef FI_RING_GIVE_UP_H
 #define FI_RING_GIVE_UP_H

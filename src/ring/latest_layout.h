@@ -7,8 +7,8 @@
  *   | head   | slot 0 | slot 1 |         |    64 bytes each; the number of slots is a power of two
  *   +--------+--------+--------+-- ... --+
  *
- * The slots are a hash table with linear probing.  A tag stays in its slot for as long as the table exists.  What a slot
- * says of its tag's message changes under the readers' eyes:
+ * The slots are a hash table with linear probing.  A tag stays in its slot for as long as the table exists.  What a
+ * slot says of its tag's message changes under the readers' eyes:
  *
  *   sender                                            reader
  *   saves what a ring is about to lose here,          finds that the ring has lost a message (A4), looks here

@@ -58,7 +58,8 @@ static inline bool fi_ringr_ready(const fi_ringr_t *r) {
     return ready;
 }
 
-/* Looks at the next record without taking it. Returns 1 and fills `*s`, 0 when there is none, -EPROTO. Skips padding. */
+/* Looks at the next record without taking it. Returns 1 and fills `*s`, 0 when there is none, -EPROTO. Skips
+ * padding. */
 static inline int fi_ringr_peek(fi_ringr_t *r, fi_seen_t *s) {
     const struct fi_record *rec = fi_ringr_at(r);
     uint64_t word = fi_load_acquire64(&rec->word); /* A1 */

@@ -109,7 +109,8 @@ static inline void fi_ringw_publish(fi_ringw_t *w, uint64_t word, uint64_t seq) 
 
 /*
  * In a stream: owns two lines that will be written some messages later.  A store waits for the line it goes to, all
- * stores after it wait with it, and taking a line away from a distant reader's core takes as long as writing ten messages.
+ * stores after it wait with it, and taking a line away from a distant reader's core takes as long as writing ten
+ * messages.
  */
 static inline void fi_ringw_own_ahead(const fi_ringw_t *w) {
     const unsigned char *ahead = (const unsigned char *)fi_ringw_at(w, w->idx) + (size_t)FI_OWN_AHEAD * FI_LINE;

@@ -2,8 +2,9 @@
  *
  * Links that lead to other machines.
  *
- * A node knows its half of such a link: that its sender's messages go on by the network, to one node (a queue) or to all that
- * listen (a topic), or from whom its receiver's messages came.  A look at the whole space has the other halves.
+ * A node knows its half of such a link: that its sender's messages go on by the network, to one node (a queue) or to
+ * all that listen (a topic), or from whom its receiver's messages came.  A look at the whole space has the other
+ * halves.
  */
 #include <errno.h>
 #include <string.h>
@@ -42,8 +43,8 @@ static void add_round_trip(ferry_route_link_t *l, const ferry_look_t *look) {
     }
 }
 
-/* The receiver `e` takes what goes this way. One link of a sender's stands for all its receivers elsewhere: the first is
- * named in it, the others get one like it. */
+/* The receiver `e` takes what goes this way. One link of a sender's stands for all its receivers elsewhere: the first
+ * is named in it, the others get one like it. */
 static int add_receiver(ferry_route_t *r, size_t at, const ferry_look_end_t *e, const ferry_look_node_t *n,
                         bool first) {
     if (!first) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where replies go: one sender for each client that has called this thread.  It is opened at the client's first call, and
- * closed when the client has left.
+ * Where replies go: one sender for each client that has called this thread.  It is opened at the client's first call,
+ * and closed when the client has left.
  *
- * A client that is stopped, or slow to answer, must not keep the thread: the sender is opened without waiting for it, and
- * what it does not take waits in the sender's backlog.  That is this process's own memory, which goes with it; so a call
- * whose answer waits there is not released yet, but *owed*: if this process dies, the client's sender still has the call.
+ * A client that is stopped, or slow to answer, must not keep the thread: the sender is opened without waiting for it,
+ * and what it does not take waits in the sender's backlog.  That is this process's own memory, which goes with it; so a
+ * call whose answer waits there is not released yet, but *owed*: if this process dies, the client's sender still has
+ * the call.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -58,7 +59,8 @@ static void drained(void *whole) {
     }
 }
 
-/* The link through which the call came. Of a caller that was never linked for answers, it alone tells that it has gone. */
+/* The link through which the call came. Of a caller that was never linked for answers, it alone tells that it has
+ * gone. */
 static bool has_ended(const ferry_request_t *rq) {
     return rq->m && __atomic_load_n(&rq->m->link->ended, __ATOMIC_RELAXED);
 }

@@ -4,12 +4,12 @@
  *
  *   call      free ── started ──> open ── reply, or no servers, or too late, or cancelled ──> ended ── released ──> free
  *
- * A call's id is its place in the table and a count of how often that place was used, so that a reply that comes too late
- * finds nobody.
+ * A call's id is its place in the table and a count of how often that place was used, so that a reply that comes too
+ * late finds nobody.
  *
  * Death.  A call that a dead server had is the channel's to deliver again (channel/backlog.c), marked as begun if the
- * server had taken it; the next server runs it, or answers that it may have run.  When nobody is left to send it to, or there
- * was no memory to take it back, the client itself ends it: a nudge tells it of each loss (after_loss in wait.c).
+ * server had taken it; the next server runs it, or answers that it may have run.  When nobody is left to send it to, or
+ * there was no memory to take it back, the client itself ends it: a nudge tells it of each loss (after_loss in wait.c).
  */
 #ifndef FI_RPC_CLIENT_H
 #define FI_RPC_CLIENT_H
@@ -127,7 +127,8 @@ typedef struct fi_wish {
 
 #define FI_CALL_AWAITED 64u /* of a call that goes far: the thread waits for this one, and for nothing else */
 
-/* `flags`: FI_CALL_ONE_WAY, FI_CALL_STREAMS, FI_CALL_AWAITED where the client's `far` is set. `out` NULL: one way. The method's name is still the program's. */
+/* `flags`: FI_CALL_ONE_WAY, FI_CALL_STREAMS, FI_CALL_AWAITED where the client's `far` is set. `out` NULL: one way. The
+ * method's name is still the program's. */
 int fi_call_start(ferry_client_t *k, const fi_wish_t *wish, uint32_t flags, int64_t timeout, ferry_call_t **out);
 int fi_client_new_msg(ferry_client_t *k, size_t size, int64_t timeout, void **data, ferry_msg_t **m);
 /* What a call will take that is sent now, in ns; negative: there is no server. The sender's end is held. */

@@ -30,8 +30,8 @@ static bool nudge(ferry_service_t *s, const fi_worker_t *w) {
 }
 
 /*
- * One that is free, in turn; where all of them are busy, each looks when it is done.  Threads of the program's that are not
- * inside ferry_service_run may poll their descriptors: those are all told.
+ * One that is free, in turn; where all of them are busy, each looks when it is done.  Threads of the program's that are
+ * not inside ferry_service_run may poll their descriptors: those are all told.
  */
 static void wake_one(ferry_service_t *s, const fi_worker_t *not_this) {
     uint32_t count = fi_load_acquire32(&s->worker_count);

@@ -2,9 +2,10 @@
  *
  * rpc/far.h - calls to and from other machines, as far as rpc must know of them: net/ does the rest.
  *
- * A request from afar waits in its service's queue for the first thread that is free; a worker looks there between any two
- * calls of this machine's.  Its answers go out by the thread that gives them, through `reply`.  A client's call that goes far
- * has `far` set; what comes for it is put into the client's books by `take_in`, on the client's thread, which is nudged.
+ * A request from afar waits in its service's queue for the first thread that is free; a worker looks there between any
+ * two calls of this machine's.  Its answers go out by the thread that gives them, through `reply`.  A client's call
+ * that goes far has `far` set; what comes for it is put into the client's books by `take_in`, on the client's thread,
+ * which is nudged.
  */
 #ifndef FI_RPC_FAR_H
 #define FI_RPC_FAR_H
@@ -61,7 +62,8 @@ typedef struct fi_far_calls {
     bool (*take_in)(ferry_client_t *k);
     /* Waits a moment for the answer to the only call under way, without a nudge. False: nothing came. */
     bool (*take_direct)(ferry_client_t *k, int64_t timeout);
-    /* The client's descriptor is polled: calls that wait long make it readable now and then. 0, or -EAGAIN: no thread. */
+    /* The client's descriptor is polled: calls that wait long make it readable now and then. 0, or -EAGAIN: no
+     * thread. */
     int (*watch)(ferry_client_t *k);
     /* Looks after calls that wait long; returns when that is to be done again. */
     int64_t (*tend)(ferry_client_t *k, int64_t now);
@@ -80,7 +82,8 @@ typedef struct fi_far_calls {
 /* Set before the first networked space is opened. */
 extern const fi_far_calls_t *fi_far_calls;
 
-/* The service can be reached from afar, takes in what is on its way, and cannot be reached any more, where its space spans machines. */
+/* The service can be reached from afar, takes in what is on its way, and cannot be reached any more, where its space
+ * spans machines. */
 int fi_far_offer(struct ferry_service *s);
 void fi_far_drain(struct ferry_service *s);
 void fi_far_withdraw(struct ferry_service *s);

@@ -2,10 +2,10 @@
  *
  * No server is left, as far as the client knows: are there others?
  *
- * A client that is opened is linked with all servers that are there, but not with one that was too slow just then, nor always
- * with all where others came and went in that moment.  So before it says that nobody serves, it looks at the directory once
- * more, and gives those whom it finds the time that an opening gives.  Once for each time that something has changed: a
- * server that stands still is not waited for again and again.
+ * A client that is opened is linked with all servers that are there, but not with one that was too slow just then, nor
+ * always with all where others came and went in that moment.  So before it says that nobody serves, it looks at the
+ * directory once more, and gives those whom it finds the time that an opening gives.  Once for each time that something
+ * has changed: a server that stands still is not waited for again and again.
  */
 #include <errno.h>
 

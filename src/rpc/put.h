@@ -17,12 +17,13 @@ static inline int64_t fi_patience(int64_t deadline) {
 
 /* Room for a message of `total` bytes that the usual way does not have. */
 int fi_put_claim(fi_sender_t *tx, uint64_t total, int64_t deadline, unsigned char **room);
-/* The message by pointer, if it is this sender's; else a copy. `head`: of FI_ANNEX bytes. The end is held. As ferry_send_msg. */
+/* The message by pointer, if it is this sender's; else a copy. `head`: of FI_ANNEX bytes. The end is held. As
+ * ferry_send_msg. */
 int fi_put_message(fi_sender_t *tx, ferry_msg_t *m, const void *head, int64_t deadline);
 
 /*
- * Puts the bytes where they will be read; the caller then writes the head to `*head`, with the pad in its flags, and calls
- * fi_put_end.  The end is held.  As ferry_claim.
+ * Puts the bytes where they will be read; the caller then writes the head to `*head`, with the pad in its flags, and
+ * calls fi_put_end.  The end is held.  As ferry_claim.
  */
 static inline int fi_put_begin(fi_sender_t *tx, const void *data, uint64_t size, int64_t deadline, void **head) {
     uint64_t total = fi_headed_size(size);

@@ -62,7 +62,8 @@ static void refuse(fi_worker_t *w, ferry_request_t *rq, int why) {
 
 /* ---- running it ---- */
 
-/* The client cannot be answered, and must not wait for ever: it loses its link, and with that learns what it has lost. */
+/* The client cannot be answered, and must not wait for ever: it loses its link, and with that learns what it has
+ * lost. */
 static void expel(fi_worker_t *w, const ferry_request_t *rq, const char *why) {
     if (rq->m && fi_end_enter(&w->rx->end, FI_END_RECEIVER) == 0) {
         if (!rq->m->link->detached) {
@@ -282,8 +283,8 @@ static ferry_msg_t *release_and_take(fi_worker_t *w, ferry_msg_t *m) {
     return next;
 }
 
-/* Serves this call, and those that are there when it is done. One look at the clock is the end of one and the beginning of
- * the next. */
+/* Serves this call, and those that are there when it is done. One look at the clock is the end of one and the beginning
+ * of the next. */
 static void serve(fi_worker_t *w, ferry_msg_t *m) {
     int64_t now = fi_now_about();
 

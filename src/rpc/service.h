@@ -2,17 +2,17 @@
  *
  * rpc/service.h - who serves: a table of methods, and threads that take calls one at a time.
  *
- * Each thread has a receiver of the queue "+SERVICE" of its own, and for each client that has called it a sender of that
- * client's replies; so threads share nothing but the table, which does not change while anybody serves.
+ * Each thread has a receiver of the queue "+SERVICE" of its own, and for each client that has called it a sender of
+ * that client's replies; so threads share nothing but the table, which does not change while anybody serves.
  *
  *   call      taken ── refused (cancelled, too late, no such method, may have run) ──────────────> answered, released
  *                └── begun: the handler runs ── it answers, or returns ── the last answer is sent ─┘
  *
- * The answer is sent before the call is released.  So whenever the thread dies, the client has the answer, or still has the
- * call and knows that it was taken.
+ * The answer is sent before the call is released.  So whenever the thread dies, the client has the answer, or still has
+ * the call and knows that it was taken.
  *
- * A thread stops by saying so in its page (clients send to others from then on), serving what was sent to it, and closing
- * its receiver: what comes in between goes back untouched.
+ * A thread stops by saying so in its page (clients send to others from then on), serving what was sent to it, and
+ * closing its receiver: what comes in between goes back untouched.
  */
 #ifndef FI_RPC_SERVICE_H
 #define FI_RPC_SERVICE_H

@@ -37,7 +37,8 @@ unsigned fi_client_leaving(const ferry_client_t *k) {
     return count;
 }
 
-/* What its page says of its work. What it says is believed as far as it goes: a liar gets too many calls, or too few. */
+/* What its page says of its work. What it says is believed as far as it goes: a liar gets too many calls, or too
+ * few. */
 typedef struct work {
     int64_t usual; /* ns that a call takes; 0: it has not said */
     int64_t spent; /* on the one that it works on; negative: on none, for so long */
@@ -57,8 +58,8 @@ static work_t work_of(const fi_txlink_t *l, int64_t now) {
     return w;
 }
 
-/* When it will probably be done with what it works on. One that has taken longer than usual will, for all that is known,
- * take as long again. */
+/* When it will probably be done with what it works on. One that has taken longer than usual will, for all that is
+ * known, take as long again. */
 static int64_t rest_of(const work_t *w, int64_t usual) {
     if (w->spent < 0) {
         return 0;
@@ -66,8 +67,8 @@ static int64_t rest_of(const work_t *w, int64_t usual) {
     return w->spent < usual ? usual - w->spent : w->spent;
 }
 
-/* What a call will take. The longer ago it is that anything was known, the less it counts: a bad moment must not keep calls
- * away for ever. */
+/* What a call will take. The longer ago it is that anything was known, the less it counts: a bad moment must not keep
+ * calls away for ever. */
 static int64_t expected_of(const work_t *w) {
     int64_t idle = w->spent < 0 ? -w->spent : 0;
     int64_t halvings = idle / FADE_NS;

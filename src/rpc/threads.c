@@ -48,7 +48,8 @@ static const fi_end_ops_t server_ops = {
     .stirs = fi_receiver_stirs,
 };
 
-/* What a thread that has ended left. Without the service's lock, which is taken by who has that of the calls from afar. */
+/* What a thread that has ended left. Without the service's lock, which is taken by who has that of the calls from
+ * afar. */
 static void clear_away(fi_worker_t *w) {
     if (w->inherited) {
         fi_worker_close(w);

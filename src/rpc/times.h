@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * rpc/times.h - how long calls take: counts by size, eight for each doubling, so that a percentile is right to within an
- * eighth (the idea of HdrHistogram, Gil Tene).  One thread adds, any thread reads.
+ * rpc/times.h - how long calls take: counts by size, eight for each doubling, so that a percentile is right to within
+ * an eighth (the idea of HdrHistogram, Gil Tene).  One thread adds, any thread reads.
  */
 #ifndef FI_RPC_TIMES_H
 #define FI_RPC_TIMES_H

@@ -2,10 +2,10 @@
  *
  * rpc/turn.h - one thread at a time in a client.
  *
- * What a client remembers (its table of calls, who is ready) has no lock, and its two ends are held for single takes and
- * sends only: a thread that waits for an answer holds none.  So the whole of each call on a client is a *turn*.  Each
- * thread that has ever been in has a word of its own, `busy`, which it alone sets, and the client points at the one whose
- * thread was in last:
+ * What a client remembers (its table of calls, who is ready) has no lock, and its two ends are held for single takes
+ * and sends only: a thread that waits for an answer holds none.  So the whole of each call on a client is a *turn*.
+ * Each thread that has ever been in has a word of its own, `busy`, which it alone sets, and the client points at the
+ * one whose thread was in last:
  *
  *   that thread                                  another one, with the lock
  *   enter: it is mine: busy = 1                  the one before is busy? -> -EBUSY
@@ -14,9 +14,9 @@
  *          else busy = 0, and as another one     the one before is busy? -> it points back, busy = 0, -EBUSY
  *   leave: busy = 0                              else it is in
  *
- * Either the first stored `busy` before the other's heavy barrier, then the other sees it; or it looks after that barrier,
- * then it sees that the client points elsewhere.  A word that two threads share would not do: who withdraws would clear
- * what the other has set.
+ * Either the first stored `busy` before the other's heavy barrier, then the other sees it; or it looks after that
+ * barrier, then it sees that the client points elsewhere.  A word that two threads share would not do: who withdraws
+ * would clear what the other has set.
  */
 #ifndef FI_RPC_TURN_H
 #define FI_RPC_TURN_H

@@ -61,7 +61,8 @@ struct outlook {
     bool good; /* servers are left, or may be */
 };
 
-/* Then a call that is here will be answered. Else, what was not begun is not sent to one that may come later: it ends now. */
+/* Then a call that is here will be answered. Else, what was not begun is not sent to one that may come later: it ends
+ * now. */
 static bool look_at(const fi_unreleased_t *u, void *arg) {
     const struct outlook *o = arg;
     const fi_call_head_t *head = fi_unreleased_head(u);
@@ -194,8 +195,8 @@ static int take_in(ferry_client_t *k, int64_t timeout) {
     return fi_unlikely(r == -EAGAIN) && k->doubts > 0 ? after_loss(k) : r;
 }
 
-/* A server that has gone keeps its memory here as long as answers stand in it that nobody waits for any more. Who cannot
- * call takes no other answers in, either, so these are then read for themselves. */
+/* A server that has gone keeps its memory here as long as answers stand in it that nobody waits for any more. Who
+ * cannot call takes no other answers in, either, so these are then read for themselves. */
 void fi_client_take_late(ferry_client_t *k) {
     for (unsigned i = 0; i < MOST_AT_ONCE && take_in(k, FERRY_NOW) == 0; i++) {
     }

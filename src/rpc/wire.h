@@ -2,17 +2,17 @@
  *
  * rpc/wire.h - what calls and replies look like.
  *
- * A call is a message of the queue "+SERVICE", a reply one of the queue "~SERVICE.NODE.END", where NODE and END name the
- * client's sender.  The bytes are the argument's or the result's, and with them goes a head: behind them, where they stand
- * in a ring or were copied into a block; in the annex, where a message went out by pointer.
+ * A call is a message of the queue "+SERVICE", a reply one of the queue "~SERVICE.NODE.END", where NODE and END name
+ * the client's sender.  The bytes are the argument's or the result's, and with them goes a head: behind them, where
+ * they stand in a ring or were copied into a block; in the annex, where a message went out by pointer.
  *
  *   +---- ... ----+------+--------------------+
  *   | bytes       | 0..7 | head, 32 bytes     |     a multiple of 8
  *   +---- ... ----+------+--------------------+
  *
- * A call's head stands in the client's own memory until the server has answered and released it; so the client can go on
- * talking in it: it cancels, and says how many results of a stream its program has taken.  Nobody else writes there, no
- * message is needed, and whoever the call is given to finds it as it is.
+ * A call's head stands in the client's own memory until the server has answered and released it; so the client can go
+ * on talking in it: it cancels, and says how many results of a stream its program has taken.  Nobody else writes there,
+ * no message is needed, and whoever the call is given to finds it as it is.
  */
 #ifndef FI_RPC_WIRE_H
 #define FI_RPC_WIRE_H

@@ -10,9 +10,10 @@
  *
  * Items head .. tail - 1 are in it, item n in slot n % slots.  `consumers` and `producers` count those who wait.
  *
- * What a death leaves.  Length and bytes are written into a free slot first; then one store, of tail + 1, puts the item.
- * It is copied out first; then one store, of head + 1, takes it.  So whoever gets the lock from a dead one finds an item
- * that was put or was not, was taken or was not, and nothing to repair.  A count may be too high by one who died waiting:
+ * What a death leaves.  Length and bytes are written into a free slot first; then one store, of tail + 1, puts the
+ * item. It is copied out first; then one store, of head + 1, takes it.  So whoever gets the lock from a dead one finds
+ * an item that was put or was not, was taken or was not, and nothing to repair.  A count may be too high by one who
+ * died waiting:
  * that costs a look at the event for each put or get, and nothing else.  It is never too low.
  *
  *   consumer                                              producer (the other way round, the same)
@@ -21,22 +22,23 @@
  *   lock; finds an item: consumers - 1; takes it; unlock
  *   something is left, and consumers > 0: sets `filled`
  *
- * Why no wake-up is lost.  A look is owed to the consumers when `filled` is set; when somebody has put something or ended
- * it, and is on his way to set `filled`; or when one who waited has reset `filled`, and is on his way to the lock.  The
- * invariant, whenever the lock is free: if somebody waits and it is not empty, or has ended, a look is owed.
+ * Why no wake-up is lost.  A look is owed to the consumers when `filled` is set; when somebody has put something or
+ * ended it, and is on his way to set `filled`; or when one who waited has reset `filled`, and is on his way to the
+ * lock.  The invariant, whenever the lock is free: if somebody waits and it is not empty, or has ended, a look is owed.
  *   - Who begins to wait has found it empty, and is counted before he unlocks.
- *   - Who puts something, or ends it, finds whoever waits counted, and owes a look.  (Is `filled` set already, and nobody
- *     sleeps there, he leaves it at that: who resets it will get the lock after him.)
+ *   - Who puts something, or ends it, finds whoever waits counted, and owes a look.  (Is `filled` set already, and
+ *     nobody sleeps there, he leaves it at that: who resets it will get the lock after him.)
  *   - Who looks leaves it empty, or nobody else waits, or he owes the next look.
  *   - Who gives up while he waits has not reset `filled`.  If he has, and cannot get the lock, he sets it again.
  *   - Who takes something without having waited can only make it empty: then a look that is owed finds nothing.
- *   - A look that was owed by one who dies is owed by nobody.  So the stewards, after each death and when they have freed
- *     the lock, set both events.
- * And what the events are told, sleepers hear: sync/acquire.h.  A process that is stopped after it was woken holds nobody
- * up: its wake-up counts for one item, and the next put wakes the next one.
+ *   - A look that was owed by one who dies is owed by nobody.  So the stewards, after each death and when they have
+ *     freed the lock, set both events.
+ * And what the events are told, sleepers hear: sync/acquire.h.  A process that is stopped after it was woken holds
+ * nobody up: its wake-up counts for one item, and the next put wakes the next one.
  *
- * Who finds nothing looks again and again for some microseconds before he says that he waits, and gives way once.  Where
- * both sides run, nobody sets an event; and where many share few processors, those who run meanwhile fill or empty it.
+ * Who finds nothing looks again and again for some microseconds before he says that he waits, and gives way once.
+ * Where both sides run, nobody sets an event; and where many share few processors, those who run meanwhile fill or
+ * empty it.
  */
 #ifndef FI_STORE_BUFFER_H
 #define FI_STORE_BUFFER_H
@@ -101,9 +103,9 @@ void fi_buffer_init(void *memory, uint64_t slots, uint64_t item_bytes);
 int fi_buffer_find(fi_buffer_t *b, void *memory, uint64_t bytes);
 
 /*
- * 0; -EAGAIN, -ETIMEDOUT, -EINTR, -ESHUTDOWN; -EPIPE it was ended; -EMSGSIZE `len` is more than an item may have; -EPROTO
- * what stands in the memory is nonsense; -EDEADLK `me` has the lock already. -ETIMEDOUT with FERRY_NOW: somebody keeps the lock. (The lock is had for moments
- * only, so a call whose time is over waits for it that long.)
+ * 0; -EAGAIN, -ETIMEDOUT, -EINTR, -ESHUTDOWN; -EPIPE it was ended; -EMSGSIZE `len` is more than an item may have;
+ * -EPROTO what stands in the memory is nonsense; -EDEADLK `me` has the lock already. -ETIMEDOUT with FERRY_NOW:
+ * somebody keeps the lock. (The lock is had for moments only, so a call whose time is over waits for it that long.)
  */
 int fi_buffer_put(const fi_buffer_t *b, const fi_buffer_user_t *user, const void *data, uint64_t len, int64_t timeout);
 /* The same, but -EPIPE it was ended and is empty; -EMSGSIZE the item has more than `cap` bytes, `*len`, and stays. */

@@ -10,17 +10,17 @@
  *     turn      who may put; `awaited`
  *     buffer    bytes: those of version v stand in buffer v % 4 of the cell
  *
- * Each begins on a cache line.  Controls stand together, so that all of them are looked through quickly; a line has one of
- * them only, so that who puts into one cell does not slow the next one.  The turn has a line of its own because those who
- * look at the word would take it away from who puts.
+ * Each begins on a cache line.  Controls stand together, so that all of them are looked through quickly; a line has one
+ * of them only, so that who puts into one cell does not slow the next one.  The turn has a line of its own because
+ * those who look at the word would take it away from who puts.
  *
- * Putting, in one's turn:  writes the buffer and the length of the next version, and publishes it by setting the control's
- * event: one compare-and-set makes the version the newest and wakes those who wait for it.  So a death before that leaves
- * the version before, a death after it leaves the new one, and there is nothing to repair.
+ * Putting, in one's turn:  writes the buffer and the length of the next version, and publishes it by setting the
+ * control's event: one compare-and-set makes the version the newest and wakes those who wait for it.  So a death before
+ * that leaves the version before, a death after it leaves the new one, and there is nothing to repair.
  *
- * Getting:  looks which version is the newest, copies its buffer out, and looks again.  Version v + 4 is written into the
- * same buffer once v + 3 is the newest: if it is not yet, what was copied is whole.  Nobody waits for anybody.  Under puts
- * that come faster than that, a get takes its turn with them.
+ * Getting:  looks which version is the newest, copies its buffer out, and looks again.  Version v + 4 is written into
+ * the same buffer once v + 3 is the newest: if it is not yet, what was copied is whole.  Nobody waits for anybody.
+ * Under puts that come faster than that, a get takes its turn with them.
  *
  *   putter                                              getter
  *   release fence                                (R2)   version = control.version, acquire                (A3)
@@ -36,24 +36,25 @@
  *
  * Versions have 64 bits, so no number of puts between two instructions of a getter makes it take one for another.  The
  * word has the lower half; control.version is the newest one, or the next one (about to be published, or never, if who
- * wrote it has died).  The version of a word that was read after it is the one near it that has this lower half; and that
- * no more than a few puts went by is seen when control.version is looked at again.
+ * wrote it has died).  The version of a word that was read after it is the one near it that has this lower half; and
+ * that no more than a few puts went by is seen when control.version is looked at again.
  *
- * The bytes themselves are copied while they may change; what was copied counts only after the last look.  ThreadSanitizer
- * cannot judge such a race (Boehm, "Can seqlocks get along with programming language memory models?", 2012).  For it, and
- * for the model of interleavings, they are copied by relaxed atomic words, which is the same but slower.
+ * The bytes themselves are copied while they may change; what was copied counts only after the last look.
+ * ThreadSanitizer cannot judge such a race (Boehm, "Can seqlocks get along with programming language memory models?",
+ * 2012).  For it, and for the model of interleavings, they are copied by relaxed atomic words, which is the same but
+ * slower.
  *
  * Watching any of them:  the watcher sets its flag in `wanted`, looks at all cells, then sleeps on the head's event.  A
- * putter looks at `wanted` after it has published, takes the flags back, and tells.  Both store, then load the other's, with
- * a full fence in between: so the watcher sees the new version, or the putter sees the flag.
+ * putter looks at `wanted` after it has published, takes the flags back, and tells.  Both store, then load the other's,
+ * with a full fence in between: so the watcher sees the new version, or the putter sees the flag.
  *
  * Deaths:  after each one all stewards call fi_cells_bury.
- *   - In its turn: the word of the turn names the dead one.  It may have died after publishing and before waking, so first
- *     those who wait for the version are woken, then its turn is ended: if a steward dies in between, the next one finds
- *     the name still there.
- *   - Between giving up its turn and waking the next one, or woken and not yet looking: everybody who waits for a turn is
- *     woken.  Turns that nobody has ever waited for (`awaited`) are passed over: with a million cells, a death must not
- *     cost a million wake-ups.
+ *   - In its turn: the word of the turn names the dead one.  It may have died after publishing and before waking, so
+ *     first those who wait for the version are woken, then its turn is ended: if a steward dies in between, the next
+ *     one finds the name still there.
+ *   - Between giving up its turn and waking the next one, or woken and not yet looking: everybody who waits for a turn
+ *     is woken.  Turns that nobody has ever waited for (`awaited`) are passed over: with a million cells, a death must
+ *     not cost a million wake-ups.
  *   - Between taking flags back and telling: the head's event is set, so that watchers look at all cells again and set
  *     their flag anew.
  */
@@ -192,8 +193,8 @@ static inline bool fi_cell_was_whole(const fi_cell_control_t *control, uint64_t 
 }
 
 /*
- * The usual case. `few`: up to few_bytes, and calls nobody. False: fi_cell_get does it, or tells why not; `buf` may have been
- * written to.
+ * The usual case. `few`: up to few_bytes, and calls nobody. False: fi_cell_get does it, or tells why not; `buf` may
+ * have been written to.
  */
 static inline bool fi_cell_get_quick(const fi_cells_t *c, uint32_t index, bool few, void *buf, uint64_t cap,
                                      fi_cell_look_t *l) {
@@ -238,8 +239,8 @@ static inline void fi_cell_end_turn(const fi_cells_t *c, uint32_t index, uint64_
 uint64_t fi_cell_publish(const fi_cells_t *c, uint32_t index, const void *data, uint64_t len);
 
 /*
- * In one's turn, before publishing: false: a larger token than this one was used. Who dies after this has raised the fence and
- * put nothing, which keeps out whom the next put would have kept out, too.
+ * In one's turn, before publishing: false: a larger token than this one was used. Who dies after this has raised the
+ * fence and put nothing, which keeps out whom the next put would have kept out, too.
  */
 static inline bool fi_cell_raise_fence(const fi_cells_t *c, uint32_t index, uint64_t token) {
     uint64_t *fence = &c->control[index].fence;
@@ -271,8 +272,8 @@ static inline void fi_cells_tell(const fi_cells_t *c) {
 void fi_cells_want(const fi_cells_t *c, uint64_t flag);
 
 /*
- * Compares all versions with `seen`, from cell `from` on and round, and stores up to `max` indices of those that differ in
- * `changed` and their versions in `seen`. Returns how many.
+ * Compares all versions with `seen`, from cell `from` on and round, and stores up to `max` indices of those that differ
+ * in `changed` and their versions in `seen`. Returns how many.
  */
 uint32_t fi_cells_scan(const fi_cells_t *c, uint64_t *seen, uint32_t *changed, uint32_t max, uint32_t from);
 /* Waits until some do: how many, or how the wait ended. */

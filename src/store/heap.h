@@ -2,17 +2,17 @@
  *
  * heap.h - an allocator inside memory that many processes map, each at another address, and all may write.
  *
- * It knows nothing but these bytes: it takes no lock, never waits, makes no system call.  Who calls holds the heap's lock
- * (`shared->lock`), except where it says otherwise.  A process may be killed at any instruction; whoever takes the lock
- * from a dead one calls fi_heap_recover before anything else, and may be killed in that, too.
+ * It knows nothing but these bytes: it takes no lock, never waits, makes no system call.  Who calls holds the heap's
+ * lock (`shared->lock`), except where it says otherwise.  A process may be killed at any instruction; whoever takes the
+ * lock from a dead one calls fi_heap_recover before anything else, and may be killed in that, too.
  *
  * No block is lost by a death.  There are two ways, by where the reference to a block stands:
  *   place   a word in the region: it changes in the same step as the heap.  Before or after, never in between.
  *   hand    a variable of the program's, which the heap cannot see: then a block that is on its way from or to the
  *           program is noted in the caller's entry of the table of hands, and freed from there after its death.
  *
- * What other processes may have written is not believed.  -EPROTO comes with a sentence that says what is wrong, and where;
- * the step is then undone.  -ESTALE: the heap has grown beyond `bytes`; raise it, and call again.
+ * What other processes may have written is not believed.  -EPROTO comes with a sentence that says what is wrong, and
+ * where; the step is then undone.  -ESTALE: the heap has grown beyond `bytes`; raise it, and call again.
  */
 #ifndef FI_HEAP_H
 #define FI_HEAP_H
@@ -63,8 +63,8 @@ enum fi_heap_answer {
 int fi_heap_alloc(const fi_heap_t *h, uint32_t hand, uint64_t place, unsigned flags, uint64_t bytes, uint64_t *ref);
 
 /*
- * Frees the block that `place` refers to, which becomes 0 (0 there is allowed); with `place` 0 the block `ref`, for which the
- * caller has called fi_heap_hand_hold. The hand is empty afterwards, also after an error.
+ * Frees the block that `place` refers to, which becomes 0 (0 there is allowed); with `place` 0 the block `ref`, for
+ * which the caller has called fi_heap_hand_hold. The hand is empty afterwards, also after an error.
  * -EINVAL no block, or a free one; -EPROTO; -ESTALE, and then the hand is as it was.
  */
 int fi_heap_free(const fi_heap_t *h, uint32_t hand, uint64_t place, uint64_t ref);
@@ -76,17 +76,18 @@ typedef struct fi_heap_move {
 } fi_heap_move_t;
 
 /*
- * Makes the block `*ref` (that at `place`, if `place` is not 0) one of at least `bytes` bytes; `*ref` is where it is then.
- * 0 there: as fi_heap_alloc. FI_HEAP_MOVES: a new block is in the hand (in both ways); the caller copies `move->bytes` bytes, and then
- * calls fi_heap_moved. Better with the lock held all the time; who gave it back, and does not get it again, must
- * call fi_heap_drop before this hand is used for anything else.
+ * Makes the block `*ref` (that at `place`, if `place` is not 0) one of at least `bytes` bytes; `*ref` is where it is
+ * then. 0 there: as fi_heap_alloc. FI_HEAP_MOVES: a new block is in the hand (in both ways); the caller copies
+ * `move->bytes` bytes, and then calls fi_heap_moved. Better with the lock held all the time; who gave it back, and does
+ * not get it again, must call fi_heap_drop before this hand is used for anything else.
  * Errors as fi_heap_alloc and fi_heap_free; the block is then as it was.
  */
 int fi_heap_resize(const fi_heap_t *h, uint32_t hand, uint64_t place, uint64_t bytes, uint64_t *ref,
                    fi_heap_move_t *move);
 /*
- * One step: the old block is freed, and the reference is the new one's: that at `place` (and the hand is empty), or that in the hand,
- * until fi_heap_hand_done. -EINVAL the block to be moved is none any more, or another one stands at `place`: the new one is given back.
+ * One step: the old block is freed, and the reference is the new one's: that at `place` (and the hand is empty), or
+ * that in the hand, until fi_heap_hand_done. -EINVAL the block to be moved is none any more, or another one stands at
+ * `place`: the new one is given back.
  */
 int fi_heap_moved(const fi_heap_t *h, uint32_t hand, uint64_t place, const fi_heap_move_t *move);
 
@@ -95,12 +96,13 @@ uint64_t fi_heap_block_size(const fi_heap_t *h, uint64_t ref);
 
 /* ---- the heap as a whole ---- */
 
-/* [old end, bytes) becomes free space, up to what this process may look at; less than 32 bytes more are left alone. -EPROTO. */
+/* [old end, bytes) becomes free space, up to what this process may look at; less than 32 bytes more are left alone.
+ * -EPROTO. */
 int fi_heap_extend(const fi_heap_t *h, uint64_t bytes);
 
 /*
- * Undoes the step that a dead one left unfinished, if there is one. The caller has raised `bytes` before to what is there.
- * May be repeated.
+ * Undoes the step that a dead one left unfinished, if there is one. The caller has raised `bytes` before to what is
+ * there. May be repeated.
  */
 void fi_heap_recover(const fi_heap_t *h);
 
@@ -137,8 +139,9 @@ static inline uint64_t fi_heap_hand_owner(const fi_heap_t *h, uint32_t hand) {
 }
 
 /*
- * Before the lock is taken for fi_heap_free without a place: if that is a block, it is in the hand from now on. Who then does
- * not get the lock calls fi_heap_hand_done: the program keeps it. The block's word, for fi_heap_free_quick; 0: it is none.
+ * Before the lock is taken for fi_heap_free without a place: if that is a block, it is in the hand from now on. Who
+ * then does not get the lock calls fi_heap_hand_done: the program keeps it. The block's word, for fi_heap_free_quick;
+ * 0: it is none.
  */
 uint64_t fi_heap_hand_hold(const fi_heap_t *h, uint32_t hand, uint64_t ref);
 
@@ -152,8 +155,8 @@ static inline void fi_heap_hand_done(const fi_heap_t *h, uint32_t hand) {
 int fi_heap_drop(const fi_heap_t *h, uint32_t hand);
 
 /*
- * Frees what `owner` had in hand, and makes it nobody's; if it is not his (any more), nothing happens. For his end, and after his death.
- * On -EPROTO, too, the hand is nobody's afterwards; not on -ESTALE.
+ * Frees what `owner` had in hand, and makes it nobody's; if it is not his (any more), nothing happens. For his end, and
+ * after his death. On -EPROTO, too, the hand is nobody's afterwards; not on -ESTALE.
  */
 int fi_heap_reclaim(const fi_heap_t *h, uint32_t hand, uint64_t owner);
 

@@ -43,7 +43,8 @@ int fi_bins_empty(const fi_heap_t *h, uint64_t enough) {
     return 0;
 }
 
-/* A bin that has blocks and is not `mine`: the last one that was found, until it is empty. FI_HEAP_BINS: none is at hand. */
+/* A bin that has blocks and is not `mine`: the last one that was found, until it is empty. FI_HEAP_BINS: none is at
+ * hand. */
 static unsigned find_victim(const fi_heap_t *h, unsigned mine) {
     uint64_t *victim = &h->shared->victim;
     unsigned bin = (unsigned)(fi_load_relaxed64(victim) % FI_HEAP_BINS);

@@ -2,9 +2,9 @@
  *
  * heap_bins.h - blocks that were freed a moment ago, and can be handed out again as they are.
  *
- * A bin is a stack of BINNED blocks: one bin for each size to a kilobyte, then 16 for each doubling, to 128 KiB.  Taking and
- * giving are four words each.  They are not joined with their neighbours there; so they may hold an eighth of the heap
- * (from 64 KiB to 8 MiB), and are emptied into the free space when that has nothing large enough.
+ * A bin is a stack of BINNED blocks: one bin for each size to a kilobyte, then 16 for each doubling, to 128 KiB.
+ * Taking and giving are four words each.  They are not joined with their neighbours there; so they may hold an eighth
+ * of the heap (from 64 KiB to 8 MiB), and are emptied into the free space when that has nothing large enough.
  */
 #ifndef FI_HEAP_BINS_H
 #define FI_HEAP_BINS_H
@@ -35,8 +35,8 @@ static inline bool fi_bins_have_room(const fi_heap_t *h, uint64_t units) {
 }
 
 /*
- * Is there, after a few blocks of other sizes were emptied into the free space? 1; 0 no, or there is no bin for it; -EPROTO.
- * What was not wanted for long so makes room for what is freed now.
+ * Is there, after a few blocks of other sizes were emptied into the free space? 1; 0 no, or there is no bin for it;
+ * -EPROTO. What was not wanted for long so makes room for what is freed now.
  */
 int fi_bins_make_room(const fi_heap_t *h, uint64_t units);
 
@@ -64,7 +64,8 @@ static inline __attribute__((always_inline)) void fi_bins_pop(const fi_heap_t *h
     c[2] = (fi_heap_change_t){&h->shared->binned, binned, binned - FI_BINNED_BLOCK - fi_block_units(word)};
 }
 
-/* Empties bins, largest blocks first, one step for each, until a FREE block has `enough` units: 1; 0 they are empty; -EPROTO. */
+/* Empties bins, largest blocks first, one step for each, until a FREE block has `enough` units: 1; 0 they are empty;
+ * -EPROTO. */
 int fi_bins_empty(const fi_heap_t *h, uint64_t enough);
 
 /* Units of the largest block in a bin. Needs no lock. */

@@ -32,7 +32,8 @@ static inline bool fi_heap_is_block_place(const fi_heap_t *h, uint64_t block) {
     return block % FI_UNIT == 0 && block >= h->first && block <= h->bytes - (FI_MIN_UNITS + 1) * FI_UNIT;
 }
 
-/* The word of the block there, read once: it has that state, and lies in the heap with the word behind it. 0: there is none. */
+/* The word of the block there, read once: it has that state, and lies in the heap with the word behind it. 0: there is
+ * none. */
 static inline __attribute__((always_inline)) uint64_t fi_heap_load_block(const fi_heap_t *h, uint64_t block,
                                                                          uint64_t state) {
     if (fi_unlikely(!fi_heap_is_block_place(h, block))) {

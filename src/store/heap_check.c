@@ -2,8 +2,8 @@
  *
  * heap_check.c - compares all notes of a heap: every block, every list, every count.
  *
- * Others may write while it walks.  A walk through the blocks goes upward by 32 bytes at least; one through lists and bins
- * ends after as many steps as there are blocks of that state.
+ * Others may write while it walks.  A walk through the blocks goes upward by 32 bytes at least; one through lists and
+ * bins ends after as many steps as there are blocks of that state.
  */
 #include "store/heap_bins.h"
 

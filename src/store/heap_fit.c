@@ -174,8 +174,8 @@ static int set_prev_free(fi_heap_step_t *s, uint64_t next, uint64_t flag) {
 }
 
 /*
- * [block, + all) is in no list, and the block behind says PREV_FREE: makes it a USED block of `*units`, and a FREE one of
- * what is left, if that can be one.
+ * [block, + all) is in no list, and the block behind says PREV_FREE: makes it a USED block of `*units`, and a FREE one
+ * of what is left, if that can be one.
  */
 static int split(fi_heap_step_t *s, uint64_t block, uint64_t flags, uint64_t all, uint64_t *units) {
     uint64_t left = all - *units < FI_MIN_UNITS ? 0 : all - *units;
@@ -187,8 +187,8 @@ static int split(fi_heap_step_t *s, uint64_t block, uint64_t flags, uint64_t all
 }
 
 /*
- * The same for a FREE block whose rest belongs into the same list: it takes the block's place there.  Most blocks come from one
- * that is much larger, so this is the usual case.
+ * The same for a FREE block whose rest belongs into the same list: it takes the block's place there.  Most blocks come
+ * from one that is much larger, so this is the usual case.
  */
 static int cut_off(fi_heap_step_t *s, uint64_t block, uint64_t word, uint64_t units) {
     const fi_heap_t *h = s->h;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_fit.h - the free space: two-level segregated fit (M. Masmano, I. Ripoll, A. Crespo, J. Real, "TLSF: a new dynamic
- * memory allocator for real-time systems", 2004).
+ * heap_fit.h - the free space: two-level segregated fit (M. Masmano, I. Ripoll, A. Crespo, J. Real, "TLSF: a new
+ * dynamic memory allocator for real-time systems", 2004).
  *
  * FREE blocks stand in lists by size, 16 for each doubling, and a bitmap tells which lists are not empty.  A block of n
- * units is taken from the first list all of whose blocks are large enough, and what is left of it is free again; a block
- * that is given back is joined with its free neighbours at once.  All of it is O(1).  No two neighbours are FREE.
+ * units is taken from the first list all of whose blocks are large enough, and what is left of it is free again; a
+ * block that is given back is joined with its free neighbours at once.  All of it is O(1).  No two neighbours are FREE.
  *
- * Where that finds nothing, the list in which blocks of that very size stand may still have one: FI_FIT_LOOKS of them are
- * looked at.  So what fi_fit_largest names can always be had.
+ * Where that finds nothing, the list in which blocks of that very size stand may still have one: FI_FIT_LOOKS of them
+ * are looked at.  So what fi_fit_largest names can always be had.
  */
 #ifndef FI_HEAP_FIT_H
 #define FI_HEAP_FIT_H
@@ -29,7 +29,8 @@ static inline unsigned fi_fit_class(uint64_t units) {
 /* A FREE block of at least `units`: 1, and `*block` and `*word`; 0 there is none; -EPROTO. Changes nothing. */
 int fi_fit_find(const fi_heap_t *h, uint64_t units, uint64_t *block, uint64_t *word);
 
-/* Makes the FREE block a USED one of `units`, or one more if nothing smaller than a block would be left. `word`: its word. */
+/* Makes the FREE block a USED one of `units`, or one more if nothing smaller than a block would be left. `word`: its
+ * word. */
 int fi_fit_take(fi_heap_step_t *s, uint64_t block, uint64_t word, uint64_t units);
 
 /*

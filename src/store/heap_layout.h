@@ -26,9 +26,9 @@
  *   FREE       free, and its neighbours are not: they would be one block    the list of its size (heap_fit.c)
  *   BINNED     free, and ready to be handed out again as it is              the bin of its size (heap_bins.c)
  *
- * PREV_FREE: the block before is FREE, and the 8 bytes before this word are its units.  A reference is that of a block's first
- * byte for the program, 16 behind its word.  The check is made of place and units: a word that is not one of
- * ours, or was one once and has been moved with its bytes, passes by chance once in two million times.
+ * PREV_FREE: the block before is FREE, and the 8 bytes before this word are its units.  A reference is that of a
+ * block's first byte for the program, 16 behind its word.  The check is made of place and units: a word that is not one
+ * of ours, or was one once and has been moved with its bytes, passes by chance once in two million times.
  */
 #ifndef FI_HEAP_LAYOUT_H
 #define FI_HEAP_LAYOUT_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_quick.h - the usual case of fi_heap_alloc and fi_heap_free, in one piece each: there is a block in the bin, or room
- * in it.  They make the same checks, and answer false before anything was changed.
+ * heap_quick.h - the usual case of fi_heap_alloc and fi_heap_free, in one piece each: there is a block in the bin, or
+ * room in it.  They make the same checks, and answer false before anything was changed.
  *
- * They are inlined with all that they call, whatever the compiler thinks of it: with calls among them, and the heap read
- * anew behind each barrier, a pair of them costs half as much again.
+ * They are inlined with all that they call, whatever the compiler thinks of it: with calls among them, and the heap
+ * read anew behind each barrier, a pair of them costs half as much again.
  */
 #ifndef FI_HEAP_QUICK_H
 #define FI_HEAP_QUICK_H
@@ -75,8 +75,8 @@ static inline __attribute__((always_inline)) bool fi_heap_alloc_quick(const fi_h
 }
 
 /*
- * With the lock: the word of the USED block there; 0: there is none. What was checked when it came into the hand needs no other
- * check if it is still there: the heap does not become shorter. Others may have changed PREV_FREE meanwhile.
+ * With the lock: the word of the USED block there; 0: there is none. What was checked when it came into the hand needs
+ * no other check if it is still there: the heap does not become shorter. Others may have changed PREV_FREE meanwhile.
  */
 static inline __attribute__((always_inline)) uint64_t fi_heap_load_held(const fi_heap_t *h, uint64_t block,
                                                                         uint64_t held) {

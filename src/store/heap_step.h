@@ -2,21 +2,22 @@
  *
  * heap_step.h - a step: several words of the region that change as one, whoever is killed in between.
  *
- * Before a word is changed, its place and its old value go into the log, and then the number of notes that count is raised.
- * A step is over (commit) when that number becomes 0.  Until then fi_heap_undo puts all old values back, latest first,
- * since a word may have been changed twice.  It stores nothing that depends on how far it got, so it may be killed
- * and begun again.
+ * Before a word is changed, its place and its old value go into the log, and then the number of notes that count is
+ * raised. A step is over (commit) when that number becomes 0.  Until then fi_heap_undo puts all old values back, latest
+ * first, since a word may have been changed twice.  It stores nothing that depends on how far it got, so it may be
+ * killed and begun again.
  *
- * Order.  A killed process stops between two of its instructions: all stores before that one happen, none behind it does, and
- * the next one to hold the lock sees them, for it learns of the death from the kernel.  So it is the compiler that must keep
- * the order of three stores: note, number, word; and all words before the last number, 0.  Words and notes are
- * written by fi_store_relaxed64 with fi_compiler_barrier between.  A processor that lets its stores be seen in another
- * order does no harm: nobody but the next one to hold the lock looks.
+ * Order.  A killed process stops between two of its instructions: all stores before that one happen, none behind it
+ * does, and the next one to hold the lock sees them, for it learns of the death from the kernel.  So it is the compiler
+ * that must keep the order of three stores: note, number, word; and all words before the last number, 0.  Words and
+ * notes are written by fi_store_relaxed64 with fi_compiler_barrier between.  A processor that lets its stores be seen
+ * in another order does no harm: nobody but the next one to hold the lock looks.
  *
- * Length.  No step has a loop in it.  The longest one moves a reference to another block and frees the old one, which has
- * a free block on either side: place and hand 2; counts 2; both neighbours out of their lists 4 (each time: the link or head
- * that leads to it, and the link that leads back, or the bit of an empty list); words 2, that are none any more; and the new block's
- * word, units, links, list, and neighbour in it, or the bit of its list, 6.  16.  As many empty a bin's block.
+ * Length.  No step has a loop in it.  The longest one moves a reference to another block and frees the old one, which
+ * has a free block on either side: place and hand 2; counts 2; both neighbours out of their lists 4 (each time: the
+ * link or head that leads to it, and the link that leads back, or the bit of an empty list); words 2, that are none any
+ * more; and the new block's word, units, links, list, and neighbour in it, or the bit of its list, 6.  16.  As many
+ * empty a bin's block.
  */
 #ifndef FI_HEAP_STEP_H
 #define FI_HEAP_STEP_H
@@ -62,7 +63,8 @@ typedef struct fi_heap_change {
     uint64_t value;
 } fi_heap_change_t;
 
-/* Several words at once, which is quicker: all notes, their number, all words. `n` is a constant where this is inlined. */
+/* Several words at once, which is quicker: all notes, their number, all words. `n` is a constant where this is
+ * inlined. */
 static inline __attribute__((always_inline)) void fi_heap_change(fi_heap_step_t *s, const fi_heap_change_t *c,
                                                                  unsigned n) {
     fi_heap_memory_t *m = s->h->shared;

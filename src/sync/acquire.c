@@ -7,8 +7,8 @@ static bool may_take(const fi_taking_t *t, uint64_t seen, const fi_wait_t *w) {
     return !(seen & FI_HUNGRY) || w->woken || w->hungry || t->only_looks;
 }
 
-/* Gives up. The wake-up that may have been meant for us is passed on. The hunger stays, since others may have it, who sleep; if
- * nobody has, it ends with whoever takes it next, or when it is freed and nobody sleeps. */
+/* Gives up. The wake-up that may have been meant for us is passed on. The hunger stays, since others may have it, who
+ * sleep; if nobody has, it ends with whoever takes it next, or when it is freed and nobody sleeps. */
 static void leave(const fi_taking_t *t) {
     uint64_t seen = fi_load_acquire64(t->word);
 

@@ -11,17 +11,18 @@
  *               nobody there, and nobody
  *               LOOKING: clears both, wakes all
  *
- * Why no wake-up is lost.  Invariant: somebody sleeps => WAITERS is set while it is owned, or a wake-up is on its way, or
- * he who was woken has not looked yet.  He sets WAITERS when he takes it or sleeps again, and when he gives up, he sets
- * it, or wakes the next one if it is free (fi_leave).  With several units free, who took one after sleeping wakes the next.
- * "Nobody there" and the clearing of both flags: who falls asleep in between sleeps on a word that then changes, and the
- * second wake-up is for him.
+ * Why no wake-up is lost.  Invariant: somebody sleeps => WAITERS is set while it is owned, or a wake-up is on its way,
+ * or he who was woken has not looked yet.  He sets WAITERS when he takes it or sleeps again, and when he gives up, he
+ * sets it, or wakes the next one if it is free (fi_leave).  With several units free, who took one after sleeping wakes
+ * the next. "Nobody there" and the clearing of both flags: who falls asleep in between sleeps on a word that then
+ * changes, and the second wake-up is for him.
  *
  * Why it is fair.  The kernel wakes sleepers of one word in the order in which they fell asleep.  Once HUNGRY is set,
- * nobody who comes later can take it before them, and those who are hungry are woken first, as they have a bit of their own to
- * be woken by.  It stays set until somebody takes it who has waited for less than a millisecond, or nobody sleeps.  The former
- * is awake already, or nobody sleeps who has said that he is hungry; a hungry one who is awake finds it gone and sets it again.
- * Who gives up leaves it.  Who sleeps for long need not know that he is hungry before he is woken and has been overtaken (wait.c).
+ * nobody who comes later can take it before them, and those who are hungry are woken first, as they have a bit of their
+ * own to be woken by.  It stays set until somebody takes it who has waited for less than a millisecond, or nobody
+ * sleeps.  The former is awake already, or nobody sleeps who has said that he is hungry; a hungry one who is awake
+ * finds it gone and sets it again. Who gives up leaves it.  Who sleeps for long need not know that he is hungry before
+ * he is woken and has been overtaken (wait.c).
  */
 #ifndef FI_SYNC_ACQUIRE_H
 #define FI_SYNC_ACQUIRE_H
@@ -43,8 +44,8 @@ enum fi_take_result {
 /* How one kind of object is taken. */
 typedef struct fi_taking {
     uint64_t *word;
-    /* Takes it if the word `*seen` says that it is free; fi_taken_flags is what its wait flags become then. On FI_RACED,
-     * `*seen` is what was found. A negative errno value ends the wait. */
+    /* Takes it if the word `*seen` says that it is free; fi_taken_flags is what its wait flags become then. On
+     * FI_RACED, `*seen` is what was found. A negative errno value ends the wait. */
     int (*take)(struct fi_taking *t, uint64_t *seen, const fi_wait_t *w);
     /* Could somebody take it now? */
     bool (*is_free)(const struct fi_taking *t, uint64_t seen);

@@ -32,7 +32,8 @@ static bool is_taken(uint64_t slot, uint64_t word) {
     return (slot & FI_OWNER) != 0 && (slot & (TAG | LEAVES)) == tag_of(word);
 }
 
-/* What stands there is of an earlier round, or was withdrawn in this one. Not if it is of a later one: we are late then. */
+/* What stands there is of an earlier round, or was withdrawn in this one. Not if it is of a later one: we are late
+ * then. */
 static bool is_open(uint64_t slot, uint64_t word) {
     return age(slot, word) < 0 || (age(slot, word) == 0 && (slot & FI_OWNER) == 0);
 }
@@ -131,8 +132,8 @@ static void freshen(uint64_t *slot, uint64_t word) {
 }
 
 /*
- * Arrives in the round `word`. FI_BARRIER_LAST: all others had, and we have completed it. 0: `*slot` is ours, if it is not
- * NULL; else somebody was faster. -EAGAIN: there is no slot for us before the word
+ * Arrives in the round `word`. FI_BARRIER_LAST: all others had, and we have completed it. 0: `*slot` is ours, if it is
+ * not NULL; else somebody was faster. -EAGAIN: there is no slot for us before the word
  * changes.
  */
 static int arrive(const fi_barrier_t *b, uint64_t word, uint64_t me, uint64_t **slot) {
@@ -162,8 +163,8 @@ static int change(const fi_barrier_t *b, uint64_t word, uint64_t *seen) {
 }
 
 /*
- * Takes the arrival back. 0; 1: too late, the round was completed with us; -EOWNERDEAD. The slot becomes free only when the
- * round can no longer be completed with it: nobody who is late shall find one in a complete round.
+ * Takes the arrival back. 0; 1: too late, the round was completed with us; -EOWNERDEAD. The slot becomes free only when
+ * the round can no longer be completed with it: nobody who is late shall find one in a complete round.
  */
 static int withdraw(const fi_barrier_t *b, uint64_t word, uint64_t *slot, uint64_t me) {
     uint64_t mine = me | tag_of(word);
@@ -325,8 +326,8 @@ void fi_barrier_strike_member(const fi_barrier_t *b, uint32_t node) {
     (void)exchange_member(b, node, 0);
 }
 
-/* Notes beside the node how often the barrier had been broken when it was found dead, for all who bury it. False: somebody
- * has struck it off. */
+/* Notes beside the node how often the barrier had been broken when it was found dead, for all who bury it. False:
+ * somebody has struck it off. */
 static bool note_dying(const fi_barrier_t *b, uint32_t node, uint64_t *noted) {
     uint64_t *member;
     uint64_t seen;

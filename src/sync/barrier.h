@@ -9,10 +9,10 @@
  *   +-------------+--------+--------+---+------+----+----+-------+-----------+-----------+
  *    slot: who has arrived (word.h), bit 31 LEAVES, bits 24 to 30 the round modulo 128
  *
- * Who arrives puts his name into a slot, so there is no count that a death could leave wrong.  Slots of earlier rounds are
- * open, and in a complete round all are taken, so nobody who is late finds one.  Whoever comes last completes the round: he
- * changes the word, and wakes those who sleep.  (Of two who came at the same moment, at least one finds all slots taken.)
- * If he dies before, those who are woken because of his death look again.
+ * Who arrives puts his name into a slot, so there is no count that a death could leave wrong.  Slots of earlier rounds
+ * are open, and in a complete round all are taken, so nobody who is late finds one.  Whoever comes last completes the
+ * round: he changes the word, and wakes those who sleep.  (Of two who came at the same moment, at least one finds all
+ * slots taken.) If he dies before, those who are woken because of his death look again.
  *
  * Who gives up marks his slot LEAVES, changes the word, and only then opens the slot; if the round has been completed
  * meanwhile he cannot, and has been counted after all.  Whoever looked at the slots before finds the word changed.
@@ -20,10 +20,10 @@
  * A reset begins the next round, and notes its number: so who wakes up later can tell whether his own round had been
  * completed before it.
  *
- * A death among those who have it open breaks the barrier: nobody can tell whether the dead one would have come.  Several
- * stewards hear of it, some of them late, perhaps after somebody has begun anew.  So nodes that have it open are noted as
- * members; the first who buries one notes beside it how often the barrier had been broken by then, and whoever finds another
- * number in the word does not break it again.
+ * A death among those who have it open breaks the barrier: nobody can tell whether the dead one would have come.
+ * Several stewards hear of it, some of them late, perhaps after somebody has begun anew.  So nodes that have it open
+ * are noted as members; the first who buries one notes beside it how often the barrier had been broken by then, and
+ * whoever finds another number in the word does not break it again.
  */
 #ifndef FI_SYNC_BARRIER_H
 #define FI_SYNC_BARRIER_H

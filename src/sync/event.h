@@ -8,7 +8,8 @@
  *   |              |       |     |      |       |    | modulo      |
  *   +--------------+-------+-----+------+-------+----+-------------+
  *
- * Those who only look (all, at a manual event) and those who take it are told apart, so that a set calls no one in vain.
+ * Those who only look (all, at a manual event) and those who take it are told apart, so that a set calls no one in
+ * vain.
  */
 #ifndef FI_SYNC_EVENT_H
 #define FI_SYNC_EVENT_H

@@ -2,8 +2,9 @@
  *
  * sync/mutex.h - mutual exclusion that survives its owner. The word is drawn in word.h, its protocol in acquire.h.
  *
- * Taking a free mutex is one compare-and-set, and so is giving it back when nobody waits.  The token counts acquisitions;
- * only the owner changes it, after he has taken the word and before he gives it back, so no number is given twice.
+ * Taking a free mutex is one compare-and-set, and so is giving it back when nobody waits.  The token counts
+ * acquisitions; only the owner changes it, after he has taken the word and before he gives it back, so no number is
+ * given twice.
  */
 #ifndef FI_SYNC_MUTEX_H
 #define FI_SYNC_MUTEX_H

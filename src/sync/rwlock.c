@@ -22,7 +22,8 @@ __attribute__((noinline)) static void tell(fi_rwlock_t *l) {
     fi_futex_wake_shared(&l->drain, FI_EVERYBODY, INT_MAX);
 }
 
-/* As short as a reader's way is, a call is a good part of it: "inline" lets the linker put these two into their callers. */
+/* As short as a reader's way is, a call is a good part of it: "inline" lets the linker put these two into their
+ * callers. */
 inline void fi_rwlock_read_unlock(fi_rwlock_t *l, uint32_t slot) {
     (void)fi_exchange64(&l->slot[slot], 0);
     fi_fence_after_cas();

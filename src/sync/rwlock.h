@@ -21,9 +21,9 @@
  * never both in.  The reader who leaves stores his slot before he looks at the gate, the writer owns the gate before he
  * looks at the slots: either the writer sees the slot empty, or the reader sees the writer and wakes him.
  *
- * A writer who owns the gate keeps new readers out, and only has to wait for those who are in.  Readers who came too late
- * stand in the gate's queue among the writers, under the mutex's rule of fairness, and let each other in there.  So neither
- * readers nor writers starve.
+ * A writer who owns the gate keeps new readers out, and only has to wait for those who are in.  Readers who came too
+ * late stand in the gate's queue among the writers, under the mutex's rule of fairness, and let each other in there.
+ * So neither readers nor writers starve.
  */
 #ifndef FI_SYNC_RWLOCK_H
 #define FI_SYNC_RWLOCK_H
@@ -50,8 +50,8 @@ int fi_rwlock_enter_at(fi_rwlock_t *l, uint64_t me, uint32_t slot);
 /* Somebody who holds it in whatever way, or 0. */
 uint64_t fi_rwlock_any_holder(const fi_rwlock_t *l);
 
-/* `*slot` is the one to try, and then the one that was taken. FI_TAKEN; FI_TAKEN_FROM_DEAD: a writer died, and nobody has
- * repaired it; else as fi_mutex_lock. */
+/* `*slot` is the one to try, and then the one that was taken. FI_TAKEN; FI_TAKEN_FROM_DEAD: a writer died, and nobody
+ * has repaired it; else as fi_mutex_lock. */
 int fi_rwlock_read(fi_rwlock_t *l, uint64_t me, uint32_t *slot, fi_wait_t *w);
 void fi_rwlock_read_unlock(fi_rwlock_t *l, uint32_t slot);
 

@@ -3,8 +3,8 @@
  * sync/semaphore.h - a number of units.
  *
  * Plain: the number stands in the word's upper half, so taking and giving are one compare-and-set each; what a dead one
- * had taken stays taken.  Owned: each unit is a word of its own that names its holder.  So there is no instruction between
- * "taken" and "noted by whom" at which a death could lose a unit.
+ * had taken stays taken.  Owned: each unit is a word of its own that names its holder.  So there is no instruction
+ * between "taken" and "noted by whom" at which a death could lose a unit.
  *
  *    63          32 31  26  25     24     23          0
  *   +--------------+-----+------+-------+-------------+

@@ -77,8 +77,8 @@ static uint32_t sleeps_as(const fi_wait_t *w) {
     return w->hungry && w->sleeps_as == FI_TAKERS ? FI_TAKERS | FI_STARVING : w->sleeps_as;
 }
 
-/* No timer wakes us to announce our hunger: one so near is the next of its processor as a rule, and to set the hardware for it and
- * back costs more than all else here.  When we are woken, and another one was faster, is early enough. */
+/* No timer wakes us to announce our hunger: one so near is the next of its processor as a rule, and to set the hardware
+ * for it and back costs more than all else here.  When we are woken, and another one was faster, is early enough. */
 static int sleep_once(fi_wait_t *w, uint32_t *word, uint32_t expected) {
     int r = fi_futex_wait_shared(word, expected, sleeps_as(w), fi_earlier(w->pace.check, w->deadline));
 

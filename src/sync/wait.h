@@ -2,11 +2,11 @@
  *
  * sync/wait.h - how a thread waits for a synchronization object: it spins, then sleeps on the object's word.
  *
- * Spinning for an owner to let go looks at the word at growing intervals.  Looking all the time would take the word's cache line away from its
- * owner at every step; with a pause of a few microseconds the owner goes on at full speed meanwhile, and a hand-over
- * still comes an order of magnitude sooner than a wake-up (the idea of exponential back-off: T. Anderson, "The
- * performance of spin lock alternatives for shared-memory multiprocessors", 1990).  Spinning for a signal looks all the
- * time: nobody works on the word meanwhile.
+ * Spinning for an owner to let go looks at the word at growing intervals.  Looking all the time would take the word's
+ * cache line away from its owner at every step; with a pause of a few microseconds the owner goes on at full speed
+ * meanwhile, and a hand-over still comes an order of magnitude sooner than a wake-up (the idea of exponential back-off:
+ * T. Anderson, "The performance of spin lock alternatives for shared-memory multiprocessors", 1990).  Spinning for a
+ * signal looks all the time: nobody works on the word meanwhile.
  *
  * Sleeping is futex(2) on memory that all holders map.  A peer that may use the object can thereby wake or move its
  * sleepers; but it could also keep the object for ever, so this gives it nothing.
@@ -25,8 +25,8 @@ typedef struct fi_waiter {
     uint32_t policy;  /* ferry_wait_t */
     uint32_t in_vain; /* spins in a row that ended in sleep */
     int64_t grace;    /* nanoseconds of waiting after which `stalled` is asked; negative: never */
-    /* The wait that began at `since` goes on for long. 0: wait on; a negative errno value: end it with that. `deadline` is
-     * the caller's: there is no use in an answer later. */
+    /* The wait that began at `since` goes on for long. 0: wait on; a negative errno value: end it with that. `deadline`
+     * is the caller's: there is no use in an answer later. */
     int (*stalled)(struct fi_waiter *who, int64_t since, int64_t deadline);
     /* Must every wait end (-ESHUTDOWN)? */
     bool (*halted)(const struct fi_waiter *who);
@@ -76,8 +76,8 @@ static inline void fi_wait_paid(fi_wait_t *w) {
 }
 
 /*
- * Sleeps while `*word` is `expected` (FERRY_WAIT_SPIN: only looks at the clock). 0: look again; FI_WAIT_LOOK_WHY: that, and
- * call fi_wait_look_why; -ETIMEDOUT, -EINTR, -ESHUTDOWN.
+ * Sleeps while `*word` is `expected` (FERRY_WAIT_SPIN: only looks at the clock). 0: look again; FI_WAIT_LOOK_WHY: that,
+ * and call fi_wait_look_why; -ETIMEDOUT, -EINTR, -ESHUTDOWN.
  */
 #define FI_WAIT_LOOK_WHY 1
 int fi_wait_sleep(fi_wait_t *w, uint32_t *word, uint32_t expected);

@@ -26,9 +26,10 @@
  *             he will be back, though nobody sleeps
  *   WATCHED   somebody may sleep who only looks (an event)     slow                 wrong
  *
- * A death can strike between any two instructions.  Then every steward of a process that has the object open repairs it:
- * an owner who is dead is taken out, HUNGRY is cleared, WAITERS is set where somebody owns it, and all sleepers are woken
- * to look again.  So whatever the dead one should have woken, is awake.
+ * A death can strike between any two instructions.  Then every steward of a process that has the object open repairs
+ * it:
+ * an owner who is dead is taken out, HUNGRY is cleared, WAITERS is set where somebody owns it, and all sleepers are
+ * woken to look again.  So whatever the dead one should have woken, is awake.
  */
 #ifndef FI_SYNC_WORD_H
 #define FI_SYNC_WORD_H

@@ -139,8 +139,9 @@ static void two_services_that_wait_for_each_other_are_told(where_t where) {
     end_pair(&p);
 }
 
-/* The second thread of left can answer. It gets the call as long as neither has served any: by then, where the idle one was slow,
- * and be it that it was given no processor, the busy one may be expected to be done sooner, and the call waits behind it. */
+/* The second thread of left can answer. It gets the call as long as neither has served any: by then, where the idle one
+ * was slow, and be it that it was given no processor, the busy one may be expected to be done sooner, and the call
+ * waits behind it. */
 static void two_threads_each_are_enough(where_t where) {
     pair_t p = begin_pair(where, 2);
     p.tale->nap = 300 * MILLISECOND; /* time for several looks */

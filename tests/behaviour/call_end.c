@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_end.c - calls that end before their answer: their time passes, they are cancelled, or what they are answered cannot
- * be sent; singly and in storms.
+ * call_end.c - calls that end before their answer: their time passes, they are cancelled, or what they are answered
+ * cannot be sent; singly and in storms.
  */
 #include "calls.h"
 

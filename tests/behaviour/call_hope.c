@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_hope.c - the only server that a client is linked with has died, and another one, which was too slow to be linked with
- * until then, is there.
+ * call_hope.c - the only server that a client is linked with has died, and another one, which was too slow to be linked
+ * with until then, is there.
  */
 #include "calls.h"
 

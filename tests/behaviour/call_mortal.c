@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_mortal.c - servers die one after the other, in the middle of their work, while clients keep many calls under way:
+ * call_mortal.c - servers die one after the other, in the middle of their work, while clients keep many calls under
+ * way:
  * each call ends once, nothing is run twice, and how a call ends says whether it was run.
  */
 #include "calls.h"
@@ -151,7 +152,8 @@ static void outlive(where_t where, unsigned together) {
     for (unsigned i = 0; i < NUMBERS; i++)
         check(atomic_load(&tale->run[i]) <= 1);
     check(atomic_load(&tale->answered) >= SERVERS * 300);
-    /* Each took one call along; on a busy machine also those that it had answered before it was linked with their client. */
+    /* Each took one call along; on a busy machine also those that it had answered before it was linked with their
+     * client. */
     check(atomic_load(&tale->perhaps_run) <= SERVERS * CLIENTS * WINDOW);
 }
 

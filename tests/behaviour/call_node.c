@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_node.c - a node is closed while its services and clients are open; and what sentences call the channels of a service.
+ * call_node.c - a node is closed while its services and clients are open; and what sentences call the channels of a
+ * service.
  */
 #include "calls.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cell_load.c - cells under load: whoever gets sees whole values, and never an older one after a newer one, however fast
- * others put, and whether they are stopped or killed in the middle.
+ * cell_load.c - cells under load: whoever gets sees whole values, and never an older one after a newer one, however
+ * fast others put, and whether they are stopped or killed in the middle.
  */
 #include "cells.h"
 #include "objects.h"
@@ -16,8 +16,8 @@
 
 /* ---- values that show what they are ---- */
 
-/* The first bytes say how large it is and which one; the rest follows from that. A value of less than 16 is its number, in
- * each byte. */
+/* The first bytes say how large it is and which one; the rest follows from that. A value of less than 16 is its number,
+ * in each byte. */
 static size_t make_value(unsigned char *value, size_t size, uint64_t number) {
     if (size < 16) {
         memset(value, (int)(number & 0xff), size);

@@ -177,7 +177,8 @@ static void play(ferry_t *node, void *arg) {
 
 /* ---- the test's own side ---- */
 
-/* Gives the parts of a circle: `players` in this order, each holding the place of its number, wanting the next one's. */
+/* Gives the parts of a circle: `players` in this order, each holding the place of its number, wanting the next
+ * one's. */
 static void deal(game_t *game, const unsigned *players, const unsigned *places, unsigned size) {
     game->size = size;
     for (unsigned i = 0; i < MEMBERS; i++)

@@ -86,7 +86,8 @@ static void stop_servers(const cluster_t *cluster) {
         engine_stop(cluster->servers[i]);
 }
 
-/* Servers that have no leader after 40 s get none in 60 s either (seen once): maybe somebody else has taken one's port. */
+/* Servers that have no leader after 40 s get none in 60 s either (seen once): maybe somebody else has taken one's
+ * port. */
 cluster_t *cluster_start(void) {
     static cluster_t *known __attribute__((used)); /* as in engine_start_with */
     cluster_t *cluster = calloc(1, sizeof *cluster);

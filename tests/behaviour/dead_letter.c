@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dead_letter.c - messages that were tried too often: they go to another queue, say where they come from, and are lost at no
- * moment. And receivers that get no more at once than they can do.
+ * dead_letter.c - messages that were tried too often: they go to another queue, say where they come from, and are lost
+ * at no moment. And receivers that get no more at once than they can do.
  */
 #include "harness.h"
 

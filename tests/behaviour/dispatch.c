@@ -2,8 +2,8 @@
  *
  * dispatch.c - which receiver of a queue gets which message, when they are of unequal speed.
  *
- * One thread plays both receivers, in rounds: so whatever the machine does, each works exactly as often as the test says.  A
- * round takes a while, so that nobody seems to be quick.
+ * One thread plays both receivers, in rounds: so whatever the machine does, each works exactly as often as the test
+ * says.  A round takes a while, so that nobody seems to be quick.
  */
 #include "harness.h"
 

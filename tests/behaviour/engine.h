@@ -2,9 +2,9 @@
  *
  * engine.h - a real nats-server for tests of spaces that span machines, and machines to open them from.
  *
- * The server is a child of the test's process, and is gone with it, however that ends.  What it stores lies in the test's own
- * FERRY_DIR.  A "machine" is a directory of its own: processes with different ones do not see each other's, so that
- * everything between them goes through the server.
+ * The server is a child of the test's process, and is gone with it, however that ends.  What it stores lies in the
+ * test's own FERRY_DIR.  A "machine" is a directory of its own: processes with different ones do not see each other's,
+ * so that everything between them goes through the server.
  *
  *     engine_t *e = engine_start();
  *     pid_t other = child_start(on_b, e);            on_b: engine_machine(e, "b"); open_node(engine_space(e));
@@ -15,8 +15,8 @@
  *     child_join(other);
  *     engine_stop(e);
  *
- * Children must be started before this process opens its first node in a networked space: the client library has threads,
- * which a child does not get.
+ * Children must be started before this process opens its first node in a networked space: the client library has
+ * threads, which a child does not get.
  */
 #ifndef FERRY_TESTS_ENGINE_H
 #define FERRY_TESTS_ENGINE_H

@@ -384,8 +384,8 @@ static void publish_with_tag(ferry_sender_t *tx, uint64_t tag) {
     release(m);
 }
 
-/* Takes all there is, and counts the large ones, of which there is one with each tag. The rings come by and by: nothing for a
- * moment is not the end as long as some lack. */
+/* Takes all there is, and counts the large ones, of which there is one with each tag. The rings come by and by: nothing
+ * for a moment is not the end as long as some lack. */
 static unsigned take_tags(ferry_receiver_t *rx) {
     bool seen[TAGS + 1] = {false};
     unsigned count = 0;

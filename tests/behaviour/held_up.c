@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * held_up.c - what a thread waits for has come, and it was woken, but the machine gives it no processor for a while: whoever waits for
- * that thread meanwhile is in no deadlock.
+ * held_up.c - what a thread waits for has come, and it was woken, but the machine gives it no processor for a while:
+ * whoever waits for that thread meanwhile is in no deadlock.
  *
  * The thread that waits is kept in a signal's handler, in which it sleeps as it would in the machine's queue.
  */
@@ -46,8 +46,8 @@ static void be_shown(scene_t *scene) {
     atomic_store(&scene->begun, 1);
 }
 
-/* Once it has waited for so long that it is shown: holds it up, lets come what it waits for, and whoever did that wait for it
- * until he has looked for a deadlock twice. */
+/* Once it has waited for so long that it is shown: holds it up, lets come what it waits for, and whoever did that wait
+ * for it until he has looked for a deadlock twice. */
 static void hold_up(scene_t *scene, size_t waits) {
     await(&scene->begun, 1);
     await_waits(1);

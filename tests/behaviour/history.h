@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * history.h - who held a lock between machines when, written down by all who had it, and a checker that knows nothing else.
+ * history.h - who held a lock between machines when, written down by all who had it, and a checker that knows nothing
+ * else.
  */
 #ifndef FERRY_TESTS_HISTORY_H
 #define FERRY_TESTS_HISTORY_H

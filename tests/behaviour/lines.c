@@ -21,8 +21,8 @@ void lines_end(lines_t *s) {
     engine_stop(s->engine);
 }
 
-/* The next one is number `i`: 1; 0: that was all; -1: its sender, or this node, was given up, and the receiver is told so, by the next
- * attempt, by what was lost, or by an end before the end. */
+/* The next one is number `i`: 1; 0: that was all; -1: its sender, or this node, was given up, and the receiver is told
+ * so, by the next attempt, by what was lost, or by an end before the end. */
 static int take(lines_t *s, ferry_receiver_t *rx, unsigned i) {
     ferry_msg_t *m;
     bool closed = atomic_load(&s->closed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * lines.h - two machines whose lines to the server go through a relay each, and numbers that go from one to the other, on a queue
- * and on a topic at once.
+ * lines.h - two machines whose lines to the server go through a relay each, and numbers that go from one to the other,
+ * on a queue and on a topic at once.
  */
 #ifndef FERRY_TESTS_LINES_H
 #define FERRY_TESTS_LINES_H
@@ -36,8 +36,9 @@ numbers_t numbers_begin(lines_t *s);
 /** Sends both from where it stopped up to this number. */
 void numbers_send(lines_t *s, numbers_t *n, unsigned to);
 /**
- * Waits until all has arrived, and ends both machines and the stage. False: a machine stood still for longer than the two seconds
- * after which its node is given up, so that what it had not got came again, or was lost to it; it was told, and nothing else is known.
+ * Waits until all has arrived, and ends both machines and the stage. False: a machine stood still for longer than the
+ * two seconds after which its node is given up, so that what it had not got came again, or was lost to it; it was told,
+ * and nothing else is known.
  */
 bool numbers_end(lines_t *s, numbers_t *n);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_calls.c - calls between two machines: every size, every way in which a call can end, and what becomes of it when the
- * server, or the NATS server between them, is lost.
+ * net_calls.c - calls between two machines: every size, every way in which a call can end, and what becomes of it when
+ * the server, or the NATS server between them, is lost.
  */
 #include "calls.h"
 #include "engine.h"
@@ -554,7 +554,8 @@ static void wake_after_a_while(void *arg) {
     check_is(kill(*pid, SIGCONT), 0);
 }
 
-/* For longer than the clients wait before they send a call again: it has both then, runs one, and answers as if nothing had been. */
+/* For longer than the clients wait before they send a call again: it has both then, runs one, and answers as if nothing
+ * had been. */
 static void a_server_that_stood_still_runs_each_call_once(void) {
     scene_t s = begin();
     ferry_client_t *other = open_client(s.node, "bank", 2);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_cells.c - cells in a space that spans machines: processes that share no directory, and a server that goes and comes back.
+ * net_cells.c - cells in a space that spans machines: processes that share no directory, and a server that goes and
+ * comes back.
  */
 #include "cells.h"
 #include "engine.h"

@@ -193,7 +193,8 @@ static void near_and_far_receivers_share_a_queue(void) {
     for (uint64_t got = 0; got < MESSAGES;) {
         for (int i = 0; i < 2; i++) {
             ferry_msg_t *m;
-            /* All there is: on a busy machine each wait in vain for the other one may take long, and the sender waits for the last. */
+            /* All there is: on a busy machine each wait in vain for the other one may take long, and the sender waits
+             * for the last. */
             while (ferry_recv(both[i], MILLISECOND, &m) == 0) {
                 check(number_in(m) + 1 > last[i]);
                 last[i] = number_in(m) + 1;

@@ -3,8 +3,9 @@
  * net_cluster.c - three servers, of which one is stopped for a while and one killed, under load: what was accepted is
  * delivered, a lock has one holder at a time and its tokens rise, a cell loses no increment.
  *
- * An election takes the servers 4 to 6 s, which cannot be set, and one that goes on after it was replaced causes further ones.
- * So one test does all at once, and stops a server for less than that; FERRY_CLUSTER_STOP_MS=7000 stops it for longer.
+ * An election takes the servers 4 to 6 s, which cannot be set, and one that goes on after it was replaced causes
+ * further ones. So one test does all at once, and stops a server for less than that; FERRY_CLUSTER_STOP_MS=7000 stops
+ * it for longer.
  */
 #include <stdlib.h>
 #include <string.h>

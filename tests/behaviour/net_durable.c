@@ -278,7 +278,8 @@ static void a_second_sender_of_a_node_has_its_own_share(void) {
     engine_stop(s->engine);
 }
 
-/* An end that is opened waits a second for nodes elsewhere; on a busy machine it may be open before they have answered. */
+/* An end that is opened waits a second for nodes elsewhere; on a busy machine it may be open before they have
+ * answered. */
 static void expect_it_is_refused(ferry_t *node, const ferry_receiver_options_t *wants) {
     ferry_receiver_t *none;
     int r = 0;
@@ -425,7 +426,8 @@ static int count_kept(const ferry_durable_info_t *info, void *arg) {
     return 0;
 }
 
-/* A dead letter may have been read before its queue's receiver has heard that it was: until then the message is kept, too. */
+/* A dead letter may have been read before its queue's receiver has heard that it was: until then the message is kept,
+ * too. */
 static void await_none_kept(ferry_t *node) {
     uint64_t kept;
     do {

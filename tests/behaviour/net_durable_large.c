@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_durable_large.c - durable messages that are larger than the server takes at once: they go in pieces, and are delivered,
- * acknowledged and given back as one; nobody ever sees half of one.
+ * net_durable_large.c - durable messages that are larger than the server takes at once: they go in pieces, and are
+ * delivered, acknowledged and given back as one; nobody ever sees half of one.
  *
  * Each test has a server of its own; a "machine" is a directory of its own (engine.h).
  */
@@ -179,8 +179,8 @@ static bool stores_a_head(void *node) {
     return found.messages > 0;
 }
 
-/* The engine knows the head's id, and has neither head nor pieces any more: as if they had been swept, and the head dropped, while
- * the sender was away. (A purge forgets no id, and takes a second; a sweep takes seven.) */
+/* The engine knows the head's id, and has neither head nor pieces any more: as if they had been swept, and the head
+ * dropped, while the sender was away. (A purge forgets no id, and takes a second; a sweep takes seven.) */
 static void one_that_is_gone_when_its_sender_comes_back_is_put_once_more(void) {
     engine_t *e = engine_start();
     relay_t *line = relay_start(e);

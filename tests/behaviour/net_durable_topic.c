@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_durable_topic.c - durable topics: what is published outlives its publisher and the server, every receiver reads it
- * from where it likes, once and in order, and what the stream has dropped by then is counted as lost.
+ * net_durable_topic.c - durable topics: what is published outlives its publisher and the server, every receiver reads
+ * it from where it likes, once and in order, and what the stream has dropped by then is counted as lost.
  *
  * Each test has a server of its own; a "machine" is a directory of its own (engine.h).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; and who is cut off is
- * told so before another one has it, whichever way he is cut off.
+ * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; and who is cut
+ * off is told so before another one has it, whichever way he is cut off.
  */
 #include "lines.h"
 #include "objects.h"
@@ -28,7 +28,8 @@ static scene_t *scene_new(lines_t *lines, relay_t *line, const char *name) {
     return s;
 }
 
-/* An open gives up after five seconds without an answer: beside much else, and over a late line, that may not be enough. */
+/* An open gives up after five seconds without an answer: beside much else, and over a late line, that may not be
+ * enough. */
 static ferry_mutex_t *open_by_line(ferry_t *node, const char *name) {
     ferry_mutex_t *mutex = NULL;
     int r;
@@ -87,7 +88,8 @@ static bool does_a_late_holder_keep_its_lock(where_t where) {
     return atomic_load(&s->kept) && !atomic_load(&s->inherited);
 }
 
-/* Where the machine stands still for longer than a connection may be silent, a holder loses its lock: that is not what is asked here. */
+/* Where the machine stands still for longer than a connection may be silent, a holder loses its lock: that is not what
+ * is asked here. */
 static void a_holder_whose_answers_come_late_keeps_its_lock(void) {
     check_in_some_try(does_a_late_holder_keep_its_lock, ALONE, "a holder whose answers come late keeps its lock");
 }
@@ -186,7 +188,8 @@ static void drink(void *arg) {
     close_node(node);
 }
 
-/* Holders and waiters of each scene; the holders' lines are lost once all are there, until the waiters have what was held. */
+/* Holders and waiters of each scene; the holders' lines are lost once all are there, until the waiters have what was
+ * held. */
 static void play(lines_t *lines, scene_t **s, int count, void (*lose)(lines_t *lines)) {
     pid_t holders[2], waiters[2], drinker = child_start(drink, lines);
     await(&lines->ready, 1);

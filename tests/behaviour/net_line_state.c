@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_line_state.c - what the engine keeps, and calls, over lines that end at random: a durable queue, cells, procedures.
+ * net_line_state.c - what the engine keeps, and calls, over lines that end at random: a durable queue, cells,
+ * procedures.
  */
 #include "calls.h"
 #include "cells.h"

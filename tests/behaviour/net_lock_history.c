@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_lock_history.c - what shows only over time in locks between machines: circles of waits, and whether there was ever
- * more than one holder.
+ * net_lock_history.c - what shows only over time in locks between machines: circles of waits, and whether there was
+ * ever more than one holder.
  */
 #include "engine.h"
 #include "history.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_locks.c - mutex, reader-writer lock, semaphore, barrier and event between machines: what holds on one machine holds
- * there, too; and what a distance adds: leases that are lost and told, servers that go and come back.
+ * net_locks.c - mutex, reader-writer lock, semaphore, barrier and event between machines: what holds on one machine
+ * holds there, too; and what a distance adds: leases that are lost and told, servers that go and come back.
  */
 #include "engine.h"
 #include "objects.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or for so long that its node is given up.
+ * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or for so long that its
+ * node is given up.
  */
 #include <signal.h>
 
@@ -58,7 +59,8 @@ static void half_open_lines_are_noticed_and_nothing_is_lost(void) {
 
 #define MISSED 10u
 
-/* Each number, but for those that it is told it has missed: until so many are, or, with 0, until the others have gone. */
+/* Each number, but for those that it is told it has missed: until so many are, or, with 0, until the others have
+ * gone. */
 static void receive_news(lines_t *s, unsigned until_missed) {
     const ferry_receiver_options_t stays = {.size = sizeof stays, .senders = UINT32_MAX};
     ferry_t *node = lines_node(s, "receiver", s->far);
@@ -151,7 +153,8 @@ static void send_until_over(void *arg) {
     close_node(node);
 }
 
-/* It hears that the other's connection is gone, then nothing while it is stopped; what came meanwhile it hears in any order. */
+/* It hears that the other's connection is gone, then nothing while it is stopped; what came meanwhile it hears in any
+ * order. */
 static bool does_who_was_stopped_give_up_nobody(where_t where) {
     lines_t *s = lines_new();
     pid_t receiver = child_start(receive_until_over, s);

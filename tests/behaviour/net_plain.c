@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_plain.c - topics that clients of the NATS server have part in which know nothing of Ferry. Here one speaks its protocol by
- * hand; tests/tools/net_foreign.sh has a real one.
+ * net_plain.c - topics that clients of the NATS server have part in which know nothing of Ferry. Here one speaks its
+ * protocol by hand; tests/tools/net_foreign.sh has a real one.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>

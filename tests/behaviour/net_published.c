@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_published.c - published regions between machines: whole versions, little traffic, writers and servers that go; and shared
- * regions, which end at the machine.
+ * net_published.c - published regions between machines: whole versions, little traffic, writers and servers that go;
+ * and shared regions, which end at the machine.
  */
 #include "lines.h"
 #include "published.h"

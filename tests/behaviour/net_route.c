@@ -45,8 +45,9 @@ static const ferry_route_link_t *far_link(const ferry_route_t *route, uint64_t n
 }
 
 /*
- * With so many links, an answer of everybody here, and, if `far` is not 0, word of that node. Ends meet a while after they have been
- * opened; and on a busy machine an answer may take longer than it is waited for: a second here, a tenth of one from elsewhere.
+ * With so many links, an answer of everybody here, and, if `far` is not 0, word of that node. Ends meet a while after
+ * they have been opened; and on a busy machine an answer may take longer than it is waited for: a second here, a tenth
+ * of one from elsewhere.
  */
 static bool is_complete(const ferry_route_t *route, size_t links, uint64_t far) {
     const ferry_route_link_t *l = far ? far_link(route, far) : NULL;

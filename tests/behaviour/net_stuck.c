@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_stuck.c - a line that takes nothing any more, while much is to be sent: whoever writes waits in the middle of it, and
- * nobody else shall.
+ * net_stuck.c - a line that takes nothing any more, while much is to be sent: whoever writes waits in the middle of it,
+ * and nobody else shall.
  */
 #include <string.h>
 

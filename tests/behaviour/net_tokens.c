@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_tokens.c - fencing tokens on durable channels: behind the first message with a newer token the server stores none with an
- * older one.
+ * net_tokens.c - fencing tokens on durable channels: behind the first message with a newer token the server stores none
+ * with an older one.
  */
 #include <string.h>
 

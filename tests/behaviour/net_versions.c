@@ -2,8 +2,8 @@
  *
  * net_versions.c - two versions of Ferry in one space: each is told of the other, and neither disturbs the other.
  *
- * The other version is a stranger that speaks to the server itself: all that it shares with this one is where a frame, or a card,
- * says which version it is of.
+ * The other version is a stranger that speaks to the server itself: all that it shares with this one is where a frame,
+ * or a card, says which version it is of.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_work.c - what receivers may ask of a queue and of a topic, between machines: to try again later, a time to acknowledge,
- * dead letters, no more at once than can be done, the newest only.
+ * net_work.c - what receivers may ask of a queue and of a topic, between machines: to try again later, a time to
+ * acknowledge, dead letters, no more at once than can be done, the newest only.
  *
  * Each test has a server of its own; both machines' nodes are this process's (engine.h).
  */

@@ -96,8 +96,8 @@ typedef struct work {
     unsigned number;
 } work_t;
 
-/* Place by place in the one order that all keep to: two mutexes, two reader-writer locks, two semaphores; every other one in
- * another space. */
+/* Place by place in the one order that all keep to: two mutexes, two reader-writer locks, two semaphores; every other
+ * one in another space. */
 static void open_locks(ferry_t *const nodes[2], const work_t *work, object_t locks[LOCKS]) {
     ferry_sync_options_t options = {.deadlock_after = MILLISECOND, .owned = 1};
     for (unsigned i = 0; i < LOCKS; i++) {

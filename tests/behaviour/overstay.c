@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * overstay.c - receivers that must be done within a time: who holds a message for longer loses it to another one, is told, and
- * does no harm.
+ * overstay.c - receivers that must be done within a time: who holds a message for longer loses it to another one, is
+ * told, and does no harm.
  */
 #include "harness.h"
 

@@ -225,8 +225,8 @@ static void a_waiting_writer_goes_on_when_a_reader_dies_that_views_between_proce
     a_waiting_writer_goes_on(IN_PROCESSES, true);
 }
 
-/* One that was not woken would find out by itself when it looks for deadlocks, which it does after 50 ms, then ever more
- * seldom. */
+/* One that was not woken would find out by itself when it looks for deadlocks, which it does after 50 ms, then ever
+ * more seldom. */
 static void release_each_version(ferry_t *node, void *arg) {
     jam_t *jam = arg;
     ferry_region_reader_t *reader = open_reader(node, REGION, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * published_save.c - versions in files: whole or not at all, while the writer goes on; and publishing without descriptors.
+ * published_save.c - versions in files: whole or not at all, while the writer goes on; and publishing without
+ * descriptors.
  */
 #include "harness.h"
 #include "mounts.h"

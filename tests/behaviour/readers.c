@@ -289,7 +289,8 @@ static void take_book(ferry_receiver_t *rx, const uint64_t *newest, unsigned sym
     check_is(ferry_recv(rx, to_the_end ? PATIENCE : FERRY_NOW, &m), to_the_end ? -EPIPE : -EAGAIN);
 }
 
-/* All symbols at first, then a few busy ones again and again: the quiet ones leave the ring long before they are read. */
+/* All symbols at first, then a few busy ones again and again: the quiet ones leave the ring long before they are
+ * read. */
 static void trade(ferry_sender_t *tx, uint64_t *newest, unsigned symbols, size_t size) {
     for (unsigned i = 0; i < symbols; i++)
         publish(tx, i, ++newest[i], size);

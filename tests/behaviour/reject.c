@@ -306,8 +306,8 @@ static void another_thread_may_reject(void) {
 }
 
 /*
- * Returns when the delays have ended of all that was rejected before, if none is longer than this one.  They begin when the
- * sender's node hears of them, which may be late; the thread that ends this one ends theirs in the same go.
+ * Returns when the delays have ended of all that was rejected before, if none is longer than this one.  They begin when
+ * the sender's node hears of them, which may be late; the thread that ends this one ends theirs in the same go.
  */
 static void outlast(ferry_t *node, int64_t delay) {
     ferry_receiver_t *rx = open_receiver(node, "clock", FERRY_QUEUE, NULL);

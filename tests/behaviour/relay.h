@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * relay.h - a bad line between a test's nodes and its server: a process that passes on what each side says, late, slowly,
- * not at all, or until it is cut.
+ * relay.h - a bad line between a test's nodes and its server: a process that passes on what each side says, late,
+ * slowly, not at all, or until it is cut.
  *
- * TCP loses nothing; what a program sees of a line that does is a connection that ends. So "loss" here is connections that end at
- * random, in the middle of whatever they were carrying.
+ * TCP loses nothing; what a program sees of a line that does is a connection that ends. So "loss" here is connections
+ * that end at random, in the middle of whatever they were carrying.
  *
  *     relay_t *line = relay_start(e);                before this process opens a node in a networked space
  *     engine_machine(e, "a");
@@ -40,13 +40,15 @@ void relay_cut_after(relay_t *relay, uint64_t bytes);
 /** Ends all connections and accepts no more, until `refuses` is false. */
 void relay_refuse(relay_t *relay, bool refuses);
 /**
- * What is said on a connection of now is read and forgotten, and neither side hears of it: it is half open. New ones wait to be
- * accepted. With `swallows` false these are, and those that were swallowed are reset.
+ * What is said on a connection of now is read and forgotten, and neither side hears of it: it is half open. New ones
+ * wait to be accepted. With `swallows` false these are, and those that were swallowed are reset.
  */
 void relay_swallow(relay_t *relay, bool swallows);
-/** The same, and the server sees them end, while the other side hears nothing of that. Over with relay_swallow(relay, false). */
+/** The same, and the server sees them end, while the other side hears nothing of that. Over with relay_swallow(relay,
+ * false). */
 void relay_abandon(relay_t *relay);
-/** Nothing is read or passed on, so that whoever writes has to wait; with `holds` false all of it goes on. New connections are accepted. */
+/** Nothing is read or passed on, so that whoever writes has to wait; with `holds` false all of it goes on. New
+ * connections are accepted. */
 void relay_hold(relay_t *relay, bool holds);
 
 /** Connections that the relay has ended, ever; and that it has accepted. */

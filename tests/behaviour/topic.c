@@ -198,7 +198,8 @@ static unsigned takes(ferry_receiver_t *rx, uint64_t number, int64_t timeout) {
     return 1;
 }
 
-/* A reader that stands still, and one that comes meanwhile: what waits for the first one was sent before the other came. */
+/* A reader that stands still, and one that comes meanwhile: what waits for the first one was sent before the other
+ * came. */
 static void come_behind_a_slow_reader(uint32_t retain, const ferry_receiver_options_t *options, uint32_t history) {
     ferry_t *node = open_node("test"), *other = open_node("test");
     ferry_contract_t contract = {.retain = retain};

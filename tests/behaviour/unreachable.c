@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unreachable.c - holders of locks whose process lives, and whose connections are gone: one that executes another program has
- * lost its memory, and counts as dead; one that has merely closed its descriptors has not, and goes on.
+ * unreachable.c - holders of locks whose process lives, and whose connections are gone: one that executes another
+ * program has lost its memory, and counts as dead; one that has merely closed its descriptors has not, and goes on.
  */
 #include "objects.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * work_history.c - random histories of a work queue over several processes, against an oracle: what was accepted is released
- * exactly once or is in the dead-letter queue, every attempt has its own number, none is left out, and first attempts come in
- * their sender's order while nobody dies.
+ * work_history.c - random histories of a work queue over several processes, against an oracle: what was accepted is
+ * released exactly once or is in the dead-letter queue, every attempt has its own number, none is left out, and first
+ * attempts come in their sender's order while nobody dies.
  *
  * A worker notes what it has received before it does anything else, and dies by its own hand, so what it did is known.
  */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * buffer_step.c - a process is killed at one instruction after the other of a put, a get, or the end of a bounded buffer,
- * while others sleep in it; and now and then the next one that comes is killed in the same call.
+ * buffer_step.c - a process is killed at one instruction after the other of a put, a get, or the end of a bounded
+ * buffer, while others sleep in it; and now and then the next one that comes is killed in the same call.
  *
- * Every item has a number of its own. What was put before a death comes out once; what was half put comes out once or not
- * at all; the item that a dead one was just taking is gone, or comes out once. And nobody sleeps beside what he waits for.
+ * Every item has a number of its own. What was put before a death comes out once; what was half put comes out once or
+ * not at all; the item that a dead one was just taking is gone, or comes out once. And nobody sleeps beside what he
+ * waits for.
  */
 #include "helpers.h"
 #include "regions.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_storm.c - thousands of calls whose time passes, or that are cancelled, against a server that is too slow for them;
- * and programs that have no descriptors or no memory left. Each call ends exactly once, and nothing hangs.
+ * call_storm.c - thousands of calls whose time passes, or that are cancelled, against a server that is too slow for
+ * them; and programs that have no descriptors or no memory left. Each call ends exactly once, and nothing hangs.
  */
 #include "calls.h"
 

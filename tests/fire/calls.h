@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * calls.h - a service whose effects are counted in shared memory, so that they outlive who has had them, and a ledger of
- * how every call ended.
+ * calls.h - a service whose effects are counted in shared memory, so that they outlive who has had them, and a ledger
+ * of how every call ended.
  *
  *   method    idempotent  answers with
  *   once      no          one result
@@ -43,12 +43,13 @@ typedef struct ask {
 uint32_t calls_number(calls_t *w, bool idempotent);
 void ask_write(void *data, const ask_t *ask);
 
-/** Opens the service and adds its methods. `stage` (may be NULL) is told where a handler is: HANDLING, ANSWERING, then 0. */
+/** Opens the service and adds its methods. `stage` (may be NULL) is told where a handler is: HANDLING, ANSWERING, then
+ * 0. */
 enum { HANDLING = 1, ANSWERING };
 ferry_service_t *calls_open_service(ferry_t *node, calls_t *w, void (*stage)(unsigned stage));
 ferry_client_t *calls_open_client(ferry_t *node, unsigned servers);
-/** Was something not opened for want of the space's lock? It is waited for two seconds only, and those who have it may be held
- * up one after the other: to be tried again. */
+/** Was something not opened for want of the space's lock? It is waited for two seconds only, and those who have it may
+ * be held up one after the other: to be tried again. */
 bool calls_lock_was_kept(int r);
 
 /** Fails unless the result is the call's, and the `index`th. */

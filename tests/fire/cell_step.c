@@ -3,9 +3,9 @@
  * cell_step.c - SIGKILL at every instruction of putting into a cell, with others asleep that wait for it; and then at
  * every instruction of the next one's put.
  *
- * Three helpers live through all of it: Anna waits for a newer version, Ben watches or wants to put as well, and the witness
- * gets, polls, and puts afterwards. What is got is whole, and the version before or the new one. Where it is the new one,
- * everybody who waited for it is woken; where it is not, they are by the witness's put, which succeeds.
+ * Three helpers live through all of it: Anna waits for a newer version, Ben watches or wants to put as well, and the
+ * witness gets, polls, and puts afterwards. What is got is whole, and the version before or the new one. Where it is
+ * the new one, everybody who waited for it is woken; where it is not, they are by the witness's put, which succeeds.
  */
 #include "cells.h"
 #include "helpers.h"

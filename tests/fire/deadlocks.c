@@ -13,12 +13,12 @@
 #include <sys/wait.h>
 
 #define LOOK_AFTER (2 * MILLISECOND)
-/* However slow the machine, but for one on which much more is asked for: a round takes 10 ms where nothing else runs, and 60 beside
- * a load of twenty. */
+/* However slow the machine, but for one on which much more is asked for: a round takes 10 ms where nothing else runs,
+ * and 60 beside a load of twenty. */
 #define LIMIT (100 * SECOND)
 #define LIMIT_FOR_EACH (100 * MILLISECOND)
-/* For what others must do first, two dozen threads of three processes: beside programs of a higher priority they may get no processor
- * for seconds, one after the other. */
+/* For what others must do first, two dozen threads of three processes: beside programs of a higher priority they may
+ * get no processor for seconds, one after the other. */
 #define LONG_PATIENCE (4 * PATIENCE)
 
 /* ---- places ---- */
@@ -328,8 +328,8 @@ static bool one_has_ended(void) {
 }
 
 /*
- * `dice`: hold one up now and then, until the time `busy_until`.  Not when it may be ending: the leak sanitizer stops a process
- * then, too, and waits for ever if it goes on for our signal.
+ * `dice`: hold one up now and then, until the time `busy_until`.  Not when it may be ending: the leak sanitizer stops a
+ * process then, too, and waits for ever if it goes on for our signal.
  */
 static void join_all(const pid_t *pids, dice_t *dice, int64_t busy_until) {
     for (unsigned ended = 0; ended < PROCESSES;) {

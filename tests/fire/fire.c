@@ -122,7 +122,8 @@ holdings_t holdings_of(pid_t pid) {
     return h;
 }
 
-/* A descriptor that was passed is closed a moment after its memory is mapped: that must not be what is compared with. */
+/* A descriptor that was passed is closed a moment after its memory is mapped: that must not be what is compared
+ * with. */
 holdings_t holdings_at_rest(pid_t pid) {
     int64_t end = clock_ns() + PATIENCE;
     holdings_t h = holdings_of(pid);

@@ -56,8 +56,8 @@ bool holds_about(const holdings_t *now, const holdings_t *before, unsigned memor
 
 /* ---- a rest ---- */
 
-/** In shared memory: makes those who work all the time stand still for a while. What they hold meanwhile is what they keep; a
- * look at their work may fall on a directory that is being listed, or on a descriptor that has just come. */
+/** In shared memory: makes those who work all the time stand still for a while. What they hold meanwhile is what they
+ * keep; a look at their work may fall on a directory that is being listed, or on a descriptor that has just come. */
 typedef struct rest {
     atomic_uint asked;   /* 1: stand still */
     atomic_uint resting; /* of them, these do */

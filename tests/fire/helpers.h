@@ -51,7 +51,8 @@ bool helper_sleeps(helper_t *h);
 /** Waits until it sleeps in its errand, or is done with it. */
 void helper_await_sleep(helper_t *h);
 
-/** Wakes all who sleep on a word of this memory, though nothing has changed, as any peer may. Those who have waited long see it then. */
+/** Wakes all who sleep on a word of this memory, though nothing has changed, as any peer may. Those who have waited
+ * long see it then. */
 void wake_for_nothing(void *memory, size_t bytes);
 
 /** Is this thread asleep on a futex? */

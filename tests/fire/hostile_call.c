@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hostile_call.c - clients that lie to a server: in the heads of their calls, while it reads them, and by not listening.
+ * hostile_call.c - clients that lie to a server: in the heads of their calls, while it reads them, and by not
+ * listening.
  */
 #include "call_scene.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hostile_region.c - a holder of a region, a cell or a buffer writes garbage wherever it can, at any time. The others may
- * lose what they keep there; they get errors or wrong bytes, in bounded time, and their own code never faults.
+ * hostile_region.c - a holder of a region, a cell or a buffer writes garbage wherever it can, at any time. The others
+ * may lose what they keep there; they get errors or wrong bytes, in bounded time, and their own code never faults.
  */
 #include "regions.h"
 

@@ -2,10 +2,11 @@
  *
  * kill.c - SIGKILL at random moments, two thousand times, while others work on.
  *
- * After each round of deaths: every survivor makes progress; the victims' notes have arrived; their names are gone from the
- * directory, if anybody had met them. In the end: every job that the surviving sender could place was received, none
- * twice as if for the first time, none after it had been released; the survivors hold the descriptors and threads they
- * held before the first death, and no memory of anybody who is dead; after they have closed, the directory is empty.
+ * After each round of deaths: every survivor makes progress; the victims' notes have arrived; their names are gone from
+ * the directory, if anybody had met them. In the end: every job that the surviving sender could place was received,
+ * none twice as if for the first time, none after it had been released; the survivors hold the descriptors and threads
+ * they held before the first death, and no memory of anybody who is dead; after they have closed, the directory is
+ * empty.
  */
 #include "conductor.h"
 

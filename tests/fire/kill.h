@@ -70,8 +70,8 @@ typedef struct world {
     atomic_llong slowest[OPS]; /* calls of victims, in nanoseconds */
     slot_t slots[SLOTS];
     atomic_uint notes_seen[SENDERS_MAX];
-    /* Opened a sender before all who were there had answered: the library waits for half a second at least, then they are
-     * linked later. */
+    /* Opened a sender before all who were there had answered: the library waits for half a second at least, then they
+     * are linked later. */
     atomic_uchar impatient[SENDERS_MAX];
     ledger_t ledger; /* of the surviving sender's jobs */
     ledger_t news;   /* only to count them */

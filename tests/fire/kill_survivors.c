@@ -90,7 +90,8 @@ typedef struct series {
     uint64_t last;
 } series_t;
 
-/* News must come complete and in order from everybody, whoever dies beside us; from the first on if its sender met us. */
+/* News must come complete and in order from everybody, whoever dies beside us; from the first on if its sender met
+ * us. */
 static void read_one(world_t *w, ferry_msg_t *m) {
     static series_t series[SENDERS_MAX + 1][SERIES];
     job_t job = job_read(ferry_msg_data(m), ferry_msg_size(m));

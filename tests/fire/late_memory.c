@@ -87,7 +87,8 @@ static void memory_that_comes_late_is_waited_for_by_who_may_be_overtaken(void) {
 
 /* ---- its sender does not know its reader yet ---- */
 
-/* Else it would be overtaken and written over while it is looked at: the sender cannot see yet that somebody holds it. */
+/* Else it would be overtaken and written over while it is looked at: the sender cannot see yet that somebody holds
+ * it. */
 static void expect_restraint(ferry_newest_t newest) {
     reader_t *s = share(sizeof *s);
     raw_t raw;

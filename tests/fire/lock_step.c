@@ -183,8 +183,8 @@ static bool object_has_changed(const run_t *r) {
     return changed;
 }
 
-/* Has the victim not come to this instruction yet since others could see a difference? A loop that only looks (at the slots of
- * all readers) comes to the same ones a thousand times, and a death is the same one each time. */
+/* Has the victim not come to this instruction yet since others could see a difference? A loop that only looks (at the
+ * slots of all readers) comes to the same ones a thousand times, and a death is the same one each time. */
 static bool is_new(int64_t at, bool differs) {
     static unsigned char been[LIBRARY_MAX / 8];
     if (differs)

@@ -43,7 +43,8 @@ void raw_close(raw_t *raw);
 void raw_vanish(raw_t *raw);
 
 fi_frame_t raw_frame(unsigned type, uint64_t tx, uint64_t rx);
-/** Sends any bytes with any descriptors, waiting for room. False: the connection is gone, or (now) the socket is full. */
+/** Sends any bytes with any descriptors, waiting for room. False: the connection is gone, or (now) the socket is
+ * full. */
 bool raw_send_bytes(raw_t *raw, const void *data, size_t size, const int *fds, unsigned count);
 bool raw_send_now(raw_t *raw, const void *data, size_t size, const int *fds, unsigned count);
 bool raw_send(raw_t *raw, const fi_frame_t *frame, const int *fds, unsigned count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * step_heap.c - a process is killed at one instruction after the other of a call of a region's allocator; then at one of
- * the next one's, who repairs. The heap must be whole, and every block either free or referred to.
+ * step_heap.c - a process is killed at one instruction after the other of a call of a region's allocator; then at one
+ * of the next one's, who repairs. The heap must be whole, and every block either free or referred to.
  */
 #include "helpers.h"
 #include "regions.h"
@@ -13,7 +13,8 @@
 
 #define PLACES 4
 #define POINTS_MAX 20000u
-/* From the call to "in hand", or from "handed out" to the return: points, and instructions where each of them is one. */
+/* From the call to "in hand", or from "handed out" to the return: points, and instructions where each of them is
+ * one. */
 #define EDGE 12u
 #define EDGE_INSTRUCTIONS 80u
 

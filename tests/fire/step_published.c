@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * step_published.c - a published region's writer, and its readers, are killed at one instruction after the other of their
- * calls. Readers must see whole versions, the newest one among them, and hear of the death; a writer must have its buffers
- * back.
+ * step_published.c - a published region's writer, and its readers, are killed at one instruction after the other of
+ * their calls. Readers must see whole versions, the newest one among them, and hear of the death; a writer must have
+ * its buffers back.
  */
 #include "helpers.h"
 #include "published.h"

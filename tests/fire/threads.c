@@ -242,8 +242,8 @@ static void threads_may_end_with_handles_open(void) {
     end_threads(false, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }
 
-/* AddressSanitizer takes the unwinding of a cancelled thread for an overflow of its stack, and ThreadSanitizer misses its
- * end: only the build that users get is tried. */
+/* AddressSanitizer takes the unwinding of a cancelled thread for an overflow of its stack, and ThreadSanitizer misses
+ * its end: only the build that users get is tried. */
 static void threads_may_be_cancelled_at_any_moment(void) {
     end_threads(true, fire_count("FERRY_FIRE_THREADS", "threads", 400, 60));
 }

@@ -38,8 +38,8 @@ static bool others_run(void) {
     return any;
 }
 
-/* fork() does not take the locks of the sanitizer's allocator: what another thread holds of them at that moment, as one that
- * has just been started does, the child waits for in vain, at the latest when its leaks are looked for. */
+/* fork() does not take the locks of the sanitizer's allocator: what another thread holds of them at that moment, as one
+ * that has just been started does, the child waits for in vain, at the latest when its leaks are looked for. */
 static void let_others_sleep(void) {
     for (unsigned tries = 0; UNDER_SANITIZER && tries < 2000 && others_run(); tries++)
         nap(MILLISECOND);

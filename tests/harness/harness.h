@@ -97,8 +97,8 @@ int64_t monotonic(void);
 /** Waits until condition(arg) holds. Fails after PATIENCE. */
 void await_that(bool (*condition)(void *arg), void *arg, const char *sentence);
 
-/** Fails unless `holds(where)` is true in one of a few tries. For what is about speed only: a machine that stands still for a moment
- * spoils that. */
+/** Fails unless `holds(where)` is true in one of a few tries. For what is about speed only: a machine that stands still
+ * for a moment spoils that. */
 void check_in_some_try(bool (*holds)(where_t where), where_t where, const char *sentence);
 
 /** From here on this process may have so many descriptors. */

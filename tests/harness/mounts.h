@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/** Gives this process, a child of the test's, a mount namespace of its own, in which it may mount. False: not to be had. */
+/** Gives this process, a child of the test's, a mount namespace of its own, in which it may mount. False: not to be
+ * had. */
 bool have_own_mounts(void);
 
 #endif

@@ -8,8 +8,8 @@
 
 #include "harness.h"
 
-/* A lock that two nodes of one process map is one, but ThreadSanitizer takes it for two: what such a lock protects looks
- * to it as if nothing did. So tests of that are not for it. */
+/* A lock that two nodes of one process map is one, but ThreadSanitizer takes it for two: what such a lock protects
+ * looks to it as if nothing did. So tests of that are not for it. */
 #if UNDER_TSAN
 #define TEST_PROTECTED(body) TEST_BOTH(body)
 #else

@@ -21,8 +21,8 @@
 
 #include "traces.h"
 
-/* A test that lasts longer hangs; the waits in it end sooner. What is a second's work for a sanitizer may take a minute beside
- * other tests and builds, on two processors. */
+/* A test that lasts longer hangs; the waits in it end sooner. What is a second's work for a sanitizer may take a minute
+ * beside other tests and builds, on two processors. */
 static int limit_milliseconds(void) {
     const char *given = getenv("FERRY_TEST_LIMIT_MS");
     return given ? atoi(given) : UNDER_SANITIZER ? 150000 : 60000;
@@ -48,7 +48,8 @@ static void *do_nothing(void *arg) {
     return arg;
 }
 
-/* ThreadSanitizer starts a thread of its own along with a process's first one; that one must be there before we count. */
+/* ThreadSanitizer starts a thread of its own along with a process's first one; that one must be there before we
+ * count. */
 static void start_first_thread(void) {
     pthread_t thread;
     check(pthread_create(&thread, NULL, do_nothing, NULL) == 0 && pthread_join(thread, NULL) == 0);

@@ -23,7 +23,8 @@ void traces_free(traces_t *traces);
  * Prints what is left, and returns whether nothing is.
  */
 bool traces_settled(const traces_t *before);
-/** Sweeps what killed processes left in FERRY_DIR, as `ferry ls` would; then prints each file left. True when none is. */
+/** Sweeps what killed processes left in FERRY_DIR, as `ferry ls` would; then prints each file left. True when none
+ * is. */
 bool directory_clean(const char *directory);
 /** Removes the directory with everything in it. */
 void directory_remove(const char *directory);

@@ -107,7 +107,8 @@ static int watch(ferry_request_t *rq, const Test__Broad__Nothing *request, Test_
     return 0;
 }
 
-/** Memory on the stack, and strings of the program's: for this there is ..__reply. What is in *reply does not count then. */
+/** Memory on the stack, and strings of the program's: for this there is ..__reply. What is in *reply does not count
+ * then. */
 static int answer_itself(ferry_request_t *rq, const Test__Broad__CountItem *request, Test__Broad__CountItem *reply,
                          void *arg) {
     (void)arg;

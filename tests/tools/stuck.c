@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * stuck.c - a process whose threads take things and then wait, as the command line says; what `ferry why` is to explain.
+ * stuck.c - a process whose threads take things and then wait, as the command line says; what `ferry why` is to
+ * explain.
  *
  *   stuck NODE PARTIES THREAD:STEP,... ... [-- ARGUMENT...]
  *

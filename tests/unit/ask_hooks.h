@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ask_hooks.h - what is included first by src/node/ask.c, which ask.c compiles once more: its waits and its time are the test's.
+ * ask_hooks.h - what is included first by src/node/ask.c, which ask.c compiles once more: its waits and its time are
+ * the test's.
  */
 #ifndef FERRY_TESTS_ASK_HOOKS_H
 #define FERRY_TESTS_ASK_HOOKS_H

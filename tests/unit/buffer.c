@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * buffer.c - the bounded buffer's algorithm by itself: its numbers, a model to compare with, and nonsense in its memory.
+ * buffer.c - the bounded buffer's algorithm by itself: its numbers, a model to compare with, and nonsense in its
+ * memory.
  */
 #include "unit.h"
 

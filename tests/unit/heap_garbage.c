@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_garbage.c - somebody writes nonsense into the heap's notes: it is found by a check, and whoever calls meanwhile gets
- * errors, but no fault, no block that reaches outside, and an answer in the end.
+ * heap_garbage.c - somebody writes nonsense into the heap's notes: it is found by a check, and whoever calls meanwhile
+ * gets errors, but no fault, no block that reaches outside, and an answer in the end.
  */
 #include "heap_fixture.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_hooks.h - included before the heap's sources, and before the test that kills it: every store to the region is a call of
- * the test, which may "kill" the process before it, by a jump out of everything.
+ * heap_hooks.h - included before the heap's sources, and before the test that kills it: every store to the region is a
+ * call of the test, which may "kill" the process before it, by a jump out of everything.
  *
  * What counts for those who come after is which stores have happened, so this tries all that a kill can do.
  */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_kill.c - a process is killed before each store of each call of the heap, and whoever repairs it before each store of
- * his repair.
+ * heap_kill.c - a process is killed before each store of each call of the heap, and whoever repairs it before each
+ * store of his repair.
  *
- * In a small heap that random calls have made, one more call is tried, once for every number of stores that it may get to.
- * Then somebody else repairs the heap and frees what the dead one had in hand.  Then it must be whole, every block must have
- * one reference, but for the one that was under way, and all bytes must be as they were.
+ * In a small heap that random calls have made, one more call is tried, once for every number of stores that it may get
+ * to. Then somebody else repairs the heap and frees what the dead one had in hand.  Then it must be whole, every block
+ * must have one reference, but for the one that was under way, and all bytes must be as they were.
  */
 #include "heap_fixture.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap_mix.c - the allocator of shared regions in long use: against a plain table of what should be in it, and how much of
- * the heap can be used.
+ * heap_mix.c - the allocator of shared regions in long use: against a plain table of what should be in it, and how much
+ * of the heap can be used.
  */
 #include "heap_fixture.h"
 
@@ -260,7 +260,8 @@ static bool join(const fi_heap_t *h, crowd_t *c, uint64_t bytes) {
     return true;
 }
 
-/* Of all sizes, half of them freed in no order, again and again: on the average, nine tenths of the heap can be used. */
+/* Of all sizes, half of them freed in no order, again and again: on the average, nine tenths of the heap can be
+ * used. */
 static void a_long_mix_of_all_sizes_leaves_the_heap_usable(void **state) {
     (void)state;
     fixture_t f;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * host.c - what follows from a host's figures, and from what is seen of links: pure functions, and the text of a profile.
+ * host.c - what follows from a host's figures, and from what is seen of links: pure functions, and the text of a
+ * profile.
  */
 #include "unit.h"
 

@@ -9,8 +9,8 @@
  * CHESS (M. Musuvathi, S. Qadeer: "Iterative context bounding for systematic testing of multithreaded programs",
  * PLDI 2007); a schedule that comes to a state which was there before ends there.
  *
- * What this cannot show: accesses happen in one order here, so a missing fence or a too weak order is not found.  That it
- * finds other faults is tested as well (interleave_mutants.py).
+ * What this cannot show: accesses happen in one order here, so a missing fence or a too weak order is not found.  That
+ * it finds other faults is tested as well (interleave_mutants.py).
  */
 #ifndef FERRY_TESTS_INTERLEAVE_H
 #define FERRY_TESTS_INTERLEAVE_H
@@ -42,7 +42,8 @@ typedef struct scenario {
     void (*wakes)(unsigned who, uint32_t bits);
     bool (*may_sleep)(unsigned who);        /* when nobody runs, is it right that this one sleeps? NULL: never */
     bool (*is_still)(const uint64_t *word); /* does nobody change it? Then no look at it matters; NULL: no word */
-    /* Can nobody but this one look at it or change it now? Then what it does there is no step, unless it may die there. */
+    /* Can nobody but this one look at it or change it now? Then what it does there is no step, unless it may die
+     * there. */
     bool (*is_mine)(unsigned who, const uint64_t *word);
     void *memory; /* the object */
     size_t bytes;

@@ -40,7 +40,8 @@ static unsigned owner_of(uint64_t word) {
     return MODEL_WORKERS;
 }
 
-/* It may end while somebody holds the mutex: with a death, or with one who is not hungry and takes it; not with one who gives up. */
+/* It may end while somebody holds the mutex: with a death, or with one who is not hungry and takes it; not with one who
+ * gives up. */
 static void look_at_hunger(unsigned who, uint64_t before, uint64_t after) {
     if (after & ~before & FI_HUNGRY)
         notes.hungry[who] = 1;

@@ -129,7 +129,8 @@ static void run(unsigned self) {
 
 /* ---- before and after ---- */
 
-/* Which slots can be taken is known: each thread has its home, and only when all others are full it takes another one. */
+/* Which slots can be taken is known: each thread has its home, and only when all others are full it takes another
+ * one. */
 static bool is_still(const uint64_t *word) {
     if (word < lock.slot)
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Synchronization objects of networked spaces as values (net/lock_state.h): single steps, then long random histories against
- * what must always hold, then messages that are not good.
+ * Synchronization objects of networked spaces as values (net/lock_state.h): single steps, then long random histories
+ * against what must always hold, then messages that are not good.
  */
 #include "unit.h"
 

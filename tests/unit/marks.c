@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * marks.c - the notes of a published region by themselves: what is marked is copied, nothing else, once; against a plain
- * table with one byte for each granule.
+ * marks.c - the notes of a published region by themselves: what is marked is copied, nothing else, once; against a
+ * plain table with one byte for each granule.
  */
 #include "unit.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * owned.c - what the steward does with handles whose thread has ended, step by step: no program can tell these steps apart
- * but by luck.
+ * owned.c - what the steward does with handles whose thread has ended, step by step: no program can tell these steps
+ * apart but by luck.
  */
 #include "unit.h"
 

@@ -2,10 +2,11 @@
  *
  * virtual_locks.c - hours of many threads that take and give locks at random, by a clock that is only a number.
  *
- * The threads, their locks and their clock are a model; what looks for deadlocks is the library's own: a wait that takes long
- * is listed (waits.c), tells who holds what it waits for (deadlock.c), and asks node after node (gather.c, judge.c), whose answers are
- * put together (picture.c, circles.c).  The hooks are where it asks: while it does, between any two frames of an answer, the
- * others go on, and now and then a node answers too late, or in part.  So no picture shows a moment that ever was.
+ * The threads, their locks and their clock are a model; what looks for deadlocks is the library's own: a wait that
+ * takes long is listed (waits.c), tells who holds what it waits for (deadlock.c), and asks node after node (gather.c,
+ * judge.c), whose answers are put together (picture.c, circles.c).  The hooks are where it asks: while it does, between
+ * any two frames of an answer, the others go on, and now and then a node answers too late, or in part.  So no picture
+ * shows a moment that ever was.
  */
 #include "unit.h"
 
@@ -407,7 +408,8 @@ pid_t virtual_gettid(void) {
     return (pid_t)(1 + world.asking->number);
 }
 
-/* The lock that guards what is listed is each process's own, and here one thread plays all: may_strike() keeps them off. */
+/* The lock that guards what is listed is each process's own, and here one thread plays all: may_strike() keeps them
+ * off. */
 int virtual_lock(pthread_mutex_t *lock) {
     (void)lock;
     return 0;

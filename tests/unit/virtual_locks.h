@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * virtual_locks.h - what is included first by the library's sources that virtual_locks.c compiles once more: where they ask
- * others, they ask the model.
+ * virtual_locks.h - what is included first by the library's sources that virtual_locks.c compiles once more: where they
+ * ask others, they ask the model.
  */
 #ifndef FERRY_TESTS_VIRTUAL_LOCKS_H
 #define FERRY_TESTS_VIRTUAL_LOCKS_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * window.c - how many messages lie ready for a receiver: what a sender makes of what it sees, with a clock of the test's own.
+ * window.c - how many messages lie ready for a receiver: what a sender makes of what it sees, with a clock of the
+ * test's own.
  */
 #include "unit.h"
 

@@ -12,8 +12,8 @@
  * Never dlclose it: libprotobuf does not bear that.
  *
  * Descriptor, JSON and bytes may come from a stranger: all of it is checked, and what is read or made is bounded by the
- * limits below. No exception leaves the module, nothing is printed. Each function may be called by any thread; one schema
- * by one thread at a time.
+ * limits below. No exception leaves the module, nothing is printed. Each function may be called by any thread; one
+ * schema by one thread at a time.
  */
 #ifndef FERRY_JSON_H
 #define FERRY_JSON_H
@@ -44,20 +44,21 @@ extern "C" {
 /** A descriptor that was read. */
 typedef struct ferry_json_schema ferry_json_schema_t;
 
-/** What the module offers. Whatever is called `error` gets one malloc'ed sentence without an end of line when the function
- * fails, and is untouched else; NULL is allowed. */
+/** What the module offers. Whatever is called `error` gets one malloc'ed sentence without an end of line when the
+ * function fails, and is untouched else; NULL is allowed. */
 typedef struct ferry_json_api {
     uint32_t version; /**< FERRY_JSON_VERSION */
     uint32_t reserved;
 
-    /** Reads a serialized google.protobuf.FileDescriptorSet, as "$descriptor" gives it: every import is in it, or is one of
-     * google/protobuf/ (timestamp.proto and so on). Errors: -EINVAL it is none, or wrong; -EMSGSIZE; -ENOMEM. */
+    /** Reads a serialized google.protobuf.FileDescriptorSet, as "$descriptor" gives it: every import is in it, or is
+     * one of google/protobuf/ (timestamp.proto and so on). Errors: -EINVAL it is none, or wrong; -EMSGSIZE; -ENOMEM. */
     int (*open)(const void *descriptor, size_t size, ferry_json_schema_t **schema, char **error);
 
     /**
-     * JSON text to the bytes of a message. `type` is the full name of its type ("bank.v1.OpenRequest"), with or without a
-     * leading dot. Empty text is an empty message. The bytes are malloc'ed, not NULL even if there are none: free_bytes.
-     * Errors: -ENOENT no such type; -EINVAL the text is not JSON of this type: the sentence says why; -EMSGSIZE; -ENOMEM.
+     * JSON text to the bytes of a message. `type` is the full name of its type ("bank.v1.OpenRequest"), with or without
+     * a leading dot. Empty text is an empty message. The bytes are malloc'ed, not NULL even if there are none:
+     * free_bytes. Errors: -ENOENT no such type; -EINVAL the text is not JSON of this type: the sentence says why;
+     * -EMSGSIZE; -ENOMEM.
      */
     int (*encode)(ferry_json_schema_t *schema, const char *type, const char *text, size_t text_size, void **bytes,
                   size_t *size, char **error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * actions.h - commands that do one of several things, each with options of its own: `ferry cell put`, `ferry region ls`.
+ * actions.h - commands that do one of several things, each with options of its own: `ferry cell put`, `ferry region
+ * ls`.
  */
 #ifndef FERRY_TOOL_ACTIONS_H
 #define FERRY_TOOL_ACTIONS_H

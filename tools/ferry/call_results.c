@@ -53,7 +53,8 @@ static int add_line_for_terminal(results_t *r, bool needed) {
     return write_output("\n", 1, &r->over);
 }
 
-/* The message is the writer's from here on. The one result of a call is written as it is, unless a form was asked for. */
+/* The message is the writer's from here on. The one result of a call is written as it is, unless a form was asked
+ * for. */
 static int write_bytes(results_t *r, ferry_msg_t *reply) {
     const char *data = ferry_msg_data(reply);
     size_t len = ferry_msg_size(reply);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * That its output is not wanted any more is found by asking, a few times a second: a call that is cancelled wakes nobody.
+ * That its output is not wanted any more is found by asking, a few times a second: a call that is cancelled wakes
+ * nobody.
  */
 #include "child.h"
 
@@ -232,7 +233,8 @@ void child_kill(child_t *c) {
 
     close_end(&c->in);
     (void)kill(-c->pid, SIGTERM);
-    /* With the last one of the group, the pipes go; who has closed them has no grace left when the command has ended. */
+    /* With the last one of the group, the pipes go; who has closed them has no grace left when the command has
+     * ended. */
     while (now_ns() < until && !(has_ended(c) && c->out < 0 && c->err < 0))
         drain(c, 10);
     (void)kill(-c->pid, SIGKILL);

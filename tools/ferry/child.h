@@ -3,8 +3,8 @@
  * child.h - a command that is fed, read and watched, and killed when nobody wants its output any more. Any thread may
  * have one; the kernel kills the command when that thread ends, and so when the process is killed.
  *
- * The command leads a process group of its own, which signals reach as a whole; where there is a warden, it dies with us
- * as a whole, too.
+ * The command leads a process group of its own, which signals reach as a whole; where there is a warden, it dies with
+ * us as a whole, too.
  */
 #ifndef FERRY_TOOL_CHILD_H
 #define FERRY_TOOL_CHILD_H

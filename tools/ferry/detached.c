@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * detached.c - `ferry send --detach`: a keeper has the records until they are received, so that who sends them may leave
- * before anybody comes.
+ * detached.c - `ferry send --detach`: a keeper has the records until they are received, so that who sends them may
+ * leave before anybody comes.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -109,7 +109,8 @@ void check_room(const common_t *common, finding_t *f) {
         advise(f, "every open end needs one small file: free some, or name another directory with FERRY_DIR");
 }
 
-/* --- leftovers ------------------------------------------------------------------------------------------------------- */
+/* --- leftovers
+ * ------------------------------------------------------------------------------------------------------- */
 
 typedef struct sweep {
     const common_t *common;
@@ -168,7 +169,8 @@ void check_leftovers(const common_t *common, finding_t *f) {
         find(f, VERDICT_OK, "%zu name%s of dead processes, now removed", swept, swept == 1 ? "" : "s");
 }
 
-/* --- a message ------------------------------------------------------------------------------------------------------- */
+/* --- a message
+ * ------------------------------------------------------------------------------------------------------- */
 
 typedef struct trial {
     ferry_t *node;

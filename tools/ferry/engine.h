@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * engine.h - one run of `ferry engine`: a nats-server as our child, over a directory (the store) that holds all it needs.
+ * engine.h - one run of `ferry engine`: a nats-server as our child, over a directory (the store) that holds all it
+ * needs.
  *
  *     DIR/lock            held, with flock(2), by us and by the server, until both are gone
  *     DIR/engine.conf     the server's configuration: names files beside it only, so that the directory may be moved
@@ -71,7 +72,8 @@ typedef struct engine {
 
 /* Makes the directory of --store (and what is above it, for the usual place) and finds out its full name. */
 int engine_find_store(engine_t *e);
-/* Goes into the directory and takes its lock; that of a server whose `ferry engine` was killed is waited for a while. */
+/* Goes into the directory and takes its lock; that of a server whose `ferry engine` was killed is waited for a
+ * while. */
 int engine_enter(engine_t *e);
 /* Puts a file in its place as a whole, for nobody else to read. */
 int engine_put_file(const char *path, const char *text);
@@ -112,7 +114,8 @@ int engine_write_config(const engine_t *e, const char *directory, unsigned node,
 
 /* --- engine_tls.c --- */
 
-/* Makes what certificates are missing, too old, or for other names: an authority in `authority`, the rest in `directory`.
+/* Makes what certificates are missing, too old, or for other names: an authority in `authority`, the rest in
+ * `directory`.
  */
 int engine_certificates(const engine_t *e, const char *authority, const char *directory,
                         const engine_address_t *listens);

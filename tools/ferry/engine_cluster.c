@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * engine_cluster.c - `ferry engine --cluster N`: a directory for each server, to be started here or to be carried to its
- * machine, and how to do that.
+ * engine_cluster.c - `ferry engine --cluster N`: a directory for each server, to be started here or to be carried to
+ * its machine, and how to do that.
  */
 #include <errno.h>
 #include <fcntl.h>

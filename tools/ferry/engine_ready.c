@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * engine_ready.c - whether the server serves. Where it listens it tells in a file of its own; there it must greet us
- * (INFO), and answer if we may speak (PING). Then its monitor must say that JetStream is ready, which in a cluster it is
- * when the servers have agreed on a leader. A configuration from elsewhere may have no monitor; then the log tells.
+ * (INFO), and answer if we may speak (PING). Then its monitor must say that JetStream is ready, which in a cluster it
+ * is when the servers have agreed on a leader. A configuration from elsewhere may have no monitor; then the log tells.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
  *
  * engine_store.c - the directory of an engine: found, locked, and filled with small files that nobody else may read.
  *
- * The server inherits the lock, so a killed `ferry engine` leaves it locked until the server has ended, too: two servers
- * never write the same streams.
+ * The server inherits the lock, so a killed `ferry engine` leaves it locked until the server has ended, too: two
+ * servers never write the same streams.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * engine_tell.c - what is told when the server is ready: its URL on standard output, for scripts; how to use it and what
- * to beware of on standard error; and in client.env what a client sets in its environment. Secrets appear in none of
- * them: they are told by the files that hold them.
+ * engine_tell.c - what is told when the server is ready: its URL on standard output, for scripts; how to use it and
+ * what to beware of on standard error; and in client.env what a client sets in its environment. Secrets appear in none
+ * of them: they are told by the files that hold them.
  */
 #include <stdio.h>
 #include <stdlib.h>

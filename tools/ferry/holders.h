@@ -22,7 +22,8 @@ bool look_at_space(const common_t *common, ferry_look_t **look, int *status);
 /* The node of that id, or NULL. */
 const ferry_look_node_t *holder_node(const ferry_look_t *look, uint64_t id);
 
-/* The next node that has the object open: from the `*at`-th object of the picture on, which moves behind it; or NULL. */
+/* The next node that has the object open: from the `*at`-th object of the picture on, which moves behind it; or
+ * NULL. */
 const ferry_look_node_t *holder_next(const ferry_look_t *look, const char *kind, const char *name, size_t *at);
 bool holders_any(const ferry_look_t *look, const char *kind, const char *name);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The child is made by vfork: it has our memory until it runs the command, so nothing is copied, however much this process
- * has mapped, and the error of exec comes back through a variable. It does only what a signal handler may do.
+ * The child is made by vfork: it has our memory until it runs the command, so nothing is copied, however much this
+ * process has mapped, and the error of exec comes back through a variable. It does only what a signal handler may do.
  */
 #include "job.h"
 

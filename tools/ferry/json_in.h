@@ -11,8 +11,8 @@
  *         free(key);
  *     }
  *
- * The first thing that is wrong, or lack of memory, sets `bad`; from then on every call returns nothing at once, so that
- * it is enough to look at the end. Depth is bounded, and each call moves forward or sets `bad`.
+ * The first thing that is wrong, or lack of memory, sets `bad`; from then on every call returns nothing at once, so
+ * that it is enough to look at the end. Depth is bounded, and each call moves forward or sets `bad`.
  */
 #ifndef FERRY_TOOL_JSON_IN_H
 #define FERRY_TOOL_JSON_IN_H

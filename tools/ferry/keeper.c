@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A keeper is forked before this process has a node, and opens one of its own. Until it has prepared everything it is
- * part of our job: it dies with us, Ctrl-C reaches it, and it says what goes wrong. Then it reports, over a pipe, and is
- * on its own; if nobody takes the report it ends, too. So there is a keeper exactly if the command succeeded.
+ * part of our job: it dies with us, Ctrl-C reaches it, and it says what goes wrong. Then it reports, over a pipe, and
+ * is on its own; if nobody takes the report it ends, too. So there is a keeper exactly if the command succeeded.
  */
 #include "keeper.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * keeper.h - keeping a cell, a region or what waits in a queue, which would be gone with this process: by staying (--hold), or by leaving a
- * process in the background (--detach), a keeper. A keeper is a node that is called so: everybody sees it in `ferry ls`,
- * and `ferry cell rm`, `ferry region rm` or SIGTERM end it.
+ * keeper.h - keeping a cell, a region or what waits in a queue, which would be gone with this process: by staying
+ * (--hold), or by leaving a process in the background (--detach), a keeper. A keeper is a node that is called so:
+ * everybody sees it in `ferry ls`, and `ferry cell rm`, `ferry region rm` or SIGTERM end it.
  */
 #ifndef FERRY_TOOL_KEEPER_H
 #define FERRY_TOOL_KEEPER_H
@@ -22,11 +22,13 @@ typedef struct keeping {
     const common_t *common;
     const char *kind; /* "cell", "region", "queue" */
     const char *name;
-    /* Opens what is to be kept with `node`, and puts into it what it shall have. Returns 0, or the exit status, all said. */
+    /* Opens what is to be kept with `node`, and puts into it what it shall have. Returns 0, or the exit status, all
+     * said. */
     int (*prepare)(void *arg, ferry_t *node, uint64_t *figures);
     /* Tells the user what has become of it. */
     int (*tell)(void *arg, const uint64_t *figures);
-    /* What it does in the background; it ends with this, and with the exit status returned. NULL: it waits to be ended. */
+    /* What it does in the background; it ends with this, and with the exit status returned. NULL: it waits to be
+     * ended. */
     int (*stay)(void *arg);
     void *arg;
 } keeping_t;

@@ -2,8 +2,8 @@
  *
  * lock.c - `ferry lock`: holds locks while a command runs.
  *
- * Each lock is two: Ferry's, which is fair, is given back when this process dies, and knows of deadlocks; and its guard,
- * which the command inherits (guard.h).
+ * Each lock is two: Ferry's, which is fair, is given back when this process dies, and knows of deadlocks; and its
+ * guard, which the command inherits (guard.h).
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -20,7 +20,8 @@ typedef struct durables {
     const looks_t *looks;
 } durables_t;
 
-/* Asks the server of the space that was named; of a space of one machine there are none. An exit status; what was found, in any case. */
+/* Asks the server of the space that was named; of a space of one machine there are none. An exit status; what was
+ * found, in any case. */
 int durables_take(durables_t *all, const looks_t *looks);
 void durables_done(durables_t *all);
 

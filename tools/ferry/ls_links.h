@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ls_links.h - `ferry ls`: of a space that spans machines, links between its nodes, and their connections to the server.
+ * ls_links.h - `ferry ls`: of a space that spans machines, links between its nodes, and their connections to the
+ * server.
  */
 #ifndef FERRY_TOOL_LS_LINKS_H
 #define FERRY_TOOL_LS_LINKS_H

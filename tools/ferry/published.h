@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * published.h - published regions as a look at the space shows them: a writer and its readers are ends of a channel that
- * is called as the region is, with a mark before it that no name of a user's channel can have.
+ * published.h - published regions as a look at the space shows them: a writer and its readers are ends of a channel
+ * that is called as the region is, with a mark before it that no name of a user's channel can have.
  */
 #ifndef FERRY_TOOL_PUBLISHED_H
 #define FERRY_TOOL_PUBLISHED_H

@@ -61,8 +61,8 @@ int region_check_offset(const region_run_t *r, uint64_t bytes);
 int region_fill(const region_run_t *r, const source_t *source);
 
 /*
- * How many bytes the file has, for a region that shall be as large. What does not say so is read, into `*read`, which the
- * caller frees. Returns 0 or an exit status, all said.
+ * How many bytes the file has, for a region that shall be as large. What does not say so is read, into `*read`, which
+ * the caller frees. Returns 0 or an exit status, all said.
  */
 int region_size_of(const char *file, uint64_t *size, char **read);
 

@@ -30,8 +30,9 @@ typedef struct lookout {
 outcome_t run_command(ferry_t *node, char **command, bool tied, const lookout_t *lookout);
 
 /*
- * For a lookout: `checked` is what ferry_rwlock_check, or its like, has just answered. If what is held is lost, says so, with `what` before its name.
- * In a space that spans machines others may take it, once they have not heard of this one for too long. Returns whether it is lost.
+ * For a lookout: `checked` is what ferry_rwlock_check, or its like, has just answered. If what is held is lost, says
+ * so, with `what` before its name. In a space that spans machines others may take it, once they have not heard of this
+ * one for too long. Returns whether it is lost.
  */
 bool say_if_lost(int checked, const char *what, const char *name);
 

@@ -78,7 +78,8 @@ int sending_open(sending_t *s);
 /* Closes the sender, and says what a person or a script must know. Returns the exit status. */
 int sending_close(sending_t *s, int status);
 
-/* Leaves a process in the background that has all the input, and keeps it until it is delivered. Returns the exit status. */
+/* Leaves a process in the background that has all the input, and keeps it until it is delivered. Returns the exit
+ * status. */
 int sending_detach(sending_t *s);
 
 /* Waits until all is delivered, as far as --linger, --timeout and signals allow. Returns 0 or an exit status. */

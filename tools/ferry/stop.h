@@ -19,11 +19,13 @@ void stop_forget_node(void);
 
 /*
  * From now on signals are for the child process `child`: SIGTERM and SIGHUP are passed on to it; SIGINT and SIGQUIT are
- * left to it, since a terminal sends them to both of us. 0: they are for us again. Whoever forks blocks these four first.
+ * left to it, since a terminal sends them to both of us. 0: they are for us again. Whoever forks blocks these four
+ * first.
  */
 void stop_pass_on(pid_t child);
 
-/* Ends the process by `signal`, without a dump of memory, so that whoever started it sees that; returns if it cannot. */
+/* Ends the process by `signal`, without a dump of memory, so that whoever started it sees that; returns if it
+ * cannot. */
 void stop_by(int signal);
 
 /* Waits until a signal asks the command to end. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * target.h - a node as a user names it: by its process, by the id that `ferry ls --json` shows, or by its name, where no
- * other process in the space has the same.
+ * target.h - a node as a user names it: by its process, by the id that `ferry ls --json` shows, or by its name, where
+ * no other process in the space has the same.
  */
 #ifndef FERRY_TOOL_TARGET_H
 #define FERRY_TOOL_TARGET_H

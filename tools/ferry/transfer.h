@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 /*
- * Writes all of it; `*written` (may be NULL) is raised by what the system has taken. 0; -EPIPE nobody reads it any more;
- * -ESHUTDOWN a signal asked us to end; or another negative errno of the write.
+ * Writes all of it; `*written` (may be NULL) is raised by what the system has taken. 0; -EPIPE nobody reads it any
+ * more; -ESHUTDOWN a signal asked us to end; or another negative errno of the write.
  */
 int write_fully(int fd, const void *data, size_t len, uint64_t *written);
 
@@ -36,7 +36,8 @@ typedef struct source {
 int source_open(source_t *source, const char *name);
 void source_close(source_t *source);
 
-/* Reads up to `size` bytes, fewer at the end only. Returns how many, or -1 with the reason said (a signal needs none). */
+/* Reads up to `size` bytes, fewer at the end only. Returns how many, or -1 with the reason said (a signal needs
+ * none). */
 ssize_t source_read(const source_t *source, void *data, size_t size);
 
 /*

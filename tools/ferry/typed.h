@@ -19,7 +19,8 @@ typedef struct typed {
 int typed_open(typed_t *t, const void *descriptor, size_t size);
 void typed_close(typed_t *t);
 
-/* Text to bytes, and bytes to a line of text with a NUL byte behind it; the caller frees them. 0, or the exit status. */
+/* Text to bytes, and bytes to a line of text with a NUL byte behind it; the caller frees them. 0, or the exit
+ * status. */
 int typed_encode(const typed_t *t, const char *type, const char *text, size_t len, char **bytes, size_t *size);
 int typed_decode(const typed_t *t, const char *type, const void *bytes, size_t size, char **text, size_t *len);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * It reads numbers from a pipe: a group to watch, or, negative, to forget. The end of the pipe is our death. Others that
- * are forked from us have the pipe until they execute something; those die with us.
+ * It reads numbers from a pipe: a group to watch, or, negative, to forget. The end of the pipe is our death. Others
+ * that are forked from us have the pipe until they execute something; those die with us.
  */
 #include "warden.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * warden.h - a process beside this one that ends what this one's commands have started, if this one is killed: the kernel
- * kills a command with us (child.c), but not what the command has started in its turn.
+ * warden.h - a process beside this one that ends what this one's commands have started, if this one is killed: the
+ * kernel kills a command with us (child.c), but not what the command has started in its turn.
  */
 #ifndef FERRY_TOOL_WARDEN_H
 #define FERRY_TOOL_WARDEN_H

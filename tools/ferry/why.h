@@ -75,7 +75,8 @@ enum { WHY_TEXT = 400 };
 void why_waiter_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 /* The same for one who holds, whose thread and its name may not be known. */
 void why_holder_text(const why_t *why, const ferry_look_holder_t *holder, char *text);
-/* semaphore "slots", and with what is wanted of it: a unit of semaphore "slots"; and in which space, if in another one */
+/* semaphore "slots", and with what is wanted of it: a unit of semaphore "slots"; and in which space, if in another
+ * one */
 void why_object_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 void why_wanted_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 /* bank+0x1a2b: the place that called, without folders; "" if not known. */

@@ -83,7 +83,8 @@ static bool is_of_service(const char *name, const char *pattern) {
     return false;
 }
 
-/* "calls of SERVICE", "replies of SERVICE", "results of SERVICE.METHOD": what room is waited for in. NULL: a channel. */
+/* "calls of SERVICE", "replies of SERVICE", "results of SERVICE.METHOD": what room is waited for in. NULL: a
+ * channel. */
 static const char *behind_of(const ferry_look_wait_t *wait) {
     const char *space = wait->what == FERRY_FOR_ROOM ? strrchr(wait->name, ' ') : NULL;
     return space != NULL ? space + 1 : NULL;

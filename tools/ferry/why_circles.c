@@ -85,7 +85,8 @@ static void print_circle(const why_t *why, size_t from, path_t *p, const char *r
     printf("%s\n", plain);
 }
 
-/* The one that has waited longest in a circle begins its line, as it begins its tree. why->n: no such circle is shown. */
+/* The one that has waited longest in a circle begins its line, as it begins its tree. why->n: no such circle is
+ * shown. */
 static size_t first_of(const why_t *why, uint32_t circle) {
     size_t first = why->n;
 

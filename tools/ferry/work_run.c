@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Taking records, watching commands, and saying what has become of them. One thread does it all: it sleeps until a command
- * ends, a record comes while there is room for another command, or a command has taken too long.
+ * Taking records, watching commands, and saying what has become of them. One thread does it all: it sleeps until a
+ * command ends, a record comes while there is room for another command, or a command has taken too long.
  */
 #include "work.h"
 

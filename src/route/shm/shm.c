@@ -199,9 +199,9 @@ static int accept_memory(const fi_frame_t *f, int fd, size_t limit, fi_shared_t 
 }
 
 /*
- * The frame's memory cannot be had: over a limit, no memory to map it, no descriptor to take it in with. That concerns one
- * link, not all that the two nodes have in common: a link can go on without a larger ring, a new one not begin, and one
- * whose messages would never come is given up by its receiver. False: it costs the connection.
+ * The frame's memory cannot be had: over a limit, no memory to map it, no descriptor to take it in with. That concerns
+ * one link, not all that the two nodes have in common: a link can go on without a larger ring, a new one not begin, and
+ * one whose messages would never come is given up by its receiver. False: it costs the connection.
  */
 static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
     if (why != -EMFILE && why != -ENOMEM && why != -EFBIG) {
@@ -249,7 +249,8 @@ static int unpack(fi_peer_t *p, const fi_frame_t *f, int *fds, unsigned count) {
     return fi_node_dispatch(p->node, m);
 }
 
-/* Everything else that brings descriptors waits in the socket for a while: without them it would cost the connection. */
+/* Everything else that brings descriptors waits in the socket for a while: without them it would cost the
+ * connection. */
 static bool must_wait_outside(fi_peer_t *p) {
     fi_frame_t f;
     bool burdened;

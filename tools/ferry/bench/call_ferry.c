@@ -2,8 +2,8 @@
  *
  * Ferry's calls, as programs make them: a service with a thread of its own, and clients that take turns.
  *
- * A service whose threads spin is opened anew for each slice: they would disturb whatever else is measured. Any other one
- * sleeps meanwhile.
+ * A service whose threads spin is opened anew for each slice: they would disturb whatever else is measured. Any other
+ * one sleeps meanwhile.
  */
 #include <errno.h>
 #include <stdlib.h>

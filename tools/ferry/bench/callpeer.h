@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * callpeer.h - another library's calls, to be compared with in the same run. Like peer.h, it stands in a module of its own
- * (bench-peers/ at the top of the source), which is built where what it needs is installed. Also for C++.
+ * callpeer.h - another library's calls, to be compared with in the same run. Like peer.h, it stands in a module of its
+ * own (bench-peers/ at the top of the source), which is built where what it needs is installed. Also for C++.
  */
 #ifndef FERRY_BENCH_CALLPEER_H
 #define FERRY_BENCH_CALLPEER_H

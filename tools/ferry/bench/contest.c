@@ -124,8 +124,8 @@ static uint64_t long_ticks(const side_t *side) {
     return (uint64_t)(BENCH_LONG_NS * side->me->ticks_per_ns);
 }
 
-/* For how long waits are timed, so that both ways take about as many turns: the quicker one would else take several times as
- * many, and meet several times as many of the machine's pauses while it holds the object. */
+/* For how long waits are timed, so that both ways take about as many turns: the quicker one would else take several
+ * times as many, and meet several times as many of the machine's pauses while it holds the object. */
 static int64_t waiting_ns(const shared_t *shared, bench_way_t way, const bench_slice_t *slice) {
     bench_way_t other = way == BENCH_FERRY ? BENCH_LIMIT : BENCH_FERRY;
     double own_per_s = bench_series_median(&shared->per_s[way][BENCH_READERS]);
@@ -152,8 +152,8 @@ static void wait_half(side_t *side, bench_way_t way, const bench_slice_t *slice)
     keep_longest(side->shared, way, BENCH_WRITERS);
 }
 
-/* How long this side's processor was away at most, for an interrupt or because the hypervisor took it. `*count`: how often for
- * long. */
+/* How long this side's processor was away at most, for an interrupt or because the hypervisor took it. `*count`: how
+ * often for long. */
 static uint64_t longest_pause(const side_t *side, int64_t ns, uint64_t *count) {
     uint64_t last = bench_ticks();
     uint64_t until = last + (uint64_t)((double)ns * side->me->ticks_per_ns);
@@ -169,7 +169,8 @@ static uint64_t longest_pause(const side_t *side, int64_t ns, uint64_t *count) {
     return longest;
 }
 
-/* The machine alone: the sides only look at the clock. A pause that falls into a wait makes it as long, whatever is waited for. */
+/* The machine alone: the sides only look at the clock. A pause that falls into a wait makes it as long, whatever is
+ * waited for. */
 static void pause_half(side_t *side, const bench_slice_t *slice) {
     shared_t *shared = side->shared;
     uint64_t longest = 0;

@@ -3,14 +3,15 @@
  * contest.h - sides that take turns at one object as fast as they can: Ferry's and its counterpart in turn.
  *
  * A slice has two halves. In the first one turns are counted, and the clock is looked at once in a burst. In the second
- * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate. It is
- * cut short for the quicker one, so that the longest wait is that of about as many turns of either.
+ * one each call that takes the object is timed, so that the longest is really found; what that costs is in no rate. It
+ * is cut short for the quicker one, so that the longest wait is that of about as many turns of either.
  *
- * The longest wait of a run is seldom the lock's doing: the machine takes a processor away now and then, for longer than any
- * hand-over takes, and whom that hits is chance. So each slice's longest is kept, and their median told beside the worst;
- * and, measured in turn with both objects, how long the machine's own pauses are while the sides only look at the clock.
- * How often something takes very long is less a matter of chance than how long it takes at most: so waits that are long are
- * counted, and as long pauses, too. A lock of which more are long than there are pauses makes some of them itself.
+ * The longest wait of a run is seldom the lock's doing: the machine takes a processor away now and then, for longer
+ * than any hand-over takes, and whom that hits is chance. So each slice's longest is kept, and their median told beside
+ * the worst; and, measured in turn with both objects, how long the machine's own pauses are while the sides only look
+ * at the clock. How often something takes very long is less a matter of chance than how long it takes at most: so waits
+ * that are long are counted, and as long pauses, too. A lock of which more are long than there are pauses makes some of
+ * them itself.
  */
 #ifndef FERRY_BENCH_CONTEST_H
 #define FERRY_BENCH_CONTEST_H

@@ -13,7 +13,8 @@ typedef struct bench_daemon {
     int output; /* kept open, or writing would end it */
 } bench_daemon_t;
 
-/* Starts it, and waits until it has written `ready`. False: it did not (said). It ends with this process at the latest. */
+/* Starts it, and waits until it has written `ready`. False: it did not (said). It ends with this process at the
+ * latest. */
 bool bench_daemon_start(bench_daemon_t *daemon, const char *program, const char *ready) __attribute__((nonnull));
 
 void bench_daemon_stop(bench_daemon_t *daemon);

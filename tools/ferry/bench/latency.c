@@ -2,9 +2,9 @@
  *
  * ferry bench latency: round trips of one message over two queues, ping and pong.
  *
- * The limit is the round trip of a bare cache line, or of a bare futex where the sides block or share a core. Beside the
- * bare line stands one that is looked at through a read-only page, as every reader of Ferry's looks at a ring. After
- * the traffic both sides wait for two seconds for a message that does not come, and the processor time that this
+ * The limit is the round trip of a bare cache line, or of a bare futex where the sides block or share a core. Beside
+ * the bare line stands one that is looked at through a read-only page, as every reader of Ferry's looks at a ring.
+ * After the traffic both sides wait for two seconds for a message that does not come, and the processor time that this
  * takes is told. With both sides on one core a third one computes there, to show what is left to others.
  */
 #include <errno.h>

@@ -92,7 +92,8 @@ static void *stream_join(bench_side_t *me) {
 }
 
 /*
- * It bounds what the stream keeps, which the bare one does not, so it has room for what is published ahead in a slice; not for much more:
+ * It bounds what the stream keeps, which the bare one does not, so it has room for what is published ahead in a slice;
+ * not for much more:
  * what is accepted when a slice ends is waited for.
  */
 static size_t quota_of(size_t size) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * peers.h - Ferry beside other ways to carry messages between two processes: each run measures one of them, in a pair of
- * processes of its own, since not all libraries survive a fork, and none shall have another one's threads beside it.
+ * peers.h - Ferry beside other ways to carry messages between two processes: each run measures one of them, in a pair
+ * of processes of its own, since not all libraries survive a fork, and none shall have another one's threads beside it.
  */
 #ifndef FERRY_BENCH_PEERS_H
 #define FERRY_BENCH_PEERS_H
@@ -32,7 +32,8 @@ typedef struct bench_peer_run {
     uint32_t *sample;
 } bench_peer_run_t;
 
-/* The settings tell how Ferry waits, and where sides are pinned. Returns 0, or 1 when it could not be measured (said). */
+/* The settings tell how Ferry waits, and where sides are pinned. Returns 0, or 1 when it could not be measured
+ * (said). */
 int bench_peer_measure(const bench_settings_t *settings, bench_peer_run_t *run);
 
 #endif

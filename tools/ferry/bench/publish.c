@@ -4,8 +4,8 @@
  * around each burst; then it waits until all who keep up have passed the burst, which is not counted. Subscribers
  * spin, so nobody has to be woken. All topics are measured in turn.
  *
- * A reader of the newest only that stands still, as a picture on a screen that is not drawn now, must cost the publisher
- * nothing: that is measured beside one who keeps up.
+ * A reader of the newest only that stands still, as a picture on a screen that is not drawn now, must cost the
+ * publisher nothing: that is measured beside one who keeps up.
  */
 #include "bench/publish.h"
 

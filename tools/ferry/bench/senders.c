@@ -273,8 +273,9 @@ static int measure_count(const bench_settings_t *settings, unsigned count, bench
 
 int bench_senders(const bench_settings_t *settings, bench_report_t *report) {
     /*
-     * Opening comes first: what follows leaves thousands of removed files, after which it took up to three times as long, in a
-     * new process, too. (It seems that ext4 without a journal steps over what was removed lately when it makes a file.)
+     * Opening comes first: what follows leaves thousands of removed files, after which it took up to three times as
+     * long, in a new process, too. (It seems that ext4 without a journal steps over what was removed lately when it
+     * makes a file.)
      */
     if (bench_opening(settings, report) != 0)
         return 1;

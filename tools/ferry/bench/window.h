@@ -2,8 +2,8 @@
  *
  * window.h - questions and answers, so many under way at once: the loop that calls, messages and other libraries share.
  *
- * The compiler builds it anew around each one's functions. A question is known by its number, which goes on from slice to
- * slice. Answers are taken in the order of the questions, and each one is followed by another question.
+ * The compiler builds it anew around each one's functions. A question is known by its number, which goes on from slice
+ * to slice. Answers are taken in the order of the questions, and each one is followed by another question.
  */
 #ifndef FERRY_BENCH_WINDOW_H
 #define FERRY_BENCH_WINDOW_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * wire.h - a way to carry messages between two processes of one machine, to be compared with others in the same run. Other
- * libraries' stand in modules of their own (bench-peers/ at the top of the source), which are built where what they need is
- * installed, and loaded by the processes that are measured.
+ * wire.h - a way to carry messages between two processes of one machine, to be compared with others in the same run.
+ * Other libraries' stand in modules of their own (bench-peers/ at the top of the source), which are built where what
+ * they need is installed, and loaded by the processes that are measured.
  *
  * There are two sides. Side 0 opens its end first, then side 1, then both join. After that either may send and take.
  */
