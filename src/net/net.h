@@ -127,7 +127,7 @@ typedef struct fi_net_card {
     char host[64];
 } fi_net_card_t;
 
-#define FI_NET_VERSION 2u
+#define FI_NET_VERSION 3u /* grows when what nodes say to each other means something else */
 
 /* A node of another version was seen; what it says is not for us. Any thread. */
 void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card);

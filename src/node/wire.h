@@ -27,7 +27,8 @@
 
 #include "node/contract.h"
 
-#define FI_WIRE_MAGIC 0x32656972u /* "rie2" */
+/* "rie3": the digit is the version; it grows when a frame, or something in it, means something else. */
+#define FI_WIRE_MAGIC 0x33656972u
 
 enum fi_frame_type {
     FI_HELLO = 1,
