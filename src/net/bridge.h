@@ -459,9 +459,9 @@ void fi_flow_hand_back(fi_flow_t *f);
  * memory. */
 fi_hearing_t *fi_hear(fi_bridge_t *b, const char *channel, uint64_t node);
 void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h); /* NULL is allowed */
-/* Is every receiver that is open here linked with it? What is put into its ring passes by those that are not. Its end
- * is held. */
-bool fi_heard_by_all(const fi_bridge_t *b, const fi_sender_t *passes_on);
+/* Has every receiver that was open here before it been linked with it, or refused? What is put into its ring passes by
+ * those that will be. Its end is held. */
+bool fi_heard_by_all(const fi_sender_t *passes_on);
 /* Notes how far a sender elsewhere was heard that is cut off; `passes_on`: its messages, here. */
 void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on);
 /* A sender elsewhere begins. Was it cut off before? Then `*seq` becomes the number of the last message that was passed

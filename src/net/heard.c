@@ -54,24 +54,15 @@ void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h) {
 
 /* ---- by whom ---- */
 
-static bool is_linked_with(const fi_sender_t *tx, uint64_t rx) {
-    for (uint32_t i = 0; i < tx->topic->link_count; i++) {
-        if (tx->topic->links[i]->remote->end == rx) {
-            return tx->topic->links[i]->live;
-        }
-    }
-    return false;
-}
+bool fi_heard_by_all(const fi_sender_t *passes_on) {
+    const fi_outlet_t *o = passes_on->topic;
 
-bool fi_heard_by_all(const fi_bridge_t *b, const fi_sender_t *passes_on) {
-    for (const struct fi_list *at = b->owns.next; at != &b->owns; at = at->next) {
-        const fi_own_t *o = fi_container(at, fi_own_t, link);
-        if (!o->is_sender && o->kind == FERRY_TOPIC && strcmp(o->channel, passes_on->end.channel) == 0 &&
-            !is_linked_with(passes_on, o->id)) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (!o->links[i]->live) {
             return false;
         }
     }
-    return true;
+    return fi_node_is_settled(passes_on->end.node, &passes_on->end);
 }
 
 /* ---- how far ---- */

@@ -411,17 +411,17 @@ static int remember_seq(fi_inward_t *in, uint64_t number, uint64_t seq) {
 }
 
 /* What a queue has waits for its receivers, but what a topic's receiver has no link for goes by. The end is held. */
-static bool is_linked(const fi_bridge_t *b, fi_inward_t *in) {
+static bool is_linked(fi_inward_t *in) {
     if (!in->linked) {
         in->linked =
-            in->kind == FERRY_QUEUE || fi_heard_by_all(b, in->sender) || fi_now_ns() - in->began > FI_OWN_LINK_NS;
+            in->kind == FERRY_QUEUE || fi_heard_by_all(in->sender) || fi_now_ns() - in->began > FI_OWN_LINK_NS;
     }
     return in->linked;
 }
 
 /* Puts what waits into own receivers' rings, as far as there is room. The end is held. */
 static void pass_on(fi_bridge_t *b, fi_inward_t *in) {
-    while (is_linked(b, in) && !fi_list_empty(&in->waiting)) {
+    while (is_linked(in) && !fi_list_empty(&in->waiting)) {
         fi_arrived_t *a = fi_container(in->waiting.next, fi_arrived_t, link);
         size_t len;
         const unsigned char *data = a->msg ? records_of(a->msg, &len) : NULL;

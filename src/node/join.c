@@ -32,8 +32,12 @@ void fi_end_note_error(fi_end_t *e, int r) {
     }
 }
 
+static bool has_met(const fi_end_t *e) {
+    return e->settled >= e->asked;
+}
+
 static bool is_settled(const fi_end_t *e) {
-    return e->settled >= e->asked && fi_load_acquire64(&e->linked) >= e->expected;
+    return has_met(e) && fi_load_acquire64(&e->linked) >= e->expected;
 }
 
 /*
@@ -127,14 +131,22 @@ void fi_node_meet_anew(fi_node_t *n, fi_end_t *e) {
     fi_cancel_restore(cancel);
 }
 
-bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
+static bool look(fi_node_t *n, const fi_end_t *e, bool (*is)(const fi_end_t *e)) {
     int cancel = fi_cancel_off();
 
     pthread_mutex_lock(&n->lock);
-    bool met = e->settled >= e->asked;
+    bool it_is = is(e);
     pthread_mutex_unlock(&n->lock);
     fi_cancel_restore(cancel);
-    return met;
+    return it_is;
+}
+
+bool fi_node_has_met(fi_node_t *n, const fi_end_t *e) {
+    return look(n, e, has_met);
+}
+
+bool fi_node_is_settled(fi_node_t *n, const fi_end_t *e) {
+    return look(n, e, is_settled);
 }
 
 /*

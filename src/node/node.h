@@ -164,6 +164,8 @@ int fi_node_settle(fi_node_t *n, fi_end_t *e, int64_t timeout);
  * thread. */
 void fi_node_meet_anew(fi_node_t *n, fi_end_t *e);
 bool fi_node_has_met(fi_node_t *n, const fi_end_t *e);
+/* Have those that it has met been linked, too, or refused? */
+bool fi_node_is_settled(fi_node_t *n, const fi_end_t *e);
 /* After this the steward no longer knows the end. */
 void fi_node_part(fi_node_t *n, fi_end_t *e);
 /* A closed receiver whose messages are still held: kept until they are released, or the node is closed. */

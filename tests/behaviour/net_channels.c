@@ -344,6 +344,49 @@ static void late_subscribers_elsewhere_get_what_is_retained(void) {
     engine_stop(s->engine);
 }
 
+static const ferry_contract_t frames = {.size = sizeof frames, .type_name = "frame", .type_size = 64};
+static const ferry_contract_t poses = {.size = sizeof poses, .type_name = "pose"};
+
+static void publish_a_pose(void *arg) {
+    stage_t *s = arg;
+    ferry_contract_t contract = poses;
+    contract.retain = 1; /* whoever is linked late shall have it, too */
+    await(&s->ready, 1);
+    ferry_t *node = on(s, "publisher");
+    ferry_sender_t *tx = open_sender(node, "cam", FERRY_TOPIC, &contract);
+    send_number(tx, 4711);
+    await(&s->received, 1);
+    close_sender(tx);
+    close_node(node);
+}
+
+/* A link that may still come is waited for 20 s. Nobody shall wait for one that is refused. */
+#define WITHOUT_THAT (15000 * MILLISECOND)
+
+static void a_receiver_that_refuses_a_topic_does_not_delay_it_for_others(void) {
+    static const char frame[64];
+    ferry_msg_t *m;
+    stage_t *s = stage_new();
+    pid_t publisher = child_start(publish_a_pose, s);
+    ferry_t *node = on(s, "a");
+    ferry_receiver_t *refuses = open_receiver(node, "cam", FERRY_TOPIC, NULL);
+    ferry_sender_t *near = open_sender(node, "cam", FERRY_TOPIC, &frames); /* it wants frames from now on */
+    check_is(ferry_send(near, frame, sizeof frame, PATIENCE), 0);
+    release(receive(refuses));
+    close_sender(near);
+    ferry_receiver_t *takes = open_receiver(node, "cam", FERRY_TOPIC, NULL);
+    atomic_store(&s->ready, 1);
+    check_is(ferry_recv(takes, WITHOUT_THAT, &m), 0);
+    check_is(number_in(m), 4711);
+    release(m);
+    atomic_store(&s->received, 1);
+    child_join(publisher);
+    close_receiver(refuses);
+    close_receiver(takes);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 /* ---- what goes wrong ---- */
 
 static void receive_through_a_restart(void *arg) {
@@ -393,8 +436,6 @@ static int open_until_refused(ferry_t *node, ferry_kind_t kind, const ferry_cont
 }
 
 static void contracts_are_compared_across_machines(void) {
-    const ferry_contract_t frames = {.size = sizeof frames, .type_name = "frame", .type_size = 64};
-    const ferry_contract_t poses = {.size = sizeof poses, .type_name = "pose"};
     stage_t *s = stage_new();
     ferry_t *a = on(s, "a");
     const ferry_receiver_options_t wants = {.size = sizeof wants, .contract = &frames};
@@ -432,6 +473,7 @@ int main(int argc, char **argv) {
         TEST(a_topic_reaches_all_machines_whole),
         TEST(a_burst_that_nobody_may_hold_back_does_not_stop_a_topic),
         TEST(late_subscribers_elsewhere_get_what_is_retained),
+        TEST(a_receiver_that_refuses_a_topic_does_not_delay_it_for_others),
         TEST(nothing_is_lost_or_doubled_when_the_server_is_killed),
         TEST(contracts_are_compared_across_machines),
         TEST(a_child_of_a_networked_process_is_told_that_it_cannot_be_one),
