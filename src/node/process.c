@@ -7,10 +7,10 @@
  * call; the parent's writable memory is not even mapped there (MADV_DONTFORK).
  */
 #include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node/node.h"
+#include "platform/patience.h"
 #include "platform/process.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -128,17 +128,22 @@ __attribute__((constructor)) static void register_fork_handlers(void) {
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-#define PATIENCE_MS 100
+#define PATIENCE_NS INT64_C(1000000000) /* with all nodes together */
+#define LOOK_NS 1000000
 
-/* The steward is mostly asleep, and else soon done. Who exits while he has the lock himself must not wait for ever. */
-static bool lock_in_time(fi_node_t *n) {
-    const struct timespec nap = {.tv_nsec = 1000000};
+/* The steward is mostly asleep, and else soon done, if it gets a processor. Who exits while he has the lock himself
+ * must not wait for ever. */
+static bool lock_in_time(fi_node_t *n, fi_patience_t *patience) {
+    int64_t until = fi_patience_slice(patience);
 
-    for (int i = 0; pthread_mutex_trylock(&n->lock) != 0; i++) {
-        if (i == PATIENCE_MS) {
-            return false;
+    while (pthread_mutex_trylock(&n->lock) != 0) {
+        if (fi_now_ns() >= until) {
+            if (!fi_patience_goes_on(patience)) {
+                return false;
+            }
+            until = fi_patience_slice(patience);
         }
-        (void)nanosleep(&nap, NULL);
+        fi_sleep_until(fi_now_ns() + LOOK_NS);
     }
     return true;
 }
@@ -146,6 +151,7 @@ static bool lock_in_time(fi_node_t *n) {
 /* A program that exits without ferry_close leaves no names behind. Memory and sockets go with the process. Where it
  * holds a lock its names stay: a newcomer must find it for as long as it lives. Who finds it dead removes them. */
 __attribute__((destructor)) static void remove_names(void) {
+    fi_patience_t patience = {.left = PATIENCE_NS};
     struct fi_list *at;
     struct fi_list *after;
 
@@ -153,7 +159,7 @@ __attribute__((destructor)) static void remove_names(void) {
     fi_list_each(at, after, &nodes) {
         fi_node_t *n = fi_container(at, fi_node_t, all);
         /* Names that are left, whoever meets them sweeps. */
-        if (!fi_node_is_forked(n) && lock_in_time(n) && !fi_objects_are_held(n)) {
+        if (!fi_node_is_forked(n) && lock_in_time(n, &patience) && !fi_objects_are_held(n)) {
             fi_space_remove_node(&n->space, n->id);
             fi_node_say_goodbye(n);
             fi_space_close(&n->space);

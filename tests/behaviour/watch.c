@@ -4,10 +4,14 @@
  */
 #include "harness.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -114,6 +118,57 @@ static void who_comes_is_told_and_who_exits_without_closing_has_left(void) {
     child_join(pid);
     ferry_watch_close(w);
     close_node(node);
+}
+
+static void *open_without_end(void *node) {
+    ferry_sender_t *tx = NULL;
+    (void)ferry_sender_open(node, "held-up", FERRY_QUEUE, NULL, &tx);
+    return NULL;
+}
+
+/* Another thread has the node's lock meanwhile, and waits for the directory's. */
+static void exits_while_it_is_busy(void *arg) {
+    ferry_t *node = NULL;
+    pthread_t thread;
+    open_and(arg, &node);
+    check_is(pthread_create(&thread, NULL, open_without_end, node), 0);
+    check_is(pthread_detach(thread), 0);
+    nap(100 * MILLISECOND);
+    exit(0);
+}
+
+static int lock_directory(void) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/test", getenv("FERRY_DIR"));
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    check(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    return fd;
+}
+
+static bool has_left_though_it_was_busy(where_t where) {
+    (void)where;
+    stay_t *stay = share(sizeof *stay);
+    pid_t pid = child_start(exits_while_it_is_busy, stay);
+    await(&stay->open, 1);
+    ferry_t *node = open_node("test");
+    ferry_watch_t *w = open_watch(node);
+    expect(w, FERRY_NODE_JOINED, stay->node, pid, true);
+    int fd = lock_directory();
+    atomic_store(&stay->end, 1);
+    nap(400 * MILLISECOND);
+    close(fd);
+    ferry_watch_event_t e = {.size = sizeof e};
+    check_is(ferry_watch_next(w, PATIENCE, &e), 0);
+    check_is(e.node, stay->node);
+    child_join(pid);
+    ferry_watch_close(w);
+    close_node(node);
+    return e.what == FERRY_NODE_LEFT;
+}
+
+/* It waits for its own lock, but not for long: where this process stands still, for too short a time. */
+static void who_exits_while_a_thread_of_it_is_inside_has_left(void) {
+    check_in_some_try(has_left_though_it_was_busy, ALONE, "who exits while a thread of it is inside has left");
 }
 
 /* The one who watches has waited half a second for its name. */
@@ -262,6 +317,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_was_there_is_told_first_and_who_leaves_is_told_so),
         TEST(who_comes_is_told_and_who_exits_without_closing_has_left),
+        TEST(who_exits_while_a_thread_of_it_is_inside_has_left),
         TEST(who_leaves_before_it_has_admitted_the_watch_has_not_died),
         TEST(who_is_killed_has_died),
         TEST(who_is_stopped_is_shown_and_who_is_expelled_is_told_so),
