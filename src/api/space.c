@@ -86,18 +86,23 @@ static void note_open(left_open_t *left, const char *name) {
     left->count++;
 }
 
-/* An end that the program has open; NULL: none. Hidden ones are those of fi_net_close. */
+/* An end that the program has open; NULL: none. Hidden ones are those of fi_net_close: their thread goes on, and opens
+ * and closes some. */
 static fi_end_t *first_open(ferry_t *n) {
     struct fi_list *at;
     struct fi_list *after;
+    fi_end_t *found = NULL;
 
+    pthread_mutex_lock(&n->lock);
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (!e->hidden) {
-            return e;
+            found = e;
+            break;
         }
     }
-    return NULL;
+    pthread_mutex_unlock(&n->lock);
+    return found;
 }
 
 /* Ends left open by the program; its threads have stopped using them. */

@@ -338,7 +338,7 @@ int fi_bridge_set_token(fi_net_t *net, fi_sender_t *tx, uint64_t token);
 /* permit.c: does the server let us do what an end of this channel needs? By the thread that opens it, which has asked
  * others, and waits for the server's word. `denials`: as before that. 0, also without a connection; -EACCES, with the
  * server's words. */
-int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials);
+int fi_permit_end(fi_bridge_t *b, fi_end_t *e, uint32_t denials);
 /* -EACCES, with the server's words. */
 int fi_permit_refuse(const char *channel, const char *words);
 

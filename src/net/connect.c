@@ -347,14 +347,6 @@ static void warn(fi_net_t *net) {
     }
 }
 
-static void disconnect(natsConnection **c) {
-    if (*c) {
-        fi_nats.natsConnection_Close(*c);
-        fi_nats.natsConnection_Destroy(*c);
-        *c = NULL;
-    }
-}
-
 static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     int r = connect_one(net, o, &net->control);
 
@@ -393,7 +385,7 @@ static int make_way(fi_net_t *net, enum fi_net_way which) {
     s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, way_closed, net) : s;
     int r = s == NATS_OK ? connect_again(net, &net->ways[which]) : explain(net, s);
     if (r == 0) {
-        disconnect(&old);
+        fi_nats.natsConnection_Destroy(old);
     }
     return r;
 }
@@ -446,17 +438,26 @@ int64_t fi_net_mend_ways(fi_net_t *net) {
     return WAYS_NS;
 }
 
-static void free_net(fi_net_t *net) {
-    fi_nats.jsCtx_Destroy(net->js);
-    disconnect(&net->ways[FI_WAY_GATHERING]);
-    disconnect(&net->ways[FI_WAY_PROMPT]);
-    disconnect(&net->bulk);
-    disconnect(&net->control);
+/* What the library calls back looks at both connections: so they are freed when nothing is heard of any. */
+static void disconnect(fi_net_t *net) {
+    natsConnection *all[] = {net->ways[FI_WAY_GATHERING], net->ways[FI_WAY_PROMPT], net->bulk, net->control};
+
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        fi_nats.natsConnection_Close(all[i]);
+    }
     pthread_mutex_lock(&net->lock);
     while (net->open > 0) {
         pthread_cond_wait(&net->closed, &net->lock);
     }
     pthread_mutex_unlock(&net->lock);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        fi_nats.natsConnection_Destroy(all[i]);
+    }
+}
+
+static void free_net(fi_net_t *net) {
+    fi_nats.jsCtx_Destroy(net->js);
+    disconnect(net);
     fi_net_destroy_all(net);
     fi_nats.natsOptions_Destroy(net->options);
     pthread_cond_destroy(&net->closed);

@@ -60,22 +60,13 @@ static bool has_header(natsMsg *msg, const char *name, const char **value) {
     return fi_nats.natsMsgHeader_Get(msg, name, value) == NATS_OK && *value;
 }
 
-/* Who says nothing of its type is taken at its word: the size is looked at in any case. */
-static bool fits_type(const fi_ear_t *e, natsMsg *msg) {
-    const char *expected = e->tx->end.contract.type_name;
-    const char *type = NULL;
-
-    return !expected[0] || !has_header(msg, "Ferry-Type", &type) || strcmp(type, expected) == 0;
-}
-
 /* True: it is taken over. */
 static bool keep(fi_ear_t *e, natsMsg *msg) {
     uint64_t size = (uint64_t)fi_nats.natsMsg_GetDataLength(msg);
     heard_t *h = e->count < MOST_WAITING && e->bytes + size <= MOST_BYTES ? malloc(sizeof *h) : NULL;
 
     e->ever++;
-    if (!h || !fits_type(e, msg)) {
-        free(h);
+    if (!h) {
         return false;
     }
     *h = (heard_t){.msg = msg, .seq = e->ever};
@@ -112,6 +103,14 @@ static bool is_linked(fi_ear_t *e) {
     return e->linked;
 }
 
+/* Who says nothing of its type is taken at its word: the size is looked at in any case. The end is held. */
+static bool fits_type(const fi_ear_t *e, natsMsg *msg) {
+    const char *expected = e->tx->end.contract.type_name;
+    const char *type = NULL;
+
+    return !expected[0] || !has_header(msg, "Ferry-Type", &type) || strcmp(type, expected) == 0;
+}
+
 /* The end is held. */
 static void pass_on(fi_ear_t *e) {
     while (!fi_list_empty(&e->waiting) && is_linked(e)) {
@@ -121,7 +120,7 @@ static void pass_on(fi_ear_t *e) {
                           .seq = h->seq,
                           .tag = fi_durable_tag(h->msg),
                           .attempt = 1};
-        int r = fi_sender_forward(e->tx, &item);
+        int r = fits_type(e, h->msg) ? fi_sender_forward(e->tx, &item) : 0;
         if (r < 0 && r != -EMSGSIZE) {
             return;
         }

@@ -66,12 +66,13 @@ bool fi_in_serves(fi_bridge_t *b, const fi_far_node_t *n) {
 
 /* ---- opening and closing ---- */
 
-/* Its sender is armed: something has been released. */
+/* Its sender is armed: something has been released. Also by the steward, while the sender is being opened. */
 static void released(void *whole) {
     const fi_inward_t *in = whole;
+    const fi_sender_t *tx = __atomic_load_n(&in->sender, __ATOMIC_ACQUIRE);
     uint64_t one = 1;
 
-    if (in->sender && in->sender->waiting) {
+    if (tx && tx->waiting) {
         (void)!write(in->bridge->bell, &one, sizeof one);
     }
 }
@@ -110,7 +111,10 @@ static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f)
                             .counted = goes_on,
                             .first_seq = in->kind == FERRY_TOPIC ? last + 1 : 0};
 
-    return fi_sender_new_part(b->net->node, in->channel, (ferry_kind_t)in->kind, &c, &part, &in->sender);
+    fi_sender_t *tx = NULL;
+    int r = fi_sender_new_part(b->net->node, in->channel, (ferry_kind_t)in->kind, &c, &part, &tx);
+    __atomic_store_n(&in->sender, tx, __ATOMIC_RELEASE);
+    return r;
 }
 
 static void free_arrived(fi_sender_t *tx, fi_arrived_t *a) {
@@ -413,8 +417,7 @@ static int remember_seq(fi_inward_t *in, uint64_t number, uint64_t seq) {
 /* What a queue has waits for its receivers, but what a topic's receiver has no link for goes by. The end is held. */
 static bool is_linked(fi_inward_t *in) {
     if (!in->linked) {
-        in->linked =
-            in->kind == FERRY_QUEUE || fi_heard_by_all(in->sender) || fi_now_ns() - in->began > FI_OWN_LINK_NS;
+        in->linked = in->kind == FERRY_QUEUE || fi_heard_by_all(in->sender) || fi_now_ns() - in->began > FI_OWN_LINK_NS;
     }
     return in->linked;
 }

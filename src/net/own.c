@@ -13,7 +13,8 @@
 #define STUCK_NS 500000000ll /* beyond an asking's deadline: the bridge is stuck */
 
 static void describe(fi_own_t *own, fi_end_t *e) {
-    *own = (fi_own_t){.id = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .contract = e->contract};
+    *own = (fi_own_t){
+        .id = e->id, .is_sender = e->magic == FI_END_SENDER, .kind = e->kind, .contract = fi_end_contract(e)};
     memcpy(own->channel, e->channel, sizeof own->channel);
     if (own->is_sender) {
         own->retain = fi_sender_of(e)->retain;

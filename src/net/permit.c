@@ -31,13 +31,13 @@ typedef struct fi_needs {
     bool stored;                /* `topic` is a stream's: what is tried there must not be kept */
 } fi_needs_t;
 
-static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *needs) {
+static void find_needs(const fi_bridge_t *b, fi_end_t *e, fi_needs_t *needs) {
     const fi_net_t *net = b->net;
 
     fi_net_node_subject(net, needs->frames, net->node->id, NULL);
     fi_net_subject(net, needs->all, "all", NULL);
     needs->topic[0] = needs->plain[0] = '\0';
-    needs->stored = e->contract.durable == FERRY_DURABLE;
+    needs->stored = fi_end_contract(e).durable == FERRY_DURABLE;
     if (needs->stored) {
         if (e->magic == FI_END_SENDER) {
             fi_durable_sender_subject(net, (ferry_kind_t)e->kind, e->channel, e->id, needs->topic);
@@ -47,7 +47,7 @@ static void find_needs(const fi_bridge_t *b, const fi_end_t *e, fi_needs_t *need
     if (e->kind == FERRY_TOPIC) { /* what holds for its own subject holds for other nodes': ids are random */
         fi_far_topic_subject(b, needs->topic, e->channel, net->node->id);
     }
-    if (e->magic == FI_END_RECEIVER && fi_receiver_of((fi_end_t *)(uintptr_t)e)->part.plain) {
+    if (e->magic == FI_END_RECEIVER && fi_receiver_of(e)->part.plain) {
         fi_plain_subject(net, e->channel, needs->plain);
     }
 }
@@ -95,7 +95,7 @@ static bool was_told(fi_net_t *net, const fi_needs_t *needs, uint32_t denials, c
     return told;
 }
 
-int fi_permit_end(fi_bridge_t *b, const fi_end_t *e, uint32_t denials) {
+int fi_permit_end(fi_bridge_t *b, fi_end_t *e, uint32_t denials) {
     fi_net_t *net = b->net;
     fi_needs_t needs;
     char words[sizeof net->denied];

@@ -412,12 +412,13 @@ static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *a
     fi_bridge_post_message(p->bridge, FI_BOX_PICKED, p->number, msg);
 }
 
-/* Something has come back, or was released. */
+/* Something has come back, or was released. Also by the steward, while the sender is being opened. */
 static void released(void *whole) {
     const fi_pickup_t *p = whole;
+    const fi_sender_t *tx = __atomic_load_n(&p->tx, __ATOMIC_ACQUIRE);
     uint64_t one = 1;
 
-    if (p->tx && p->tx->aside_count > 0) {
+    if (tx && tx->aside_count > 0) {
         (void)!write(p->bridge->bell, &one, sizeof one);
     }
 }
@@ -431,7 +432,10 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
                             .from_node = UINT64_MAX,
                             .gives_back = true};
 
-    return fi_sender_new_part(b->net->node, p->channel, FERRY_QUEUE, &c, &part, &p->tx);
+    fi_sender_t *tx = NULL;
+    int r = fi_sender_new_part(b->net->node, p->channel, FERRY_QUEUE, &c, &part, &tx);
+    __atomic_store_n(&p->tx, tx, __ATOMIC_RELEASE);
+    return r;
 }
 
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {

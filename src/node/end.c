@@ -49,6 +49,13 @@ bool fi_end_do_chores(fi_end_t *e) {
     return some;
 }
 
+fi_contract_t fi_end_contract(fi_end_t *e) {
+    pthread_mutex_lock(&e->chores);
+    fi_contract_t c = e->contract;
+    pthread_mutex_unlock(&e->chores);
+    return c;
+}
+
 static int refuse(const fi_end_t *e, uint32_t magic) {
     const char *what = magic == FI_END_SENDER ? "sender" : "receiver";
     if (!e) {

@@ -153,6 +153,9 @@ static inline bool fi_end_check(fi_end_t *e) {
     return fi_unlikely(fi_load_acquire32(&e->wanted)) && fi_end_do_chores(e);
 }
 
+/* Its contract as it is now: the steward may be merging another one into it. Any thread, outside of chores. */
+fi_contract_t fi_end_contract(fi_end_t *e);
+
 /* What to add to a sentence about an end that had nobody to exchange messages with: why one could not be met, if that
  * is known; else "". Any thread. */
 #define FI_UNMET_WORDS 160
