@@ -228,7 +228,7 @@ static void free_object(fi_lease_object_t *o) {
 }
 
 static int new_object(fi_leases_t *leases, const fi_lease_opening_t *o, fi_lease_object_t **out) {
-    fi_patience_t p = {.deadline = fi_deadline(OPEN_NS)};
+    fi_term_t p = {.deadline = fi_deadline(OPEN_NS)};
     fi_lease_object_t *made = calloc(1, sizeof *made);
 
     if (!made) {
@@ -338,7 +338,7 @@ static void unref(fi_lease_object_t *o) {
 static void bury(fi_lease_t *l) {
     fi_lease_object_t *o = l->object;
     fi_leases_t *leases = o->leases;
-    fi_patience_t p = {.deadline = fi_deadline((int64_t)FI_NET_ASK_MS * 1000000), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline((int64_t)FI_NET_ASK_MS * 1000000), .stubborn = true};
 
     l->magic = FI_LOCK_CLOSED;
     if (fi_load_relaxed32(&l->held) || fi_load_relaxed32(&l->lost)) {
@@ -496,7 +496,7 @@ static void end_wait(fi_lease_t *l) {
 /* The thread is cancelled in its wait: it dies with what this handle has, which others must not wait for. */
 static void die_waiting(void *arg) {
     fi_lease_t *l = arg;
-    fi_patience_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_term_t p = {.deadline = fi_now_ns(), .stubborn = true};
     fi_lease_who_t who;
 
     (void)fi_cancel_off();
@@ -545,7 +545,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 }
 
 int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg, int64_t deadline, uint64_t *token) {
-    fi_patience_t p = {.deadline = deadline};
+    fi_term_t p = {.deadline = deadline};
     int64_t begin = fi_now_ns();
     int64_t pace = l->grace;
     int64_t look_at = l->grace < 0 || role == 0 || role > FI_LEASE_UNIT ? FI_NEVER : begin + pace;

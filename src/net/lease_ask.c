@@ -345,7 +345,7 @@ static int bury(fi_lease_state_t *s, void *arg) {
 
 static void change(fi_lease_object_t *o, fi_burial_t *b) {
     int64_t patience = fi_net_patience(o->leases->net, FI_LEASE_PATIENCE_NS);
-    fi_patience_t p = {.deadline = fi_deadline(patience), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(patience), .stubborn = true};
 
     (void)fi_value_change(&o->record, fi_value_number(), bury, b, &p, NULL);
 }

@@ -34,7 +34,7 @@ static fi_lease_step_t step_of(const fi_lease_t *l) {
     return step;
 }
 
-static int change(fi_lease_t *l, fi_lease_step_t *step, fi_change_fn *f, const fi_patience_t *p, uint64_t *token) {
+static int change(fi_lease_t *l, fi_lease_step_t *step, fi_change_fn *f, const fi_term_t *p, uint64_t *token) {
     return fi_value_change(&l->object->record, fi_value_number(), f, step, p, token);
 }
 
@@ -117,7 +117,7 @@ static void touch(fi_net_t *net, fi_leases_t *leases) {
 static int look_whether_held(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
     int64_t begin = fi_now_ns();
-    fi_patience_t p = {.deadline = begin + TIDY_NS, .stubborn = true};
+    fi_term_t p = {.deadline = begin + TIDY_NS, .stubborn = true};
     int64_t since;
 
     if (fi_load_relaxed32(&l->lost)) {
@@ -148,7 +148,7 @@ static int any_holder(fi_lease_state_t *s, void *arg) {
 
 static int not_held(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(TIDY_NS), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(TIDY_NS), .stubborn = true};
     const char *word = l->object->record.word;
 
     if (change(l, &step, any_holder, &p, NULL) == 0) {
@@ -190,7 +190,7 @@ static int unqueue(fi_lease_state_t *s, void *arg) {
 /* Whoever waits for it now learns from us, when he asks, that we do not. */
 static void give_up(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_term_t p = {.deadline = fi_now_ns(), .stubborn = true};
     char sentence[FI_ERROR_TEXT_MAX];
 
     snprintf(sentence, sizeof sentence, "%s", fi_error_text());
@@ -202,7 +202,7 @@ static void give_up(fi_lease_t *l) {
 
 static int take_or_wait(fi_lease_t *l, uint32_t role, int64_t timeout) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(timeout)};
+    fi_term_t p = {.deadline = fi_deadline(timeout)};
     uint64_t token = 0;
 
     step.role = role;
@@ -279,7 +279,7 @@ static int drop(fi_lease_state_t *s, void *arg) {
 /* A lost one is not given back as if nothing had happened: if nobody has taken it yet, whoever does is told. */
 static void disclaim(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_term_t p = {.deadline = fi_now_ns(), .stubborn = true};
 
     if (fi_net_is_up(fi_lease_net(l))) {
         (void)change(l, &step, drop, &p, NULL);
@@ -289,7 +289,7 @@ static void disclaim(fi_lease_t *l) {
 /* Gives back what is held. 0 or -ESTALE; nothing (a unit less) is held then. */
 static int give_back(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(FI_LEASE_NS), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(FI_LEASE_NS), .stubborn = true};
     int64_t since;
 
     step.unrepaired = l->unrepaired;
@@ -378,7 +378,7 @@ static int add_unit(fi_lease_state_t *s, void *arg) {
 
 static int release_plain(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(LOOK_NS), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(LOOK_NS), .stubborn = true};
 
     int r = change(l, &step, add_unit, &p, NULL);
     return r == -EOVERFLOW
@@ -413,7 +413,7 @@ static int free_units(fi_lease_state_t *s, void *arg) {
 /* Calls that only look or set: any thread may make them, through any handle, and they do not wait. */
 static int look(fi_lease_t *l, fi_change_fn *f) {
     fi_lease_step_t step = {.role = 0};
-    fi_patience_t p = {.deadline = fi_deadline(LOOK_NS), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(LOOK_NS), .stubborn = true};
 
     int r = fi_lease_check_handle(l);
     if (r < 0) {
@@ -454,7 +454,7 @@ static int withdraw(fi_lease_state_t *s, void *arg) {
 /* The wait has ended with `r`; the round may have ended meanwhile. */
 static int leave_round(fi_lease_t *l, uint32_t round, int r) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_term_t p = {.deadline = fi_now_ns(), .stubborn = true};
     char sentence[FI_ERROR_TEXT_MAX];
 
     snprintf(sentence, sizeof sentence, "%s", fi_error_text());
@@ -468,7 +468,7 @@ static int leave_round(fi_lease_t *l, uint32_t round, int r) {
 
 static int wait_at_barrier(fi_lease_t *l, int64_t timeout) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(timeout)};
+    fi_term_t p = {.deadline = fi_deadline(timeout)};
 
     step.alone = timeout == FERRY_NOW;
     int r = change(l, &step, arrive, &p, NULL);
@@ -555,7 +555,7 @@ static int pass_at_once(fi_lease_state_t *s, void *arg) {
 
 static int wait_for_event(fi_lease_t *l, const uint32_t *count, int64_t timeout) {
     fi_lease_step_t step = step_of(l);
-    fi_patience_t p = {.deadline = fi_deadline(timeout)};
+    fi_term_t p = {.deadline = fi_deadline(timeout)};
 
     step.by_count = count != NULL;
     step.count = count ? *count : 0;

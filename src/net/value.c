@@ -51,7 +51,7 @@ static void adopt(fi_value_t *r, const char *stream, const fi_lease_state_t *s, 
 }
 
 /* A new stream: its first value. FI_DONE: it is ours; FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN. */
-static int begin(fi_value_t *r, const char *stream, uint64_t base, const fi_patience_t *p) {
+static int begin(fi_value_t *r, const char *stream, uint64_t base, const fi_term_t *p) {
     fi_lease_state_t s;
     uint64_t seq = 0;
 
@@ -67,7 +67,7 @@ static int begin(fi_value_t *r, const char *stream, uint64_t base, const fi_pati
 }
 
 /* Does one of those live who have it open? Looks for as long as it takes to be sure that none does. */
-static int anybody_lives(const fi_value_t *r, const fi_lease_state_t *s, const fi_patience_t *p) {
+static int anybody_lives(const fi_value_t *r, const fi_lease_state_t *s, const fi_term_t *p) {
     int64_t since = fi_now_ns();
     int64_t patience = fi_net_patience(r->net, PING_NS);
     uint32_t times_up = fi_load_relaxed32(&r->net->times_up);
@@ -125,7 +125,7 @@ static int compare(const fi_value_t *r, const fi_lease_head_t *h) {
 
 /* The value is there: this node joins those who have it open. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN,
  * error. */
-static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_patience_t *p) {
+static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_term_t *p) {
     if (s->head.flags & FI_LEASE_GONE) {
         fi_stream_delete(r, stream, p);
         return FI_STREAM_GONE;
@@ -163,7 +163,7 @@ static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t
 }
 
 /* One try. FI_DONE, or what else there is, or an error. */
-static int attach_once(fi_value_t *r, const char *own_stream, const fi_patience_t *p) {
+static int attach_once(fi_value_t *r, const char *own_stream, const fi_term_t *p) {
     fi_lease_state_t s = {.changed = false};
     fi_found_t found;
     uint64_t seq = 0;
@@ -195,7 +195,7 @@ static int attach_once(fi_value_t *r, const char *own_stream, const fi_patience_
     return how;
 }
 
-int fi_value_attach(fi_value_t *r, const fi_patience_t *p) {
+int fi_value_attach(fi_value_t *r, const fi_term_t *p) {
     char base[FI_SUBJECT_MAX];
     char own[FI_SUBJECT_MAX];
     int how;
@@ -225,7 +225,7 @@ int fi_value_attach(fi_value_t *r, const fi_patience_t *p) {
 
 typedef struct fi_changing {
     fi_value_t *r;
-    const fi_patience_t *p;
+    const fi_term_t *p;
     char stream[FI_SUBJECT_MAX];
     fi_lease_state_t s;
     uint64_t seq;
@@ -333,7 +333,7 @@ static int make_change(fi_changing_t *c, uint64_t number, fi_change_fn *change, 
     }
 }
 
-int fi_value_change(fi_value_t *r, uint64_t number, fi_change_fn *change, void *arg, const fi_patience_t *p,
+int fi_value_change(fi_value_t *r, uint64_t number, fi_change_fn *change, void *arg, const fi_term_t *p,
                     uint64_t *token) {
     fi_changing_t c = {.r = r, .p = p};
 
@@ -355,7 +355,7 @@ static int part(fi_lease_state_t *s, void *node) {
 }
 
 void fi_value_part(fi_value_t *r) {
-    fi_patience_t p = {.deadline = fi_deadline((int64_t)FI_NET_ASK_MS * 1000000), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline((int64_t)FI_NET_ASK_MS * 1000000), .stubborn = true};
     fi_changing_t c = {.r = r, .p = &p};
     uint64_t node = r->net->node->id;
 

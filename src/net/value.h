@@ -38,17 +38,17 @@ typedef struct fi_value {
 } fi_value_t;
 
 /* How long a call may take, and what ends it sooner. */
-typedef struct fi_patience {
+typedef struct fi_term {
     int64_t deadline;
     bool stubborn; /* neither a signal nor ferry_shutdown ends it */
-} fi_patience_t;
+} fi_term_t;
 
 /* Nothing is asked of the engine yet. */
 void fi_value_init(fi_value_t *r, fi_net_t *net, const char *word, uint32_t kind, const char *name);
 void fi_value_done(fi_value_t *r);
 
 /* Finds it or makes it; this node then has it open. The errors of ferry_*_open; -ENOTCONN. */
-int fi_value_attach(fi_value_t *r, const fi_patience_t *p);
+int fi_value_attach(fi_value_t *r, const fi_term_t *p);
 /* -EPROTOTYPE: it is of another kind, or has other options or another count (FI_COUNT_ANY: no opinion). */
 int fi_value_compare(const fi_value_t *r, uint32_t kind, uint32_t options, uint32_t count);
 /* This node closes it. Best effort: without a connection it is noticed when others look for us. */
@@ -62,7 +62,7 @@ void fi_value_part(fi_value_t *r);
  * -ENOMEM, -EPROTO, ...: with a sentence; -EINPROGRESS never gets out of here.
  */
 typedef int fi_change_fn(fi_lease_state_t *s, void *arg);
-int fi_value_change(fi_value_t *r, uint64_t number, fi_change_fn *change, void *arg, const fi_patience_t *p,
+int fi_value_change(fi_value_t *r, uint64_t number, fi_change_fn *change, void *arg, const fi_term_t *p,
                     uint64_t *token);
 uint64_t fi_value_number(void);
 /* Calls it with the value as last seen, and the lock taken. */
@@ -72,6 +72,6 @@ void fi_value_look(fi_value_t *r, void (*look)(const fi_lease_state_t *s, void *
 int fi_value_read_other(fi_net_t *net, const char *stream, const char *name, fi_lease_state_t *s);
 
 /* Sleeps up to `ns` while there is no connection or no answer. -EINTR, -ESHUTDOWN, -ETIMEDOUT: the deadline is over. */
-int fi_value_pause(fi_net_t *net, int64_t ns, const fi_patience_t *p);
+int fi_value_pause(fi_net_t *net, int64_t ns, const fi_term_t *p);
 
 #endif

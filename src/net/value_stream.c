@@ -14,7 +14,7 @@
 #define NEWS_BYTES 4096 /* on the stack; larger values are allocated */
 
 /* Who has no time to wait for others still needs the server's answer, and gets it though that is slow. */
-static int64_t wait_ms(const fi_patience_t *p) {
+static int64_t wait_ms(const fi_term_t *p) {
     int64_t left = fi_time_left(p->deadline) / 1000000;
 
     if (left == 0 || left > FI_NET_ASK_MS) {
@@ -72,7 +72,7 @@ static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t d
     return FI_UNKNOWN; /* no answer, no connection, a leader is being elected */
 }
 
-int fi_value_pause(fi_net_t *net, int64_t ns, const fi_patience_t *p) {
+int fi_value_pause(fi_net_t *net, int64_t ns, const fi_term_t *p) {
     struct pollfd halt = {.fd = net->node->halt, .events = POLLIN};
     int64_t left = fi_time_left(p->deadline);
     struct timespec t = fi_timespec(left < ns ? left : ns);
@@ -106,8 +106,7 @@ static int take_in(const fi_value_t *r, int decoded) {
 }
 
 /* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN or an error. */
-int fi_stream_read(const fi_value_t *r, const char *stream, const fi_patience_t *p, fi_lease_state_t *s,
-                   uint64_t *seq) {
+int fi_stream_read(const fi_value_t *r, const char *stream, const fi_term_t *p, fi_lease_state_t *s, uint64_t *seq) {
     natsMsg *msg = NULL;
     jsErrCode code = 0;
     jsOptions o;
@@ -171,7 +170,7 @@ static natsStatus publish_first(const fi_value_t *r, const void *data, size_t le
 
 /* Puts the value in the place of number `*seq`, which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE,
  * FI_UNKNOWN, error. */
-int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_patience_t *p,
+int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p,
                   uint64_t *seq) {
     char small[NEWS_BYTES];
     size_t len = fi_lease_bytes(s);
@@ -229,7 +228,7 @@ static void take_names(const char *json, fi_found_t *found) {
 }
 
 /* Which streams hold the subject? FI_DONE, FI_UNKNOWN, or an error. */
-int fi_stream_find(const fi_value_t *r, const fi_patience_t *p, fi_found_t *found) {
+int fi_stream_find(const fi_value_t *r, const fi_term_t *p, fi_found_t *found) {
     char question[FI_SUBJECT_MAX + 32];
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
     natsMsg *msg = NULL;
@@ -259,7 +258,7 @@ int fi_stream_find(const fi_value_t *r, const fi_patience_t *p, fi_found_t *foun
     return how;
 }
 
-void fi_stream_delete(const fi_value_t *r, const char *stream, const fi_patience_t *p) {
+void fi_stream_delete(const fi_value_t *r, const char *stream, const fi_term_t *p) {
     jsErrCode code = 0;
     jsOptions o;
 
@@ -268,7 +267,7 @@ void fi_stream_delete(const fi_value_t *r, const char *stream, const fi_patience
     (void)fi_nats.js_DeleteStream(r->net->js, stream, &o, &code);
 }
 
-static natsStatus add_stream(const fi_value_t *r, const char *stream, uint32_t replicas, const fi_patience_t *p,
+static natsStatus add_stream(const fi_value_t *r, const char *stream, uint32_t replicas, const fi_term_t *p,
                              jsErrCode *code) {
     const char *subject = r->subject;
     jsStreamInfo *info = NULL;
@@ -290,7 +289,7 @@ static natsStatus add_stream(const fi_value_t *r, const char *stream, uint32_t r
 }
 
 /* Three replicas where there are servers for them. FI_DONE also when somebody else was faster. */
-int fi_stream_make(const fi_value_t *r, const char *stream, const fi_patience_t *p) {
+int fi_stream_make(const fi_value_t *r, const char *stream, const fi_term_t *p) {
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
     uint32_t replicas = fi_load_relaxed32(r->replicas);
     jsErrCode code = 0;
@@ -316,7 +315,7 @@ int fi_stream_make(const fi_value_t *r, const char *stream, const fi_patience_t 
  * when the server made the stream, in microseconds: no lock is taken more often than that, so tokens that begin with it
  * are larger than those of an object that had the name before.
  */
-int fi_stream_look(const fi_value_t *r, const char *stream, const fi_patience_t *p, uint64_t *base) {
+int fi_stream_look(const fi_value_t *r, const char *stream, const fi_term_t *p, uint64_t *base) {
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
     jsStreamInfo *info = NULL;
     jsErrCode code = 0;
