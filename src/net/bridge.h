@@ -27,6 +27,7 @@
 #include "net/frame.h"
 #include "net/net.h"
 #include "platform/clock.h"
+#include "platform/patience.h"
 
 #define FI_FAR_WINDOW (4u << 20)        /* bytes on their way to one node, for each sender, at most */
 #define FI_FAR_LEAST (128u << 10)       /* the same at first, after a lost connection, and where they take long */
@@ -37,7 +38,7 @@
 #define FI_FAR_IMPATIENT_NS 250000000ll /* the same while something is not acknowledged */
 #define FI_OWN_LINK_NS                                                                                                 \
     20000000000ll /* how long a durable topic's sender waits for a link to its own node: machines stall */
-#define FI_FAR_SETTLE_NS 1000000000ll /* how long an open waits for nodes elsewhere */
+#define FI_FAR_SETTLE_NS 1000000000ll /* patience of an open with nodes elsewhere */
 
 /* What channels have exchanged with a node. */
 typedef struct fi_far_traffic {
@@ -87,9 +88,10 @@ typedef struct fi_asking {
     bool is_sender;
     uint32_t kind;
     char channel[104];
-    uint32_t unanswered; /* nodes that have not said how many links will come */
-    uint32_t expected;   /* links that those who did have announced */
-    int64_t deadline;
+    uint32_t unanswered;    /* nodes that have not said how many links will come */
+    uint32_t expected;      /* links that those who did have announced */
+    fi_patience_t patience; /* with nodes elsewhere */
+    int64_t link_by;        /* ns: until then this node's own threads may link it, if it needs that */
     bool durable;
     bool plain;
     bool done;      /* guarded by the bridge's lock, with what follows */

@@ -43,7 +43,7 @@ void fi_asking_end(fi_bridge_t *b, fi_asking_t *a) {
 static void refuse_asking(fi_asking_t *a, int error, const char *text) {
     a->error = error;
     snprintf(a->text, sizeof a->text, "%s", text);
-    a->deadline = 0;
+    a->patience.left = 0;
 }
 
 static fi_asking_t *find_asking(fi_bridge_t *b, uint32_t number) {
@@ -88,13 +88,16 @@ static bool lacks_link(fi_bridge_t *b, const fi_asking_t *a) {
 
 /* ns until this one is to be looked at again; 0: it is over. */
 static int64_t look_at(fi_bridge_t *b, fi_asking_t *a, int64_t now) {
+    bool goes_on = fi_patience_goes_on(&a->patience);
+    int64_t until = fi_patience_slice(&a->patience);
+
     if (fi_node_is_shut(b->net->node)) {
         return 0;
     }
     if (!lacks_link(b, a)) {
-        return now >= a->deadline || is_settled(b, a) ? 0 : a->deadline - now;
+        return goes_on && !is_settled(b, a) ? fi_later(until - now, 1) : 0;
     }
-    if (now >= a->deadline + FI_OWN_LINK_NS) {
+    if (now >= a->link_by) {
         refuse_asking(a, -ETIMEDOUT, "the node's own threads did not get to link it with the way to the server");
         return 0;
     }
@@ -210,7 +213,8 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     memcpy(a->channel, item->own.channel, sizeof a->channel);
     a->durable = is_durable(&item->own);
     a->plain = item->own.plain;
-    a->deadline = fi_now_ns() + FI_FAR_SETTLE_NS;
+    a->patience.left = FI_FAR_SETTLE_NS;
+    a->link_by = fi_patience_slice(&a->patience) + FI_FAR_SETTLE_NS + FI_OWN_LINK_NS;
     a->unanswered = fi_net_is_up(b->net) ? count_nodes(b) : 0;
     fi_list_add_tail(&b->askings, &a->link);
     if (!o) {

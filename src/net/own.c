@@ -10,7 +10,7 @@
 #include "net/bridge.h"
 #include "platform/clock.h"
 
-#define STUCK_NS 500000000ll /* beyond an asking's deadline: the bridge is stuck */
+#define STUCK_NS 500000000ll /* beyond the bridge's own patience: it is stuck */
 
 static void describe(fi_own_t *own, fi_end_t *e) {
     *own = (fi_own_t){
@@ -31,15 +31,17 @@ static void describe(fi_own_t *own, fi_end_t *e) {
     }
 }
 
-/* The bridge keeps to the asking's deadline, unless it is inside a write to a server that takes nothing. Then, as
+/* The bridge's patience is shorter than this, unless it is inside a write to a server that takes nothing. Then, as
  * without a connection, nobody is asked: 1. */
 static int await_answer(fi_bridge_t *b, fi_asking_t *a, int64_t more) {
-    struct timespec end = fi_timespec(fi_now_ns() + FI_FAR_SETTLE_NS + STUCK_NS + more);
-    int waited = 0;
+    fi_patience_t patience = {.left = FI_FAR_SETTLE_NS + STUCK_NS + more};
+    bool goes_on = true;
 
     pthread_mutex_lock(&b->lock);
-    while (!a->done && waited == 0) {
-        waited = pthread_cond_timedwait(&b->answered, &b->lock, &end);
+    while (!a->done && goes_on) {
+        const struct timespec end = fi_timespec(fi_patience_slice(&patience));
+        (void)pthread_cond_timedwait(&b->answered, &b->lock, &end);
+        goes_on = fi_patience_goes_on(&patience);
     }
     a->abandoned = !a->done;
     int r = a->abandoned ? 1 : a->error < 0 ? fi_fail(a->error, "%s", a->text) : 0;

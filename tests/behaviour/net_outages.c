@@ -3,6 +3,7 @@
  * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or for so long that its
  * node is given up.
  */
+#include <errno.h>
 #include <signal.h>
 
 #include "lines.h"
@@ -180,6 +181,52 @@ static void who_was_stopped_itself_gives_nobody_up_for_that(void) {
     check_in_some_try(does_who_was_stopped_give_up_nobody, ALONE, "who was stopped itself gives up nobody");
 }
 
+/* ---- while an end is opened ---- */
+
+static const ferry_contract_t frames = {.size = sizeof frames, .type_name = "frame"};
+static const ferry_contract_t poses = {.size = sizeof poses, .type_name = "pose"};
+
+static void open_what_contradicts(void *arg) {
+    lines_t *s = arg;
+    ferry_sender_t *tx = NULL;
+    ferry_t *node = lines_node(s, "sender", s->far);
+    atomic_store(&s->ready, 1);
+    int r = ferry_sender_open(node, "cam", FERRY_QUEUE, &poses, &tx);
+    check(r == 0 || r == -EPROTOTYPE);
+    atomic_store(&s->over, r == -EPROTOTYPE);
+    if (r == 0)
+        (void)drop_sender(tx);
+    close_node(node);
+}
+
+/* First the server is asked what kind of channel that is, for 0.4 s, then others. Their answer comes while it is
+ * stopped, for longer than it waits otherwise. */
+static bool is_who_was_stopped_told_of_a_contradiction(where_t where) {
+    const ferry_receiver_options_t wants = {.size = sizeof wants, .contract = &frames};
+    lines_t *s = lines_new();
+    (void)where;
+    relay_delay(s->far, 200 * MILLISECOND);
+    pid_t other = child_start(open_what_contradicts, s);
+    ferry_t *node = lines_node(s, "receiver", s->near);
+    ferry_receiver_t *rx = open_receiver(node, "cam", FERRY_QUEUE, &wants);
+    await(&s->ready, 1);
+    nap(600 * MILLISECOND);
+    check_is(kill(other, SIGSTOP), 0);
+    nap(2000 * MILLISECOND);
+    check_is(kill(other, SIGCONT), 0);
+    child_join(other);
+    close_receiver(rx);
+    close_node(node);
+    bool told = atomic_load(&s->over);
+    lines_end(s);
+    return told;
+}
+
+static void who_was_stopped_while_it_opened_an_end_is_told_of_a_contradiction(void) {
+    check_in_some_try(is_who_was_stopped_told_of_a_contradiction, ALONE,
+                      "who was stopped while it opened an end is told of a contradiction");
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_is_sent_while_no_server_can_be_reached_waits),
@@ -187,6 +234,7 @@ int main(int argc, char **argv) {
         TEST(a_receiver_that_was_given_up_is_told_what_it_has_missed),
         TEST(a_receiver_that_was_given_up_before_it_got_anything_is_told_so),
         TEST(who_was_stopped_itself_gives_nobody_up_for_that),
+        TEST(who_was_stopped_while_it_opened_an_end_is_told_of_a_contradiction),
     };
     return run_suite("net_outages", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
