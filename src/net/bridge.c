@@ -447,8 +447,10 @@ int fi_bridge_open(fi_net_t *net) {
         return fi_fail(-ENOMEM, "no memory for a networked space");
     }
     init(b, net);
+    net->node->far = &fi_far_ops; /* the bridge's thread looks at it, when it closes hidden ends */
     int r = start(b);
     if (r < 0) {
+        net->node->far = NULL;
         free_bridge(b);
         return r;
     }
@@ -456,7 +458,6 @@ int fi_bridge_open(fi_net_t *net) {
     fi_net_watch(net, &b->watch);
     answers(net, true);
     net->node->net = net;
-    net->node->far = &fi_far_ops;
     return fi_far_wait_for_cards(b);
 }
 
@@ -480,7 +481,6 @@ void fi_bridge_close(fi_net_t *net) {
     if (!b) {
         return;
     }
-    net->node->far = NULL;
     answers(net, false);
     fi_net_unwatch(net, &b->watch);
     pthread_mutex_lock(&b->lock);
@@ -488,6 +488,7 @@ void fi_bridge_close(fi_net_t *net) {
     pthread_mutex_unlock(&b->lock);
     (void)!write(b->bell, &one, sizeof one);
     pthread_join(b->thread, NULL);
+    net->node->far = NULL;
     (void)fi_out_turn(b, &waits); /* what has ended meanwhile is told */
     (void)fi_in_turn(b);
     (void)fi_plain_turn(b, &waits);

@@ -190,7 +190,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
         fi_list_remove(&e->link);
     }
     pthread_mutex_unlock(&n->lock);
-    if (r == 0 && !e->hidden && !e->tap && n->far) {
+    if (r == 0 && n->far && !e->hidden && !e->tap) {
         r = n->far->opened(n->net, e);
     }
     fi_cancel_restore(cancel);
@@ -199,7 +199,7 @@ int fi_node_join(fi_node_t *n, fi_end_t *e) {
 
 void fi_node_part(fi_node_t *n, fi_end_t *e) {
     int cancel = fi_cancel_off();
-    if (!e->hidden && !e->tap && e->published && n->far) { /* hidden ones part while `far` ends */
+    if (n->far && !e->hidden && !e->tap && e->published) {
         n->far->closing(n->net, e);
     }
     pthread_mutex_lock(&n->lock);
