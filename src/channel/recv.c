@@ -342,7 +342,7 @@ static bool comes_soon(const fi_receiver_t *rx, const fi_rxlink_t *l, int rounds
 }
 
 bool fi_receiver_take_soon(fi_receiver_t *rx, ferry_msg_t **out) {
-    if (!rx->quick || rx->link_count != 1 || rx->spinner.policy == FERRY_WAIT_BLOCK) {
+    if (!rx->quick || rx->link_count != 1 || !fi_spins_at_length(&rx->spinner)) {
         return false;
     }
     begin_to_wait(rx);

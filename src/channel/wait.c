@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include "base/assert.h"
-#include "host/choose.h"
 #include "host/chosen.h"
 #include "platform/clock.h"
 #include "platform/cpu.h"
@@ -36,14 +35,14 @@ static uint64_t budget_ns(const fi_spinner_t *k) {
     return FI_SPIN_SHORT_NS;
 }
 
-/* False when somebody else ran meanwhile: then the processor is wanted, and spinning at length is over for a while. */
-static bool give_way(fi_spinner_t *k, uint64_t now) {
+/* When somebody else ran meanwhile, the core is wanted: one more look, and spinning at length is over for a while. */
+static void give_way(fi_spinner_t *k, fi_spin_t *s, uint64_t now) {
     sched_yield();
-    if (fi_ticks() - now <= CROWDED_US * fi_ticks_per_us()) {
-        return true;
+    if (fi_ticks() - now > CROWDED_US * fi_ticks_per_us()) {
+        k->in_vain = FI_VAIN_LIMIT;
+        s->gave_way = true;
+        s->budget = 0;
     }
-    k->in_vain = FI_VAIN_LIMIT;
-    return false;
 }
 
 void fi_spin_keep_off(void) {
@@ -58,7 +57,7 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
     if (fi_unlikely(k->policy == FERRY_WAIT_BLOCK)) {
         return false;
     }
-    if (++s->rounds < QUICK_ROUNDS) {
+    if (++s->rounds < QUICK_ROUNDS && k->in_vain < FI_VAIN_LIMIT) {
         return true;
     }
     fi_cpu_relax();
@@ -79,17 +78,17 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
         }
         return true;
     }
-    bool more = spent <= s->budget;
-    if (more && spent > YIELD_US * fi_ticks_per_us()) {
-        more = give_way(k, now);
-    }
-    if (!more && !s->gave_way) {
-        s->gave_way = true;
-        sched_yield();
+    if (spent <= s->budget) {
+        if (spent > YIELD_US * fi_ticks_per_us()) {
+            give_way(k, s, now);
+        }
         return true;
     }
-    if (!more) {
-        k->in_vain++;
+    if (!s->gave_way) {
+        s->gave_way = true;
+        give_way(k, s, now);
+        return true;
     }
-    return more;
+    k->in_vain++;
+    return false;
 }

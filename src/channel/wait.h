@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "ferry/base.h"
+#include "host/choose.h"
 
 /* Times that this thread has waited for a message. A few sent between two waits make a dialogue, many a stream. */
 extern __thread uint32_t fi_waits __attribute__((tls_model("initial-exec")));
@@ -55,6 +56,11 @@ static inline fi_spin_t fi_spin_begin(void) {
 /* Counts rounds that were spun elsewhere. */
 static inline void fi_spin_skip(fi_spin_t *s, uint32_t rounds) {
     s->rounds += rounds;
+}
+
+/* Not where the last full spins were in vain: what is waited for comes later, or from somebody who needs this core. */
+static inline bool fi_spins_at_length(const fi_spinner_t *k) {
+    return k->policy != FERRY_WAIT_BLOCK && k->in_vain < FI_VAIN_LIMIT;
 }
 
 /* One round of spinning; false when it is time to sleep. */

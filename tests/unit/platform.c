@@ -278,6 +278,53 @@ static void a_spin_is_as_long_as_its_policy_says(void **state) {
     }
 }
 
+static uint32_t let_go;
+
+static void *want_this_core(void *arg) {
+    (void)arg;
+    for (int64_t end = fi_deadline(60 * SECOND); !fi_load_acquire32(&let_go) && fi_time_left(end) > 0;) {
+    }
+    return NULL;
+}
+
+/* As in a dialogue on one core: what is waited for is there after each yield, since somebody else ran. */
+static void wait_beside_another_one(fi_spinner_t *k) {
+    for (unsigned wait = 0; wait < 200 && fi_spins_at_length(k); wait++) {
+        fi_spin_t s = fi_spin_begin();
+
+        while (fi_spin_more(k, &s) && !s.gave_way) {
+        }
+        fi_spin_paid(k, &s);
+    }
+}
+
+static void who_shares_a_core_spins_no_longer_than_shortly(void **state) {
+    (void)state;
+    cpu_set_t before, one;
+    pthread_t other;
+    fi_spinner_t quick = {.policy = FERRY_WAIT_ADAPTIVE, .full_ns = 1000}; /* yields at its end only */
+    fi_spinner_t slow = {.policy = FERRY_WAIT_ADAPTIVE, .full_ns = 1000000};
+
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof one, &one), 0);
+    assert_int_equal(pthread_create(&other, NULL, want_this_core, NULL), 0); /* which inherits the core */
+    wait_beside_another_one(&quick);
+    wait_beside_another_one(&slow);
+    fi_store_release32(&let_go, 1);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof before, &before), 0);
+    assert_false(fi_spins_at_length(&quick));
+    assert_false(fi_spins_at_length(&slow));
+
+    fi_spin_t s = fi_spin_begin(); /* what comes before the yield makes waits long again */
+    while (s.start == 0)
+        assert_true(fi_spin_more(&quick, &s));
+    fi_spin_paid(&quick, &s);
+    assert_true(fi_spins_at_length(&quick));
+}
+
 /* ---- barriers ---- */
 
 enum { TURNS = 20000 };
@@ -331,6 +378,7 @@ int main(void) {
         cmocka_unit_test(a_process_lacks_descriptors_when_too_few_are_left_below_its_limit),
         cmocka_unit_test(deadlines_neither_overflow_nor_go_backwards),
         cmocka_unit_test(a_spin_is_as_long_as_its_policy_says),
+        cmocka_unit_test(who_shares_a_core_spins_no_longer_than_shortly),
         cmocka_unit_test(one_of_two_sides_sees_the_other),
     };
     return cmocka_run_group_tests_name("platform", tests, NULL, NULL);
