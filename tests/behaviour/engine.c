@@ -221,3 +221,30 @@ void engine_stop(engine_t *engine) {
     nftw(engine->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH);
     free(engine);
 }
+
+/* ---- several tries ---- */
+
+static struct trial {
+    bool (*holds)(void);
+    atomic_uint held;
+} * trial;
+
+static void try_once(void *arg) {
+    (void)arg;
+    atomic_store(&trial->held, trial->holds());
+}
+
+/* It may take as long as the test. */
+static bool holds_in_a_process(where_t where) {
+    int status = 0;
+    pid_t pid = child_start(try_once, NULL);
+    (void)where;
+    check(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return atomic_load(&trial->held);
+}
+
+void check_in_some_process(bool (*holds)(void), const char *sentence) {
+    trial = share(sizeof *trial);
+    trial->holds = holds;
+    check_in_some_try(holds_in_a_process, ALONE, sentence);
+}

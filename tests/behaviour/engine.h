@@ -40,6 +40,12 @@ const char *engine_directory(const engine_t *engine);
 /** From now on this process is on the machine `name`: its FERRY_DIR is that machine's. */
 void engine_machine(const engine_t *engine, const char *name);
 
+/**
+ * As check_in_some_try, with each try in a process of its own: one that had a node in a networked space can have no
+ * further children that open one, nor another engine.
+ */
+void check_in_some_process(bool (*holds)(void), const char *sentence);
+
 /** Ends the server and forgets it, with all it stored. All nodes of this process are closed. */
 void engine_stop(engine_t *engine);
 /** SIGKILLs the server; engine_restart brings it back. */

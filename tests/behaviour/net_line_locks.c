@@ -74,8 +74,7 @@ static void wait_for_it(void *arg) {
     close_node(node);
 }
 
-static bool does_a_late_holder_keep_its_lock(where_t where) {
-    (void)where;
+static bool does_a_late_holder_keep_its_lock(void) {
     lines_t *lines = lines_new();
     scene_t *s = scene_new(lines, lines->far, "ledger");
     relay_delay(lines->far, 70 * MILLISECOND);
@@ -91,7 +90,7 @@ static bool does_a_late_holder_keep_its_lock(where_t where) {
 /* Where the machine stands still for longer than a connection may be silent, a holder loses its lock: that is not what
  * is asked here. */
 static void a_holder_whose_answers_come_late_keeps_its_lock(void) {
-    check_in_some_try(does_a_late_holder_keep_its_lock, ALONE, "a holder whose answers come late keeps its lock");
+    check_in_some_process(does_a_late_holder_keep_its_lock, "a holder whose answers come late keeps its lock");
 }
 
 /* ---- lines that are gone ---- */

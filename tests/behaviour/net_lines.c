@@ -10,8 +10,7 @@
 #define LARGE ((size_t)3 << 20)
 #define LARGE_ONES 4u
 
-static bool does_all_come_over_a_late_and_slow_line(where_t where) {
-    (void)where;
+static bool does_all_come_over_a_late_and_slow_line(void) {
     lines_t *s = lines_new();
     relay_delay(s->near, 50 * MILLISECOND);
     relay_throttle(s->near, 1000000);
@@ -21,12 +20,11 @@ static bool does_all_come_over_a_late_and_slow_line(where_t where) {
 }
 
 static void over_a_late_and_slow_line_all_comes_in_order(void) {
-    check_in_some_try(does_all_come_over_a_late_and_slow_line, ALONE,
-                      "over a late and slow line all comes, and no node is given up");
+    check_in_some_process(does_all_come_over_a_late_and_slow_line,
+                          "over a late and slow line all comes, and no node is given up");
 }
 
-static bool does_all_come_over_connections_that_end(where_t where) {
-    (void)where;
+static bool does_all_come_over_connections_that_end(void) {
     lines_t *s = lines_new();
     numbers_t n = numbers_begin(s);
     relay_lose_each(s->near, 6000);
@@ -41,8 +39,8 @@ static bool does_all_come_over_connections_that_end(where_t where) {
 }
 
 static void connections_that_end_at_random_lose_and_double_nothing(void) {
-    check_in_some_try(does_all_come_over_connections_that_end, ALONE,
-                      "all comes over connections that end at random, and no node is given up");
+    check_in_some_process(does_all_come_over_connections_that_end,
+                          "all comes over connections that end at random, and no node is given up");
 }
 
 /* Each time some are on their way, one is just being given to the library, and others wait. */
