@@ -8,10 +8,32 @@
 
 #include "base/error.h"
 
+/* A small ring's cursor lags behind by up to 14 lines, and a small call or answer has one or two: one at a time never are
+ * so many. */
+#define MANY 16u
+
+/* Calls, or answers, of which many are under way at once come to the end of a small ring's room again and again, and
+ * each time both sides wait for the line with its cursor. A stream of messages gets a larger ring when this one is
+ * full, which these never see: whoever calls waits before. */
+static void widen(fi_sender_t *tx) {
+    fi_outlet_t *o = tx->claim.outlet;
+
+    if (!o) {
+        return;
+    }
+    fi_outlet_refresh(o); /* where it is the lap that has ended, nobody has looked yet */
+    if (fi_outlet_unreleased(o, false) >= MANY) {
+        fi_outlet_consider_growth(o, true);
+    }
+}
+
 int fi_put_claim(fi_sender_t *tx, uint64_t total, int64_t deadline, unsigned char **room) {
     void *data = NULL;
     int r = fi_sender_claim(tx, total, fi_patience(deadline), &data);
 
+    if (r == 0) {
+        widen(tx);
+    }
     *room = data;
     return r;
 }

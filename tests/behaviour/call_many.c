@@ -406,6 +406,29 @@ static void calls_that_nobody_answers_are_limited_too(where_t where) {
     crew_end_with(s.crew, s.server);
 }
 
+static bool many_at_once_have_large_rings(void *client) {
+    enum { AT_ONCE = 32, LARGE = 200 << 10 };
+    ferry_call_t *calls[AT_ONCE];
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        calls[i] = start_call(client, "add", i);
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        check_is(finish_call(calls[i]), i + 1);
+    return size_of_mappings("rw-s") > LARGE;
+}
+
+/* A thousand clients that call now and then must not take a ring of 256 KiB each. */
+static void many_at_once_get_a_larger_ring_one_at_a_time_does_not(where_t where) {
+    scene_t s = prepare(1);
+    begin(&s, where, NULL);
+    check_is(call_number(s.client, "add", 0), 1);
+    size_t before = size_of_mappings("rw-s");
+    for (uint64_t i = 0; i < 2000; i++)
+        check_is(call_number(s.client, "add", i), i + 1);
+    check_is(size_of_mappings("rw-s"), before);
+    await_that(many_at_once_have_large_rings, s.client, "the rings of many calls at once are large");
+    end(&s);
+}
+
 static void a_call_that_nobody_serves_is_not_sent(void) {
     ferry_t *node = open_node("test");
     ferry_client_t *client = open_client(node, "nobody", 0);
@@ -438,6 +461,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(calls_that_nobody_answers_are_all_run),
         TEST_BOTH(what_is_not_done_when_the_client_closes_is_told),
         TEST_BOTH(calls_that_nobody_answers_are_limited_too),
+        TEST_BOTH(many_at_once_get_a_larger_ring_one_at_a_time_does_not),
         TEST(a_call_that_nobody_serves_is_not_sent),
     };
     return run_suite("call-many", tests, sizeof tests / sizeof tests[0], argc, argv);

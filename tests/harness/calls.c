@@ -226,3 +226,16 @@ unsigned count_mappings(const char *mode) {
     fclose(maps);
     return count;
 }
+
+size_t size_of_mappings(const char *mode) {
+    size_t bytes = 0;
+    char line[512];
+    unsigned long from, to;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    check(maps != NULL);
+    while (fgets(line, sizeof line, maps))
+        if (strstr(line, "memfd:") && strstr(line, mode) && sscanf(line, "%lx-%lx", &from, &to) == 2)
+            bytes += to - from;
+    fclose(maps);
+    return bytes;
+}

@@ -87,6 +87,8 @@ ferry_call_error_t error_in(ferry_msg_t *reply);
 unsigned count_descriptors(void);
 /** Of memory that is shared with others, in this process: "r--s" what others own, "" all. */
 unsigned count_mappings(const char *mode);
+/** How many bytes these are. */
+size_t size_of_mappings(const char *mode);
 
 #ifndef FERRY_TESTS_SHORT_FORMS
 #define stop_server(server) (called_from(__FILE__, __LINE__), stop_server(server))
