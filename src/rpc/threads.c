@@ -153,7 +153,7 @@ static int add_worker(ferry_service_t *s, fi_worker_t **out) {
     }
     w->service = s;
     w->request.worker = w;
-    w->inside = 1;
+    fi_store_release32(&w->inside, 1);
     s->workers[s->worker_count] = w;
     fi_store_release32(&s->worker_count, s->worker_count + 1);
     *out = w;
@@ -243,7 +243,7 @@ static int start_one(ferry_service_t *s) {
     if (r == 0) {
         r = create_thread(&st);
         st.worker->own_thread = r == 0;
-        st.worker->inside = r == 0;
+        fi_store_release32(&st.worker->inside, r == 0);
     }
     while (r == 0 && st.result > 0) {
         pthread_cond_wait(&s->changed, &s->lock);
