@@ -230,7 +230,10 @@ static void look_for_foreign(fi_far_client_t *fk, fi_far_call_t *fc) {
     bool was_foreign = fc->foreign;
 
     fi_foreign_free(fk->foreign);
-    fk->foreign = was_foreign ? NULL : fi_foreign_find(fk->calls, fk->k->service);
+    fk->foreign = NULL;
+    if (!was_foreign) {
+        (void)fi_foreign_find(fk->calls, fk->k->service, &fk->foreign);
+    }
     if (!fk->foreign) {
         fi_far_call_ends(fk, fc, -ENOENT);
     } else if (strcmp(fc->c->method, FERRY_METHOD_DESCRIBE) == 0) {

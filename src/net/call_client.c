@@ -318,14 +318,19 @@ unsigned fi_far_client_servers(ferry_client_t *k) {
     fi_far_client_t *fk = fi_far_of(k);
     struct counting n = {.net = fk->calls->net};
 
+    fk->unknown = false;
     if (!fi_net_is_up(fk->calls->net)) {
         return 0;
     }
     (void)fi_calls_each_card(fk->calls, k->service, CARDS_NS, count, &n);
     if (n.threads == 0) {
         fi_foreign_free(fk->foreign);
-        fk->foreign = fi_foreign_find(fk->calls, k->service);
+        fk->unknown = !fi_foreign_find(fk->calls, k->service, &fk->foreign);
         n.threads = fk->foreign != NULL;
+    }
+    if (n.threads > 0) {
+        fk->nobody = false;
+        fk->known_at = fi_now_ns();
     }
     return n.threads;
 }

@@ -45,6 +45,7 @@ typedef struct fi_far_client {
     char direct_inbox[96];
     struct fi_far_call *direct; /* the call whose answer goes there */
     bool nobody;                /* the last one-way call found nobody */
+    bool unknown;               /* nor has anybody on the server, Ferry or not, such a name */
     bool served;                /* somebody has answered, who may be on the way back where nobody is found */
     fi_foreign_t *foreign;
     char prefix[FI_SUBJECT_MAX];

@@ -13,8 +13,11 @@
 #include "net/call_client.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
+#include "platform/patience.h"
 
 #define USUAL_QUOTA (UINT64_C(64) << 20)
+#define SEEK_NS INT64_C(1000000000) /* patience with servers that do not answer */
+#define SEEK_AGAIN_NS 10000000
 
 /* ---- sending ---- */
 
@@ -259,6 +262,23 @@ static int check_size(const fi_far_client_t *fk, uint64_t size) {
     return 0;
 }
 
+/* Servers on a busy machine answer late, and a connection comes back; that nobody has such a name is told at once. */
+static bool find_servers(fi_far_client_t *fk, int64_t deadline) {
+    fi_patience_t patience = {.left = SEEK_NS};
+
+    while (fi_far_client_servers(fk->k) == 0) {
+        int64_t until = fi_patience_slice(&patience);
+        if (fk->unknown || fi_now_ns() >= deadline) {
+            return false;
+        }
+        fi_sleep_until(fi_earlier(until, fi_now_ns() + SEEK_AGAIN_NS));
+        if (!fi_patience_goes_on(&patience)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_call_head_t *head) {
     fi_far_call_t fc = {.data = (unsigned char *)(uintptr_t)(wish->m ? wish->m->data : wish->data),
                         .size = wish->m ? wish->m->size : wish->size,
@@ -267,13 +287,10 @@ static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_ca
 
     if (fk->nobody || fi_now_ns() - fk->known_at > FI_CALLS_KNOWN_NS) {
         (void)fi_far_client_take_in(fk->k);
-        unsigned there = fi_far_client_servers(fk->k);
-        if (there == 0) {
+        if (!find_servers(fk, head->deadline)) {
             return fi_fail(-ENOENT, "nobody serves \"%s\" in the space \"%s\": start a server", fk->k->service,
                            fk->calls->net->address.space);
         }
-        fk->nobody = false;
-        fk->known_at = fi_now_ns();
     }
     char method[FI_METHOD_NAME_MAX + 1];
     snprintf(method, sizeof method, "%s", wish->method);

@@ -200,18 +200,19 @@ void fi_foreign_subject(const char *verb, const char *service, char subject[FI_S
     }
 }
 
-fi_foreign_t *fi_foreign_find(fi_calls_t *calls, const char *service) {
+bool fi_foreign_find(fi_calls_t *calls, const char *service, fi_foreign_t **list) {
     char subject[FI_SUBJECT_MAX];
-    fi_foreign_t *list = NULL;
     natsMsg *msg = NULL;
+
+    *list = NULL;
 
     fi_foreign_subject("INFO", service, subject);
     natsStatus s = fi_nats.natsConnection_Request(&msg, calls->net->control, subject, "", 0, ASK_MS);
     if (s == NATS_OK) {
-        take_info(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), &list);
+        take_info(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), list);
     }
     fi_nats.natsMsg_Destroy(msg);
-    return list;
+    return s != NATS_NO_RESPONDERS;
 }
 
 void fi_foreign_free(fi_foreign_t *list) {

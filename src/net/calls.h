@@ -254,8 +254,9 @@ typedef struct fi_foreign {
 
 /* "$SRV.VERB.SERVICE", as it is asked. */
 void fi_foreign_subject(const char *verb, const char *service, char subject[FI_SUBJECT_MAX]);
-/* Asks for the endpoints of `service`. NULL: there is no such service. */
-fi_foreign_t *fi_foreign_find(fi_calls_t *calls, const char *service);
+/* Asks for the endpoints of `service` that are not Ferry's. NULL: there are none that are known. False: the server says
+ * that nobody has that name. */
+bool fi_foreign_find(fi_calls_t *calls, const char *service, fi_foreign_t **list);
 void fi_foreign_free(fi_foreign_t *list);
 /* What $describe answers for it; to be freed. */
 char *fi_foreign_describe(const char *service, const fi_foreign_t *list, size_t *len);
