@@ -15,7 +15,7 @@
 #include "route/route.h"
 
 static void choose_for_host(const ferry_host_t *h, ferry_host_choices_t *choices) {
-    const fi_spinning_t spinning = {fi_host_spin(), h->wake_ns, false, FERRY_WAIT_ADAPTIVE, 0};
+    const fi_spinning_t spinning = {.full_ns = fi_host_spin(), .wake_ns = h->wake_ns, .policy = FERRY_WAIT_ADAPTIVE};
 
     fi_tell_spin(h, &spinning, &choices->spin_ns);
     fi_tell_inline(h, fi_host_inline(), &choices->inline_max);

@@ -250,7 +250,7 @@ static int wait_once(ferry_pollitem_t *items, size_t n, struct pollfd *p, int64_
 
 static int wait_for(ferry_pollitem_t *items, size_t n, struct pollfd *p, int64_t timeout) {
     int64_t deadline = fi_deadline(timeout);
-    fi_spinner_t spinner = {FERRY_WAIT_ADAPTIVE, 0, 0};
+    fi_spinner_t spinner = {.policy = FERRY_WAIT_ADAPTIVE};
     fi_waits++;
     fi_spin_t spin = fi_spin_begin();
     bool only_ends = true;

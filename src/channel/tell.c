@@ -25,6 +25,10 @@ uint64_t fi_sender_usual_lines(const fi_sender_t *tx) {
     return size > tx->inline_max ? 1 : fi_record_lines(size, fi_record_place(size, false));
 }
 
+static uint64_t vain_of(const fi_spinner_t *k) {
+    return k->in_vain | (k->crowded ? FI_CROWDED : 0);
+}
+
 /* How far the sender is, and the reader, in all rings that are in use: the reader may be in an older one still. */
 static void look_at_link(fi_txlink_t *l, int64_t now) {
     const fi_outlet_t *o = l->outlet;
@@ -123,7 +127,7 @@ static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     f.figures[FI_SENT_WAITING] = fi_outlet_unreleased(l->outlet, true);
     f.figures[FI_SENT_INLINE] = tx->inline_max;
     f.figures[FI_SENT_SPIN] = fi_spin_full(&tx->spinner);
-    f.figures[FI_SENT_VAIN] = tx->spinner.in_vain;
+    f.figures[FI_SENT_VAIN] = vain_of(&tx->spinner);
     f.figures[FI_SENT_POLICY] = tx->spinner.policy;
     f.figures[FI_SENT_LINKS] = tx->topic ? tx->topic->link_count : tx->link_count;
     f.figures[FI_SENT_MOST] = l->window.used ? l->window.most : 0;
@@ -195,7 +199,7 @@ static void tell_taken(const fi_receiver_t *rx, const fi_rxlink_t *l, fi_peer_t 
     f.figures[FI_TAKEN_WAKE] = l->latency.wake_ns;
     f.figures[FI_TAKEN_WAKES] = l->latency.wakes;
     f.figures[FI_TAKEN_SPIN] = fi_spin_full(&rx->spinner);
-    f.figures[FI_TAKEN_VAIN] = rx->spinner.in_vain;
+    f.figures[FI_TAKEN_VAIN] = vain_of(&rx->spinner);
     f.figures[FI_TAKEN_POLICY] = rx->spinner.policy;
     (void)fi_peer_send(to, &f, NULL);
 }

@@ -29,17 +29,17 @@ static uint64_t budget_ns(const fi_spinner_t *k) {
     if (k->policy == FERRY_WAIT_BLOCK) {
         return 0;
     }
-    if (k->in_vain < FI_VAIN_LIMIT || k->in_vain % PROBE_EVERY == 0) {
-        return fi_spin_full(k);
+    if (k->crowded || (k->in_vain >= FI_VAIN_LIMIT && k->in_vain % PROBE_EVERY != 0)) {
+        return FI_SPIN_SHORT_NS;
     }
-    return FI_SPIN_SHORT_NS;
+    return fi_spin_full(k);
 }
 
 /* When somebody else ran meanwhile, the core is wanted: one more look, and spinning at length is over for a while. */
 static void give_way(fi_spinner_t *k, fi_spin_t *s, uint64_t now) {
     sched_yield();
-    if (fi_ticks() - now > CROWDED_US * fi_ticks_per_us()) {
-        k->in_vain = FI_VAIN_LIMIT;
+    k->crowded = fi_ticks() - now > CROWDED_US * fi_ticks_per_us();
+    if (k->crowded) {
         s->gave_way = true;
         s->budget = 0;
     }
@@ -57,7 +57,7 @@ bool fi_spin_more(fi_spinner_t *k, fi_spin_t *s) {
     if (fi_unlikely(k->policy == FERRY_WAIT_BLOCK)) {
         return false;
     }
-    if (++s->rounds < QUICK_ROUNDS && k->in_vain < FI_VAIN_LIMIT) {
+    if (++s->rounds < QUICK_ROUNDS && fi_spins_at_length(k)) {
         return true;
     }
     fi_cpu_relax();

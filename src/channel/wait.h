@@ -35,6 +35,7 @@ typedef struct fi_spinner {
     uint32_t policy;  /* ferry_wait_t */
     uint32_t in_vain; /* full spins in a row that ended in sleep */
     uint32_t full_ns; /* a full spin, by what its links were seen to need; 0: the host's */
+    bool crowded;     /* somebody else ran when it last gave way */
 } fi_spinner_t;
 
 /* One wait. */
@@ -58,9 +59,9 @@ static inline void fi_spin_skip(fi_spin_t *s, uint32_t rounds) {
     s->rounds += rounds;
 }
 
-/* Not where the last full spins were in vain: what is waited for comes later, or from somebody who needs this core. */
+/* Not where the last full spins were in vain, or others want this core: perhaps who sends what is waited for. */
 static inline bool fi_spins_at_length(const fi_spinner_t *k) {
-    return k->policy != FERRY_WAIT_BLOCK && k->in_vain < FI_VAIN_LIMIT;
+    return k->policy != FERRY_WAIT_BLOCK && k->in_vain < FI_VAIN_LIMIT && !k->crowded;
 }
 
 /* One round of spinning; false when it is time to sleep. */
@@ -80,6 +81,7 @@ void fi_spin_keep_off(void);
 static inline void fi_spin_paid(fi_spinner_t *k, const fi_spin_t *s) {
     if (s->start && !s->gave_way) {
         k->in_vain = 0;
+        k->crowded = false;
     }
 }
 

@@ -113,6 +113,10 @@ void fi_tell_spin(const ferry_host_t *h, const fi_spinning_t *s, ferry_choice_t 
         snprintf(choice->why, sizeof choice->why,
                  "its last %" PRIu32 " waits outlasted a spin of %s: what it waits for comes too seldom", s->in_vain,
                  fi_span_text(s->full_ns, full));
+    } else if (s->crowded) {
+        choice->value = FI_SPIN_SHORT_NS;
+        snprintf(choice->why, sizeof choice->why,
+                 "somebody else ran when it last gave way: its core is wanted, perhaps by who is waited for");
     } else {
         tell_full_spin(h, s, choice);
     }

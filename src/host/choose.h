@@ -57,6 +57,7 @@ typedef struct fi_spinning {
     bool on_link;     /* that was measured on this link; else it is the host's */
     uint32_t policy;  /* ferry_wait_t */
     uint32_t in_vain; /* full spins in a row that ended in sleep */
+    bool crowded;     /* somebody else ran when it last gave way */
 } fi_spinning_t;
 
 /** How long it spins, and why. UINT64_MAX: it never sleeps. */

@@ -26,6 +26,8 @@ enum fi_link_flags {
     FI_LINK_OWN_SPIN = 32  /* a wake-up was measured on the receiver's own links */
 };
 
+#define FI_CROWDED (UINT64_C(1) << 32) /* beside spins in vain: somebody else ran when it last gave way */
+
 enum fi_sent_figure {
     FI_SENT_PER_S,   /* messages in a second, lately */
     FI_SENT_SIZE,    /* bytes of one, on average */
@@ -33,7 +35,7 @@ enum fi_sent_figure {
     FI_SENT_WAITING, /* not released */
     FI_SENT_INLINE,  /* bytes up to which one goes into the ring */
     FI_SENT_SPIN,    /* ns of a full spin, for room */
-    FI_SENT_VAIN,    /* full spins in vain */
+    FI_SENT_VAIN,    /* spins in vain, and FI_CROWDED */
     FI_SENT_POLICY,  /* ferry_wait_t */
     FI_SENT_LINKS,   /* links of this sender that are live */
     FI_SENT_MOST,    /* messages that may lie ready for the receiver; 0: as many as fit */

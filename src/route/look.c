@@ -170,7 +170,8 @@ static fi_spinning_t spinning_of(const fi_frame_t *f, unsigned spin, uint64_t wa
                            .wake_ns = wake_ns,
                            .on_link = on_link,
                            .policy = (uint32_t)f->figures[spin + 2],
-                           .in_vain = (uint32_t)f->figures[spin + 1]};
+                           .in_vain = (uint32_t)f->figures[spin + 1],
+                           .crowded = (f->figures[spin + 1] & FI_CROWDED) != 0};
 }
 
 static void tell_sent(const ferry_route_t *r, const fi_frame_t *f, ferry_route_link_t *l) {

@@ -109,7 +109,8 @@ static void three_hosts_lead_to_three_choices_each_with_its_reason(void **state)
 
     for (int i = 0; i < 3; i++) {
         ferry_choice_t spin, size;
-        fi_spinning_t s = {fi_choose_host_spin(hosts[i], 0), hosts[i]->wake_ns, false, FERRY_WAIT_ADAPTIVE, 0};
+        fi_spinning_t s = {
+            .full_ns = fi_choose_host_spin(hosts[i], 0), .wake_ns = hosts[i]->wake_ns, .policy = FERRY_WAIT_ADAPTIVE};
         fi_tell_spin(hosts[i], &s, &spin);
         fi_tell_inline(hosts[i], fi_choose_inline(hosts[i], 0), &size);
         assert_int_equal(spin.value, spins[i]);
@@ -181,11 +182,13 @@ static void spin_is(const ferry_host_t *h, fi_spinning_t s, uint64_t value, cons
 static void how_long_a_thread_spins_has_its_reason(void **state) {
     (void)state;
     ferry_host_t lonely = machine;
-    fi_spinning_t s = {24000, 24000, false, FERRY_WAIT_ADAPTIVE, 0};
+    fi_spinning_t s = {.full_ns = 24000, .wake_ns = 24000, .policy = FERRY_WAIT_ADAPTIVE};
 
     spin_is(&machine, s, 24000, "a wake-up takes 24 us (given)");
     s.on_link = true;
     spin_is(&machine, s, 24000, "measured on this link");
+    s.crowded = true;
+    spin_is(&machine, s, FI_SPIN_SHORT_NS, "its core is wanted");
     s.in_vain = FI_VAIN_LIMIT;
     spin_is(&machine, s, FI_SPIN_SHORT_NS, "its last 4 waits outlasted a spin of 24 us");
     s.policy = FERRY_WAIT_SPIN;
