@@ -266,17 +266,19 @@ static int check_size(const fi_far_client_t *fk, uint64_t size) {
 static bool find_servers(fi_far_client_t *fk, int64_t deadline) {
     fi_patience_t patience = {.left = SEEK_NS};
 
-    while (fi_far_client_servers(fk->k) == 0) {
-        int64_t until = fi_patience_slice(&patience);
+    for (;;) {
+        (void)fi_patience_slice(&patience); /* asking takes time, too */
+        if (fi_far_client_servers(fk->k) > 0) {
+            return true;
+        }
         if (fk->unknown || fi_now_ns() >= deadline) {
             return false;
         }
-        fi_sleep_until(fi_earlier(until, fi_now_ns() + SEEK_AGAIN_NS));
+        fi_sleep_until(fi_now_ns() + SEEK_AGAIN_NS);
         if (!fi_patience_goes_on(&patience)) {
             return false;
         }
     }
-    return true;
 }
 
 static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_call_head_t *head) {
