@@ -148,8 +148,7 @@ static void look(void *whole) {
     look_at(whole, false);
 }
 
-/* --- whoever has the receiver takes its sender
- * --------------------------------------------------------------------- */
+/* --- whoever has the receiver takes its sender ------------------------------------------------------------------- */
 
 static bool hold(fi_dead_t *d) {
     return d->tx && fi_end_enter(&d->tx->end, FI_END_SENDER) == 0;

@@ -205,7 +205,6 @@ bool fi_foreign_find(fi_calls_t *calls, const char *service, fi_foreign_t **list
     natsMsg *msg = NULL;
 
     *list = NULL;
-
     fi_foreign_subject("INFO", service, subject);
     natsStatus s = fi_nats.natsConnection_Request(&msg, calls->net->control, subject, "", 0, ASK_MS);
     if (s == NATS_OK) {

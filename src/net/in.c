@@ -69,7 +69,7 @@ bool fi_in_serves(fi_bridge_t *b, const fi_far_node_t *n) {
 /* Its sender is armed: something has been released. Also by the steward, while the sender is being opened. */
 static void released(void *whole) {
     const fi_inward_t *in = whole;
-    const fi_sender_t *tx = __atomic_load_n(&in->sender, __ATOMIC_ACQUIRE);
+    const fi_sender_t *tx = fi_load_acquire_ptr(&in->sender);
     uint64_t one = 1;
 
     if (tx && tx->waiting) {
@@ -113,7 +113,7 @@ static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f)
 
     fi_sender_t *tx = NULL;
     int r = fi_sender_new_part(b->net->node, in->channel, (ferry_kind_t)in->kind, &c, &part, &tx);
-    __atomic_store_n(&in->sender, tx, __ATOMIC_RELEASE);
+    fi_store_release_ptr(&in->sender, tx);
     return r;
 }
 

@@ -195,7 +195,7 @@ void fi_leases_close(fi_net_t *net) {
 
     if (leases) {
         pthread_mutex_lock(&net->lock); /* nobody tells of them any more */
-        __atomic_store_n(&net->leases, NULL, __ATOMIC_RELEASE);
+        fi_store_release_ptr(&net->leases, NULL);
         pthread_mutex_unlock(&net->lock);
         fi_answers_close(leases);
         fi_touches_close(leases);

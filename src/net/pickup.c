@@ -415,7 +415,7 @@ static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *a
 /* Something has come back, or was released. Also by the steward, while the sender is being opened. */
 static void released(void *whole) {
     const fi_pickup_t *p = whole;
-    const fi_sender_t *tx = __atomic_load_n(&p->tx, __ATOMIC_ACQUIRE);
+    const fi_sender_t *tx = fi_load_acquire_ptr(&p->tx);
     uint64_t one = 1;
 
     if (tx && tx->aside_count > 0) {
@@ -434,7 +434,7 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
 
     fi_sender_t *tx = NULL;
     int r = fi_sender_new_part(b->net->node, p->channel, FERRY_QUEUE, &c, &part, &tx);
-    __atomic_store_n(&p->tx, tx, __ATOMIC_RELEASE);
+    fi_store_release_ptr(&p->tx, tx);
     return r;
 }
 

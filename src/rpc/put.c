@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 
-/* A small ring's cursor lags behind by up to 14 lines, and a small call or answer has one or two: one at a time never are
- * so many. */
+/* A small ring's cursor lags behind by up to 14 lines, and a small call or answer has one or two: one at a time never
+ * are so many. */
 #define MANY 16u
 
 /* Calls, or answers, of which many are under way at once come to the end of a small ring's room again and again, and

@@ -113,7 +113,7 @@ static void kept_file(char name[300]) {
 static void measure(void *arg) {
     ferry_host_t *host = arg;
 
-    /* Not in time on a busy host: then the figures are not kept, and somebody else tries. As long as a child may take. */
+    /* Not in time on a busy host: then the figures are not kept, and another one tries. As long as a child may take. */
     for (int64_t end = monotonic() + 5 * PATIENCE / 2; monotonic() < end;) {
         char name[300];
         check_is(ferry_host(NULL, FERRY_HOST_MEASURE_ANEW, host, NULL), 0);

@@ -24,8 +24,7 @@ typedef struct greeting {
     int64_t ns;          /* that it took to connect and be greeted */
 } greeting_t;
 
-/* --- reaching it
- * ----------------------------------------------------------------------------------------------------- */
+/* --- reaching it ------------------------------------------------------------------------------------------------- */
 
 /* "host:port" of server `i` of the space's URL, a port where none is named. False: there are not so many. */
 static bool server_of(const char *space, size_t i, char *host, char *port) {
@@ -118,8 +117,7 @@ static bool says(const greeting_t *g, const char *key) {
     return value != NULL && strncmp(value, "true", 4) == 0;
 }
 
-/* --- the server
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the server -------------------------------------------------------------------------------------------------- */
 
 /* What the checks after the first one build upon. */
 static struct {
@@ -255,8 +253,7 @@ void check_connection(const common_t *common, finding_t *f) {
     ferry_look_close(look);
 }
 
-/* --- permissions
- * ----------------------------------------------------------------------------------------------------- */
+/* --- permissions ------------------------------------------------------------------------------------------------- */
 
 void check_channels(const common_t *common, finding_t *f) {
     ferry_sender_t *tx = NULL;

@@ -109,8 +109,7 @@ void check_room(const common_t *common, finding_t *f) {
         advise(f, "every open end needs one small file: free some, or name another directory with FERRY_DIR");
 }
 
-/* --- leftovers
- * ------------------------------------------------------------------------------------------------------- */
+/* --- leftovers --------------------------------------------------------------------------------------------------- */
 
 typedef struct sweep {
     const common_t *common;
@@ -169,8 +168,7 @@ void check_leftovers(const common_t *common, finding_t *f) {
         find(f, VERDICT_OK, "%zu name%s of dead processes, now removed", swept, swept == 1 ? "" : "s");
 }
 
-/* --- a message
- * ------------------------------------------------------------------------------------------------------- */
+/* --- a message --------------------------------------------------------------------------------------------------- */
 
 typedef struct trial {
     ferry_t *node;

@@ -47,8 +47,7 @@ static const char *published_role(const ferry_look_end_t *end) {
     return end->is_sender ? "writer" : "reader";
 }
 
-/* --- for people
- * ------------------------------------------------------------------------------------------------------ */
+/* --- for people -------------------------------------------------------------------------------------------------- */
 
 static void user_name(const ferry_look_node_t *node, char *cell) {
     const struct passwd *user = node->host[0] == '\0' ? getpwuid(node->uid) : NULL;
@@ -228,8 +227,7 @@ static int print_text(const looks_t *looks) {
     return 0;
 }
 
-/* --- for scripts
- * ----------------------------------------------------------------------------------------------------- */
+/* --- for scripts ------------------------------------------------------------------------------------------------- */
 
 static void json_end(json_t *j, const space_look_t *space, const ferry_look_end_t *end) {
     double messages;
@@ -337,8 +335,7 @@ static void print_json(const looks_t *looks, const durables_t *durables, const c
     printf("\n");
 }
 
-/* --- the command
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------------------------- */
 
 static void say_nothing_found(const looks_t *looks, const char *space, const char *base) {
     const char *where = space != NULL ? " in space " : "";

@@ -13,8 +13,7 @@ static bool shows(const looks_t *looks, const space_look_t *space, uint64_t id) 
     return looks->channel == NULL || (node != NULL && looks_shows_node(looks, space, node));
 }
 
-/* --- links
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- links ------------------------------------------------------------------------------------------------------- */
 
 /* The same link in the look before; NULL: there is none to compare with. */
 static const ferry_look_link_t *link_before(const space_look_t *space, const ferry_look_link_t *link) {
@@ -129,8 +128,7 @@ void json_links(json_t *j, const looks_t *looks, const space_look_t *space) {
     json_close(j, ']');
 }
 
-/* --- connections
- * ------------------------------------------------------------------------------------------------------ */
+/* --- connections ------------------------------------------------------------------------------------------------- */
 
 bool ls_is_connected(const space_look_t *space, const ferry_look_node_t *node) {
     for (size_t i = 0; i < ferry_look_engines(space->now); i++) {

@@ -34,8 +34,7 @@ int receiving_open(receiving_t *r) {
     return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------------------------------- */
 
 /* What a result of the writing side means. */
 static step_t written(int result, int *status) {
@@ -59,8 +58,7 @@ static step_t flush(receiving_t *r, int *status) {
     return step;
 }
 
-/* --- waiting
- * --------------------------------------------------------------------------------------------------------- */
+/* --- waiting ----------------------------------------------------------------------------------------------------- */
 
 /* How long to wait for a message: until --idle, --timeout or the next draw. */
 static int64_t patience(const receiving_t *r) {
@@ -118,8 +116,7 @@ static step_t wait_for_message(receiving_t *r, int *status) {
     return out_of_patience(r, status);
 }
 
-/* --- the run
- * --------------------------------------------------------------------------------------------------------- */
+/* --- the run ----------------------------------------------------------------------------------------------------- */
 
 /* What comes next is decided when it is taken: each record is written before that. */
 static bool picks(const receiving_t *r) {

@@ -45,8 +45,7 @@ static uint64_t lost_so_far(const tapping_t *t) {
     return t->r.rx != NULL && ferry_receiver_stats(t->r.rx, &stats) == 0 ? stats.lost : 0;
 }
 
-/* --- figures
- * ------------------------------------------------------------------------------------------------------- */
+/* --- figures ----------------------------------------------------------------------------------------------------- */
 
 static void print_figures(const tapping_t *t, double records, double bytes) {
     json_t j = {.out = stdout};
@@ -85,8 +84,7 @@ static int end_second(tapping_t *t, int64_t now) {
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 
-/* --- records as JSON
- * ----------------------------------------------------------------------------------------------- */
+/* --- records as JSON --------------------------------------------------------------------------------------------- */
 
 static void print_record(const tapping_t *t, const ferry_msg_t *m) {
     ferry_msg_info_t info = {.size = sizeof info};
@@ -116,8 +114,7 @@ static void look_at(tapping_t *t, ferry_msg_t *const *messages, int n) {
     t->r.taken += (uint64_t)n;
 }
 
-/* --- the run
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the run ----------------------------------------------------------------------------------------------------- */
 
 /* How long to wait for a record: until the second is over, or --idle or --timeout. */
 static int64_t patience(const tapping_t *t, int64_t now) {

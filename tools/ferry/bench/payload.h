@@ -48,8 +48,7 @@ static inline bench_words_t bench_words_at(const unsigned char *p) {
     return pair;
 }
 
-/* --- lines of 64 bytes, of which the first begins with `word`
- * ------------------------------------------------------ */
+/* --- lines of 64 bytes, of which the first begins with `word` ---------------------------------------------------- */
 
 static inline void bench_lines_fill(unsigned char *p, size_t lines, uint64_t word) {
     bench_words_t pair = {word, word + 1};
@@ -77,8 +76,7 @@ static inline uint64_t bench_lines_check(const unsigned char *p, size_t lines, u
 void bench_long_fill(unsigned char *p, size_t lines, uint64_t word);
 uint64_t bench_long_check(const unsigned char *p, size_t lines, uint64_t word);
 
-/* --- what does not fill a line: fewer than 64 bytes
- * ------------------------------------------------------------------ */
+/* --- what does not fill a line: fewer than 64 bytes -------------------------------------------------------------- */
 
 static inline void bench_rest_fill(unsigned char *p, size_t len, uint64_t word) {
     for (; len >= 8; len -= 8, p += 8, word++)
