@@ -290,11 +290,24 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     return 0;
 }
 
+/* The node has refused a receiver that it may have told this sender to expect. */
+static void missed_receiver(fi_sender_t *tx, const fi_mail_t *m) {
+    if (m->frame.flags & FI_MEET_TAP) {
+        fi_node_count_tap(&tx->end);
+    } else {
+        fi_node_count_link(&tx->end);
+    }
+}
+
 static void met_receiver(fi_sender_t *tx, fi_mail_t *m) {
     fi_txlink_t *l = NULL;
 
     if (find_link(tx, m->peer, m->frame.rx)) {
         return; /* both sides saw each other first */
+    }
+    if (!m->remote) {
+        missed_receiver(tx, m);
+        return;
     }
     if (m->frame.flags & FI_MEET_TAP) {
         if (fi_taps_met(tx, m) < 0) {

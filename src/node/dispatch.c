@@ -121,37 +121,41 @@ static int meet_sender(fi_node_t *n, fi_mail_t *m) {
     return 0;
 }
 
-static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
+/* Shows a receiver to the senders here, without `remote` as one that they will not be linked with: to how many. */
+static uint64_t show_receiver(fi_node_t *n, const fi_mail_t *m, fi_remote_t *remote) {
     struct fi_list *at;
     struct fi_list *after;
     uint64_t count = 0;
 
-    if (!m->memory || m->memory->bytes < sizeof(struct fi_receiver_page) || m->fds[0] < 0 ||
-        fi_bell_check(m->fds[0]) < 0) {
-        return -EPROTO;
-    }
-    if (fi_load_relaxed32(&m->peer->links) >= n->max_links) {
-        return 0; /* more than it may open */
-    }
-    fi_remote_t *remote = fi_remote_new(m->peer, m->frame.rx, m->memory, m->fds[0]);
-    if (!remote) {
-        return 0; /* no memory: the receiver is not served, as if it had not been seen */
-    }
-    m->memory = NULL;
-    m->fds[0] = -1;
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (!same_channel(e, FI_END_SENDER, m)) {
-            continue;
-        }
-        fi_mail_t *copy = fi_mail_new(m->peer, &m->frame);
+        fi_mail_t *copy = same_channel(e, FI_END_SENDER, m) ? fi_mail_new(m->peer, &m->frame) : NULL;
         if (copy) {
-            copy->remote = fi_remote_ref(remote);
+            copy->remote = remote ? fi_remote_ref(remote) : NULL;
             fi_end_deliver(e, copy);
             count++;
         }
     }
-    settled_reply(m->peer, 0, m->frame.rx, count, 0);
+    return count;
+}
+
+/*
+ * That it is refused, because its peer has all the links that it may open, or for want of memory, is an answer as well:
+ * its own node waits for one, and so does a sender here that was told of it.
+ */
+static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
+    if (!m->memory || m->memory->bytes < sizeof(struct fi_receiver_page) || m->fds[0] < 0 ||
+        fi_bell_check(m->fds[0]) < 0) {
+        return -EPROTO;
+    }
+    bool may = fi_load_relaxed32(&m->peer->links) < n->max_links;
+    fi_remote_t *remote = may ? fi_remote_new(m->peer, m->frame.rx, m->memory, m->fds[0]) : NULL;
+    if (remote) {
+        m->memory = NULL;
+        m->fds[0] = -1;
+    }
+    uint64_t count = show_receiver(n, m, remote);
+    settled_reply(m->peer, 0, m->frame.rx, remote ? count : 0, 0);
     fi_remote_unref(remote);
     return 0;
 }

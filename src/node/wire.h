@@ -15,7 +15,7 @@
  *   or
  *     MEET_RECEIVER rx (page, bell)   ->                                   "I have this receiver; who sends?"
  *                                     <-  OFFER tx rx (ring)               one for each sender on the channel
- *                                     <-  SETTLED rx, count
+ *                                     <-  SETTLED rx, count                0 also for one that may not be linked
  *   then, sender -> receiver: OFFER (ring), receiver -> sender: ACCEPT (control area) or REFUSE, sender -> receiver: LIVE
  *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area), REJECT (receiver), END (sender), CLOSE
  *   (receiver), EXPEL

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * meeting.c - two processes that open the same objects at the same moment: both may dial, and are then connected twice.
- * And two that lose their connection, and live.
+ * And two that lose their connection, and live; and those that may not be linked.
  */
 #include "harness.h"
 #include "objects.h"
@@ -180,11 +180,48 @@ static void an_open_waits_for_those_who_stood_still_with_it(void) {
     check_in_some_try(does_standing_still_not_count, ALONE, "an open waits for those who stood still with it");
 }
 
+/* ---- who may not be linked ---- */
+
+#define OPENINGS 30
+#define OPENINGS_TAKE (15 * SECOND) /* at most: each would wait for a second otherwise */
+
+static void who_may_not_be_linked_is_not_waited_for(void) {
+    const ferry_options_t options = {.max_links_per_peer = 1};
+    ferry_receiver_t *rx[OPENINGS];
+    ferry_sender_t *tx[OPENINGS];
+    ferry_t *node = NULL;
+    check_is(ferry_open("test", &options, &node), 0);
+    ferry_t *peer = open_node("test");
+    ferry_sender_t *first = open_sender(node, "first", FERRY_QUEUE, NULL);
+    ferry_receiver_t *linked = open_receiver(peer, "first", FERRY_QUEUE, NULL);
+    int64_t begin = monotonic();
+    for (int i = 0; i < OPENINGS; i++)
+        rx[i] = open_receiver(peer, "first", FERRY_QUEUE, NULL); /* nobody says that it was met */
+    check(monotonic() - begin < OPENINGS_TAKE);
+    ferry_receiver_t *met = open_receiver(peer, "second", FERRY_QUEUE, NULL);
+    begin = monotonic();
+    for (int i = 0; i < OPENINGS; i++)
+        tx[i] = open_sender(node, "second", FERRY_QUEUE, NULL); /* they are told of it, and it never comes */
+    check(monotonic() - begin < OPENINGS_TAKE);
+    for (int i = 0; i < OPENINGS; i++) {
+        close_receiver(rx[i]);
+        close_sender(tx[i]);
+    }
+    send_number(first, 1);
+    check_is(receive_number(linked), 1);
+    close_receiver(linked);
+    close_receiver(met);
+    close_sender(first);
+    close_node(peer);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_opened_at_the_same_moment_hears_of_the_others_death),
         TEST(who_loses_a_connection_to_one_who_lives_meets_him_again),
         TEST(an_open_waits_for_those_who_stood_still_with_it),
+        TEST(who_may_not_be_linked_is_not_waited_for),
     };
     return run_suite("meeting", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -387,6 +387,35 @@ static void a_receiver_that_refuses_a_topic_does_not_delay_it_for_others(void) {
     engine_stop(s->engine);
 }
 
+static void publish_one(void *arg) {
+    stage_t *s = arg;
+    await(&s->ready, 1);
+    ferry_t *node = on(s, "publisher");
+    ferry_sender_t *tx = open_sender(node, "news", FERRY_TOPIC, NULL);
+    send_number(tx, 1);
+    uint64_t undelivered = 0;
+    check_is(ferry_sender_close(tx, WITHOUT_THAT, &undelivered), 0);
+    check_is(undelivered, 0);
+    close_node(node);
+}
+
+static void receivers_that_a_node_may_not_link_do_not_delay_a_topic(void) {
+    const ferry_options_t options = {.max_links_per_peer = 1};
+    ferry_t *node = NULL;
+    stage_t *s = stage_new();
+    pid_t publisher = child_start(publish_one, s);
+    engine_machine(s->engine, "a");
+    check_is(ferry_open(engine_space(s->engine), &options, &node), 0);
+    ferry_receiver_t *one = open_receiver(node, "news", FERRY_TOPIC, NULL);
+    ferry_receiver_t *other = open_receiver(node, "news", FERRY_TOPIC, NULL);
+    atomic_store(&s->ready, 1);
+    child_join(publisher);
+    close_receiver(one);
+    close_receiver(other);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 /* ---- what goes wrong ---- */
 
 static void receive_through_a_restart(void *arg) {
@@ -474,6 +503,7 @@ int main(int argc, char **argv) {
         TEST(a_burst_that_nobody_may_hold_back_does_not_stop_a_topic),
         TEST(late_subscribers_elsewhere_get_what_is_retained),
         TEST(a_receiver_that_refuses_a_topic_does_not_delay_it_for_others),
+        TEST(receivers_that_a_node_may_not_link_do_not_delay_a_topic),
         TEST(nothing_is_lost_or_doubled_when_the_server_is_killed),
         TEST(contracts_are_compared_across_machines),
         TEST(a_child_of_a_networked_process_is_told_that_it_cannot_be_one),
