@@ -82,13 +82,17 @@ static int furnish(int fd, size_t bytes, int seals, void **map) {
     int rc = populate(fd, at, bytes);
     if (rc == ENOSPC)
         rc = ENOMEM;
-    if (rc != 0)
+    /* What was had is given back before anything is said: where a control group is full and nobody in it may be killed,
+     * a thread that touches another page, of its stack perhaps, stands still until there is room. */
+    if (rc != 0) {
+        (void)!ftruncate(fd, 0);
         rc = fi_fail_errno(rc,
                            "cannot allocate the %zu bytes of a memory file; free memory, raise the limit of this "
                            "control group, or ask for a smaller quota",
                            bytes);
-    else if (fcntl(fd, F_ADD_SEALS, seals) != 0)
+    } else if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
         rc = fi_fail(-ENOSYS, "this kernel cannot seal a memory file against changes; Ferry needs Linux 5.14");
+    }
     if (rc == 0)
         *map = at;
     else
@@ -238,10 +242,13 @@ int fi_memfd_grow(int fd, size_t from, size_t to) {
     return rc;
 }
 
-/* The kernel looks at the mapping's wish when a page is touched, not when fallocate makes one. */
+/* The kernel looks at the mapping's wish when a page is touched, not when fallocate makes one. Where not all of them are
+ * to be had, those that were go back at once, as in furnish(); but not the first one, which may hold something. */
 void fi_memfd_grow_huge(int fd, void *map, size_t from, size_t to) {
-    if (check_size(to, to - from) == 0 && ftruncate(fd, (off_t)to) == 0)
-        (void)madvise((char *)map + from, to - from, MADV_POPULATE_WRITE);
+    size_t fresh = from + fi_page_size();
+    if (check_size(to, to - from) == 0 && ftruncate(fd, (off_t)to) == 0 &&
+        madvise((char *)map + from, to - from, MADV_POPULATE_WRITE) != 0 && fresh < to)
+        (void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)fresh, (off_t)(to - fresh));
 }
 
 size_t fi_memfd_bytes(int fd) {

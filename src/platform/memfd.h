@@ -59,7 +59,8 @@ int fi_memfd_map_reach(int fd, size_t bytes, bool writable, void **map);
  * over ulimit -f. Some of it may have become larger all the same.
  */
 int fi_memfd_grow(int fd, size_t from, size_t to);
-/** Before that: the same by huge pages, as far as they can be had. `map` has room for it, and fi_memfd_wish_huge. */
+/** Before that: the same by huge pages, as far as they can be had; or nothing, where there is not memory enough. `map`
+ * has room for it, and fi_memfd_wish_huge. The page at `from` may be in use. */
 void fi_memfd_grow_huge(int fd, void *map, size_t from, size_t to);
 
 /** Bytes of the file; 0 when `fd` is not open. It never becomes smaller. */

@@ -169,7 +169,6 @@ static int lengthen(ferry_region_t *r, uint64_t bytes) {
     uint64_t want = end + bytes + bytes / 8 + GROW_AT_LEAST;
 
     want = fi_align_up(want > 2 * end ? want : 2 * end, fi_page_size());
-    want = want > now ? want : now;
     want = want < limit ? want : limit;
     if (want <= end) {
         return -ENOSPC;
