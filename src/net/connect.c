@@ -16,6 +16,7 @@
 #include "platform/clock.h"
 
 #define CONNECT_MS 5000
+#define HANDSHAKES 4 /* are begun with a server that answers, but not in time, before that is an error */
 #define RECONNECT_MS 50
 #define PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (MAX_PINGS of them unanswered) */
 #define MAX_PINGS 2
@@ -271,11 +272,35 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
 
 /* ---- connecting ---- */
 
+/*
+ * Is it a NATS server that was too late, or too busy? It greeted, and where the library expected PONG there was
+ *   nothing     PONG came after CONNECT_MS (the library forgets that it may wait no longer, reads on, and takes each
+ *               read in vain for a zero byte of the answer), or the server hung up;
+ *   PING        the server was held up between CONNECT and PING for 2 s, after which it asks itself;
+ *   a refusal   because CONNECT came later than it waits for that (`auth_timeout`).
+ */
+static bool is_unfinished(natsStatus s) {
+    static const char answer[] = "Expected 'PONG', got '";
+    const char *words = fi_net_words(s);
+
+    if (s == NATS_PROTOCOL_ERROR && strncmp(words, answer, sizeof answer - 1) == 0) {
+        words += sizeof answer - 1;
+        return *words == '\'' || strncmp(words, "PING", 4) == 0;
+    }
+    return s == NATS_ERR && strstr(words, "Authentication Timeout");
+}
+
 static int explain(const fi_net_t *net, natsStatus s) {
     const char *words = fi_net_words(s);
     const char *server = net->address.servers[0] + strlen("nats://");
     const char *more = net->address.server_count > 1 ? " or the others named" : "";
 
+    if (is_unfinished(s)) {
+        return fi_fail(-ETIMEDOUT,
+                       "the NATS server at %s greets and does not finish the handshake: it answers too late, or hangs "
+                       "up. It is too busy, or this machine is",
+                       server);
+    }
     if (s == NATS_SSL_ERROR && !net->address.tls) {
         s = NATS_SECURE_CONNECTION_REQUIRED; /* the library has tried, without what FERRY_TLS_CA says */
     }
@@ -308,10 +333,14 @@ static int explain(const fi_net_t *net, natsStatus s) {
 }
 
 /* One more connection, as `net->options` say. */
-static int connect_again(fi_net_t *net, natsConnection **c) {
+static int connect_again(fi_net_t *net, natsConnection **c, unsigned handshakes) {
     natsConnection *made = NULL;
 
     natsStatus s = fi_nats.natsConnection_Connect(&made, net->options);
+    while (is_unfinished(s) && --handshakes > 0) {
+        fi_sleep_until(fi_now_ns() + RECONNECT_MS * 1000000ll);
+        s = fi_nats.natsConnection_Connect(&made, net->options);
+    }
     if (s != NATS_OK) {
         return explain(net, s);
     }
@@ -332,7 +361,7 @@ static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection *
     s = s == NATS_OK && net->address.tls ? set_tls(net, opts, o, &error) : s;
     if (s == NATS_OK) {
         net->options = opts;
-        return connect_again(net, c);
+        return connect_again(net, c, HANDSHAKES);
     }
     fi_nats.natsOptions_Destroy(opts);
     return error < 0 ? error : explain(net, s);
@@ -352,7 +381,7 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
 
     if (r == 0) {
         natsStatus s = fi_nats.natsOptions_SetIOBufSize(net->options, BULK_BYTES);
-        r = s == NATS_OK ? connect_again(net, &net->bulk) : explain(net, s);
+        r = s == NATS_OK ? connect_again(net, &net->bulk, HANDSHAKES) : explain(net, s);
     }
     if (r == 0) {
         net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
@@ -376,14 +405,14 @@ static void way_closed(natsConnection *c, void *arg) {
 }
 
 /* With the lock. No other connections are made any more: the options may stay as they are for ways. */
-static int make_way(fi_net_t *net, enum fi_net_way which) {
+static int make_way(fi_net_t *net, enum fi_net_way which, unsigned handshakes) {
     natsConnection *old = net->ways[which];
 
     natsStatus s = fi_nats.natsOptions_SetAllowReconnect(net->options, false);
     s = s == NATS_OK ? fi_nats.natsOptions_SetSendAsap(net->options, which == FI_WAY_PROMPT) : s;
     s = s == NATS_OK ? fi_nats.natsOptions_SetDisconnectedCB(net->options, NULL, NULL) : s;
     s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, way_closed, net) : s;
-    int r = s == NATS_OK ? connect_again(net, &net->ways[which]) : explain(net, s);
+    int r = s == NATS_OK ? connect_again(net, &net->ways[which], handshakes) : explain(net, s);
     if (r == 0) {
         fi_nats.natsConnection_Destroy(old);
     }
@@ -397,7 +426,7 @@ int fi_net_open_ways(fi_net_t *net) {
     fi_net_signals_off(&before);
     pthread_mutex_lock(&ways_lock);
     for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
-        r = net->ways[i] ? 0 : make_way(net, i);
+        r = net->ways[i] ? 0 : make_way(net, i, HANDSHAKES);
     }
     pthread_mutex_unlock(&ways_lock);
     fi_net_signals_restore(&before);
@@ -425,7 +454,7 @@ int64_t fi_net_mend_ways(fi_net_t *net) {
     pthread_mutex_lock(&ways_lock);
     for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
         if (!is_connected(net->ways[i])) {
-            r = make_way(net, i);
+            r = make_way(net, i, 1); /* the next ones follow after WAYS_NS */
             net->ways_lost += r == 0;
         }
     }

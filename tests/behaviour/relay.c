@@ -26,6 +26,8 @@ typedef struct wishes {
     uint64_t rate;
     uint64_t lose_each;
     uint64_t cut_after; /* 0: not asked for */
+    unsigned late;      /* connections, counted down */
+    int64_t late_by;
     bool cut, refuses, swallows, abandons, holds;
 } wishes_t;
 
@@ -53,6 +55,7 @@ typedef struct way {
 
 typedef struct line {
     bool used, swallowed;
+    int64_t late_by; /* what is said after the greeting */
     way_t ways[2];
 } line_t;
 
@@ -127,6 +130,10 @@ static void accept_one(void) {
     atomic_fetch_add(&place.wishes->accepted, 1);
     line_t *line = &place.lines[i];
     *line = (line_t){.used = true};
+    if (place.wishes->late > 0) {
+        place.wishes->late--;
+        line->late_by = place.wishes->late_by;
+    }
     line->ways[0].from = line->ways[1].to = near;
     line->ways[1].from = line->ways[0].to = far;
     for (int k = 0; k < 2; k++) {
@@ -186,9 +193,10 @@ static bool take_in(line_t *line, way_t *way) {
         return true;
     if (!survives(line, way, (size_t)n))
         return false;
+    bool late = way == &line->ways[1] && way->in > 0;
     way->in += (size_t)n;
     way->marks[way->next_mark % MARKS].end = way->in;
-    way->marks[way->next_mark++ % MARKS].due = due_of(way, (size_t)n, monotonic());
+    way->marks[way->next_mark++ % MARKS].due = due_of(way, (size_t)n, monotonic()) + (late ? line->late_by : 0);
     return true;
 }
 
@@ -337,6 +345,12 @@ static void wish(relay_t *relay) {
 
 void relay_delay(relay_t *relay, int64_t nanoseconds) {
     relay->wishes->delay = nanoseconds;
+    wish(relay);
+}
+
+void relay_answer_late(relay_t *relay, unsigned connections, int64_t nanoseconds) {
+    relay->wishes->late = connections;
+    relay->wishes->late_by = nanoseconds;
     wish(relay);
 }
 

@@ -28,6 +28,8 @@ void relay_stop(relay_t *relay);
 
 /** From now on what comes is passed on so many nanoseconds later, each way. */
 void relay_delay(relay_t *relay, int64_t nanoseconds);
+/** What the server says on the next so many connections, after its greeting, comes so many nanoseconds later. */
+void relay_answer_late(relay_t *relay, unsigned connections, int64_t nanoseconds);
 /** From now on a connection carries so many bytes a second each way; 0: as many as it can. */
 void relay_throttle(relay_t *relay, uint64_t bytes_per_second);
 /** From now on each megabyte, on average, that passes ends its connection; 0: none does. Smaller numbers: sooner. */
