@@ -21,11 +21,12 @@
 #include "platform/clock.h"
 
 #define EVENTS 64
-#define SHORT_NAP_NS 1000000ll /* between looks at what own receivers have released, */
-#define LONG_NAP_NS 64000000ll /* when they take their time */
-#define COUNT_NS 1000000ll     /* messages are counted for so long; */
-#define DENSE 16               /* with so many of them they come densely, */
-#define GATHER_NS 300000ll     /* and are taken together after this */
+#define SHORT_NAP_NS 1000000ll   /* between looks at what own receivers have released, */
+#define LONG_NAP_NS 64000000ll   /* when they take their time */
+#define COUNT_NS 1000000ll       /* messages are counted for so long; */
+#define DENSE 16                 /* with so many of them they come densely, */
+#define GATHER_NS 300000ll       /* and are taken together after this */
+#define DROPPED_BYTES (1u << 20) /* messages of so many bytes are not kept for being destroyed together */
 #define FAREWELL_MS 500
 #define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
@@ -55,6 +56,40 @@ void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t numb
     item->msg = msg;
     fi_bridge_post(b, item);
 }
+
+/* ---- dropped messages ---- */
+
+static void destroy_dropped(fi_bridge_t *b) {
+    while (b->dropped_count > 0) {
+        fi_nats.natsMsg_Destroy(b->dropped[--b->dropped_count]);
+    }
+    b->dropped_bytes = 0;
+}
+
+/*
+ * The library frees messages in a thread of its own (its garbage collector), and whoever destroys one wakes it if it
+ * sleeps, which costs far more than to free one.  Together they wake it once.
+ */
+void fi_bridge_drop(fi_bridge_t *b, natsMsg *msg) {
+    if (!msg) {
+        return;
+    }
+    b->dropped[b->dropped_count++] = msg;
+    b->dropped_bytes += (size_t)fi_nats.natsMsg_GetDataLength(msg);
+    if (b->dropped_count == FI_BRIDGE_DROPPED || b->dropped_bytes >= DROPPED_BYTES) {
+        destroy_dropped(b);
+    }
+}
+
+/* Where messages come densely they are dropped over several turns. True: some are left. */
+static bool tidy(fi_bridge_t *b) {
+    if (!b->dense || !b->progress) {
+        destroy_dropped(b);
+    }
+    return b->dropped_count > 0;
+}
+
+/* ---- arriving ---- */
 
 static void arrived(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
     (void)c;
@@ -189,7 +224,7 @@ static void take_message(fi_bridge_t *b, fi_box_item_t *item) {
             fi_meet_frame(b, n, &f);
         }
     }
-    fi_nats.natsMsg_Destroy(item->msg);
+    fi_bridge_drop(b, item->msg);
     free(item);
 }
 
@@ -219,7 +254,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
     case FI_BOX_STORED:
         b->singles++;
         fi_deposit_answer(b, item->msg);
-        fi_nats.natsMsg_Destroy(item->msg);
+        fi_bridge_drop(b, item->msg);
         break;
     case FI_BOX_PICKED:
         b->singles++;
@@ -234,7 +269,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         break;
     case FI_BOX_PIECE:
         fi_parcel_arrived(b, item->msg);
-        fi_nats.natsMsg_Destroy(item->msg);
+        fi_bridge_drop(b, item->msg);
         break;
     case FI_BOX_DENIED:
         fi_meet_denied(b, item->text);
@@ -245,7 +280,7 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         break;
     case FI_BOX_INQUIRY:
         if (fi_purge_is_asked(b, item->msg)) {
-            fi_nats.natsMsg_Destroy(item->msg);
+            fi_bridge_drop(b, item->msg);
         } else {
             fi_inquiry_begin(b, item->msg);
         }
@@ -337,6 +372,7 @@ static void *bridge_main(void *arg) {
         waits |= fi_reader_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
+        more |= tidy(b);
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
         sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? fi_sooner(ns, nap) : ns);
     }
@@ -375,6 +411,7 @@ static void free_bridge(fi_bridge_t *b) {
         free(item->asking);
         free(item);
     }
+    destroy_dropped(b);
     if (b->epoll >= 0) {
         close(b->epoll);
     }

@@ -270,6 +270,8 @@ typedef struct fi_box_item {
     struct fi_far_watch *watch; /* FI_BOX_WATCH: it begins or ends */
 } fi_box_item_t;
 
+#define FI_BRIDGE_DROPPED 512u
+
 typedef struct fi_bridge {
     fi_net_t *net;
     pthread_t thread;
@@ -313,6 +315,9 @@ typedef struct fi_bridge {
     bool dense;            /* the engine's messages about durable channels come so: they are taken together */
     int64_t singles;       /* of these, since */
     int64_t counted_at;    /* ns */
+    natsMsg *dropped[FI_BRIDGE_DROPPED]; /* see fi_bridge_drop() */
+    uint32_t dropped_count;
+    size_t dropped_bytes;
 } fi_bridge_t;
 
 /* Of two times to wait, in ns: -1 is without end. */
@@ -329,6 +334,8 @@ void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item);
 void fi_bridge_wake(const fi_bridge_t *b);
 /* Puts an arrived message into the box. Any thread. */
 void fi_bridge_post_message(fi_bridge_t *b, enum fi_box_kind kind, uint32_t number, natsMsg *msg);
+/* Destroys a message, or NULL, soon. Bridge's thread. */
+void fi_bridge_drop(fi_bridge_t *b, natsMsg *msg);
 /* A subscription whose messages come into the box. */
 int fi_bridge_listen(fi_bridge_t *b, const char *subject, natsSubscription **sub);
 

@@ -113,7 +113,7 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, natsConnection *way, uint
     put->losses = number > d->most ? d->losses : put->losses;
     d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
     s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(way, msg) : s;
-    fi_nats.natsMsg_Destroy(msg);
+    fi_bridge_drop(b, msg);
     return s == NATS_OK;
 }
 

@@ -76,7 +76,7 @@ static void forget(fi_pickup_t *p, fi_picked_t *k) {
     fi_list_remove(&k->bucket);
     p->count--;
     p->bytes -= k->size;
-    fi_nats.natsMsg_Destroy(k->msg);
+    fi_bridge_drop(p->bridge, k->msg);
     fi_pieces_free(k->pieces);
     free(k);
 }
@@ -172,7 +172,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
     fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
         word_arrived(b, p, msg, now);
-        fi_nats.natsMsg_Destroy(msg);
+        fi_bridge_drop(b, msg);
         return;
     }
     uint32_t *left = fi_pickup_oldest(p);
@@ -192,7 +192,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
         unknow(p, id); /* no memory: it comes again */
     }
     if (!kept) {
-        fi_nats.natsMsg_Destroy(msg);
+        fi_bridge_drop(b, msg);
     }
 }
 
@@ -207,7 +207,7 @@ void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
         if (fi_durable_read_ack(ack, &d)) {
             say(b, ack, "-NAK"); /* nobody receives here any more */
         }
-        fi_nats.natsMsg_Destroy(msg);
+        fi_bridge_drop(b, msg);
     }
 }
 
@@ -279,7 +279,7 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
         } else if (verdict == IS_GONE) { /* somebody has released it, and removed the pieces */
             acknowledge(b, p, k, now);
         } else {
-            fi_nats.natsMsg_Destroy(k->msg);
+            fi_bridge_drop(p->bridge, k->msg);
             k->msg = NULL;
             fi_list_remove(&k->link);
             fi_list_add_tail(&p->held, &k->link);

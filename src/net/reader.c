@@ -378,7 +378,7 @@ void fi_reader_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
     fi_reader_t *p = find(b, 0, number);
 
     if (!p || !arrived(p, msg, fi_now_ns())) {
-        fi_nats.natsMsg_Destroy(msg);
+        fi_bridge_drop(b, msg);
     }
 }
 
@@ -388,7 +388,7 @@ static void drop(fi_reader_t *p, fetched_t *f) {
     fi_list_remove(&f->link);
     p->count--;
     p->bytes -= (uint64_t)fi_nats.natsMsg_GetDataLength(f->msg);
-    fi_nats.natsMsg_Destroy(f->msg);
+    fi_bridge_drop(p->bridge, f->msg);
     free(f);
 }
 
