@@ -28,6 +28,8 @@ typedef struct ferry_look_node {
     /** 1: its process has too few descriptors left (`ulimit -n`) for another node to be connected with it. 0 also where
      * that is not to be seen: of another user's process, of one in a PID namespace of its own, on another machine. */
     uint32_t starved;
+    uint32_t other_version; /**< 1: it is of another version of Ferry: it did not answer, and exchanges nothing with
+                                 programs of this one */
 } ferry_look_node_t;
 
 /** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two

@@ -87,8 +87,8 @@ FERRY_API int ferry_shutdown(ferry_t *node);
 /**
  * What is doubtful about how this node is connected, as a sentence; "" when nothing is. Two things are, so far: a
  * connection to a server on another machine that is not encrypted, so that others on the way can read and change what
- * it carries; and a node of another version of Ferry in a space that spans machines, which this one does not see. The
- * second may be found out later.
+ * it carries; and a node of another version of Ferry in the space, on this machine or on another one, which this one
+ * does not see. The second is found out when the two meet: mostly as an end is opened.
  */
 FERRY_API const char *ferry_warning(const ferry_t *node);
 

@@ -13,6 +13,7 @@
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/shares.h"
+#include "node/version.h"
 #include "platform/cancel.h"
 #include "route/route.h"
 #include "rpc/service.h"
@@ -50,7 +51,11 @@ static int open_uncancelled(const char *space, const ferry_options_t *options, f
 }
 
 const char *ferry_warning(const ferry_t *node) {
-    return fi_check_node(node) == 0 && node->net ? fi_net_warning(node->net) : "";
+    if (fi_check_node(node) < 0) {
+        return "";
+    }
+    const char *warning = fi_node_version_warning(node);
+    return warning[0] || !node->net ? warning : fi_net_warning(node->net);
 }
 
 int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node) {

@@ -7,6 +7,7 @@
 
 #include "base/plain.h"
 #include "node/space.h"
+#include "node/version.h"
 #include "platform/patience.h"
 #include "platform/socket.h"
 
@@ -48,7 +49,9 @@ static int next_frame(int fd, fi_patience_t *patience, fi_frame_t *f) {
         }
         if (r == 1) {
             make_plain(f);
-            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1 : -EPROTO;
+            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1
+                   : fi_frame_is_of_other_version(f, len)        ? FI_ASK_OTHER_VERSION
+                                                                 : -EPROTO;
         }
         if (r != -EAGAIN) {
             return r == 0 ? -EPIPE : r;
@@ -69,7 +72,7 @@ int fi_ask_on(int fd, const fi_frame_t *question, int64_t patience, bool (*each)
     while (more && (r = next_frame(fd, &p, &f)) == 1) {
         more = each(&f, arg);
     }
-    return r == 1;
+    return r > 0 ? r : 0;
 }
 
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patience, pid_t *pid, uid_t *uid,

@@ -10,15 +10,17 @@
 
 #include "node/wire.h"
 
+#define FI_ASK_OTHER_VERSION 2 /* the node is of another version of Ferry (version.h), and answers nothing */
+
 /**
  * Connects to a node, asks, and calls `each` for every frame that comes back, until that returns false: it was the
  * last. `*pid`, `*uid`: who answers. 1: all came; 0: not within `patience` ns (platform/patience.h), or the node left
- * meanwhile; -ECONNREFUSED it is dead; or why it cannot be asked.
+ * meanwhile; FI_ASK_OTHER_VERSION; -ECONNREFUSED it is dead; or why it cannot be asked.
  */
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patience, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg);
 
-/** The same on a connection that is there: 1, or 0. */
+/** The same on a connection that is there: 1, 0, or FI_ASK_OTHER_VERSION. */
 int fi_ask_on(int fd, const fi_frame_t *question, int64_t patience, bool (*each)(const fi_frame_t *f, void *arg),
               void *arg);
 

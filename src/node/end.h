@@ -158,7 +158,7 @@ fi_contract_t fi_end_contract(fi_end_t *e);
 
 /* What to add to a sentence about an end that had nobody to exchange messages with: why one could not be met, if that
  * is known; else "". Any thread. */
-#define FI_UNMET_WORDS 160
+#define FI_UNMET_WORDS 320
 const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]);
 
 /* Around a sleep inside a call: others may act on the end meanwhile. Wake-ups between the two are never lost. */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "node/node.h"
 #include "node/shown.h"
+#include "node/version.h"
 #include "platform/cancel.h"
 #include "platform/patience.h"
 #include "platform/process.h"
@@ -54,6 +55,9 @@ const char *fi_end_unmet_words(const fi_end_t *e, char words[FI_UNMET_WORDS]) {
             words, FI_UNMET_WORDS,
             "; process %ld has it open, too, and too few descriptors left to be linked (see its `ulimit -n`)",
             (long)pid);
+    }
+    if (!words[0] && fi_node_version_warning(e->node)[0]) {
+        (void)snprintf(words, FI_UNMET_WORDS, "; and %s", fi_node_version_warning(e->node));
     }
     fi_cancel_restore(cancel);
     return words;

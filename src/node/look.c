@@ -176,6 +176,7 @@ static int ask_node(uint64_t id, void *arg) {
     }
     a.node.pid = pid;
     a.node.uid = uid;
+    a.node.other_version = r == FI_ASK_OTHER_VERSION;
     a.node.starved = fi_process_lacks_descriptors(pid, FI_PEER_DESCRIPTORS);
     l->picture.nodes[l->picture.node_count - 1].pid = pid;
     l->picture.nodes[l->picture.node_count - 1].uid = uid;

@@ -77,6 +77,8 @@ struct ferry {
     struct fi_net *net; /* what spans machines; NULL: the space does not */
     const fi_far_t *far;
     char name[104];
+    char other_version[320]; /* see version.h; written once */
+    uint32_t has_other_version;
     uint32_t max_peers;
     uint32_t max_links;
     uint64_t max_memory;

@@ -103,6 +103,7 @@ int call_open(calling_t *c) {
     while (patience_again(result));
     if (result < 0)
         return call_failed(c, result);
+    common_warn(&c->common, c->node);
     status = wait_for_server(c);
     patience_begin(&c->patience);
     return status;

@@ -37,13 +37,15 @@ int library_failed(int error) {
 }
 
 /* Once in a process, however many spaces it opens. */
-static void warn_once(const common_t *common, const ferry_t *node) {
-    static bool warned;
+void common_warn(const common_t *common, const ferry_t *node) {
+    static char said[64];
     const char *warning = ferry_warning(node);
 
-    if (warning[0] != '\0' && !warned && !common->quiet)
+    if (warning[0] == '\0' || strncmp(warning, said, sizeof said - 1) == 0)
+        return;
+    snprintf(said, sizeof said, "%s", warning);
+    if (!common->quiet)
         say("%s", warning);
-    warned |= warning[0] != '\0';
 }
 
 void raise_descriptor_limit(void) {
@@ -63,7 +65,7 @@ bool common_open(const common_t *common, const char *name, ferry_t **node, int *
         *status = library_failed(result);
         return false;
     }
-    warn_once(common, *node);
+    common_warn(common, *node);
     stop_watch(*node);
     return true;
 }

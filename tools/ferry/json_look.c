@@ -32,5 +32,6 @@ void json_node(json_t *j, const ferry_look_node_t *node) {
     json_count(j, "peers", node->peers);
     json_bool(j, "answered", node->answered != 0);
     json_bool(j, "starved", node->starved != 0);
+    json_bool(j, "other_version", node->other_version != 0);
     json_close(j, '}');
 }

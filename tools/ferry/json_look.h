@@ -19,6 +19,8 @@ const char *node_text(const ferry_look_node_t *node, char *text, size_t cap);
 
 /* What is wrong with one that is `starved`. */
 #define TOO_FEW_DESCRIPTORS "too few descriptors left; see its ulimit -n"
+/* It exchanges nothing with programs of this version, and tells this one nothing of itself. */
+#define OTHER_VERSION "another version of Ferry"
 
 void json_node(json_t *j, const ferry_look_node_t *node);
 

@@ -63,6 +63,8 @@ static void user_name(const ferry_look_node_t *node, char *cell) {
 static const char *node_state(const space_look_t *space, const ferry_look_node_t *node) {
     if (node->starved)
         return node->answered ? TOO_FEW_DESCRIPTORS : "does not answer: " TOO_FEW_DESCRIPTORS;
+    if (node->other_version)
+        return OTHER_VERSION;
     if (!node->answered)
         return "does not answer";
     return ls_is_connected(space, node) ? "" : "not connected with a server";

@@ -31,7 +31,10 @@ int receiving_open(receiving_t *r) {
                                               .plain = r->plain,
                                               .senders = r->follow ? UINT32_MAX : (uint32_t)r->senders};
 
-    return ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);
+    int result = ferry_receiver_open(r->node, r->channel, r->kind, &options, &r->rx);
+
+    common_warn(&r->common, r->node);
+    return result;
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */

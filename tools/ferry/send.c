@@ -242,6 +242,8 @@ static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, uin
         say("interrupted: %s record%s sent, %s undelivered", sent, s->records == 1 ? "" : "s", left);
     else if (undelivered > purged)
         say("not delivered: %s of %s record%s", left, sent, s->records == 1 ? "" : "s");
+    if (undelivered > purged)
+        common_warn(&s->common, s->node); /* perhaps that is why */
     if (unpublished > 0)
         say("not published for clients that are not Ferry's, for want of a connection: %s of %s record%s",
             show_count(unpublished, left), sent, s->records == 1 ? "" : "s");
@@ -255,6 +257,8 @@ static int report(const sending_t *s, uint64_t undelivered, uint64_t purged, uin
 int sending_open(sending_t *s) {
     sending_set_slice(s);
     int status = open_end(s);
+
+    common_warn(&s->common, s->node);
     return status == 0 ? wait_for_receivers(s) : status;
 }
 

@@ -79,6 +79,7 @@ static int open_and_serve(serving_t *s) {
         return status;
     stop_forget_node(); /* what was accepted is still to be answered */
     status = open_service(s);
+    common_warn(&s->common, s->node);
     if (status == 0) {
         if (!s->common.quiet)
             say("serving \"%s\" of \"%s\" until this is interrupted", s->method, s->name);

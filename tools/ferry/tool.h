@@ -51,6 +51,9 @@ void raise_descriptor_limit(void);
 /* Opens a node; on failure says why and returns the exit status in `*status`. */
 bool common_open(const common_t *common, const char *name, ferry_t **node, int *status);
 
+/* Says what is doubtful about a node's connections (ferry_warning), unless it was said already. */
+void common_warn(const common_t *common, const ferry_t *node);
+
 /* Says the library's sentence for its negative result `error`, and returns the exit status that fits. */
 int library_failed(int error);
 

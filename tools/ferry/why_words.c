@@ -94,7 +94,9 @@ void why_where_text(const ferry_look_wait_t *wait, char *text) {
 }
 
 const char *why_silence(const ferry_look_node_t *node) {
-    return node != NULL && node->starved != 0 ? TOO_FEW_DESCRIPTORS : "stopped?";
+    if (node != NULL && node->starved != 0)
+        return TOO_FEW_DESCRIPTORS;
+    return node != NULL && node->other_version != 0 ? OTHER_VERSION : "stopped?";
 }
 
 void why_silent_text(const ferry_look_node_t *node, char *text) {

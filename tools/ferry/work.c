@@ -56,6 +56,7 @@ static int open_and_work(working_t *w) {
         return status;
     stop_forget_node(); /* what is being done is still to be acknowledged */
     status = open_receiver(w);
+    common_warn(&w->common, w->node);
     if (status == 0)
         status = work_run(w);
     progress_end(&w->progress, w->done, w->bytes);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "node/version.h"
 #include "platform/bell.h"
 #include "platform/clock.h"
 #include "platform/memfd.h"
@@ -294,6 +295,9 @@ static int shm_readable(fi_peer_t *p) {
         if (!frame_is_sound(&f, len)) {
             while (count > 0) {
                 close(fds[--count]);
+            }
+            if (fi_frame_is_of_other_version(&f, len)) {
+                fi_node_note_version(p, &f);
             }
             return -EPROTO;
         }
