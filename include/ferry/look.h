@@ -30,6 +30,10 @@ typedef struct ferry_look_node {
     uint32_t starved;
     uint32_t other_version; /**< 1: it is of another version of Ferry: it did not answer, and exchanges nothing with
                                  programs of this one */
+    /** Its process as it sees itself, by its own word, as are the numbers of its threads: not `pid` when it lives in
+     * another PID namespace; 0: it did not say so, or is on another machine. */
+    int32_t own_pid;
+    uint64_t pid_namespace; /**< where that is its PID: the namespace's inode, by which lsns(8) finds it; 0: not told */
 } ferry_look_node_t;
 
 /** A node's connection to the server of a space that spans machines. Rates of what flows: the difference of two

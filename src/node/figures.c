@@ -10,6 +10,7 @@
 #include "node/links.h"
 #include "node/node.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 #include "platform/socket.h"
 
 static void tell_end(const fi_node_t *n, fi_peer_t *p, fi_end_t *e) {
@@ -107,6 +108,8 @@ static void tell_node(const fi_node_t *n, fi_peer_t *p) {
     f.b = n->peer_count - watchers(n);
     f.figures[0] = fi_process_number();
     f.figures[FI_NODE_NOW] = (uint64_t)fi_now_ns();
+    f.figures[FI_NODE_PID] = (uint64_t)getpid();
+    f.figures[FI_NODE_PIDS_IN] = fi_process_pid_namespace();
     memcpy(f.text, n->name, sizeof f.text);
     fi_host_current(&h);
     fi_host_to_frame(&h, &f);

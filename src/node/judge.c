@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,12 +114,28 @@ __attribute__((format(printf, 2, 3))) static void say(struct text *t, const char
     t->left -= used;
 }
 
+static void say_namespace(struct text *t, uint64_t inode) {
+    if (inode) {
+        say(t, " in PID namespace %" PRIu64, inode);
+    } else {
+        say(t, " in another PID namespace");
+    }
+}
+
 static void say_who(struct text *t, const fi_picture_t *p, const fi_seen_wait_t *w) {
     const fi_seen_node_t *n = fi_picture_node(p, w->shown.node);
+    bool elsewhere = n && n->own_pid && n->own_pid != n->pid; /* in another PID namespace */
 
-    say(t, "%s[%d/%d", n ? n->name : "?", n ? n->pid : 0, w->shown.tid);
+    say(t, "%s[", n ? n->name : "?");
+    if (elsewhere && n->pid) {
+        say(t, "%d = ", n->pid);
+    }
+    say(t, "%d/%d", elsewhere ? n->own_pid : n ? n->pid : 0, w->shown.tid);
     if (n && strcmp(n->name, w->shown.thread) != 0) {
         say(t, " %s", w->shown.thread);
+    }
+    if (elsewhere) {
+        say_namespace(t, n->pids_in);
     }
     say(t, "]");
 }

@@ -177,9 +177,12 @@ static int ask_node(uint64_t id, void *arg) {
     a.node.pid = pid;
     a.node.uid = uid;
     a.node.other_version = r == FI_ASK_OTHER_VERSION;
+    fi_seen_node_t *seen = &l->picture.nodes[l->picture.node_count - 1];
+    a.node.own_pid = seen->own_pid;
+    a.node.pid_namespace = seen->pids_in;
     a.node.starved = fi_process_lacks_descriptors(pid, FI_PEER_DESCRIPTORS);
-    l->picture.nodes[l->picture.node_count - 1].pid = pid;
-    l->picture.nodes[l->picture.node_count - 1].uid = uid;
+    seen->pid = pid;
+    seen->uid = uid;
     if (!fi_grow((void **)&l->nodes, l->node_count, sizeof *l->nodes)) {
         return no_memory();
     }
@@ -203,9 +206,15 @@ static int show_other(ferry_look_t *l, const fi_seen_node_t *n, const char *dire
     if (!fi_grow((void **)&l->others, l->other_count, sizeof *l->others)) {
         return no_memory();
     }
-    l->others[l->other_count++] = (ferry_look_other_t){
-        .node = {.id = n->id, .name = n->name, .pid = n->pid, .uid = n->uid, .answered = n->process != 0, .host = ""},
-        .directory = fi_picture_keep(&l->picture, directory)};
+    l->others[l->other_count++] = (ferry_look_other_t){.node = {.id = n->id,
+                                                                .name = n->name,
+                                                                .pid = n->pid,
+                                                                .uid = n->uid,
+                                                                .answered = n->process != 0,
+                                                                .host = "",
+                                                                .own_pid = n->own_pid,
+                                                                .pid_namespace = n->pids_in},
+                                                       .directory = fi_picture_keep(&l->picture, directory)};
     return 0;
 }
 

@@ -186,6 +186,8 @@ void fi_picture_add(fi_picture_t *p, uint64_t node, const fi_frame_t *f) {
     if (f->type == FI_LOOK_NODE) {
         n->process = f->figures[0];
         n->now = (int64_t)f->figures[FI_NODE_NOW];
+        n->own_pid = f->figures[FI_NODE_PID] <= INT32_MAX ? (int32_t)f->figures[FI_NODE_PID] : 0;
+        n->pids_in = f->figures[FI_NODE_PIDS_IN];
         n->name = fi_picture_keep(p, f->text);
     } else if (f->type == FI_LOOK_WAIT) {
         add_wait(p, n, f);

@@ -22,6 +22,8 @@ typedef struct fi_seen_node {
     int64_t now;      /* by its clock, when it answered */
     int32_t pid;      /* as we see it; 0: not visible */
     uid_t uid;        /* likewise */
+    int32_t own_pid;  /* as it says that it sees itself; 0: not told */
+    uint64_t pids_in; /* in this PID namespace, as it says */
     uint32_t place;   /* the space that it is in; 0: the one looked at */
     const char *name;
 } fi_seen_node_t;

@@ -120,6 +120,8 @@ enum fi_beside_flags { FI_BESIDE_MORE = 1 };
 enum fi_wait_frame_flags { FI_WAIT_NEEDS_ALL = 1, FI_WAIT_DETECTS = 2, FI_WAIT_LEASE = 4, FI_WAIT_STIRS = 8 };
 
 #define FI_NODE_NOW 9       /* of LOOK_NODE: what time the node has; 1 to 8: links.h */
+#define FI_NODE_PID 10      /* its process as it sees itself, */
+#define FI_NODE_PIDS_IN 11  /* and in which PID namespace: its inode, or 0 */
 #define FI_FIGURE_DEPTH 4   /* of LOOK_END: messages that wait, or are held */
 #define FI_KEYS_IN_FRAME 10 /* figures of LOOK_WAIT and LOOK_KEYS that are keys; `rx` says how many */
 
@@ -141,7 +143,7 @@ typedef struct fi_frame {
  *   LOOK_WAIT      since, thread id and process id that is waited for; tx: its number; the last figures: thread's name
  *                  FI_WAIT_LEASE: no keys; figures 7 to 9: handle, role, instance of the object (net/value.h)
  *   LOOK_KEYS      more keys of wait tx; tx 0: pairs of key and thread id
- *   LOOK_NODE      node id, peers; figures: its process's number, a profile (links.h), what time it has
+ *   LOOK_NODE      node id, peers; figures: its process's number, a profile (links.h), what time it has, its PID there
  *   LOOK_ENGINE    text: URL; figures as in ferry_look_engine_t
  *   LOOK_FAR       to: node id, round trip; text, type name: name and host of `to`; figures as in ferry_look_link_t
  *   LOOK_VIA       to: node id, 0: the engine; rx: the end that stands for receivers there; kind, text: channel

@@ -72,6 +72,12 @@ bool fi_pidfd_dead(int fd) {
 #define FIELD_START_STACK 28
 #define ODD UINT64_C(0x9e3779b97f4a7c15)
 
+/* Asked anew each time: a forked child may live in another one. */
+uint64_t fi_process_pid_namespace(void) {
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
 uint64_t fi_process_program(pid_t pid) {
     char path[32] = "/proc/self/stat";
     char text[1024];

@@ -41,6 +41,9 @@ bool fi_process_lacks_descriptors(pid_t pid, unsigned count);
 /** 64 unpredictable bits from the kernel, never 0. */
 uint64_t fi_random64(void);
 
+/** Inode of this process's PID namespace, as lsns(8) shows it; 0: not known. See pid_namespaces(7). */
+uint64_t fi_process_pid_namespace(void);
+
 /** Name of the running program without its directory; static storage. */
 const char *fi_program_name(void);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 typedef struct meeting {
     atomic_uint holds;
     atomic_uint told;
+    int pid; /* of one of them, as it sees itself, and where that is */
+    uint64_t namespace;
 } meeting_t;
 
 typedef struct part {
@@ -192,6 +195,8 @@ static void embrace(meeting_t *meeting, const char *mine, const char *other) {
     int answer = ferry_mutex_lock(wanted, PATIENCE);
     check(answer == 0 || answer == -EDEADLK);
     check(answer == 0 || (strstr(ferry_last_error(), mine) && strstr(ferry_last_error(), other)));
+    check(answer == 0 || getpid() != 1 || strstr(ferry_last_error(), "[1/1 ")); /* the other one is so to itself */
+    check(answer == 0 || getpid() != 1 || strstr(ferry_last_error(), "in PID namespace"));
     atomic_fetch_add(&meeting->told, answer == -EDEADLK);
     check(answer != 0 || ferry_mutex_unlock(wanted) == 0);
     check_is(ferry_mutex_unlock(held), 0);
@@ -217,12 +222,74 @@ static void a_deadlock_between_two_namespaces_is_found(void) {
     check_is(atomic_load(&meeting->told), 1);
 }
 
+/* ---- who is who ---- */
+
+static uint64_t own_namespace(void) {
+    struct stat st;
+    check_is(stat("/proc/self/ns/pid", &st), 0);
+    return st.st_ino;
+}
+
+static void be_seen(meeting_t *meeting) {
+    ferry_t *node = open_node("test");
+    meeting->pid = getpid();
+    meeting->namespace = own_namespace();
+    atomic_store(&meeting->holds, 1);
+    await(&meeting->holds, 2);
+    close_node(node);
+}
+
+static void look_at_the_other(meeting_t *meeting) {
+    ferry_look_t *look = NULL;
+    await(&meeting->holds, 1);
+    check_is(ferry_look("test", NULL, &look), 0);
+    check_is(ferry_look_nodes(look), 1);
+    const ferry_look_node_t *other = ferry_look_node(look, 0);
+    check_is(other->own_pid, meeting->pid);
+    check_is(other->pid_namespace, meeting->namespace);
+    check_is(other->pid, meeting->namespace == own_namespace() ? meeting->pid : 0);
+    ferry_look_close(look);
+    atomic_store(&meeting->holds, 2);
+}
+
+static void a_process_of_another_namespace_says_who_it_is_there(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t seen = start_part(be_seen, meeting);
+    pid_t looker = start_part(look_at_the_other, meeting);
+    child_join(looker);
+    child_join(seen);
+}
+
+static void look_from_outside(void *arg) {
+    meeting_t *meeting = arg;
+    await(&meeting->holds, 1);
+    ferry_look_t *look = NULL;
+    check_is(ferry_look("test", NULL, &look), 0);
+    check_is(ferry_look_nodes(look), 1);
+    const ferry_look_node_t *inside = ferry_look_node(look, 0);
+    check(inside->pid > 1);
+    check_is(inside->own_pid, meeting->pid);
+    check_is(inside->pid_namespace, meeting->namespace);
+    check((inside->pid == inside->own_pid) == (inside->pid_namespace == own_namespace()));
+    ferry_look_close(look);
+    atomic_store(&meeting->holds, 2);
+}
+
+static void who_sees_it_from_outside_is_told_both_numbers(void) {
+    meeting_t *meeting = share(sizeof *meeting);
+    pid_t seen = start_part(be_seen, meeting);
+    child_join(child_start(look_from_outside, meeting));
+    child_join(seen);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(two_that_share_only_the_directory_meet),
         TEST(a_death_is_told_from_one_namespace_to_another),
         TEST(a_locks_holder_that_dies_in_another_namespace_is_missed),
         TEST(a_deadlock_between_two_namespaces_is_found),
+        TEST(a_process_of_another_namespace_says_who_it_is_there),
+        TEST(who_sees_it_from_outside_is_told_both_numbers),
     };
     return run_suite("isolation", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -391,6 +391,31 @@ looking_leaves_no_trace() {
     same before after
 }
 
+a_process_of_another_pid_namespace_says_who_it_is_there() {
+    apart=(unshare --user --map-root-user --pid --fork --kill-child --mount-proc)
+    "${apart[@]}" true 2>/dev/null || {
+        echo '# no PID namespaces are to be had here: not tried' >&2
+        return
+    }
+    "$STUCK" bank 2 holder:lock=a,meet &
+    one=$!
+    "${apart[@]}" "$STUCK" audit 2 waiter:meet,lock=a &
+    two=$!
+    wait_for waiter
+    here=$(stat -Lc %i /proc/self/ns/pid)
+    "${ferry[@]}" why >out
+    grep -E '^audit\[[0-9]+ = 1/[0-9]+ waiter in PID namespace [0-9]+\] waits for mutex "a"' out
+    grep -E "held by bank\[$one/[0-9]+\], which runs" out
+    lacks "namespace $here" out
+    "${apart[@]}" "${ferry[@]}" why >out
+    grep -E '^audit\[1/[0-9]+ waiter in PID namespace [0-9]+\] waits for mutex "a"' out || fail "$(cat out)"
+    grep -E "held by bank\[$one/[0-9]+ in PID namespace $here\], which runs" out
+    "${apart[@]}" "${ferry[@]}" why --json >out
+    json out "{(n['name'], n['pid'], n['own_pid']) for n in d['nodes']} == {('bank', 0, $one), ('audit', 0, 1)}"
+    json out "[n['pid_namespace'] for n in d['nodes'] if n['name'] == 'bank'] == [$here]"
+    killed $two # unshare takes no notice of other signals
+}
+
 a_wrong_line_is_told() {
     status_of 2 "${ferry[@]}" why a b 2>said
     has "but 'b' was given too" said
@@ -422,5 +447,6 @@ test_that "--dot draws threads, objects and circles" dot_draws_threads_objects_a
 test_that "--dot quotes names, and no name is obeyed by a terminal" dot_quotes_names_and_no_name_is_obeyed_by_a_terminal
 test_that "circles are red on a terminal only" circles_are_red_on_a_terminal_only
 test_that "looking leaves no trace" looking_leaves_no_trace
+test_that "a process of another PID namespace says who it is there" a_process_of_another_pid_namespace_says_who_it_is_there
 test_that "a wrong line is told" a_wrong_line_is_told
 all_done

@@ -23,6 +23,8 @@ void json_node(json_t *j, const ferry_look_node_t *node) {
     json_id(j, "id", node->id);
     json_text(j, "name", node->name);
     json_signed(j, "pid", node->pid);
+    json_signed(j, "own_pid", node->own_pid);
+    json_count(j, "pid_namespace", node->pid_namespace);
     if (node->host[0] == '\0') {
         json_count(j, "uid", node->uid);
     } else {

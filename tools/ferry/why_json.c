@@ -46,6 +46,8 @@ static void json_other(json_t *j, const ferry_look_other_t *other) {
     json_id(j, "id", other->node.id);
     json_text(j, "name", other->node.name);
     json_signed(j, "pid", other->node.pid);
+    json_signed(j, "own_pid", other->node.own_pid);
+    json_count(j, "pid_namespace", other->node.pid_namespace);
     json_count(j, "uid", other->node.uid);
     json_bool(j, "answered", other->node.answered != 0);
     json_text(j, "space_directory", other->directory);

@@ -32,16 +32,33 @@ const why_words_t *why_words(const ferry_look_wait_t *wait) {
     return &words[what < sizeof words / sizeof words[0] ? what : 0];
 }
 
-/* "1234" or "1234/1236 worker". */
-static void numbers_text(const ferry_look_node_t *node, int32_t tid, const char *thread, char *text) {
-    char pid[16] = "?"; /* in a PID namespace that cannot be seen from here */
+/* Lives its process where it has another number than here? Then those of its threads are numbers there, too. */
+static bool lives_elsewhere(const ferry_look_node_t *node) {
+    return node != NULL && node->own_pid != 0 && node->own_pid != node->pid;
+}
 
-    if (node != NULL && node->pid != 0)
-        snprintf(pid, sizeof pid, "%" PRId32, node->pid);
-    if (tid == 0)
-        snprintf(text, WHY_TEXT, "%s", pid);
+/* What it is here, if it can be seen, and what it is there. */
+static void process_text(const ferry_look_node_t *node, char *text, size_t cap) {
+    if (node == NULL || (node->pid == 0 && node->own_pid == 0))
+        snprintf(text, cap, "?"); /* in a PID namespace that cannot be seen from here */
+    else if (lives_elsewhere(node) && node->pid != 0)
+        snprintf(text, cap, "%" PRId32 " = %" PRId32, node->pid, node->own_pid);
     else
-        snprintf(text, WHY_TEXT, "%s/%" PRId32 "%s%s", pid, tid, thread[0] != '\0' ? " " : "", thread);
+        snprintf(text, cap, "%" PRId32, node->pid != 0 ? node->pid : node->own_pid);
+}
+
+/* "1234" or "1234/1236 worker", or "12/15 worker in PID namespace 4026532201". */
+static void numbers_text(const ferry_look_node_t *node, int32_t tid, const char *thread, char *text) {
+    char process[32], thread_there[100] = "", place[64] = "";
+
+    process_text(node, process, sizeof process);
+    if (tid != 0)
+        snprintf(thread_there, sizeof thread_there, "/%" PRId32 "%s%.60s", tid, thread[0] != '\0' ? " " : "", thread);
+    if (lives_elsewhere(node) && node->pid_namespace != 0)
+        snprintf(place, sizeof place, " in PID namespace %" PRIu64, node->pid_namespace);
+    else if (lives_elsewhere(node))
+        snprintf(place, sizeof place, " in another PID namespace");
+    snprintf(text, WHY_TEXT, "%s%s%s", process, thread_there, place);
 }
 
 static void thread_text(const why_t *why, uint64_t id, int32_t tid, const char *thread, char *text) {
