@@ -413,6 +413,8 @@ a_process_of_another_pid_namespace_says_who_it_is_there() {
     "${apart[@]}" "${ferry[@]}" why --json >out
     json out "{(n['name'], n['pid'], n['own_pid']) for n in d['nodes']} == {('bank', 0, $one), ('audit', 0, 1)}"
     json out "[n['pid_namespace'] for n in d['nodes'] if n['name'] == 'bank'] == [$here]"
+    "${apart[@]}" "${ferry[@]}" ls >out
+    grep -E "^ *bank +$one@$here " out || fail "$(cat out)"
     killed $two # unshare takes no notice of other signals
 }
 

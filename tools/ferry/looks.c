@@ -184,8 +184,11 @@ const ferry_look_node_t *looks_node_of(const space_look_t *space, const ferry_lo
 }
 
 void looks_pid_text(const ferry_look_node_t *node, char *cell) {
-    if (node == NULL || node->pid == 0)
-        snprintf(cell, TABLE_CELL, "?"); /* in a PID namespace that cannot be seen from here */
+    /* In a PID namespace that cannot be seen from here it is known by what it says itself. */
+    if (node == NULL || (node->pid == 0 && node->own_pid == 0))
+        snprintf(cell, TABLE_CELL, "?");
+    else if (node->pid == 0)
+        snprintf(cell, TABLE_CELL, "%" PRId32 "@%" PRIu64, node->own_pid, node->pid_namespace);
     else
         snprintf(cell, TABLE_CELL, "%" PRId32 "%s%s", node->pid, node->host[0] != '\0' ? "@" : "", node->host);
 }
