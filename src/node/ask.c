@@ -40,18 +40,19 @@ static bool wait_for_more(int fd, fi_patience_t *patience) {
 static int next_frame(int fd, fi_patience_t *patience, fi_frame_t *f) {
     int fds[FI_SOCKET_MAX_FDS];
     unsigned count = 0;
-    size_t len = 0;
 
     for (;;) {
+        size_t len = 0;
         int r = fi_socket_recv(fd, f, sizeof *f, &len, fds, FI_SOCKET_MAX_FDS, &count);
         while (count > 0) {
             close(fds[--count]);
         }
+        if (fi_frame_is_of_other_version(f, len)) {
+            return FI_ASK_OTHER_VERSION; /* of any size */
+        }
         if (r == 1) {
             make_plain(f);
-            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1
-                   : fi_frame_is_of_other_version(f, len)        ? FI_ASK_OTHER_VERSION
-                                                                 : -EPROTO;
+            return len == sizeof *f && f->magic == FI_WIRE_MAGIC ? 1 : -EPROTO;
         }
         if (r != -EAGAIN) {
             return r == 0 ? -EPIPE : r;

@@ -123,6 +123,44 @@ ls_and_why_show_a_node_that_has_no_descriptors_left() {
     has "process $receiver does not answer (too few descriptors left; see its ulimit -n)" said
 }
 
+# A node with a sender and a receiver on "lines" that says to everybody that it is of another version, and hangs up.
+another_version() {
+    exec python3 -c '
+import os, socket, sys
+os.makedirs(sys.argv[1], mode=0o700)
+os.chdir(sys.argv[1])
+node = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+node.bind("n-0000000000000abc")
+node.listen(8)
+for end in "sq:0000000000000abc:2", "rq:0000000000000abc:1":
+    open("e-lines:" + end + ":00000000", "w").write("ferry-entry 1\n")
+while True:
+    who = node.accept()[0]
+    if who.recv(4096): # who only looks whether it lives says nothing
+        who.send(b"rie2" + bytes(500))
+    who.close()
+' "$FERRY_DIR/$FERRY_SPACE"
+}
+
+ls_why_and_who_waits_name_another_version() {
+    another_version &
+    local stranger=$!
+    until_true test -e "$FERRY_DIR/$FERRY_SPACE/e-lines:rq:0000000000000abc:1:00000000"
+    "${ferry[@]}" ls >out
+    grep -Eq " $stranger .* another version of Ferry$" out
+    "${ferry[@]}" ls --json >out
+    json out '[n["other_version"] for n in d["spaces"][0]["nodes"]] == [True]'
+    "${ferry[@]}" why >out
+    has "process $stranger does not answer (another version of Ferry)" out
+    status_of 124 "${ferry[@]}" send --timeout 100ms lines word 2>said
+    has "process $stranger speaks version 2 of the protocol between processes" said
+    [ "$(grep -c 'another version' said)" = 1 ]
+    status_of 124 "${ferry[@]}" recv --timeout 100ms lines 2>said
+    has "process $stranger speaks version 2" said
+    killed "$stranger"
+    until_true swept
+}
+
 a_killed_node_is_no_longer_shown() {
     "$FERRY" recv x &
     local receiver=$!
@@ -195,6 +233,7 @@ test_that "ls shows only what was asked for" ls_shows_only_what_was_asked_for
 test_that "ls shows all spaces, or the one named" ls_shows_all_spaces_or_the_one_named
 test_that "ls and why show a node that has no descriptors left" ls_and_why_show_a_node_that_has_no_descriptors_left
 test_that "ls shows a stopped node as one that does not answer" ls_shows_a_stopped_node_as_one_that_does_not_answer
+test_that "ls, why and who waits name another version" ls_why_and_who_waits_name_another_version
 test_that "a killed node is no longer shown" a_killed_node_is_no_longer_shown
 test_that "doctor finds this machine fit" doctor_finds_this_machine_fit
 test_that "doctor leaves nothing behind" doctor_leaves_nothing_behind

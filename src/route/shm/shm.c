@@ -276,9 +276,9 @@ static int shm_readable(fi_peer_t *p) {
     fi_frame_t f;
     int fds[FI_SOCKET_MAX_FDS];
     unsigned count;
-    size_t len;
 
     for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        size_t len = 0;
         if (must_wait_outside(p)) {
             return 0;
         }
@@ -289,15 +289,15 @@ static int shm_readable(fi_peer_t *p) {
         if (r == -EMFILE && frame_is_sound(&f, len) && can_do_without(p, &f, r)) {
             continue;
         }
+        if (fi_frame_is_of_other_version(&f, len)) {
+            fi_node_note_version(p, &f); /* of any size */
+        }
         if (r <= 0) {
             return r == 0 ? -EPIPE : r;
         }
         if (!frame_is_sound(&f, len)) {
             while (count > 0) {
                 close(fds[--count]);
-            }
-            if (fi_frame_is_of_other_version(&f, len)) {
-                fi_node_note_version(p, &f);
             }
             return -EPROTO;
         }
