@@ -23,8 +23,10 @@ typedef struct ferry_purged {
     uint64_t messages; /**< dropped */
     uint64_t pending;  /**< a receiver that does not answer (stopped?) may have taken them: it drops those it has not */
     uint32_t answered; /**< 0: the node did not answer in time and drops nothing; `end` and the figures are 0 */
+    uint32_t starved;  /**< it did not answer, and: 1: its process has too few descriptors left (ferry_look_node_t) */
+    const char *host;  /**< the node's machine, when that is another one (then `uid` is UINT32_MAX); else NULL */
+    uint32_t other_version; /**< it did not answer, and: 1: it is of another version of Ferry */
     uint32_t reserved;
-    const char *host; /**< the node's machine, when that is another one (then `uid` is UINT32_MAX); else NULL */
 } ferry_purged_t;
 
 /**
@@ -47,10 +49,13 @@ FERRY_API int ferry_purge(const char *space, const ferry_options_t *options, con
 typedef struct ferry_kicked {
     size_t size;     /**< in: sizeof(ferry_kicked_t), or 0 for the same */
     uint32_t peers;  /**< nodes that have given up their connection to it */
-    uint32_t silent; /**< nodes that did not answer (stopped?): they keep theirs until it ends */
+    uint32_t silent; /**< nodes that did not answer (stopped?): they keep theirs until it ends. Nodes of another version
+                          of Ferry than its own are not among them, since they have no connection to it */
     uint32_t told;   /**< 1: it knows; 0: it does not answer, and learns it when it goes on */
     int32_t pid;     /**< its process; 0 when that cannot be seen from here */
     uint32_t uid;
+    uint32_t starved;       /**< it does not answer, and: 1: its process has too few descriptors left */
+    uint32_t other_version; /**< it does not answer, and: 1: it is of another version of Ferry */
     uint32_t reserved;
 } ferry_kicked_t;
 

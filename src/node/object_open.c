@@ -4,12 +4,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/error.h"
 #include "node/node.h"
+#include "node/version.h"
 #include "platform/patience.h"
 #include "platform/process.h"
 
@@ -362,20 +364,23 @@ static int one_try(fi_node_t *n, fi_object_t *o, fi_patience_t *patience) {
 }
 
 static int nobody_answered(const fi_node_t *n, const fi_object_t *o) {
-    int seconds = (int)(OPEN_NS / 1000000000);
     pid_t starving = fi_node_find_starving(n);
+    const char *why = o->asked == 1 ? "is it stopped? See `ferry ls`" : "are they stopped? See `ferry ls`";
+    char who[40] = "the node that has";
+    char words[120];
 
-    if (starving != 0) {
-        return fi_fail(
-            -ETIMEDOUT,
-            "the %u nodes that have the %s \"%s\" open did not answer within %d seconds: process %ld has too few "
-            "descriptors left to be connected with (see its `ulimit -n`)",
-            o->asked, o->ops->word, o->spec.name, seconds, (long)starving);
+    if (o->asked != 1) {
+        snprintf(who, sizeof who, "the %u nodes that have", o->asked);
     }
-    return fi_fail(-ETIMEDOUT,
-                   "the %u nodes that have the %s \"%s\" open did not answer within %d seconds: are they stopped? "
-                   "See `ferry ls`",
-                   o->asked, o->ops->word, o->spec.name, seconds);
+    if (starving != 0) {
+        snprintf(words, sizeof words,
+                 "process %ld has too few descriptors left to be connected with (see its `ulimit -n`)", (long)starving);
+        why = words;
+    } else if (fi_node_version_warning(n)[0]) {
+        why = fi_node_version_warning(n);
+    }
+    return fi_fail(-ETIMEDOUT, "%s the %s \"%s\" open did not answer within %d seconds: %s", who, o->ops->word,
+                   o->spec.name, (int)(OPEN_NS / 1000000000), why);
 }
 
 static int open_object(fi_node_t *n, fi_object_t *o) {

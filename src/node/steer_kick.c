@@ -11,9 +11,11 @@
 
 #include "base/error.h"
 #include "node/ask.h"
+#include "node/node.h"
 #include "node/space.h"
 #include "node/steer.h"
 #include "platform/cancel.h"
+#include "platform/process.h"
 #include "platform/socket.h"
 
 #define ANSWER_NS 1000000000ll
@@ -25,6 +27,7 @@ typedef struct fi_kicking {
     uint64_t id;
     bool answered;
     uint64_t count;
+    uint32_t foreign; /* nodes that are of another version of Ferry */
 } fi_kicking_t;
 
 static bool take_answer(const fi_frame_t *f, void *arg) {
@@ -52,8 +55,9 @@ static int tell_peer(uint64_t node, void *arg) {
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
         return fi_fail_errno(-r, "cannot tell a node whom to give up");
     }
+    k->foreign += r == FI_ASK_OTHER_VERSION;
     k->result->peers += k->count > 0;
-    k->result->silent += !k->answered && r >= 0;
+    k->result->silent += !k->answered && r >= 0 && r != FI_ASK_OTHER_VERSION;
     return 0;
 }
 
@@ -98,17 +102,28 @@ static int remove_names(fi_kicking_t *k, const char *name) {
     return r;
 }
 
-/* `fd`: a connection to the node; -1: too many wait for it already. */
+/* `fd`: a connection to it; -1: too many wait for it already. */
+static void tell_itself(fi_kicking_t *k, int fd) {
+    ferry_kicked_t *result = k->result;
+
+    k->answered = false;
+    int r = fd >= 0 ? fi_ask_on(fd, &k->question, ANSWER_NS, take_answer, k) : 0;
+    result->told = k->answered;
+    result->starved = !k->answered && fi_process_lacks_descriptors(result->pid, FI_PEER_DESCRIPTORS);
+    result->other_version = r == FI_ASK_OTHER_VERSION;
+    if (result->other_version) {
+        result->silent += k->foreign; /* of the same one, as far as we can tell */
+    }
+}
+
 static int tell_all(fi_kicking_t *k, const char *name, int fd) {
     int r = remove_names(k, name);
 
     if (r == 0) {
         r = fi_space_each_node(&k->space, tell_peer, k);
     }
-    if (r == 0 && fd >= 0) {
-        k->answered = false;
-        (void)fi_ask_on(fd, &k->question, ANSWER_NS, take_answer, k);
-        k->result->told = k->answered;
+    if (r == 0) {
+        tell_itself(k, fd);
     }
     return r;
 }

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "node/ask.h"
 #include "node/entry.h"
+#include "node/node.h"
 #include "node/steer.h"
+#include "platform/process.h"
 
 #define ANSWER_NS 1000000000ll
 #define MAX_SENDERS 65536u /* of one node: more would be nonsense */
@@ -103,6 +105,8 @@ static int ask_node(fi_purging_t *p, uint64_t id) {
     }
     p->node.pid = pid;
     p->node.uid = uid;
+    p->node.other_version = r == FI_ASK_OTHER_VERSION;
+    p->node.starved = p->expected == UINT64_MAX && fi_process_lacks_descriptors(pid, FI_PEER_DESCRIPTORS);
     for (size_t i = 0; i < p->end_count; i++) {
         p->ends[i].pid = pid;
         p->ends[i].uid = uid;

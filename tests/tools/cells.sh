@@ -133,7 +133,7 @@ a_stopped_holder_is_told_of() {
     stopped=$(keepers)
     stop "$stopped"
     status_of 1 "${ferry[@]}" cell rm x 2>said
-    has 'no answer (stopped?) from ' said
+    has "cannot be told: process $stopped does not answer (stopped?)" said
     kill -CONT "$stopped"
     stopped=
     "${ferry[@]}" cell rm x

@@ -123,7 +123,7 @@ ls_and_why_show_a_node_that_has_no_descriptors_left() {
     has "process $receiver does not answer (too few descriptors left; see its ulimit -n)" said
 }
 
-# A node with a sender and a receiver on "lines" that says to everybody that it is of another version, and hangs up.
+# A node with a sender and a receiver on "lines", and with a client and a server of "text", that says to everybody that it is of another version, and hangs up.
 another_version() {
     exec python3 -c '
 import os, socket, sys
@@ -132,8 +132,9 @@ os.chdir(sys.argv[1])
 node = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 node.bind("n-0000000000000abc")
 node.listen(8)
-for end in "sq:0000000000000abc:2", "rq:0000000000000abc:1":
-    open("e-lines:" + end + ":00000000", "w").write("ferry-entry 1\n")
+for name in "lines", "+text":
+    for end in "sq:0000000000000abc:2", "rq:0000000000000abc:1":
+        open("e-" + name + ":" + end + ":00000000", "w").write("ferry-entry 1\n")
 while True:
     who = node.accept()[0]
     if who.recv(4096): # who only looks whether it lives says nothing
@@ -142,10 +143,21 @@ while True:
 ' "$FERRY_DIR/$FERRY_SPACE"
 }
 
-ls_why_and_who_waits_name_another_version() {
+# It is there, as process $stranger.
+begin_another_version() {
     another_version &
-    local stranger=$!
-    until_true test -e "$FERRY_DIR/$FERRY_SPACE/e-lines:rq:0000000000000abc:1:00000000"
+    stranger=$!
+    until_true test -e "$FERRY_DIR/$FERRY_SPACE/e-+text:rq:0000000000000abc:1:00000000"
+}
+
+end_another_version() {
+    killed "$stranger"
+    until_true swept
+}
+
+ls_why_and_who_waits_name_another_version() {
+    local stranger
+    begin_another_version
     "${ferry[@]}" ls >out
     grep -Eq " $stranger .* another version of Ferry$" out
     "${ferry[@]}" ls --json >out
@@ -157,8 +169,42 @@ ls_why_and_who_waits_name_another_version() {
     [ "$(grep -c 'another version' said)" = 1 ]
     status_of 124 "${ferry[@]}" recv --timeout 100ms lines 2>said
     has "process $stranger speaks version 2" said
-    killed "$stranger"
-    until_true swept
+    end_another_version
+}
+
+who_calls_serves_and_works_names_another_version() {
+    local stranger word
+    begin_another_version
+    status_of 75 "${ferry[@]}" call --wait 100ms text Upper word 2>said.call
+    timeout -s INT 0.3 "${signalled[@]}" serve text Upper -- cat 2>said.serve || true
+    timeout -s INT 0.3 "${signalled[@]}" work lines -- cat 2>said.work || true
+    for word in call serve work; do
+        has "process $stranger speaks version 2 of the protocol between processes" said.$word
+        [ "$(grep -c 'another version' said.$word)" = 1 ]
+    done
+    end_another_version
+}
+
+purge_doctor_and_kick_name_another_version() {
+    local stranger
+    begin_another_version
+    status_of 1 "${ferry[@]}" purge lines 2>said
+    has "process $stranger does not answer (another version of Ferry), so nothing that it sends was dropped" said
+    "${ferry[@]}" doctor -q >out
+    grep -Eq "^warn +versions +process $stranger in the space $FERRY_SPACE: another version of Ferry$" out
+    "${ferry[@]}" kick "$stranger" >out 2>said
+    has "process $stranger does not answer (another version of Ferry): whether it learns it is not known" said
+    end_another_version
+}
+
+who_purges_names_a_node_that_has_no_descriptors_left() {
+    "$FERRY" send x word &
+    local sender=$!
+    open_ends sender x 1
+    prlimit --pid "$sender" --nofile=3:
+    status_of 1 "${ferry[@]}" purge x 2>said
+    has "process $sender does not answer (too few descriptors left; see its ulimit -n)" said
+    killed "$sender"
 }
 
 a_killed_node_is_no_longer_shown() {
@@ -234,6 +280,9 @@ test_that "ls shows all spaces, or the one named" ls_shows_all_spaces_or_the_one
 test_that "ls and why show a node that has no descriptors left" ls_and_why_show_a_node_that_has_no_descriptors_left
 test_that "ls shows a stopped node as one that does not answer" ls_shows_a_stopped_node_as_one_that_does_not_answer
 test_that "ls, why and who waits name another version" ls_why_and_who_waits_name_another_version
+test_that "who calls, serves and works names another version" who_calls_serves_and_works_names_another_version
+test_that "purge, doctor and kick name another version" purge_doctor_and_kick_name_another_version
+test_that "who purges names a node that has no descriptors left" who_purges_names_a_node_that_has_no_descriptors_left
 test_that "a killed node is no longer shown" a_killed_node_is_no_longer_shown
 test_that "doctor finds this machine fit" doctor_finds_this_machine_fit
 test_that "doctor leaves nothing behind" doctor_leaves_nothing_behind

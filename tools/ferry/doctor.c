@@ -39,6 +39,7 @@ static const struct {
     {"directory", check_directory},
     {"room", check_room},
     {"leftovers", check_leftovers},
+    {"versions", check_versions},
     {"a message", check_message},
     {"server", check_server},
     {"encryption", check_encryption},

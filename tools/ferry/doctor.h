@@ -35,7 +35,7 @@ check_t check_kernel, check_proc, check_memory_files, check_pidfd, check_barrier
 check_t check_descriptors, check_file_size, check_memory, check_cores, check_huge_pages, check_inotify;
 
 /* doctor_space.c: the place where processes meet */
-check_t check_directory, check_room, check_leftovers, check_message;
+check_t check_directory, check_room, check_leftovers, check_versions, check_message;
 
 /* doctor_net.c: of a space that spans machines. In this order: each may build upon those before it. */
 check_t check_server, check_encryption, check_login, check_connection, check_channels, check_calls, check_storage;

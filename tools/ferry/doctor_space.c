@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "json_look.h"
 #include "units.h"
 
 static const double little_room = 1024.0 * 1024;
@@ -117,6 +119,20 @@ typedef struct sweep {
     size_t spaces, before, after;
 } sweep_t;
 
+/* Nodes of another version that were seen meanwhile, for check_versions. */
+static struct {
+    size_t nodes;
+    char first[200];
+} others;
+
+static void note_others(const char *space, const ferry_look_t *look) {
+    for (size_t i = 0; i < ferry_look_nodes(look); i++) {
+        const ferry_look_node_t *node = ferry_look_node(look, i);
+        if (node->other_version && others.nodes++ == 0)
+            snprintf(others.first, sizeof others.first, "process %" PRId32 " in the space %s", node->pid, space);
+    }
+}
+
 static size_t count_names(const char *base, const char *space) {
     char path[PATH_MAX + 80];
     size_t n = 0;
@@ -143,6 +159,7 @@ static int sweep_space(const char *name, void *arg) {
     size_t before = count_names(sweep->base, name);
     if (ferry_look(name, &options, &look) < 0)
         return 0; /* it has gone, or it is not ours: either way nothing of it is swept */
+    note_others(name, look);
     ferry_look_close(look);
     size_t after = count_names(sweep->base, name);
     sweep->before += before;
@@ -166,6 +183,21 @@ void check_leftovers(const common_t *common, finding_t *f) {
         find(f, VERDICT_OK, "none in %zu space%s", sweep.spaces, sweep.spaces == 1 ? "" : "s");
     else
         find(f, VERDICT_OK, "%zu name%s of dead processes, now removed", swept, swept == 1 ? "" : "s");
+}
+
+/* They were seen when the spaces were swept. */
+void check_versions(const common_t *common, finding_t *f) {
+    char more[60] = "";
+
+    (void)common;
+    if (others.nodes == 0) {
+        find(f, VERDICT_OK, "no program of " OTHER_VERSION " was seen");
+        return;
+    }
+    if (others.nodes > 1)
+        snprintf(more, sizeof more, ", and %zu more", others.nodes - 1);
+    find(f, VERDICT_WARN, "%s%s: " OTHER_VERSION, others.first, more);
+    advise(f, "programs of different versions do not see each other: use the same one, or another space");
 }
 
 /* --- a message --------------------------------------------------------------------------------------------------- */

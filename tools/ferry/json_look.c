@@ -18,6 +18,22 @@ const char *node_text(const ferry_look_node_t *node, char *text, size_t cap) {
     return text;
 }
 
+const char *silence(bool starved, bool other_version) {
+    return starved ? TOO_FEW_DESCRIPTORS : other_version ? OTHER_VERSION : "stopped?";
+}
+
+void silent_text(const ferry_look_node_t *node, char *text, size_t cap) {
+    const char *why = silence(node->starved != 0, node->other_version != 0);
+
+    if (node->host[0] != '\0')
+        snprintf(text, cap, "node %016" PRIx64 " (%.100s, process %" PRId32 " on %.64s) does not answer (%s)", node->id,
+                 node->name, node->pid, node->host, why);
+    else if (node->pid != 0)
+        snprintf(text, cap, "process %" PRId32 " does not answer (%s)", node->pid, why);
+    else
+        snprintf(text, cap, "node %016" PRIx64 " does not answer (%s)", node->id, why);
+}
+
 void json_node(json_t *j, const ferry_look_node_t *node) {
     json_open(j, NULL, '{');
     json_id(j, "id", node->id);

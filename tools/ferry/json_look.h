@@ -5,6 +5,7 @@
 #ifndef FERRY_TOOL_JSON_LOOK_H
 #define FERRY_TOOL_JSON_LOOK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <ferry/ferry.h>
@@ -21,6 +22,12 @@ const char *node_text(const ferry_look_node_t *node, char *text, size_t cap);
 #define TOO_FEW_DESCRIPTORS "too few descriptors left; see its ulimit -n"
 /* It exchanges nothing with programs of this version, and tells this one nothing of itself. */
 #define OTHER_VERSION "another version of Ferry"
+
+/* Why a node does not answer, as far as that is known: one of these two, or a guess. */
+const char *silence(bool starved, bool other_version);
+
+/* process 1234 does not answer (stopped?) */
+void silent_text(const ferry_look_node_t *node, char *text, size_t cap);
 
 void json_node(json_t *j, const ferry_look_node_t *node);
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "holders.h"
+#include "json_look.h"
 #include "say.h"
 #include "units.h"
 
@@ -127,18 +128,35 @@ static int end_keepers(const quarry_t *q, size_t *ended) {
 
 /* --- who is left ------------------------------------------------------------------------------------------------- */
 
-static void add_node(char *text, size_t cap, const ferry_look_node_t *node) {
+enum { WHO_TEXT = 240 };
+
+static void add(char *text, size_t cap, const char *who) {
     size_t used = strlen(text);
     const char *comma = used > 0 ? ", " : "";
 
-    if (used + 140 > cap) {
+    if (used + WHO_TEXT > cap) {
         if (strcmp(text + used - 3, "...") != 0)
             snprintf(text + used, cap - used, ", ...");
-    } else if (node->pid != 0) {
-        snprintf(text + used, cap - used, "%s%.100s (process %" PRId32 ")", comma, node->name, node->pid);
     } else {
-        snprintf(text + used, cap - used, "%s%.100s (a process that cannot be seen from here)", comma, node->name);
+        snprintf(text + used, cap - used, "%s%s", comma, who);
     }
+}
+
+static void add_holder(char *text, size_t cap, const ferry_look_node_t *node) {
+    char who[WHO_TEXT];
+
+    if (node->pid != 0)
+        snprintf(who, sizeof who, "%.100s (process %" PRId32 ")", node->name, node->pid);
+    else
+        snprintf(who, sizeof who, "%.100s (a process that cannot be seen from here)", node->name);
+    add(text, cap, who);
+}
+
+static void add_silent(char *text, size_t cap, const ferry_look_node_t *node) {
+    char who[WHO_TEXT];
+
+    silent_text(node, who, sizeof who);
+    add(text, cap, who);
 }
 
 /* Says who has it open still, or may have. */
@@ -153,17 +171,18 @@ static int tell_rest(const quarry_t *q, bool any_ended) {
     if (!look_at_space(q->common, &look, &status))
         return status;
     while ((node = holder_next(look, q->kind, q->name, &at)) != NULL)
-        add_node(holders, sizeof holders, node);
+        add_holder(holders, sizeof holders, node);
     for (size_t i = 0; i < ferry_look_nodes(look); i++) {
         if (ferry_look_node(look, i)->answered == 0)
-            add_node(silent, sizeof silent, ferry_look_node(look, i));
+            add_silent(silent, sizeof silent, ferry_look_node(look, i));
     }
     ferry_look_close(look);
     make_plain(holders);
+    make_plain(silent);
     if (holders[0] != '\0')
         say("the %s \"%s\" is still held, not by a keeper of yours: %s", q->kind, q->name, holders);
     else if (silent[0] != '\0')
-        say("whether the %s \"%s\" is held cannot be told: no answer (stopped?) from %s", q->kind, q->name, silent);
+        say("whether the %s \"%s\" is held cannot be told: %s", q->kind, q->name, silent);
     else if (!any_ended)
         say("nobody has the %s \"%s\" open", q->kind, q->name);
     else

@@ -29,6 +29,8 @@ static void print_json(json_t *j, uint64_t id, const ferry_kicked_t *k) {
     json_count(j, "peers", k->peers);
     json_count(j, "silent", k->silent);
     json_bool(j, "told", k->told != 0);
+    json_bool(j, "starved", k->starved != 0);
+    json_bool(j, "other_version", k->other_version != 0);
     json_close(j, '}');
 }
 
@@ -36,10 +38,11 @@ static void print_text(uint64_t id, const ferry_kicked_t *k) {
     printf("expelled node %016" PRIx64 " (process %" PRId32 "): %" PRIu32 " node%s given it up\n", id, k->pid, k->peers,
            k->peers == 1 ? " has" : "s have");
     if (!k->told)
-        say("process %" PRId32 " does not answer (stopped?): it learns it when it goes on", k->pid);
+        say("process %" PRId32 " does not answer (%s): %s", k->pid, silence(k->starved, k->other_version),
+            k->other_version ? "whether it learns it is not known" : "it learns it when it goes on");
     if (k->silent > 0)
-        say("%" PRIu32 " other node%s not answer (stopped?), and may keep a link to it", k->silent,
-            k->silent == 1 ? " does" : "s do");
+        say("%" PRIu32 " other node%s not answer (%s), and may keep a link to it", k->silent,
+            k->silent == 1 ? " does" : "s do", k->other_version ? OTHER_VERSION ", or stopped" : silence(false, false));
 }
 
 static int run(const common_t *common, const target_t *target) {

@@ -48,6 +48,8 @@ static void print_json(purging_t *p, const ferry_purged_t *s) {
     json_count(&p->j, "messages", s->messages);
     json_count(&p->j, "pending", s->pending);
     json_bool(&p->j, "answered", s->answered != 0);
+    json_bool(&p->j, "starved", s->starved != 0);
+    json_bool(&p->j, "other_version", s->other_version != 0);
     json_close(&p->j, '}');
 }
 
@@ -65,7 +67,8 @@ static void print_text(const ferry_purged_t *s) {
         printf("%s message%s %s %s (process %s)\n", show_count(s->messages, count), s->messages == 1 ? "" : "s",
                s->end == 0 ? "from other machines, waiting at" : "of", name, where);
     if (!s->answered)
-        say("process %s does not answer (stopped?), so nothing that it sends was dropped", where);
+        say("process %s does not answer (%s), so nothing that it sends was dropped", where,
+            silence(s->starved, s->other_version));
     if (s->pending > 0)
         say("%s message%s of %s may be with a receiver that does not answer (stopped?): it drops what it has not taken "
             "when it goes on; `ferry kick` expels it",

@@ -81,10 +81,8 @@ void why_object_text(const why_t *why, const ferry_look_wait_t *wait, char *text
 void why_wanted_text(const why_t *why, const ferry_look_wait_t *wait, char *text);
 /* bank+0x1a2b: the place that called, without folders; "" if not known. */
 void why_where_text(const ferry_look_wait_t *wait, char *text);
-/* Why a node may not answer, in brackets in the next one. NULL: one that is not known. */
+/* Why a node may not answer: see json_look.h. NULL: one that is not known. */
 const char *why_silence(const ferry_look_node_t *node);
-/* process 1234 does not answer (stopped?) */
-void why_silent_text(const ferry_look_node_t *node, char *text);
 
 /* --- the forms of output, to standard output --- */
 

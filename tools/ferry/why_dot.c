@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_look.h"
 #include "units.h"
 #include "why.h"
 
@@ -119,7 +120,7 @@ static void print_nodes(const graph_t *g) {
         const ferry_look_node_t *node = ferry_look_node(g->why->look, i);
         if (node->answered)
             continue;
-        why_silent_text(node, text);
+        silent_text(node, text, sizeof text);
         print_node('s', silent++, "shape=box, style=dashed", text);
     }
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "json_look.h"
 #include "units.h"
 #include "why.h"
 
@@ -121,7 +122,7 @@ static void draw_silent(const why_t *why, bool follows) {
         const ferry_look_node_t *node = ferry_look_node(why->look, i);
         if (node->answered)
             continue;
-        why_silent_text(node, text);
+        silent_text(node, text, sizeof text);
         printf("%s%s; what its threads wait for is not known\n", follows ? "\n" : "", text);
         follows = false;
     }

@@ -111,20 +111,5 @@ void why_where_text(const ferry_look_wait_t *wait, char *text) {
 }
 
 const char *why_silence(const ferry_look_node_t *node) {
-    if (node != NULL && node->starved != 0)
-        return TOO_FEW_DESCRIPTORS;
-    return node != NULL && node->other_version != 0 ? OTHER_VERSION : "stopped?";
-}
-
-void why_silent_text(const ferry_look_node_t *node, char *text) {
-    char who[WHY_TEXT];
-
-    if (node->host[0] != '\0')
-        snprintf(who, sizeof who, "node %016" PRIx64 " (%.100s, process %" PRId32 " on %.64s)", node->id, node->name,
-                 node->pid, node->host);
-    else if (node->pid != 0)
-        snprintf(who, sizeof who, "process %" PRId32, node->pid);
-    else
-        snprintf(who, sizeof who, "node %016" PRIx64, node->id);
-    snprintf(text, WHY_TEXT, "%.300s does not answer (%s)", who, why_silence(node));
+    return silence(node != NULL && node->starved != 0, node != NULL && node->other_version != 0);
 }
