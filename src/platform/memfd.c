@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/error.h"
 #include "platform/save.h"
 
@@ -164,8 +165,13 @@ int fi_memfd_create_shared(const char *label, size_t bytes, int *fd, void **map)
     return create(label, bytes, FOR_ALL, fd, map);
 }
 
-/* What we require of memory that somebody else writes. Returns 0, -EPROTO, or -EFBIG for what is sound and too
- * large. */
+/* How much of memory that somebody else writes has no holes. What all may write has some where somebody found no
+ * memory to make it larger. */
+static uint64_t solid_bytes(int seals, const struct stat *st, size_t min_bytes) {
+    return seals == FOR_ALL ? min_bytes : (uint64_t)st->st_size;
+}
+
+/* What we require of it. Returns 0, -EPROTO, or -EFBIG for what is sound and too large. */
 static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, size_t max_bytes) {
     /* Seals first: once they are there, neither size nor blocks can change any more. */
     int seals = fcntl(fd, F_GET_SEALS);
@@ -176,9 +182,7 @@ static int check_peer(int fd, int wanted, struct stat *st, size_t min_bytes, siz
     if (st->st_size <= 0 || (uint64_t)st->st_size < min_bytes)
         return fi_fail(-EPROTO, "a peer offered %lld bytes of memory where %zu are the least", (long long)st->st_size,
                        min_bytes);
-    /* What all may write may have holes where somebody found no memory to make it larger. */
-    uint64_t solid = wanted == FOR_ALL ? min_bytes : (uint64_t)st->st_size;
-    if ((uint64_t)st->st_blocks < (solid + 511) / 512)
+    if ((uint64_t)st->st_blocks < (solid_bytes(wanted, st, min_bytes) + 511) / 512)
         return fi_fail(-EPROTO, "a peer offered memory with holes, which we would be charged for when we read it");
     if ((uint64_t)st->st_size > max_bytes)
         return fi_fail(-EFBIG, "a peer offered %lld bytes of memory where %zu are allowed", (long long)st->st_size,
@@ -191,7 +195,9 @@ static int map_checked(int fd, int seals, int access, size_t min_bytes, size_t m
     if (rc != 0)
         return rc;
     size_t size = (size_t)st->st_size;
-    int flags = MAP_SHARED | (size <= LARGE ? MAP_POPULATE : 0);
+    /* They would be filled, and charged to us. */
+    bool may_have_holes = fi_align_up(solid_bytes(seals, st, min_bytes), fi_page_size()) < size;
+    int flags = MAP_SHARED | (size <= LARGE && !may_have_holes ? MAP_POPULATE : 0);
     void *at = mmap(NULL, size, access, flags, fd, 0);
     if (at == MAP_FAILED && (errno == EACCES || errno == EBADF || errno == EPERM))
         return fi_fail_errno(EPROTO, "a peer offered memory that we may not use");

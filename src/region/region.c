@@ -172,7 +172,9 @@ static int furnish(ferry_region_t *r, const ferry_region_options_t *o) {
         fi_memfd_wish_huge((void *)(uintptr_t)r->seen, object->memory->bytes);
     }
     if (rc == 0 && o->prefault) {
-        fi_memfd_populate((void *)(uintptr_t)r->seen, r->heap.bytes, !r->read_only);
+        /* The file may be longer, with holes, where somebody has grown it in vain: these would be filled. */
+        uint64_t end = fi_min(fi_heap_end(&r->heap), r->heap.bytes);
+        fi_memfd_populate((void *)(uintptr_t)r->seen, end, !r->read_only);
     }
     return rc;
 }

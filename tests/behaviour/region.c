@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -316,6 +317,42 @@ static void it_grows_without_moving(void) {
 
 /* ---- handles ---- */
 
+/* The memory file of the only object that is open; -1: none. */
+static int memory_file(struct stat *st) {
+    char link[64];
+    for (int fd = 0; fd < 256; fd++) {
+        char path[32];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, link, sizeof link - 1);
+        link[n < 0 ? 0 : n] = '\0';
+        if (strstr(link, "memfd:ferry-object") && fstat(fd, st) == 0)
+            return fd;
+    }
+    return -1;
+}
+
+/* A file that is longer than the heap, with holes: what somebody leaves who finds no memory for what he needs, or dies. */
+static void who_opens_it_does_not_fill_what_another_one_had_no_memory_for(void) {
+    ferry_t *node = open_node("test"), *late = open_node("test");
+    ferry_region_t *region = open_region(node, "board", MIB, &(ferry_region_options_t){.limit = 16 * MIB});
+    struct stat before, after;
+    int fd = memory_file(&before);
+    check(fd >= 0 && ftruncate(fd, (off_t)(8 * MIB)) == 0);
+    for (uint32_t prefault = 0; prefault < 2; prefault++) {
+        for (uint32_t read_only = 0; read_only < 2; read_only++) {
+            ferry_region_options_t options = {.prefault = prefault, .read_only = read_only};
+            close_region(open_region(late, "board", 0, &options));
+            check(fstat(fd, &after) == 0);
+            check_is(after.st_blocks, before.st_blocks);
+        }
+    }
+    ferry_ref_t large = allocate(region, 2 * MIB);
+    fill(ferry_region_at(region, large), 2 * MIB, 1); /* whoever needs it fills it */
+    close_region(region);
+    close_node(late);
+    close_node(node);
+}
+
 static void handles_are_checked(void) {
     ferry_t *node = open_node("test");
     ferry_region_t *region = open_region(node, "board", MIB, NULL);
@@ -374,6 +411,7 @@ int main(int argc, char **argv) {
         TEST(who_reads_cannot_write),
         TEST(who_reads_changes_nothing),
         TEST(it_grows_without_moving),
+        TEST(who_opens_it_does_not_fill_what_another_one_had_no_memory_for),
         TEST(handles_are_checked),
         TEST(a_forked_child_opens_its_own),
         TEST(closing_the_node_closes_them),
