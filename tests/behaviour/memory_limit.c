@@ -136,6 +136,63 @@ static void what_a_sender_had_sent_before_its_group_ran_out_of_memory_arrives(vo
     group_remove();
 }
 
+/* Each needs memory of its own, which the receiver must be told of, and all of them have room in a ring that has not
+ * grown. */
+#define PIECE (320 * (size_t)1024)
+
+static void send_pieces_until_killed(void *arg) {
+    static unsigned char bytes[PIECE];
+    scene_t *scene = arg;
+    group_enter();
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &roomy);
+    check_is(ferry_sender_wait(tx, 1, PATIENCE), 1);
+    atomic_store(&scene->ready, 1);
+    await(&scene->go, 1);
+    for (unsigned i = 0; i < LIMIT / PIECE; i++) {
+        fill(bytes, sizeof bytes, i);
+        check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+        atomic_store(&scene->sent, i + 1);
+    }
+}
+
+/* Nothing of this process runs while the other one sends: it hears of each message's memory, and of the death, at once. */
+static void stop_and_receive_pieces(void *arg) {
+    scene_t *scene = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = NULL;
+    unsigned count = 0;
+    int r;
+    await(&scene->ready, 1);
+    check_is(raise(SIGSTOP), 0);
+    for (; (r = ferry_recv(rx, PATIENCE, &m)) == 0; count++) {
+        check_is(ferry_msg_size(m), PIECE);
+        check(filled(ferry_msg_data(m), PIECE, count));
+        release(m);
+    }
+    check_error(r, -EPIPE, "all senders ended");
+    unsigned sent = atomic_load(&scene->sent);
+    check(sent > 70); /* more than one turn of reading takes in */
+    check(count == sent || count == sent + 1);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void what_it_had_sent_arrives_where_nobody_looked_before_it_was_dead(void) {
+    scene_t *scene = share(sizeof *scene);
+    group_make(LIMIT);
+    pid_t receiver = child_start(stop_and_receive_pieces, scene);
+    pid_t doomed = child_start(send_pieces_until_killed, scene);
+    int status = 0;
+    check(waitpid(receiver, &status, WUNTRACED) == receiver && WIFSTOPPED(status));
+    atomic_store(&scene->go, 1);
+    check_killed(child_wait(doomed));
+    check_is(kill(receiver, SIGCONT), 0);
+    child_join(receiver);
+    group_remove();
+}
+
 /* A region that would grow beyond what the group may have. What it holds stays, up to its last byte. */
 static void grow_in_vain(ferry_t *node, uint32_t huge_pages) {
     ferry_region_options_t options = {.limit = 4 * LIMIT, .huge_pages = huge_pages};
@@ -273,6 +330,7 @@ static void what_a_receiver_held_when_its_group_ran_out_of_memory_goes_to_others
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_a_sender_had_sent_before_its_group_ran_out_of_memory_arrives),
+        TEST(what_it_had_sent_arrives_where_nobody_looked_before_it_was_dead),
         TEST(who_may_not_be_killed_is_told_and_goes_on),
         TEST(a_receiver_is_not_charged_for_what_it_reads_and_holds),
         TEST(what_a_receiver_held_when_its_group_ran_out_of_memory_goes_to_others),
