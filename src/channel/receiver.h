@@ -68,8 +68,8 @@ typedef struct fi_rxlink {
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
-    uint64_t
-        first_seq; /* messages with smaller numbers were sent before, and are passed over; 0: none can come any more */
+    uint64_t first_seq;   /* messages with smaller numbers were sent before, and are passed over; 0: none can come any
+                           more. A lossy link keeps it: that costs a comparison, since it counts and is not quick anyway */
     struct fi_pick *pick; /* which of its messages are wanted; NULL: all */
     void *far;            /* a hidden receiver's: what the network knows of it */
     uint64_t from_node;   /* who sends, as the receiver's program is told */

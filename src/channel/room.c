@@ -153,12 +153,14 @@ static int gave_up(fi_sender_t *tx, int64_t timeout) {
     if (tx->part.explain && tx->part.explain(tx, text, sizeof text)) {
         return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "%s", text);
     }
+    bool is_read = tx->topic || tx->link_count > 0;
     if (timeout == FERRY_NOW) {
-        return fi_fail(-EAGAIN, "'%s' has no room now: its receivers have not released enough",
-                       fi_channel_shown(tx->end.channel));
+        return fi_fail(-EAGAIN, "'%s' has no room now: %s", fi_channel_shown(tx->end.channel),
+                       is_read ? "its receivers have not released enough" : "nobody has it open to receive");
     }
-    return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: its receivers did not release enough%s",
-                   fi_channel_shown(tx->end.channel), fi_end_unmet_words(&tx->end, words));
+    return fi_fail(-ETIMEDOUT, "'%s' had no room before the timeout: %s%s", fi_channel_shown(tx->end.channel),
+                   is_read ? "its receivers did not release enough" : "nobody had it open to receive",
+                   fi_end_unmet_words(&tx->end, words));
 }
 
 #define OVER_AGAIN_NS 20000000 /* between two looks; less than the grace after which a deadlock is looked for */

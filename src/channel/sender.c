@@ -260,12 +260,6 @@ static int try_drained(fi_sender_t *tx, void *arg) {
     return is_drained(tx) && !fi_purge_goes_on(tx) ? 0 : -EAGAIN;
 }
 
-int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
-    int r = fi_sender_wait_until(tx, try_drained, NULL, timeout, false);
-
-    return r == 0 && tx->fencing.token ? fi_sender_take_denial(tx) : r;
-}
-
 static unsigned live_links(const fi_sender_t *tx) {
     unsigned live = tx->link_count;
 
@@ -275,6 +269,29 @@ static unsigned live_links(const fi_sender_t *tx) {
         }
     }
     return live;
+}
+
+static int not_drained(fi_sender_t *tx, int r) {
+    char text[320];
+    char words[FI_UNMET_WORDS];
+
+    if (tx->part.explain && tx->part.explain(tx, text, sizeof text)) {
+        return fi_fail(r, "%s", text);
+    }
+    uint64_t count = fi_sender_unreleased(tx, true);
+    return fi_fail(r, "%llu message%s of '%s' %s not released: %s%s", (unsigned long long)count, count == 1 ? "" : "s",
+                   fi_channel_shown(tx->end.channel), count == 1 ? "is" : "are",
+                   live_links(tx) == 0 ? "nobody has it open to receive" : "its receivers have not done with it",
+                   fi_end_unmet_words(&tx->end, words));
+}
+
+int fi_sender_flush(fi_sender_t *tx, int64_t timeout) {
+    int r = fi_sender_wait_until(tx, try_drained, NULL, timeout, false);
+
+    if (r == -EAGAIN || r == -ETIMEDOUT) {
+        return not_drained(tx, r);
+    }
+    return r == 0 && tx->fencing.token ? fi_sender_take_denial(tx) : r;
 }
 
 static int try_receivers(fi_sender_t *tx, void *arg) {

@@ -248,10 +248,16 @@ static void flushing_waits_until_everything_is_released(where_t where) {
 
 static void flushing_without_a_receiver_times_out(void) {
     ferry_t *node = open_node("test");
-    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_contract_t one = {.capacity = 1};
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &one);
     send_number(tx, 1);
-    check_error(ferry_sender_flush(tx, FERRY_NOW), -EAGAIN, "");
-    check_error(ferry_sender_flush(tx, 5 * MILLISECOND), -ETIMEDOUT, "");
+    check_error(ferry_sender_flush(tx, FERRY_NOW), -EAGAIN, "q 1 message nobody");
+    check_error(ferry_sender_flush(tx, 5 * MILLISECOND), -ETIMEDOUT, "q 1 message nobody");
+    check_error(ferry_send(tx, "", 0, FERRY_NOW), -EAGAIN, "q room nobody");
+    check_error(ferry_send(tx, "", 0, 5 * MILLISECOND), -ETIMEDOUT, "q room nobody");
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    check_error(ferry_sender_flush(tx, 5 * MILLISECOND), -ETIMEDOUT, "q 1 message its receivers");
+    close_receiver(rx);
     check_is(drop_sender(tx), 1);
     close_node(node);
 }
