@@ -2,7 +2,9 @@
 #include "node/ask.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/plain.h"
@@ -76,6 +78,15 @@ int fi_ask_on(int fd, const fi_frame_t *question, int64_t patience, bool (*each)
     return r > 0 ? r : 0;
 }
 
+void fi_ask_who(int dirfd, uint64_t node, pid_t *pid, uid_t *uid) {
+    char name[FI_NODE_NAME_MAX];
+    struct stat st;
+
+    fi_space_node_name(node, name);
+    *pid = fi_socket_listener(name);
+    *uid = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_uid : 0;
+}
+
 int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patience, pid_t *pid, uid_t *uid,
            bool (*each)(const fi_frame_t *f, void *arg), void *arg) {
     char name[FI_NODE_NAME_MAX];
@@ -84,6 +95,10 @@ int fi_ask(int dirfd, uint64_t node, const fi_frame_t *question, int64_t patienc
 
     fi_space_node_name(node, name);
     int r = fi_socket_connect(dirfd, name, &fd);
+    if (r == -EAGAIN) {
+        fi_ask_who(dirfd, node, pid, uid);
+        return 0;
+    }
     if (r < 0) {
         return r;
     }

@@ -172,7 +172,7 @@ static int ask_node(uint64_t id, void *arg) {
     }
     if (r < 0) {
         l->picture.node_count--;
-        return 0;
+        return fi_ask_is_our_fault(r) ? fi_fail_errno(-r, "cannot ask a node who is there") : 0;
     }
     a.node.pid = pid;
     a.node.uid = uid;

@@ -52,7 +52,7 @@ static int tell_peer(uint64_t node, void *arg) {
     k->answered = false;
     k->count = 0;
     int r = fi_ask(k->space.dirfd, node, &k->question, ANSWER_NS, &pid, &uid, take_answer, k);
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+    if (fi_ask_is_our_fault(r)) {
         return fi_fail_errno(-r, "cannot tell a node whom to give up");
     }
     k->foreign += r == FI_ASK_OTHER_VERSION;
@@ -148,10 +148,14 @@ static int expel(fi_kicking_t *k) {
     if (r < 0 && r != -EAGAIN) {
         return fi_fail_errno(-r, "cannot reach node %016" PRIx64, k->id);
     }
-    if (r == 0 && fi_socket_peer(fd, &pid, &uid, &gid) == 0) {
-        k->result->pid = pid;
-        k->result->uid = uid;
+    if (r == -EAGAIN) {
+        fi_ask_who(k->space.dirfd, k->id, &pid, &uid);
+    } else if (fi_socket_peer(fd, &pid, &uid, &gid) < 0) {
+        pid = 0;
+        uid = 0;
     }
+    k->result->pid = pid;
+    k->result->uid = uid;
     int connection = r == 0 ? fd : -1;
     r = tell_all(k, name, connection);
     if (connection >= 0) {

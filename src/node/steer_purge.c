@@ -100,7 +100,7 @@ static int ask_node(fi_purging_t *p, uint64_t id) {
         fi_space_remove_node(&p->space, id);
         return 0; /* it is dead, and took along what it had */
     }
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+    if (fi_ask_is_our_fault(r)) {
         return fi_fail_errno(-r, "cannot ask a node to purge \"%s\"", p->channel);
     }
     p->node.pid = pid;

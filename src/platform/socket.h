@@ -43,6 +43,12 @@ int fi_socket_listen(int dirfd, const char *name, mode_t mode, gid_t gid, int *f
  */
 int fi_socket_connect(int dirfd, const char *name, int *fd);
 
+/**
+ * The process that listens at `name`, for when connecting answers -EAGAIN and does not tell. 0: not to be seen, since it
+ * is another user's, or in another PID or network namespace. Reads all of /proc.
+ */
+pid_t fi_socket_listener(const char *name);
+
 /** Takes the next newcomer. Errors: -EAGAIN none is waiting; -EMFILE, -ENFILE; -ENOMEM. */
 int fi_socket_accept(int listen_fd, int *fd);
 

@@ -82,8 +82,8 @@ static int ask_node(uint64_t id, void *arg) {
     *a->node = (fi_route_node_t){.id = id, .name = ""};
     a->senders = a->receivers = 0;
     int got = fi_ask(a->space.dirfd, id, &a->question, ANSWER_NS, &pid, &uid, hear, a);
-    if (got < 0) {
-        return 0; /* dead, or not ours to ask */
+    if (got < 0) { /* else: dead, or not ours to ask */
+        return fi_ask_is_our_fault(got) ? fi_fail_errno(-got, "cannot ask a node what it exchanges") : 0;
     }
     a->node->pid = pid;
     a->node->answered = got == 1;

@@ -4,9 +4,14 @@
  */
 #include "objects.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static ferry_look_t *look_at(const char *space) {
@@ -243,6 +248,96 @@ static int stop_at_once(const char *name, void *arg) {
     return -ECANCELED;
 }
 
+/* ---- who cannot be asked ---- */
+
+typedef struct other {
+    atomic_uint ready, over;
+    uint64_t node;
+} other_t;
+
+static void send_jobs(void *arg) {
+    other_t *other = arg;
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL);
+    other->node = ferry_node_id(node);
+    atomic_store(&other->ready, 1);
+    await(&other->over, 1);
+    close_sender(tx);
+    close_node(node);
+}
+
+static other_t *other_begin(pid_t *pid) {
+    other_t *other = share(sizeof *other);
+    *pid = child_start(send_jobs, other);
+    await(&other->ready, 1);
+    return other;
+}
+
+/* As many connections wait as can. Those that have hung up meanwhile are among them. */
+static void fill_queue_of(uint64_t node) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int r = 0;
+    check(snprintf(at.sun_path, sizeof at.sun_path, "%s/test/n-%016" PRIx64, getenv("FERRY_DIR"), node) <
+          (int)sizeof at.sun_path);
+    while (r == 0) {
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        r = connect(fd, (struct sockaddr *)&at, sizeof at) == 0 ? 0 : errno;
+        close(fd);
+    }
+    check_is(r, EAGAIN);
+}
+
+static void note_purged(const ferry_purged_t *p, void *arg) {
+    check_is(p->answered, 0);
+    *(int32_t *)arg = p->pid;
+}
+
+/* Each look leaves such a connection. */
+static void who_was_stopped_during_many_looks_is_shown_and_can_be_expelled(void) {
+    pid_t pid = 0;
+    int32_t purged = 0;
+    ferry_kicked_t kicked = {.size = sizeof kicked};
+    other_t *other = other_begin(&pid);
+    check_is(kill(pid, SIGSTOP), 0);
+    fill_queue_of(other->node);
+    ferry_look_t *look = look_at("test");
+    const ferry_look_node_t *node = find_node(look, other->node);
+    check(node && node->answered == 0 && node->pid == pid && node->uid == geteuid());
+    check(find_end(look, "jobs", true) != NULL);
+    ferry_look_close(look);
+    check_is(ferry_purge("test", NULL, "jobs", 0, note_purged, &purged), 1);
+    check_is(purged, pid);
+    check_is(ferry_kick("test", NULL, other->node, &kicked), 0);
+    check(kicked.told == 0 && kicked.pid == pid && kicked.uid == geteuid());
+    check_is(kill(pid, SIGCONT), 0);
+    atomic_store(&other->over, 1);
+    child_join(pid);
+}
+
+/* It must not say that nobody is there. */
+static void who_looks_without_descriptors_is_told(void) {
+    pid_t pid = 0;
+    struct rlimit limit;
+    unsigned seen = 0, told = 0;
+    other_t *other = other_begin(&pid);
+    int lowest = dup(0);
+    check(lowest >= 0 && close(lowest) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (rlim_t left = 0; left < 6; left++) {
+        struct rlimit few = {.rlim_cur = (rlim_t)lowest + left, .rlim_max = limit.rlim_max};
+        ferry_look_t *look = NULL;
+        check_is(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int r = ferry_look("test", NULL, &look);
+        check_is(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        check(r == -EMFILE || (r == 0 && find_node(look, other->node) != NULL));
+        seen += r == 0;
+        told += r == -EMFILE;
+        ferry_look_close(look);
+    }
+    check(seen > 0 && told > 1);
+    atomic_store(&other->over, 1);
+    child_join(pid);
+}
+
 static void spaces_are_listed_in_order(void) {
     names_t names = {0};
     check_is(ferry_spaces(NULL, collect, &names), 0);
@@ -287,6 +382,8 @@ int main(int argc, char **argv) {
         TEST(a_waiting_depth_is_shown),
         TEST(the_dead_are_not_shown_and_their_names_are_swept),
         TEST_ALL(every_long_wait_is_shown_with_who_could_end_it),
+        TEST(who_was_stopped_during_many_looks_is_shown_and_can_be_expelled),
+        TEST(who_looks_without_descriptors_is_told),
         TEST(spaces_are_listed_in_order),
         TEST(the_base_directory_is_told),
     };
