@@ -76,6 +76,18 @@ a_wrong_method_is_told() {
     has 'has no method "fly"; `ferry call text` lists those it has' said
 }
 
+a_server_that_is_stopped_is_told_of() {
+    "$FERRY" serve -q text Upper -- cat &
+    local server=$!
+    until_true "${ferry[@]}" call text Upper x
+    stop "$server"
+    status_of 75 "${ferry[@]}" call text Upper x 2>said
+    has 'nobody serves "text"' said
+    has "process $server does not answer (stopped?), and may serve it" said
+    killed "$server"
+    until_true swept
+}
+
 nobody_there_is_told_and_can_be_waited_for() {
     status_of 75 "${ferry[@]}" call text Upper x 2>said
     has 'nobody serves "text"' said
@@ -503,6 +515,7 @@ test_that "methods are listed" methods_are_listed
 test_that "one that only another server has is told" one_that_only_another_server_has_is_told
 test_that "a wrong method is told" a_wrong_method_is_told
 test_that "nobody there is told and can be waited for" nobody_there_is_told_and_can_be_waited_for
+test_that "a server that is stopped is told of" a_server_that_is_stopped_is_told_of
 test_that "any bytes go in and come out" any_bytes_go_in_and_come_out
 test_that "sixty four mebibytes go in and come out" sixty_four_mebibytes_go_in_and_come_out
 test_that "a terminal gets a newline" a_terminal_gets_a_newline

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "call.h"
+#include "holders.h"
+#include "json_look.h"
 #include "say.h"
 #include "stop.h"
 #include "units.h"
@@ -14,6 +16,25 @@ static const uint64_t spare_quota = (uint64_t)16 << 20;
 
 /* --- what goes wrong --------------------------------------------------------------------------------------------- */
 
+/* Nobody has been linked with those who do not answer. Of another version was warned already (common_warn). */
+static void tell_silent(const calling_t *c) {
+    char text[300];
+    ferry_look_t *look;
+    int status;
+
+    if (!look_at_space(&c->common, &look, &status))
+        return;
+    for (size_t i = 0; i < ferry_look_nodes(look); i++) {
+        const ferry_look_node_t *node = ferry_look_node(look, i);
+        if (node->answered || node->other_version)
+            continue;
+        silent_text(node, text, sizeof text);
+        make_plain(text);
+        say("%s, and may serve it", text);
+    }
+    ferry_look_close(look);
+}
+
 static int nobody_serves(const calling_t *c) {
     char waited[UNITS_TEXT];
 
@@ -23,6 +44,7 @@ static int nobody_serves(const calling_t *c) {
     else
         say("nobody serves \"%s\" in space '%s'; --wait 10s would wait for a server", c->service,
             common_space(&c->common));
+    tell_silent(c);
     return STATUS_NOT_OBTAINED;
 }
 
