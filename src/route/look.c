@@ -265,6 +265,9 @@ static int ask_all(ferry_route_t *r, const char *space, const char *channel, con
     a.question.flags = FI_LOOK_LINKS;
     memcpy(a.question.text, channel, strlen(channel));
     int got = fi_space_open(space, o, false, &a.space);
+    if (got == -ENOENT) {
+        return fi_fail(got, "nobody on this machine has a queue or topic '%s' open: %s", channel, fi_error_text());
+    }
     if (got < 0) {
         return got;
     }

@@ -147,6 +147,7 @@ now
 --listen a:b
 --listen 1:2:3:99999
 --listen 127.0.0.1:99999
+--listen 99999
 --listen 0 --listen 0
 --user a/b
 --user -x

@@ -71,6 +71,7 @@ a_channels_links_are_shown_with_way_and_reasons() {
 a_channel_that_nobody_has_open_is_told() {
     status_of 1 "${ferry[@]}" route nothing >out 2>said
     [ ! -s out ] && [ "$(wc -l <said)" = 1 ]
+    has "nobody on this machine has a queue or topic 'nothing' open: " said
     "$FERRY" recv lonely >got &
     for _ in {1..200}; do
         status_of 1 "${ferry[@]}" route lonely >out 2>said

@@ -61,6 +61,8 @@ bool engine_parse_address(const char *text, engine_address_t *address) {
     *address = (engine_address_t){.host = "127.0.0.1", .port = USUAL_PORT};
     if (parse_port(text, &address->port))
         return true;
+    if (strspn(text, "0123456789") == len)
+        return false; /* a port that is too large, rather than a host */
     if (text[0] == '[') {
         const char *bracket = strchr(text, ']');
         if (bracket == NULL || (bracket[1] != '\0' && bracket[1] != ':'))
