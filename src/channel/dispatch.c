@@ -122,7 +122,7 @@ static uint64_t ahead_of(fi_sender_t *tx, fi_txlink_t *l) {
 
 /* Whose receiver works on nothing, or sleeps until it gets one more than it holds. */
 static bool is_idle(const fi_txlink_t *l) {
-    return l->window.had == 0 && (!l->window.busy || fi_load_relaxed32(l->sleep) & FI_SLEEP_ASLEEP);
+    return l->window.had == 0 && (!l->window.busy || fi_load_relaxed32(&l->remote->page->sleep) & FI_SLEEP_ASLEEP);
 }
 
 /* What it is expected to take for each. */

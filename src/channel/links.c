@@ -266,6 +266,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     l->no_history = (m->frame.flags & FI_MEET_NO_HISTORY) != 0;
     l->start = first_position(tx, log, !l->no_history);
     l->seen[l->first % FI_LOGS] = l->start;
+    l->remote = m->remote;
     r = fi_outlet_add_link(o, l);
     if (r < 0) {
         if (o != tx->topic) {
@@ -278,13 +279,11 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
         log->freed = l->start; /* its history must stay until it was read */
         fi_log_set_limit(o, log);
     }
-    l->remote = m->remote;
     l->prefetch = tx->topic ? 0 : (uint32_t)fi_min(m->frame.figures[0], (uint64_t)UINT32_MAX);
     l->hidden = l->remote->peer == tx->end.node->self && (m->frame.flags & FI_MEET_HIDDEN);
     l->to_node = m->frame.figures[2];
     l->ack_within = tx->topic ? 0 : fi_ack_within(m->frame.figures[1]);
     tx->rationed += is_rationed(l);
-    l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     *out = l;
     return 0;

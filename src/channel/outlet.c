@@ -74,6 +74,7 @@ void fi_outlet_free(fi_outlet_t *o) {
     }
     fi_outlet_leave_saved(o);
     free(o->links);
+    free(o->sleep);
     free(o);
 }
 
@@ -512,15 +513,22 @@ uint64_t fi_outlet_oldest(const fi_outlet_t *o) {
     return UINT64_MAX;
 }
 
+static int make_room_for_link(fi_outlet_t *o) {
+    fi_txlink_t **links = realloc(o->links, (o->link_count + 1) * sizeof(fi_txlink_t *));
+    o->links = links ? links : o->links;
+    const uint32_t **sleep = realloc(o->sleep, (o->link_count + 1) * sizeof(const uint32_t *));
+    o->sleep = sleep ? sleep : o->sleep;
+    return links && sleep ? 0 : -ENOMEM;
+}
+
 int fi_outlet_add_link(fi_outlet_t *o, fi_txlink_t *l) {
-    fi_txlink_t **more = realloc(o->links, (o->link_count + 1) * sizeof *more);
-    if (!more) {
+    if (make_room_for_link(o) < 0) {
         return fi_fail(-ENOMEM, "no memory for a link on '%s'", fi_channel_shown(o->tx->end.channel));
     }
-    o->links = more;
     if (l->lossy && o->lossy_count == 0) {
         fi_log_may_be_overtaken_from(fi_outlet_log(o), l->start);
     }
+    o->sleep[o->link_count] = &l->remote->page->sleep;
     o->links[o->link_count++] = l;
     o->lossy_count += l->lossy;
     o->strict_count += !l->lossy;
@@ -533,6 +541,7 @@ void fi_outlet_remove_link(fi_outlet_t *o, fi_txlink_t *l) {
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (o->links[i] == l) {
             o->links[i] = o->links[--o->link_count];
+            o->sleep[i] = o->sleep[o->link_count];
             o->lossy_count -= l->lossy;
             o->strict_count -= !l->lossy;
             o->per_tag_count -= l->per_tag;

@@ -143,11 +143,12 @@ static inline bool fi_sender_send_quick(fi_sender_t *tx, const void *data, uint6
 
 /* Does some reader sleep, or want a fence before that can be said? Then fi_outlet_ring is to be called. */
 static inline bool fi_outlet_sleeps(const fi_outlet_t *o) {
-    uint32_t some = 0;
+    const uint32_t *const *sleep = o->sleep;
+    uint32_t count = o->link_count, some = 0;
 
     fi_barrier_light(); /* the record was stored before; see ARCHITECTURE, "Waiting" */
-    for (uint32_t i = 0; i < o->link_count; i++) {
-        some |= fi_load_relaxed32(o->links[i]->sleep);
+    for (uint32_t i = 0; i < count; i++) {
+        some |= fi_load_relaxed32(sleep[i]);
     }
     return some & (FI_SLEEP_FENCE | FI_SLEEP_ASLEEP);
 }

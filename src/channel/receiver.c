@@ -59,14 +59,16 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
     pthread_mutex_init(&rx->returned_lock, NULL);
     int r = fi_bell_init(&rx->bell);
     if (r == 0) {
-        r = fi_shared_new("ferry-page", sizeof(struct fi_receiver_page), &rx->page_memory);
+        r = fi_shared_new("ferry-page", FI_PAGE_MEMORY, &rx->page_memory);
     }
     if (r == 0) {
         rx->page_memory->companion = rx->bell.wr; /* whoever sees the page may ring */
-        rx->page = rx->page_memory->map;
+        struct fi_page_place *place = rx->page_memory->map;
+        place->at = fi_page_choose(rx->end.node->id ^ (uintptr_t)rx);
+        rx->page = (void *)((char *)rx->page_memory->map + place->at);
         rx->page->sleep = rx->fence_bit;
         rx->page->queue = rx->part.queue;
-        fi_store_release64(&rx->page->magic, FI_PAGE_MAGIC);
+        fi_store_release64(&place->magic, FI_PAGE_MAGIC);
     }
     return r;
 }

@@ -108,7 +108,7 @@ bool fi_rendezvous_is_open_for(const fi_sender_t *tx, uint64_t seq, uint64_t wor
 
 /* Does this link's receiver sleep until a message comes? After a fence. */
 static bool waits(const fi_txlink_t *l) {
-    return (fi_load_relaxed32(l->sleep) & FI_SLEEP_ASLEEP) != 0;
+    return (fi_load_relaxed32(&l->remote->page->sleep) & FI_SLEEP_ASLEEP) != 0;
 }
 
 /* One that waits, and does not have the message in its ring already. */

@@ -65,20 +65,19 @@ struct fi_outlet;
 
 typedef struct fi_txlink {
     struct fi_outlet *outlet;
-    fi_remote_t *remote;   /* counted */
-    const uint32_t *sleep; /* the word in its page: looked at after every message */
-    bool live;             /* the receiver has accepted */
-    bool lossy;            /* it may be overtaken */
-    bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
-    uint64_t depth;        /* messages that it asks to be kept for it, then */
-    bool per_tag;          /* then: it wants the newest message with each tag */
-    bool no_history;       /* it does not want what is kept for late comers */
-    uint32_t prefetch;     /* messages that it may have at once; 0: no limit */
-    int64_t ack_within;    /* ns for which it may hold one; 0: for ever */
-    bool overdue;          /* it has held one for longer, and had not let go of it when last looked at */
-    uint32_t first;        /* serial of the ring it began with */
-    uint64_t start;        /* position it began at in that ring */
-    uint32_t last;         /* a ghost: serial of the last ring that it may read */
+    fi_remote_t *remote; /* counted */
+    bool live;           /* the receiver has accepted */
+    bool lossy;          /* it may be overtaken */
+    bool tap;            /* it only looks: it holds nothing, not even what it announces to hold */
+    uint64_t depth;      /* messages that it asks to be kept for it, then */
+    bool per_tag;        /* then: it wants the newest message with each tag */
+    bool no_history;     /* it does not want what is kept for late comers */
+    uint32_t prefetch;   /* messages that it may have at once; 0: no limit */
+    int64_t ack_within;  /* ns for which it may hold one; 0: for ever */
+    bool overdue;        /* it has held one for longer, and had not let go of it when last looked at */
+    uint32_t first;      /* serial of the ring it began with */
+    uint64_t start;      /* position it began at in that ring */
+    uint32_t last;       /* a ghost: serial of the last ring that it may read */
     struct fi_txlink *next_ghost;
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
@@ -110,6 +109,7 @@ typedef struct fi_outlet {
     uint64_t next_look;   /* position in the current ring at which old ones are looked at again */
     uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
     fi_txlink_t **links;
+    const uint32_t **sleep; /* of each: the word in its page that is looked at after every message */
     uint32_t link_count;
     uint32_t lossy_count;   /* of these and the ghosts, that may be overtaken */
     uint32_t strict_count;  /* that may not; of ghosts, those that may read the current ring */
@@ -578,12 +578,11 @@ void fi_remote_ring(fi_remote_t *r, uint32_t sleep);
 
 /* Rings a receiver's doorbell if it sleeps. True: it does. */
 static inline bool fi_remote_wake(fi_remote_t *r) {
-    const struct fi_receiver_page *page = r->page->map;
-    uint32_t sleep = fi_load_relaxed32(&page->sleep);
+    uint32_t sleep = fi_load_relaxed32(&r->page->sleep);
 
     if (fi_unlikely(sleep & FI_SLEEP_FENCE)) {
         fi_fence_seq_cst();
-        sleep = fi_load_relaxed32(&page->sleep);
+        sleep = fi_load_relaxed32(&r->page->sleep);
     }
     if (fi_unlikely(sleep & FI_SLEEP_ASLEEP)) {
         fi_remote_ring(r, sleep);

@@ -18,7 +18,7 @@
 #include "channel/sender.h"
 #include "node/shown.h"
 
-static int add_link(fi_sender_t *tx, fi_txlink_t *l) {
+static int add_link(fi_sender_t *tx, fi_txlink_t *l, fi_remote_t *remote) {
     if (!tx->taps) {
         int r = fi_outlet_new(tx, FI_LARGE_RING_LINES, &tx->taps);
         if (r < 0) {
@@ -26,6 +26,7 @@ static int add_link(fi_sender_t *tx, fi_txlink_t *l) {
         }
         tx->taps->is_for_taps = true;
     }
+    l->remote = remote;
     l->tap = l->lossy = true;
     l->first = tx->taps->current;
     l->start = fi_outlet_log(tx->taps)->w.pos;
@@ -42,7 +43,7 @@ static void drop_outlet_if_idle(fi_sender_t *tx) {
 
 int fi_taps_met(fi_sender_t *tx, fi_mail_t *m) {
     fi_txlink_t *l = calloc(1, sizeof *l);
-    int r = l ? add_link(tx, l)
+    int r = l ? add_link(tx, l, m->remote)
               : fi_fail(-ENOMEM, "no memory to let somebody look at '%s'", fi_channel_shown(tx->end.channel));
 
     if (r < 0) {
@@ -50,8 +51,6 @@ int fi_taps_met(fi_sender_t *tx, fi_mail_t *m) {
         free(l);
         return r;
     }
-    l->remote = m->remote;
-    l->sleep = &((const struct fi_receiver_page *)l->remote->page->map)->sleep;
     m->remote = NULL;
     fi_txlink_offer(tx, l);
     return 0;

@@ -118,7 +118,7 @@ static void tell_link(fi_sender_t *tx, fi_txlink_t *l, fi_peer_t *to) {
     f.kind = (uint16_t)tx->end.kind;
     f.flags = (l->remote->peer == tx->end.node->self ? FI_LINK_THREAD : 0u) | (l->hidden ? FI_LINK_FAR : 0u) |
               (l->lossy ? FI_LINK_LOSSY : 0u) | (l->tap ? FI_LINK_TAP : 0u) |
-              (fi_load_relaxed32(l->sleep) & FI_SLEEP_FENCE ? FI_LINK_FENCE : 0u) | durable(&tx->end);
+              (fi_load_relaxed32(&l->remote->page->sleep) & FI_SLEEP_FENCE ? FI_LINK_FENCE : 0u) | durable(&tx->end);
     memcpy(f.text, tx->end.channel, sizeof f.text);
     f.figures[FI_SENT_PER_S] = l->pace.lines_per_s / lines;
     f.figures[FI_SENT_SIZE] = tx->sampling.size;

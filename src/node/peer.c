@@ -55,14 +55,26 @@ void fi_peer_unref(fi_peer_t *p) {
     free(p);
 }
 
-fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *page, int bell) {
+const struct fi_receiver_page *fi_page_in(const fi_shared_t *memory) {
+    const struct fi_page_place *place = memory->map;
+    if (memory->bytes < FI_PAGE_MEMORY || fi_load_acquire64(&place->magic) != FI_PAGE_MAGIC) {
+        return NULL;
+    }
+    uint64_t at = fi_load_relaxed64(&place->at);
+    bool fits =
+        at >= sizeof *place && at <= FI_PAGE_MEMORY - sizeof(struct fi_receiver_page) && at % sizeof *place == 0;
+    return fits ? (const void *)((const char *)memory->map + at) : NULL;
+}
+
+fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *memory, int bell) {
     fi_remote_t *r = calloc(1, sizeof *r);
     if (!r) {
         return NULL;
     }
     r->peer = fi_peer_ref(p);
     r->end = end;
-    r->page = page;
+    r->memory = memory;
+    r->page = fi_page_in(memory);
     r->bell = bell;
     r->refs = 1;
     fi_add32(&p->links, 1);
@@ -79,7 +91,7 @@ void fi_remote_unref(fi_remote_t *r) {
         return;
     }
     fi_sub32(&r->peer->links, 1);
-    fi_shared_unref(r->page);
+    fi_shared_unref(r->memory);
     close_fd(r->bell);
     fi_peer_unref(r->peer);
     free(r);

@@ -101,16 +101,24 @@ static inline bool fi_peer_owes(const fi_peer_t *p, uint64_t end) {
 typedef struct fi_remote {
     fi_peer_t *peer; /* counted */
     uint64_t end;
-    fi_shared_t *page;
+    fi_shared_t *memory;
+    const struct fi_receiver_page *page; /* in it */
     int bell;
     uint32_t refs;
     uint32_t rung; /* the sleep that was already ended by a ring from here */
 } fi_remote_t;
 
+/* The begin of a receiver's memory. Where its page stands in there each receiver chooses for itself: if all chose the
+ * same place, a sender could not have the pages of more readers in its cache at a time than that has ways. */
+struct fi_page_place {
+    uint64_t magic;
+    uint64_t at; /* bytes from here */
+    uint64_t pad[6];
+};
+#define FI_PAGE_MEMORY 4096u
+
 /* A receiver's page: written by it alone, read by all its senders. */
 struct fi_receiver_page {
-    uint64_t magic;
-    uint64_t pad[7];
     uint32_t sleep; /* epoch << 2 | FI_SLEEP_* */
     /* servers (src/rpc) */
     uint32_t leaves; /* 1: send no more */
@@ -122,8 +130,20 @@ struct fi_receiver_page {
     uint64_t pad3[6];
 };
 #define FI_PAGE_MAGIC 0x656761705f796566ull /* "fey_page" */
-#define FI_SLEEP_ASLEEP 1u                  /* ring the doorbell */
-#define FI_SLEEP_FENCE 2u /* the receiver does not issue barriers: fence before you look at this word */
+
+/* Where a receiver has its page, of which `seed` is something that others do not have. */
+static inline uint64_t fi_page_choose(uint64_t seed) {
+    const uint64_t line = sizeof(struct fi_page_place);
+    const uint64_t places = (FI_PAGE_MEMORY - sizeof(struct fi_receiver_page)) / line; /* the first one is taken */
+
+    return line * (1 + (seed * 0x9e3779b97f4a7c15u >> 32) % places);
+}
+
+/* A receiver's page in its memory; NULL: there is none. */
+const struct fi_receiver_page *fi_page_in(const fi_shared_t *memory);
+
+#define FI_SLEEP_ASLEEP 1u /* ring the doorbell */
+#define FI_SLEEP_FENCE 2u  /* the receiver does not issue barriers: fence before you look at this word */
 
 fi_peer_t *fi_peer_new(struct ferry *node, const fi_route_t *route, int fd);
 /* The same in memory that is zero and was allocated by itself: the last reference frees it. */
@@ -131,7 +151,8 @@ void fi_peer_init(fi_peer_t *p, struct ferry *node, const fi_route_t *route, int
 fi_peer_t *fi_peer_ref(fi_peer_t *p);
 void fi_peer_unref(fi_peer_t *p);
 
-fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *page, int bell);
+/* `memory` and `bell` are its own then. NULL: no memory. */
+fi_remote_t *fi_remote_new(fi_peer_t *p, uint64_t end, fi_shared_t *memory, int bell);
 fi_remote_t *fi_remote_ref(fi_remote_t *r);
 void fi_remote_unref(fi_remote_t *r);
 

@@ -27,8 +27,8 @@
 
 #include "node/contract.h"
 
-/* "rie3": the digit is the version; it grows when a frame, or something in it, means something else. */
-#define FI_WIRE_MAGIC 0x33656972u
+/* "rie4": the digit is the version; it grows when a frame, or something in it, means something else. */
+#define FI_WIRE_MAGIC 0x34656972u
 
 enum fi_frame_type {
     FI_HELLO = 1,

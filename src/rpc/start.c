@@ -19,13 +19,8 @@
 
 /* ---- which server ---- */
 
-/* Its page: `sleep` points into it. */
-static const struct fi_receiver_page *page_of(const fi_txlink_t *l) {
-    return fi_container(l->sleep, struct fi_receiver_page, sleep);
-}
-
 static bool serves(const fi_txlink_t *l) {
-    return fi_load_relaxed32(&page_of(l)->leaves) == 0;
+    return fi_load_relaxed32(&l->remote->page->leaves) == 0;
 }
 
 unsigned fi_client_leaving(const ferry_client_t *k) {
@@ -45,7 +40,7 @@ typedef struct work {
 } work_t;
 
 static work_t work_of(const fi_txlink_t *l, int64_t now) {
-    const struct fi_receiver_page *page = page_of(l);
+    const struct fi_receiver_page *page = l->remote->page;
     uint64_t usual = fi_load_relaxed64(&page->usual_ns);
     int64_t since = (int64_t)fi_load_relaxed64(&page->busy_since);
     work_t w = {.usual = usual > LONGEST_NS ? LONGEST_NS : (int64_t)usual};
@@ -184,7 +179,7 @@ static int check_servers(const ferry_client_t *k, bool one_way) {
     if (fi_unlikely(i == tx->link_count)) {
         return nobody(k);
     }
-    uint32_t queue = fi_load_relaxed32(&page_of(tx->links[i])->queue);
+    uint32_t queue = fi_load_relaxed32(&tx->links[i]->remote->page->queue);
     uint32_t limit = queue != 0 && queue < k->limit ? queue : k->limit;
     uint32_t count = count_calls(k, one_way, limit);
     return fi_likely(count < limit) ? 0 : too_many(k, count, limit);

@@ -22,7 +22,7 @@ typedef struct stock {
     int plain; /* standard error, whatever that is */
     struct fi_ring_head *heads[4];
     struct fi_ctl_head *ctl_heads[4];
-    void *page_map;
+    struct fi_receiver_page_copy *page_map;
 } stock_t;
 
 static const uint32_t sizes[4] = {8, 62, 126, 1000};
@@ -32,7 +32,7 @@ static void stock_make(stock_t *s) {
         s->rings[i] = raw_ring(sizes[i], &s->heads[i]);
         s->ctls[i] = raw_ctl(sizes[i], sizes[i], &s->ctl_heads[i]);
     }
-    s->page = raw_memory(4096, true, RAW_SEALS, &s->page_map);
+    s->page = raw_good_page(&s->page_map);
     s->unsealed = raw_memory(4096, true, 0, NULL);
     s->plain = dup(2);
 }
@@ -47,7 +47,7 @@ static void stock_free(stock_t *s) {
     close(s->page);
     close(s->unsealed);
     close(s->plain);
-    munmap(s->page_map, 4096);
+    raw_page_drop(s->page_map);
 }
 
 /* A number that is likely to mean something. */

@@ -95,9 +95,10 @@ static void a_control_area_whose_head_lies_is_not_used(void) {
     for (unsigned i = 0; i < COUNT(idents) + 1; i++) {
         raw_t raw;
         raw_mail_t mail;
-        void *map, *page;
+        void *map;
+        struct fi_receiver_page_copy *page;
         raw_meet(&raw, scene.node);
-        int memory = raw_memory(4096, true, RAW_SEALS, &page);
+        int memory = raw_good_page(&page);
         fi_frame_t f = raw_frame(FI_MEET_RECEIVER, 0, 88);
         f.kind = FERRY_QUEUE;
         strcpy(f.text, "answers");
@@ -114,7 +115,7 @@ static void a_control_area_whose_head_lies_is_not_used(void) {
         close(ctl);
         raw_await(&raw, FI_END, &mail);
         munmap(map, small ? sizeof(struct fi_ctl_head) : 8192);
-        munmap(page, 4096);
+        raw_page_drop(page);
         raw_close(&raw);
         scene_expect_service(&scene);
     }
@@ -227,15 +228,44 @@ static void who_comes_again_and_never_lets_go_costs_a_sender_only_so_much(void) 
     scene_leave(&scene);
 }
 
+static void a_page_that_is_not_where_it_says_is_refused(void) {
+    static const struct fi_page_place_copy places[] = {
+        {0, 64, {0}},
+        {RAW_PAGE_MAGIC + 1, 64, {0}},
+        {RAW_PAGE_MAGIC, 0, {0}},
+        {RAW_PAGE_MAGIC, 65, {0}},
+        {RAW_PAGE_MAGIC, RAW_PAGE_MEMORY - 64, {0}},
+        {RAW_PAGE_MAGIC, RAW_PAGE_MEMORY, {0}},
+        {RAW_PAGE_MAGIC, UINT64_MAX - 63, {0}},
+    };
+    scene_t scene = {0};
+    scene_begin(&scene);
+    for (unsigned i = 0; i < COUNT(places); i++) {
+        raw_t raw;
+        struct fi_receiver_page_copy *page;
+        raw_meet(&raw, scene.node);
+        int memory = raw_page(&places[i], &page);
+        fi_frame_t f = raw_frame(FI_MEET_RECEIVER, 0, 88);
+        f.kind = FERRY_QUEUE;
+        strcpy(f.text, "answers");
+        check(raw_send(&raw, &f, (int[]){memory, raw.bell_wr}, 2));
+        check(raw_hung_up(&raw, PATIENCE));
+        close(memory);
+        raw_page_drop(page);
+        raw_close(&raw);
+    }
+    scene_end(&scene);
+}
+
 /* Invents receivers: each costs the sender a ring, so there must be a limit. */
 static void invented_receivers_cost_a_sender_only_so_much(void) {
     enum { INVENTED = 3000, LIMIT = 64 };
     scene_t scene = {.options = {.max_links_per_peer = LIMIT}};
     raw_t raw;
-    void *page;
+    struct fi_receiver_page_copy *page;
     scene_begin(&scene);
     raw_meet(&raw, scene.node);
-    int memory = raw_memory(4096, true, RAW_SEALS, &page);
+    int memory = raw_good_page(&page);
     for (unsigned i = 0; i < INVENTED; i++) {
         raw_mail_t mail;
         fi_frame_t f = raw_frame(FI_MEET_RECEIVER, 0, 1000 + i);
@@ -252,7 +282,7 @@ static void invented_receivers_cost_a_sender_only_so_much(void) {
     check(now.memfds <= scene.before.memfds + LIMIT + 4);
     check(now.own_maps <= scene.before.own_maps + LIMIT + 4);
     close(memory);
-    munmap(page, 4096);
+    raw_page_drop(page);
     raw_close(&raw);
     scene_end(&scene);
 }
@@ -325,6 +355,7 @@ int main(int argc, char **argv) {
         TEST(a_topic_reader_may_lie_all_the_time),
         TEST(who_never_releases_keeps_nobody_else_from_being_served),
         TEST(who_comes_again_and_never_lets_go_costs_a_sender_only_so_much),
+        TEST(a_page_that_is_not_where_it_says_is_refused),
         TEST(invented_receivers_cost_a_sender_only_so_much),
         TEST(a_bell_that_turns_to_blocking_blocks_nobody),
         TEST(a_bell_whose_reader_has_gone_kills_nobody),

@@ -231,6 +231,22 @@ int raw_ring(uint32_t lines, struct fi_ring_head **head) {
     return fd;
 }
 
+int raw_page(const struct fi_page_place_copy *place, struct fi_receiver_page_copy **page) {
+    void *map;
+    int fd = raw_memory(RAW_PAGE_MEMORY, true, RAW_SEALS, &map);
+    memcpy(map, place, sizeof *place);
+    *page = (struct fi_receiver_page_copy *)((struct fi_page_place_copy *)map + 1);
+    return fd;
+}
+
+void raw_page_drop(struct fi_receiver_page_copy *page) {
+    check(munmap((struct fi_page_place_copy *)(void *)page - 1, RAW_PAGE_MEMORY) == 0);
+}
+
+int raw_good_page(struct fi_receiver_page_copy **page) {
+    return raw_page(&(struct fi_page_place_copy){RAW_PAGE_MAGIC, sizeof(struct fi_page_place_copy), {0}}, page);
+}
+
 int raw_ctl(uint32_t lines, uint64_t start, struct fi_ctl_head **head) {
     void *map;
     int fd = raw_memory(fi_ctl_bytes(lines, false), true, RAW_SEALS, &map);

@@ -69,6 +69,28 @@ int raw_ring(uint32_t lines, struct fi_ring_head **head);
 /** A sound control area for a ring of so many lines. */
 int raw_ctl(uint32_t lines, uint64_t start, struct fi_ctl_head **head);
 
+/* As in node/peer.h, which drags the library's insides along. */
+struct fi_page_place_copy {
+    uint64_t magic, at;
+    uint64_t pad[6];
+};
+struct fi_receiver_page_copy {
+    uint32_t sleep;
+    uint32_t leaves, queue;
+    uint32_t pad[13];
+    uint64_t busy_since, usual_ns;
+    uint64_t pad2[6];
+};
+#define RAW_PAGE_MAGIC 0x656761705f796566ull
+#define RAW_PAGE_MEMORY 4096u
+
+/** A receiver's page behind this place. */
+int raw_page(const struct fi_page_place_copy *place, struct fi_receiver_page_copy **page);
+/** Unmaps it. */
+void raw_page_drop(struct fi_receiver_page_copy *page);
+/** The same at a good place. */
+int raw_good_page(struct fi_receiver_page_copy **page);
+
 static inline unsigned char *raw_line(struct fi_ring_head *head, uint32_t i) {
     return (unsigned char *)(head + 1) + (size_t)i * FI_LINE;
 }
@@ -116,18 +138,6 @@ typedef struct raw_in {
     int bell_rd, bell_wr;
     size_t ring_bytes, ctl_bytes;
 } raw_in_t;
-
-/* As in node/peer.h, which drags the library's insides along. */
-struct fi_receiver_page_copy {
-    uint64_t magic;
-    uint64_t pad[7];
-    uint32_t sleep;
-    uint32_t leaves, queue;
-    uint32_t pad2[13];
-    uint64_t busy_since, usual_ns;
-    uint64_t pad3[6];
-};
-#define RAW_PAGE_MAGIC 0x656761705f796566ull
 
 void raw_in_open(raw_t *raw, raw_in_t *in, uint64_t rx, const char *channel, ferry_kind_t kind, unsigned flags);
 /** The header of the first record in its ring; 0: nothing has been sent yet. */

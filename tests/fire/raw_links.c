@@ -122,12 +122,9 @@ void raw_out_close(raw_out_t *out) {
 
 void raw_in_open(raw_t *raw, raw_in_t *in, uint64_t rx, const char *channel, ferry_kind_t kind, unsigned flags) {
     raw_mail_t mail;
-    void *page;
     int ends[2];
     *in = (raw_in_t){.raw = raw, .rx = rx};
-    int memory = raw_memory(sizeof(struct fi_receiver_page_copy), true, RAW_SEALS, &page);
-    in->page = page;
-    in->page->magic = RAW_PAGE_MAGIC;
+    int memory = raw_good_page(&in->page);
     check(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
     in->bell_rd = ends[0];
     in->bell_wr = ends[1];
@@ -162,7 +159,7 @@ uint64_t raw_first_word(const raw_in_t *in) {
 void raw_in_close(raw_in_t *in) {
     unmap(in->ring, in->ring_bytes);
     unmap(in->ctl, in->ctl_bytes);
-    unmap(in->page, sizeof *in->page);
+    raw_page_drop(in->page);
     close(in->bell_rd);
     close(in->bell_wr);
 }
