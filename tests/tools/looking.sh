@@ -94,6 +94,11 @@ ls_shows_all_spaces_or_the_one_named() {
     wait || true
 }
 
+ls_says_once_that_no_server_answers() {
+    status_of 125 env FERRY_SPACE=nats://127.0.0.1:1/x "${ferry[@]}" ls --no-rate 2>said
+    lines 1 said
+}
+
 ls_shows_a_stopped_node_as_one_that_does_not_answer() {
     "$FERRY" recv --idle 20s x &
     local receiver=$!
@@ -278,6 +283,7 @@ test_that "ls shows rates" ls_shows_rates
 test_that "ls shows only what was asked for" ls_shows_only_what_was_asked_for
 test_that "ls shows all spaces, or the one named" ls_shows_all_spaces_or_the_one_named
 test_that "ls and why show a node that has no descriptors left" ls_and_why_show_a_node_that_has_no_descriptors_left
+test_that "ls says once that no server answers" ls_says_once_that_no_server_answers
 test_that "ls shows a stopped node as one that does not answer" ls_shows_a_stopped_node_as_one_that_does_not_answer
 test_that "ls, why and who waits name another version" ls_why_and_who_waits_name_another_version
 test_that "who calls, serves and works names another version" who_calls_serves_and_works_names_another_version

@@ -358,9 +358,11 @@ static int run(looks_t *looks, const char *space) {
     if (result < 0)
         return library_failed(result);
     int status = looks_take(looks, space);
-    durables_t durables;
-    int asked = durables_take(&durables, looks);
-    status = status == STATUS_OK ? asked : status;
+    durables_t durables = {.looks = looks};
+    if (status == STATUS_OK)
+        status = durables_take(&durables, looks);
+    else if (looks->all)
+        (void)durables_take(&durables, looks); /* of the space that is named it was just said what is wrong */
     if (common->json)
         print_json(looks, &durables, base);
     else if (status != STATUS_FAILED || looks->n > 0)
