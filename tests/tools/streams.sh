@@ -212,6 +212,34 @@ a_record_appears_while_its_sender_still_runs() {
     ended 0 "$receiver"
 }
 
+# All connect before it looks; then there are descriptors for the connections, but not for every ring.
+a_sender_for_which_descriptors_are_missing_does_not_end_the_receiver() {
+    "$FERRY" recv --follow x >out 2>said &
+    local receiver=$! used senders=()
+    open_ends receiver x 1
+    used=$(find "/proc/$receiver/fd" -mindepth 1 | wc -l)
+    stop "$receiver"
+    prlimit --pid "$receiver" --nofile=$((used + 11)):
+    for _ in {1..4}; do
+        "$FERRY" send -q x early 2>/dev/null &
+        senders+=($!)
+    done
+    until_true dialled 4
+    kill -CONT "$receiver"
+    until_true has 'what a sender of ' said
+    has 'it was given up, the others are still served: no descriptors left' said
+    prlimit --pid "$receiver" --nofile=256:
+    "${ferry[@]}" send x word
+    until_true has word out
+    kill -TERM "${senders[@]}" "$receiver" 2>/dev/null
+    wait
+}
+
+# dialled N: whether as many senders have said that they are there, after which they dial
+dialled() {
+    [ "$(find "$FERRY_DIR/$FERRY_SPACE" -name 'e-x:sq*' | wc -l)" = "$1" ]
+}
+
 test_that "lines arrive as they were" lines_arrive_as_they_were
 test_that "a last line without newline is kept" a_last_line_without_newline_is_kept
 test_that "empty lines and blanks are kept" empty_lines_and_blanks_are_kept
@@ -234,5 +262,7 @@ test_that "a capacity of one is enough" a_capacity_of_one_is_enough
 test_that "several receivers share the lines" several_receivers_share_the_lines
 test_that "lines of several senders never run into each other" lines_of_several_senders_never_run_into_each_other
 test_that "the order of each sender is kept" the_order_of_each_sender_is_kept
+test_that "a sender for which descriptors are missing does not end the receiver" \
+    a_sender_for_which_descriptors_are_missing_does_not_end_the_receiver
 test_that "a record appears while its sender still runs" a_record_appears_while_its_sender_still_runs
 all_done

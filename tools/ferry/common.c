@@ -36,6 +36,14 @@ int library_failed(int error) {
     return error == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 }
 
+bool lost_one_sender(int error) {
+    bool one = error == -EPROTO || error == -EMFILE || error == -ENFILE;
+
+    if (one)
+        say("%s", ferry_last_error());
+    return one;
+}
+
 /* Once in a process, however many spaces it opens. */
 void common_warn(const common_t *common, const ferry_t *node) {
     static char said[64];

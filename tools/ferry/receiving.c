@@ -166,11 +166,11 @@ static step_t took_nothing(receiving_t *r, int result, int *status) {
     case -EINTR:
     case -EDQUOT: /* as many as --max-held were held; now none is */
         return STEP_ON;
-    case -EPROTO:
-        say("%s; the others are still served", ferry_last_error());
-        r->broken = true;
-        return STEP_ON;
     default:
+        if (lost_one_sender(result)) {
+            r->broken = true;
+            return STEP_ON;
+        }
         *status = stop_signal() != 0 ? STATUS_FAILED : library_failed(result);
         return STEP_STATUS;
     }

@@ -151,9 +151,7 @@ static bool wait_for_records(tapping_t *t, int64_t now) {
 
 /* What goes wrong with one sender, or with one wait, does not end it. */
 static bool goes_on(int result) {
-    if (result == -EPROTO)
-        say("%s", ferry_last_error());
-    return result >= 0 || result == -EAGAIN || result == -ETIMEDOUT || result == -EINTR || result == -EPROTO;
+    return result >= 0 || result == -EAGAIN || result == -ETIMEDOUT || result == -EINTR || lost_one_sender(result);
 }
 
 static int run_by_itself(tapping_t *t) {

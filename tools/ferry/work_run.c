@@ -140,9 +140,8 @@ static void begin_all(working_t *w) {
             begin(w, m);
     }
     w->ended = result == -EPIPE;
-    if (result == -EPROTO)
-        say("%s; the others are still served", ferry_last_error());
-    else if (result < 0 && result != -EAGAIN && result != -EPIPE && result != -EINTR && result != -EDQUOT)
+    if (result < 0 && result != -EAGAIN && result != -EPIPE && result != -EINTR && result != -EDQUOT &&
+        !lost_one_sender(result))
         w->status = library_failed(result);
 }
 
