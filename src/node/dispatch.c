@@ -144,8 +144,7 @@ static uint64_t show_receiver(fi_node_t *n, const fi_mail_t *m, fi_remote_t *rem
  * its own node waits for one, and so does a sender here that was told of it.
  */
 static int meet_receiver(fi_node_t *n, fi_mail_t *m) {
-    if (!m->memory || !fi_page_in(m->memory) || m->fds[0] < 0 ||
-        fi_bell_check(m->fds[0]) < 0) {
+    if (!m->memory || !fi_page_in(m->memory) || m->fds[0] < 0 || fi_bell_check(m->fds[0]) < 0) {
         return -EPROTO;
     }
     bool may = fi_load_relaxed32(&m->peer->links) < n->max_links;
