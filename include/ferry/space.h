@@ -70,8 +70,9 @@ FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferr
 
 /**
  * Leaves the space and frees the node; NULL is allowed. Ends, clients and services still open are closed as by their
- * own close call with FERRY_NOW: of a service, the handlers that run are waited for. Must not run while another thread
- * of the program's is inside a call on the same node (use ferry_shutdown first).
+ * own close call with FERRY_NOW: of a service, the handlers that run are waited for. What other nodes were told of
+ * messages sent is given up to 2 s to leave as long as they read it, a second when they do not (stopped?). Must not
+ * run while another thread of the program's is inside a call on the same node (use ferry_shutdown first).
  *
  * Returns 0, or the number of handles that were still open (ferry_last_error names them), or -ECHILD in a forked child
  * (the child's copy is freed, its parent is not disturbed), or -EDEADLK called by a handler of one of its services.

@@ -282,6 +282,13 @@ void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l) {
     }
 }
 
+void fi_receiver_detach_drained(fi_receiver_t *rx, fi_rxlink_t *l) {
+    uint64_t lost = fi_link_lost_at_end(l);
+
+    fi_store_relaxed64(&rx->stats.lost, rx->stats.lost + lost);
+    fi_receiver_detach(rx, l);
+}
+
 void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why) {
     stop_taking(rx, l);
     tell(rx, l->peer, l->tx, FI_EXPEL, 0, NULL, why);
@@ -400,8 +407,10 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l, bool still) {
             l->logs[i]->end = fi_max(r->pos + r->lines, announced);
         }
     }
-    if (!fi_link_ready(l) || fi_node_is_expelled(rx->end.node)) {
+    if (fi_node_is_expelled(rx->end.node)) {
         fi_receiver_detach(rx, l);
+    } else if (!fi_link_ready(l)) {
+        fi_receiver_detach_drained(rx, l);
     }
     if (rx->part.loses) {
         rx->part.loses(rx->part.whole);

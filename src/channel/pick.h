@@ -34,6 +34,8 @@ void fi_tags_free(fi_tags_t *t);
 /* One message: 1, 0, or an error. */
 int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_tags_ready(const fi_rxlink_t *l);
+/* Of a link that has ended, and of which nothing more can be taken: messages that were not told as lost yet. */
+uint64_t fi_tags_lost_at_end(const fi_rxlink_t *l);
 
 /* take.c */
 /* Takes the record that was seen in `log`, which may be overtaken, into `m`: 1; 0: its memory is on its way;

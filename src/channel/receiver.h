@@ -68,6 +68,7 @@ typedef struct fi_rxlink {
     uint64_t rung;   /* the sender's sleep that was ended from here */
     uint64_t number; /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
+    uint64_t forsaken;    /* number of the last message whose sender went before its memory came here; 0: none */
     uint64_t first_seq;   /* messages with smaller numbers were sent before, and are passed over; 0: none can come any
                            more. A lossy link keeps it: that costs a comparison, since it counts and is not quick anyway */
     struct fi_pick *pick; /* which of its messages are wanted; NULL: all */
@@ -239,6 +240,8 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out);
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);
+/* Of a link that has ended, and of which nothing more can be taken: messages lost that no later one could tell of. */
+uint64_t fi_link_lost_at_end(const fi_rxlink_t *l);
 /* Releases, without giving it to anybody, what the sender sent up to this number and stands before position `end` of
  * ring `serial`. Returns how many messages. */
 uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq, uint64_t serial, uint64_t end);
@@ -318,6 +321,8 @@ void fi_receiver_keep_held(fi_receiver_t *rx);
 /* Tells all senders that the receiver closes, and drops its links. */
 void fi_receiver_part(fi_receiver_t *rx);
 void fi_receiver_detach(fi_receiver_t *rx, fi_rxlink_t *l);
+/* Likewise where it has ended, and nothing more can be read of it: what was sent besides is lost, and counted. */
+void fi_receiver_detach_drained(fi_receiver_t *rx, fi_rxlink_t *l);
 void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s);
 static inline fi_rxsegment_t *fi_rxlink_segment(const fi_rxlink_t *l, uint32_t id) {
     fi_rxsegment_t *s = l->segments ? l->segments[id % FI_SEGMENT_BUCKETS] : NULL;

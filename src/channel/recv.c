@@ -115,7 +115,7 @@ static int try_next(fi_receiver_t *rx, ferry_msg_t **out) {
             return r == -EPROTO ? broken(rx, l) : r;
         }
         if (fi_unlikely(l->ended) && rx->quantum_left > 0) {
-            fi_receiver_detach(rx, l); /* drained */
+            fi_receiver_detach_drained(rx, l);
             rx->quantum_left = rx->quantum;
             continue;
         }
@@ -148,7 +148,7 @@ bool fi_receiver_ready(fi_receiver_t *rx) {
             return true;
         }
         if (!ready && rx->links[i]->ended) {
-            fi_receiver_detach(rx, rx->links[i]); /* drained */
+            fi_receiver_detach_drained(rx, rx->links[i]);
         }
     }
     return fi_receiver_at_end(rx);

@@ -456,13 +456,19 @@ static void add_to_held(fi_rxlog_t *log, ferry_msg_t *m) {
     fi_list_add_between(before, &m->held, before->next);
 }
 
+static uint64_t lost_of(const fi_rxlink_t *l) {
+    const fi_tags_t *t = l->pick->tags;
+
+    return l->pick->newest - t->before - t->taken - t->count;
+}
+
 static void hand_over(fi_rxlink_t *l, fi_noted_t *n, ferry_msg_t *m) {
     fi_receiver_t *rx = l->rx;
     fi_tags_t *t = l->pick->tags;
 
     forget(t, n);
     t->taken++;
-    uint64_t lost = l->pick->newest - t->before - t->taken - t->count;
+    uint64_t lost = lost_of(l);
     m->lost = lost - t->lost;
     t->lost = lost;
     m->link = l;
@@ -521,12 +527,22 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
         }
         uint64_t seq = n->seq;
         r = take_first(l, out);
+        if (r == 0 && l->ended) { /* its sender has gone before it could say where its memory is */
+            forget(p->tags, n);
+            move_base(l);
+            i = 0; /* there are only so many of them */
+            continue;
+        }
         if (r != GONE && r != AGAIN) {
             return r;
         }
         missing = r == GONE ? seq : 0;
     }
     return 0;
+}
+
+uint64_t fi_tags_lost_at_end(const fi_rxlink_t *l) {
+    return lost_of(l) - l->pick->tags->lost;
 }
 
 bool fi_tags_ready(const fi_rxlink_t *l) {

@@ -337,6 +337,42 @@ static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     return false;
 }
 
+/* What was overtaken points anywhere, and its memory will not come: taking it will tell. */
+static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
+    struct fi_pointer p = fi_pointer_load(s->payload);
+
+    return (fi_rxlink_segment(l, p.segment) != NULL && may_hold(l)) ||
+           (l->lossy && fi_ringr_overtaken(&l->log->r, s->pos));
+}
+
+static bool is_pointer(const fi_seen_t *s) {
+    return s->kind == FI_REC_POINTER && fi_pointer_fits(s->len);
+}
+
+/* What its sender was told to lose for this reader it did not wait for: so it may have gone before it could say where
+ * a message's memory is.  Others, in memory that is known, may stand behind. */
+static void pass_forsaken(fi_rxlink_t *l) {
+    fi_seen_t s = {0};
+
+    if (fi_likely(!l->ended || !l->lossy)) {
+        return;
+    }
+    for (uint32_t steps = l->log->r.lines; steps > 0; steps--) {
+        if (peek_lossy(l, &s) != 1 || !is_pointer(&s) || memory_is_here(l, &s)) {
+            return;
+        }
+        l->forsaken = s.seq;
+        fi_ringr_advance(&l->log->r, s.lines);
+    }
+}
+
+uint64_t fi_link_lost_at_end(const fi_rxlink_t *l) {
+    if (wants_by_tag(l)) {
+        return fi_tags_lost_at_end(l);
+    }
+    return l->counts && l->forsaken >= l->next_seq ? l->forsaken + 1 - l->next_seq : 0;
+}
+
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_receiver_t *rx = l->rx;
     fi_seen_t s = {0};
@@ -346,6 +382,7 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     }
     for (int i = 0; i < OVERTAKEN_TRIES; i++) {
         pass_older(l);
+        pass_forsaken(l);
         if (fi_unlikely(l->ended) && l->log->r.pos >= l->log->end) {
             /* A ring that leads in a circle: an honest one keeps a line free. Or it is written on, for others. */
             return l->still ? -EPROTO : 0;
@@ -393,18 +430,6 @@ int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
     return ++l->fruitless > FRUITLESS_TURNS ? -EPROTO : 0;
 }
 
-/* What was overtaken points anywhere, and its memory will not come: taking it will tell. */
-static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
-    struct fi_pointer p = fi_pointer_load(s->payload);
-
-    return (fi_rxlink_segment(l, p.segment) != NULL && may_hold(l)) ||
-           (l->lossy && fi_ringr_overtaken(&l->log->r, s->pos));
-}
-
-static bool is_pointer(const fi_seen_t *s) {
-    return s->kind == FI_REC_POINTER && fi_pointer_fits(s->len);
-}
-
 bool fi_link_awaits_memory(const fi_rxlink_t *l) {
     fi_ringr_t r = l->log->r;
     fi_seen_t s = {0};
@@ -419,6 +444,7 @@ bool fi_link_ready(fi_rxlink_t *l) {
         return fi_tags_ready(l);
     }
     pass_older(l);
+    pass_forsaken(l);
     fi_ringr_t r = l->log->r; /* looking must not move the reader */
     if (fi_unlikely(l->ended && !l->still) && r.pos >= l->log->end) {
         return false;

@@ -13,7 +13,12 @@
 
 #include "base/error.h"
 #include "node/host.h"
+#include "platform/clock.h"
 #include "platform/process.h"
+
+#define FAREWELL_NS 2000000000ll   /* at most */
+#define STANDSTILL_NS 1000000000ll /* without any progress */
+#define FAREWELL_LOOK_NS 1000000ll
 
 static int new_epoll(fi_node_t *n) {
     struct epoll_event bell = {.events = EPOLLIN, .data.u64 = FI_SOURCE_BELL};
@@ -199,6 +204,39 @@ int fi_node_open(const char *space, const ferry_options_t *o, const fi_routes_t 
     return 0;
 }
 
+static uint64_t frames_waiting(fi_node_t *n) {
+    struct fi_list *at;
+    struct fi_list *after;
+    uint64_t count = 0;
+
+    pthread_mutex_lock(&n->lock);
+    fi_list_each(at, after, &n->peers) {
+        count += fi_load_acquire32(&fi_container(at, fi_peer_t, link)->queued);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return count;
+}
+
+/*
+ * What peers were told and had no time to read goes with the process otherwise, and with it the memory of messages for
+ * whose readers no sender waits, since they may lose some.  The steward sends it, as long as they go on reading; who is
+ * stopped does not keep us.
+ */
+static void see_off_what_waits(fi_node_t *n) {
+    int64_t now = fi_now_ns();
+    int64_t until = now + FAREWELL_NS;
+    int64_t moved = now;
+    uint64_t left = frames_waiting(n);
+
+    while (left > 0 && now < until && now < moved + STANDSTILL_NS) {
+        fi_sleep_until(now + FAREWELL_LOOK_NS);
+        uint64_t before = left;
+        left = frames_waiting(n);
+        now = fi_now_ns();
+        moved = left < before ? now : moved;
+    }
+}
+
 void fi_node_close(fi_node_t *n) {
     fi_process_remove(n);
     n->magic = FI_NODE_CLOSED;
@@ -208,6 +246,7 @@ void fi_node_close(fi_node_t *n) {
         fi_graveyard_add(n);
         return;
     }
+    see_off_what_waits(n);
     fi_store_release32(&n->stopping, 1);
     fi_bell_ring(n->bell.wr);
     if (fcntl(n->bell.wr, F_GETFD) < 0) {

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * farewell.c - what a topic's sender leaves behind for readers that may lose messages: it does not wait for them, but
+ * what it has told them of its memory still goes on its way, and what they can no longer read is counted.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define LARGE (260 * 1024) /* each has memory of its own, which is announced on its own */
+#define MESSAGES 800       /* of which more are announced than a socket holds */
+#define READERS 4
+
+typedef struct parting {
+    pid_t readers[READERS];
+    atomic_uint linked;  /* all have met the sender */
+    atomic_uint closing; /* the sender's node is about to be closed */
+    bool in_time;        /* they go on meanwhile */
+} parting_t;
+
+typedef struct reader {
+    parting_t *parting;
+    ferry_receiver_options_t options;
+} reader_t;
+
+static void wake_all(const parting_t *p) {
+    for (unsigned i = 0; i < READERS; i++)
+        check_is(kill(p->readers[i], SIGCONT), 0);
+}
+
+/* Stands still with its whole process while all is sent, and reads afterwards. */
+static void read_late(void *arg) {
+    const reader_t *r = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &r->options);
+    uint64_t came = 0;
+    uint64_t last = 0;
+    ferry_msg_t *m = NULL;
+    int answer;
+    await(&r->parting->linked, 1);
+    check_is(raise(SIGSTOP), 0);
+    while ((answer = ferry_recv(rx, PATIENCE, &m)) == 0) {
+        came++;
+        last = info_of(m).sequence > last ? info_of(m).sequence : last;
+        release(m);
+    }
+    check_is(answer, -EPIPE);
+    check_is(came + receiver_stats(rx).lost, MESSAGES);
+    if (r->parting->in_time)
+        check_is(last, MESSAGES);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* Wakes the readers while the sender's node is being closed. */
+static void wake_in_time(void *arg) {
+    parting_t *p = arg;
+    await(&p->closing, 1);
+    nap(20 * MILLISECOND);
+    wake_all(p);
+}
+
+static void await_standstill(const parting_t *p) {
+    for (unsigned i = 0; i < READERS; i++) {
+        int status = 0;
+        check_is(waitpid(p->readers[i], &status, WUNTRACED), p->readers[i]);
+        check(WIFSTOPPED(status));
+    }
+}
+
+static void send_tagged(ferry_sender_t *tx, uint64_t tag) {
+    ferry_msg_t *m = NULL;
+    void *data = NULL;
+    check_is(ferry_msg_new(tx, LARGE, FERRY_NOW, &data, &m), 0);
+    check_is(ferry_msg_set_tag(m, tag), 0);
+    check_is(ferry_send_msg(tx, m, FERRY_NOW), 0);
+    release(m);
+}
+
+static void send_and_leave(parting_t *p) {
+    ferry_contract_t contract = {.quota = 1ull << 30};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    check(ferry_sender_wait(tx, READERS, PATIENCE) == READERS);
+    p->linked = 1;
+    await_standstill(p);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        send_tagged(tx, i % 7);
+    close_sender(tx);
+    p->closing = 1;
+    close_node(node);
+}
+
+static void part(bool in_time) {
+    static const ferry_receiver_options_t wishes[READERS] = {
+        {.may_lose = 1}, {.depth = 100}, {.newest = FERRY_NEWEST_ONLY}, {.newest = FERRY_NEWEST_PER_TAG}};
+    parting_t *p = share(sizeof *p);
+    reader_t readers[READERS];
+    p->in_time = in_time;
+    for (unsigned i = 0; i < READERS; i++) {
+        readers[i] = (reader_t){p, wishes[i]};
+        p->readers[i] = child_start(read_late, &readers[i]);
+    }
+    pid_t waker = in_time ? child_start(wake_in_time, p) : 0;
+    send_and_leave(p);
+    if (in_time)
+        child_join(waker);
+    else
+        wake_all(p);
+    for (unsigned i = 0; i < READERS; i++)
+        child_join(p->readers[i]);
+}
+
+static void readers_that_go_on_while_a_node_is_closed_hear_all_that_it_has_told_them(void) {
+    part(true);
+}
+
+static void what_is_told_to_nobody_any_more_is_lost_and_counted(void) {
+    part(false);
+}
+
+int main(int argc, char **argv) {
+    static const test_t tests[] = {
+        TEST(readers_that_go_on_while_a_node_is_closed_hear_all_that_it_has_told_them),
+        TEST(what_is_told_to_nobody_any_more_is_lost_and_counted),
+    };
+    return run_suite("farewell", tests, sizeof tests / sizeof *tests, argc, argv);
+}
