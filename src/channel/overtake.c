@@ -7,6 +7,8 @@
 #include "channel/history.h"
 #include "channel/latest.h"
 
+#define SHARE 8u
+
 /*
  * The first record at or above `pos` is the oldest now.  It is found in the private notes of where records begin: to
  * walk through the ring would fetch lines back that its readers have put out of all caches.
@@ -74,21 +76,48 @@ void fi_log_lose(fi_log_t *log, uint64_t to) {
     fi_log_lose_before_oldest(log);
 }
 
+/*
+ * What was just lost mostly comes back, since nobody holds it.  What was held when it was lost, and has been released
+ * since, is looked for once in so many times that this costs no more than SHARE looks each: a reader that stands still
+ * has thousands before it, all of which would else be looked at for each message that is sent.
+ */
+static void take_back_lost(fi_outlet_t *o, fi_log_t *log, fi_lent_t *lent) {
+    bool all = !o->is_for_taps && ++o->unlooked > (log->lent_tail - log->lent_head) / SHARE;
+
+    if (all) {
+        o->unlooked = 0;
+    } else if (!fi_outlet_holds(o, log, lent->pos)) {
+        fi_pool_unref(&o->tx->pool, lent->block);
+        lent->block = NULL;
+    }
+    fi_outlet_reclaim(o, all); /* taps hold nothing that they lost */
+}
+
 static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
-    for (uint64_t i = log->lent_head; i < log->lent_tail; i++) {
-        const fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
-        if (!lent->block || lent->pos < log->oldest || fi_log_retains(o, log, lent->pos) ||
-            fi_outlet_waits_for(o, log, lent->pos)) {
+    for (uint64_t i = fi_log_lent_from(log, log->oldest); i < log->lent_tail; i++) {
+        fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
+        if (!lent->block || fi_log_retains(o, log, lent->pos) || fi_outlet_waits_for(o, log, lent->pos)) {
             continue;
         }
         uint64_t from = log->oldest;
         go_on_at(log, lent->pos + 1);
         fi_outlet_save(o, log, from, log->oldest);
         fi_log_lose_before_oldest(log);
-        fi_outlet_reclaim(o, !o->is_for_taps); /* taps hold nothing that they lost */
+        take_back_lost(o, log, lent);
         return true;
     }
     return false;
+}
+
+/* Nothing is left to lose, but what was held then may not be held any more. */
+static bool look_once_more(fi_outlet_t *o) {
+    bool unlooked = o->unlooked > 0;
+
+    if (unlooked) {
+        o->unlooked = 0;
+        fi_outlet_reclaim(o, true);
+    }
+    return unlooked;
 }
 
 bool fi_outlet_lose_oldest(fi_outlet_t *o) {
@@ -97,7 +126,7 @@ bool fi_outlet_lose_oldest(fi_outlet_t *o) {
     for (uint32_t s = o->first; s <= o->current && o->lossy_count > 0 && !lost; s++) {
         lost = log_lose_oldest(o, o->logs[s % FI_LOGS]);
     }
-    return lost || fi_outlet_forsake_saved(o);
+    return lost || look_once_more(o) || fi_outlet_forsake_saved(o);
 }
 
 /* While nobody could be overtaken, `oldest` was not kept up to date. */

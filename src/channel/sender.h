@@ -117,6 +117,7 @@ typedef struct fi_outlet {
     fi_log_t *kept;         /* likewise: rings for them */
     struct fi_outlet *next; /* among its sender's haunted ones */
     bool is_for_taps;       /* it repeats what went out by others */
+    uint64_t unlooked;      /* overtake.c: messages lost since all that was lent was looked at */
     uint32_t per_tag_count;
     fi_saved_t *saved; /* latest.c; NULL: nothing was pushed out that a reader wants */
 } fi_outlet_t;

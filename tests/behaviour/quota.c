@@ -232,6 +232,49 @@ static void messages_of_many_sizes_have_room_in_a_small_quota(void) {
     close_node(node);
 }
 
+/* ---- readers that may lose what the quota has no room for ---- */
+
+#define IDLE_QUOTA (16u << 20)
+#define PAST_IT 6000 /* of which the quota holds half */
+
+static void send_large(ferry_sender_t *tx) {
+    ferry_msg_t *m = NULL;
+    void *data = NULL;
+    check_is(ferry_msg_new(tx, 5000, FERRY_NOW, &data, &m), 0);
+    check_is(ferry_send_msg(tx, m, FERRY_NOW), 0);
+    release(m);
+}
+
+static int64_t time_to_send_past(bool viewer, bool holds) {
+    ferry_contract_t contract = {.quota = IDLE_QUOTA};
+    ferry_receiver_options_t options = {.may_lose = 1};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    ferry_receiver_t *rx = viewer ? open_receiver(node, "t", FERRY_TOPIC, &options) : NULL;
+    send_large(tx);
+    ferry_msg_t *held = holds ? receive(rx) : NULL;
+    int64_t since = monotonic();
+    for (unsigned i = 0; i < PAST_IT; i++)
+        send_large(tx);
+    int64_t took = monotonic() - since;
+    release(held);
+    if (rx)
+        close_receiver(rx);
+    (void)drop_sender(tx);
+    close_node(node);
+    return took;
+}
+
+static bool does_an_idle_viewer_cost_little(where_t where) {
+    (void)where;
+    int64_t alone = time_to_send_past(false, false);
+    return time_to_send_past(true, false) < 40 * alone && time_to_send_past(true, true) < 40 * alone;
+}
+
+static void a_viewer_that_does_nothing_makes_its_sender_hardly_slower(void) {
+    check_in_some_try(does_an_idle_viewer_cost_little, ALONE, "what a viewer has not read costs its sender little");
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(capacity_is_counted_exactly),
@@ -245,6 +288,7 @@ int main(int argc, char **argv) {
         TEST(every_way_of_sending_respects_the_quota),
         TEST(one_senders_flood_takes_nothing_from_another),
         TEST(a_receiver_holds_no_more_than_it_allowed_itself),
+        TEST(a_viewer_that_does_nothing_makes_its_sender_hardly_slower),
     };
     return run_suite("quota", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
