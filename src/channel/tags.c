@@ -508,8 +508,9 @@ static int take_first(fi_rxlink_t *l, ferry_msg_t **out) {
 int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
     fi_pick_t *p = l->pick;
     uint64_t missing = 0; /* number of the message that was not there */
+    uint32_t tries = TRIES;
 
-    for (int i = 0; i < TRIES; i++) {
+    for (uint32_t i = 0; i < tries; i++) {
         int r = look_ahead(l);
         if (r < 0 || r == 2) {
             return r < 0 ? r : 0; /* 2: what is noted is not all that it counts */
@@ -519,6 +520,7 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
             p->awaits = r == 1;
             return 0;
         }
+        tries += i == 0 ? 2 * p->tags->count : 0; /* all that is noted may be gone: what is not must be found */
         fi_noted_t *n = fi_container(p->tags->turns.next, fi_noted_t, turn);
         if (n->seq == missing) { /* the sender has not kept it, and knows none that is newer */
             forget(p->tags, n);
@@ -528,10 +530,7 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
         uint64_t seq = n->seq;
         r = take_first(l, out);
         if (r == 0 && l->ended) { /* its sender has gone before it could say where its memory is */
-            forget(p->tags, n);
-            move_base(l);
-            i = 0; /* there are only so many of them */
-            continue;
+            r = GONE;
         }
         if (r != GONE && r != AGAIN) {
             return r;

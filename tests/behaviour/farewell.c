@@ -70,10 +70,10 @@ static void await_standstill(const parting_t *p) {
     }
 }
 
-static void send_tagged(ferry_sender_t *tx, uint64_t tag) {
+static void send_tagged(ferry_sender_t *tx, uint64_t tag, size_t size) {
     ferry_msg_t *m = NULL;
     void *data = NULL;
-    check_is(ferry_msg_new(tx, LARGE, FERRY_NOW, &data, &m), 0);
+    check_is(ferry_msg_new(tx, size, FERRY_NOW, &data, &m), 0);
     check_is(ferry_msg_set_tag(m, tag), 0);
     check_is(ferry_send_msg(tx, m, FERRY_NOW), 0);
     release(m);
@@ -87,7 +87,7 @@ static void send_and_leave(parting_t *p) {
     p->linked = 1;
     await_standstill(p);
     for (unsigned i = 0; i < MESSAGES; i++)
-        send_tagged(tx, i % 7);
+        send_tagged(tx, i % 7, LARGE);
     close_sender(tx);
     p->closing = 1;
     close_node(node);
@@ -121,10 +121,47 @@ static void what_is_told_to_nobody_any_more_is_lost_and_counted(void) {
     part(false);
 }
 
+/* ---- what is kept for a reader by tag, and had no room ---- */
+
+#define TAGS 40
+#define ROOM (1u << 20) /* for hardly more of them */
+
+static void of_what_is_kept_by_tag_all_that_is_left_comes_and_the_rest_counts_as_lost(void) {
+    ferry_contract_t contract = {.quota = ROOM};
+    ferry_receiver_options_t options = {.newest = FERRY_NEWEST_PER_TAG};
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &options);
+    uint64_t came = 0;
+    uint64_t last = 0;
+    ferry_msg_t *m = NULL;
+    int answer;
+    for (unsigned i = 0; i < 2 * TAGS; i++) {
+        send_tagged(tx, i, 20000);
+        if (i == TAGS) {
+            release(receive(rx)); /* it knows of the others from here on, which others again will take the room of */
+            came = 1;
+        }
+    }
+    close_sender(tx);
+    while ((answer = ferry_recv(rx, PATIENCE, &m)) == 0) {
+        came++;
+        last = info_of(m).sequence > last ? info_of(m).sequence : last;
+        release(m);
+    }
+    check_is(answer, -EPIPE);
+    check_is(last, 2 * TAGS);
+    check_is(came + receiver_stats(rx).lost, 2 * TAGS);
+    check(came > TAGS / 2);
+    close_receiver(rx);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST(readers_that_go_on_while_a_node_is_closed_hear_all_that_it_has_told_them),
         TEST(what_is_told_to_nobody_any_more_is_lost_and_counted),
+        TEST(of_what_is_kept_by_tag_all_that_is_left_comes_and_the_rest_counts_as_lost),
     };
     return run_suite("farewell", tests, sizeof tests / sizeof *tests, argc, argv);
 }
