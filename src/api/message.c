@@ -61,6 +61,9 @@ int ferry_msg_set_size(ferry_msg_t *m, size_t used) {
     if (!is_sent(m)) {
         return stale();
     }
+    if (is_gone(m)) {
+        return inherited();
+    }
     if (used > m->capacity) {
         return fi_fail(-EINVAL, "%zu bytes are more than the %llu that the message was made with", used,
                        (unsigned long long)m->capacity);
@@ -75,6 +78,9 @@ int ferry_msg_set_tag(ferry_msg_t *m, uint64_t tag) {
     }
     if (!is_sent(m)) {
         return stale();
+    }
+    if (is_gone(m)) {
+        return inherited();
     }
     m->tag = tag;
     return 0;
@@ -174,6 +180,9 @@ int ferry_msg_place(const ferry_msg_t *m, ferry_msg_place_t *place) {
     }
     if (!is_sent(m) && !is_taken(m)) {
         return stale();
+    }
+    if (is_gone(m)) {
+        return inherited();
     }
     *place = (ferry_msg_place_t){.size = sizeof *place};
     if (is_sent(m) && m->sender) {

@@ -209,12 +209,17 @@ static int alloc(fi_sender_t *tx, uint64_t size, fi_block_t **out) {
     return r;
 }
 
+/* When it was sent first; or now, where only the dead-letter queue's contract asks for that. */
+static uint64_t time_of(const fi_sender_t *tx, const ferry_msg_info_t *info) {
+    return info->time_ns == 0 && tx->timestamps ? (uint64_t)fi_now_ns() : info->time_ns;
+}
+
 /* The message, and behind it where it comes from. */
 static int put_copy(fi_sender_t *tx, const ferry_msg_t *m, const ferry_msg_info_t *info) {
     fi_item_t item = {.size = m->size + sizeof(struct fi_origin),
                       .seq = tx->seq + 1,
                       .tag = info->tag,
-                      .time_ns = info->time_ns,
+                      .time_ns = time_of(tx, info),
                       .attempt = 1,
                       .origin = true};
     struct fi_origin origin;

@@ -118,6 +118,29 @@ static void a_worker_that_dies_takes_no_dead_letter_along(where_t where) {
     crew_end(crew);
 }
 
+static void a_dead_letter_has_a_time_where_its_queue_asks_for_one(void) {
+    ferry_t *node = open_node("test");
+    ferry_contract_t timed = {.timestamps = 1};
+    ferry_receiver_options_t wants = {.contract = &timed};
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, &wants);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *none;
+    uint64_t since = (uint64_t)monotonic();
+    send_number(tx, 1);
+    check_is(ferry_msg_reject(receive(rx), 0), 0);
+    while (receiver_stats(rx).dead_letters == 0)
+        check(ferry_recv(rx, 10 * MILLISECOND, &none) < 0);
+    ferry_msg_t *m = receive(dead);
+    check(info_of(m).time_ns >= since && info_of(m).time_ns <= (uint64_t)monotonic());
+    release(m);
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
 static void a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
@@ -348,6 +371,7 @@ int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST_ALL(what_was_tried_so_often_goes_to_the_dead_letter_queue),
         TEST_BOTH(a_worker_that_dies_takes_no_dead_letter_along),
+        TEST(a_dead_letter_has_a_time_where_its_queue_asks_for_one),
         TEST(a_large_dead_letter_keeps_bytes_tag_and_origin_when_its_receiver_closes),
         TEST(a_letter_that_is_held_keeps_no_other),
         TEST(purged_letters_count_as_purged_with_their_first_sender),

@@ -193,8 +193,12 @@ static void use_inherited(void *arg) {
     ferry_receiver_t *rx = NULL;
     ferry_msg_t *m = NULL;
     ferry_msg_info_t info = {0};
+    ferry_msg_place_t place = {0};
     void *data = NULL;
     check_error(ferry_msg_info(in->held, &info), -ECHILD, "fork open");
+    check_error(ferry_msg_set_size(in->own, 1), -ECHILD, "fork open");
+    check_error(ferry_msg_set_tag(in->own, 1), -ECHILD, "fork open");
+    check_error(ferry_msg_place(in->held, &place), -ECHILD, "fork open");
     check_error(ferry_send(in->tx, "x", 1, PATIENCE), -ECHILD, "fork open");
     check_error(ferry_claim(in->tx, 1, PATIENCE, &data), -ECHILD, "fork open");
     check_error(ferry_sender_flush(in->tx, PATIENCE), -ECHILD, "fork open");
