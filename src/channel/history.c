@@ -80,8 +80,9 @@ bool fi_sender_retain_less(fi_sender_t *tx) {
             tx->forsaken = i + 1;
             uint64_t oldest = log->lent_head;
             fi_outlet_reclaim(o, false);
-            if (log->lent_head == oldest) {
-                fi_outlet_reclaim(o, true); /* somebody holds an older one */
+            /* Somebody holds an older one. What readers may still lose comes back when they lose it. */
+            if (log->lent_head == oldest && (o->lossy_count == 0 || pos < log->oldest)) {
+                fi_outlet_reclaim(o, true);
             }
             return true;
         }

@@ -96,7 +96,10 @@ static void take_back_lost(fi_outlet_t *o, fi_log_t *log, fi_lent_t *lent) {
 static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
     for (uint64_t i = fi_log_lent_from(log, log->oldest); i < log->lent_tail; i++) {
         fi_lent_t *lent = &log->lent[i & (log->lent_cap - 1)];
-        if (!lent->block || fi_log_retains(o, log, lent->pos) || fi_outlet_waits_for(o, log, lent->pos)) {
+        if (fi_log_retains(o, log, lent->pos)) {
+            break; /* and all that stand behind it */
+        }
+        if (!lent->block || fi_outlet_waits_for(o, log, lent->pos)) {
             continue;
         }
         uint64_t from = log->oldest;
@@ -109,9 +112,9 @@ static bool log_lose_oldest(fi_outlet_t *o, fi_log_t *log) {
     return false;
 }
 
-/* Nothing is left to lose, but what was held then may not be held any more. */
+/* Nothing is left to lose, nor to be retained no longer, but what was held then may not be held any more. */
 static bool look_once_more(fi_outlet_t *o) {
-    bool unlooked = o->unlooked > 0;
+    bool unlooked = o->unlooked > 0 && fi_sender_first_retained(o->tx) == o->tx->retained_count;
 
     if (unlooked) {
         o->unlooked = 0;

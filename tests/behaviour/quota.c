@@ -235,7 +235,7 @@ static void messages_of_many_sizes_have_room_in_a_small_quota(void) {
 /* ---- readers that may lose what the quota has no room for ---- */
 
 #define IDLE_QUOTA (16u << 20)
-#define PAST_IT 6000 /* of which the quota holds half */
+#define PAST_IT 10000 /* of which the quota holds a third */
 
 static void send_large(ferry_sender_t *tx) {
     ferry_msg_t *m = NULL;
@@ -245,8 +245,8 @@ static void send_large(ferry_sender_t *tx) {
     release(m);
 }
 
-static int64_t time_to_send_past(bool viewer, bool holds) {
-    ferry_contract_t contract = {.quota = IDLE_QUOTA};
+static int64_t time_to_send_past(bool viewer, bool holds, uint32_t retain) {
+    ferry_contract_t contract = {.quota = IDLE_QUOTA, .retain = retain};
     ferry_receiver_options_t options = {.may_lose = 1};
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
@@ -267,8 +267,9 @@ static int64_t time_to_send_past(bool viewer, bool holds) {
 
 static bool does_an_idle_viewer_cost_little(where_t where) {
     (void)where;
-    int64_t alone = time_to_send_past(false, false);
-    return time_to_send_past(true, false) < 40 * alone && time_to_send_past(true, true) < 40 * alone;
+    int64_t alone = time_to_send_past(false, false, 0);
+    return time_to_send_past(true, false, 0) < 100 * alone && time_to_send_past(true, true, 0) < 100 * alone &&
+           time_to_send_past(true, true, PAST_IT) < 100 * alone;
 }
 
 static void a_viewer_that_does_nothing_makes_its_sender_hardly_slower(void) {
