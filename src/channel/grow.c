@@ -87,15 +87,29 @@ static uint32_t next_lines(fi_outlet_t *o, const fi_log_t *log, bool soon_had_ro
     return is_held(o, log) ? (uint32_t)fi_min(2ull * lines, FI_MAX_RING_LINES) : 0;
 }
 
+/* The ring of a sender with a history is large enough from the start, and maybe larger than any other, but for readers
+ * that hold what is in it. */
+static uint32_t next_lines_with_history(const fi_outlet_t *o, const fi_log_t *log) {
+    uint32_t lines = log->w.lines;
+    uint64_t more = fi_min(fi_max(2ull * lines, large_lines(o)), FI_MAX_RING_LINES);
+
+    return !fi_ringw_fits(&log->w, lines / 4) && is_held(o, log) ? (uint32_t)fi_max(lines, more) : 0;
+}
+
+static uint32_t next_lines_of(fi_outlet_t *o, const fi_log_t *log, bool haunted, bool soon_had_room) {
+    if (haunted) {
+        return log->w.lines;
+    }
+    return o->tx->retain ? next_lines_with_history(o, log) : next_lines(o, log, soon_had_room);
+}
+
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     bool haunted = o->ghosts && fi_outlet_is_haunted(o);
 
-    /* The ring of a sender with a history is large enough from the start. */
-    if (o->growing || (o->tx->retain && !haunted) || o->is_for_taps || (o->link_count == 0 && !haunted) ||
-        o->current - o->first >= FI_LOGS - 2) {
+    if (o->growing || o->is_for_taps || (o->link_count == 0 && !haunted) || o->current - o->first >= FI_LOGS - 2) {
         return;
     }
-    uint32_t lines = haunted ? fi_outlet_log(o)->w.lines : next_lines(o, fi_outlet_log(o), soon_had_room);
+    uint32_t lines = next_lines_of(o, fi_outlet_log(o), haunted, soon_had_room);
     if (lines == 0) {
         return;
     }
