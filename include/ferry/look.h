@@ -161,7 +161,8 @@ typedef struct ferry_look_wait {
     uint64_t age_ns;    /**< how long it has waited */
     const char *where;  /**< the place in the program that called: "FILE+0xOFFSET" for addr2line(1), "" if not known */
     uint32_t needs_all; /**< 1: it goes on when all of its holders let go; 0: when one of them does */
-    uint32_t circle;    /**< waits with the same number block each other for good; 0: it can still go on */
+    uint32_t circle;    /**< waits with the same number block each other for good; 0: it can still go on, as far as
+                             was seen: who is awake just now to look around counts as one that can */
     uint32_t holders;   /**< who would have to let go; 0 where nobody in particular can be named */
     uint32_t reserved;
 } ferry_look_wait_t;

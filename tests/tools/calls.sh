@@ -499,7 +499,7 @@ why_shows_services_that_call_each_other() {
     grep -Eq 'served by bank\[.* teller\], which waits for the answer to call "b\.' out || fail "$(cat out)"
     grep -Eq 'served by audit\[.* auditor\], which waits for the answer to call "a\.' out || fail "$(cat out)"
     [ "$(grep -c '◀ circle 1: these wait for each other for good$' out)" = 1 ] || fail "$(cat out)"
-    status_of 1 "${ferry[@]}" why --check a >/dev/null
+    status_of 1 "${ferry[@]}" why --check a
 }
 
 commands_that_call_each_other_are_told_of_the_circle() {

@@ -7,12 +7,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "options.h"
 #include "say.h"
 #include "units.h"
 #include "why.h"
+
+enum { LOOKS_AGAIN = 3, LOOK_AGAIN_NS = 20000000 };
 
 static const char text[] =
     "Shows who waits for whom in a space: a tree for each thread that waits, with those that hold\n"
@@ -158,6 +161,30 @@ static int show(const settings_t *s, why_t *why, const char *base) {
     return why_last_circle(why) > 0 ? STATUS_NO : STATUS_OK;
 }
 
+static bool may_hide_a_circle(const ferry_look_t *look) {
+    size_t waits = ferry_look_waits(look);
+
+    for (size_t i = 0; i < waits; i++)
+        if (ferry_look_wait(look, i)->circle != 0)
+            return false;
+    return waits > 1;
+}
+
+/* Who waits wakes up now and then to see what others wait for, and counts as free to go on in that moment; on a busy
+ * machine it may be a long one. So a picture that has waits but no circle is not believed at once. */
+static int look_well(const settings_t *s, const ferry_options_t *options, ferry_look_t **look) {
+    int result = ferry_look(s->space, options, look);
+
+    for (int again = 0; again < LOOKS_AGAIN && result == 0 && may_hide_a_circle(*look); again++) {
+        const struct timespec pause = {.tv_nsec = LOOK_AGAIN_NS};
+        nanosleep(&pause, NULL);
+        ferry_look_close(*look);
+        *look = NULL;
+        result = ferry_look(s->space, options, look);
+    }
+    return result;
+}
+
 static int run(const settings_t *s) {
     ferry_options_t options = common_options(s->common, "ferry-why");
     char base[4096];
@@ -166,7 +193,7 @@ static int run(const settings_t *s) {
 
     if (result < 0)
         return library_failed(result);
-    result = ferry_look(s->space, &options, &why.look);
+    result = look_well(s, &options, &why.look);
     if (result < 0 && result != -ENOENT) /* a space that is gone is one in which nobody waits */
         return library_failed(result);
     int status = show(s, &why, base);
