@@ -97,6 +97,10 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
     if ((unsigned)o->wait > FERRY_WAIT_BLOCK) {
         return fi_fail(-EINVAL, "the receiver's wait (%d) is not one of the values in ferry/base.h", (int)o->wait);
     }
+    if (o->may_lose > 1 || o->no_history > 1 || o->tap > 1) {
+        return fi_fail(-EINVAL, "`may_lose`, `no_history` and `tap` are 0 or 1, not %u, %u and %u", o->may_lose,
+                       o->no_history, o->tap);
+    }
     if (kind == FERRY_QUEUE && (o->may_lose || o->no_history || o->depth || o->newest)) {
         return fi_fail(-EINVAL, "`may_lose`, `no_history`, `depth` and `newest` are for topics: a queue's messages are "
                                 "never lost");

@@ -166,6 +166,8 @@ static void wishes_that_make_no_sense_are_refused(void) {
     check_error(ferry_receiver_open(node, "t", FERRY_TOPIC, &unknown, &rx), -EINVAL, "newest 7");
     check_error(ferry_receiver_open(node, "q", FERRY_QUEUE, &newest, &rx), -EINVAL, "newest topics");
     check_error(ferry_receiver_open(node, "q", FERRY_QUEUE, &depth, &rx), -EINVAL, "depth topics");
+    check_error(ferry_receiver_open(node, "t", FERRY_TOPIC, &(ferry_receiver_options_t){.may_lose = 7}, &rx), -EINVAL,
+                "may_lose 0 or 1 7");
     close_node(node);
 }
 
