@@ -22,30 +22,40 @@ static void go_on_at(fi_log_t *log, uint64_t pos) {
     }
 }
 
+/* Lines that so many messages take at most. */
+static uint64_t most_lines(const fi_sender_t *tx, uint64_t depth) {
+    uint64_t each = fi_record_lines(tx->inline_max, fi_record_place(tx->inline_max, true));
+
+    return depth * fi_max(each, FI_LINES_PER_MESSAGE);
+}
+
 /*
- * How many lines are announced at once.  The more the better: the fence behind it waits until all that was stored has
- * reached its line, and readers seldom miss theirs.  But no reader must lose what it has asked to be kept; one that has
- * named no number is left seven eighths of the ring.
+ * How many lines are announced at once, beside those below `end` that are about to be written.  The more the better: the
+ * fence behind it waits until all that was stored has reached its line, and readers seldom miss theirs.  But no reader
+ * must lose what it has asked to be kept; one that has named no number is left seven eighths of the ring.  And who has
+ * read all is not overtaken: where nothing is there yet, there is no older record that it could go on at.
  */
-static uint64_t stride_of(const fi_outlet_t *o, const fi_log_t *log) {
+static uint64_t stride_of(const fi_outlet_t *o, const fi_log_t *log, uint64_t end) {
     uint64_t lines = log->w.lines, kept = 0;
+    uint64_t rest = lines - (end - log->w.pos);
     uint32_t known = 0;
 
     for (uint32_t i = 0; i < o->link_count; i++) {
         const fi_txlink_t *l = o->links[i];
         known += l->lossy;
         if (l->lossy) {
-            kept = fi_max(kept, l->depth || l->per_tag ? fi_lines_to_keep(l->depth) : lines);
+            kept = fi_max(kept, l->depth || l->per_tag ? most_lines(o->tx, l->depth) : lines);
         }
     }
     bool all_known = known == o->lossy_count; /* the others are ghosts */
-    return all_known && kept < lines ? fi_max(fi_min(lines - kept, lines / 2), lines / 8) : lines / 8;
+    uint64_t stride = all_known && kept < rest ? fi_min(rest - kept, lines / 2) : 0;
+    return fi_min(fi_max(stride, lines / 8), rest);
 }
 
 /* Announces that lines will be overwritten although somebody may still read them. */
 static void overtake(fi_outlet_t *o, fi_log_t *log, uint64_t end) {
     struct fi_ring_shared *shared = &log->w.head->shared;
-    uint64_t reserve = end + stride_of(o, log);
+    uint64_t reserve = end + stride_of(o, log, end);
     uint64_t floor = reserve - log->w.lines;
     uint64_t from = log->oldest;
 
