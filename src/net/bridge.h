@@ -473,8 +473,10 @@ void fi_heard_end(fi_bridge_t *b, fi_hearing_t *h); /* NULL is allowed */
 bool fi_heard_by_all(const fi_sender_t *passes_on);
 /* Notes how far a sender elsewhere was heard that is cut off; `passes_on`: its messages, here. */
 void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on);
-/* A sender elsewhere begins. Was it cut off before? Then `*seq` becomes the number of the last message that was passed
- * on here. */
+/* A topic's sender elsewhere is being opened, and hears that there are receivers here: they shall have all of it. */
+void fi_heard_promise(fi_bridge_t *b, const fi_far_frame_t *seek);
+/* A sender elsewhere begins. Was it cut off, or promised receivers, before? Then `*seq` becomes the number of the last
+ * message that was passed on here. */
 bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq);
 /* Nobody here has heard anything of it, or, with NULL, of any. */
 void fi_heard_forget(fi_bridge_t *b, const char *channel);

@@ -86,7 +86,8 @@ typedef struct fi_far_head {
         c; /* ACK: bytes received of the message that is coming; DATA: size of a message in pieces, 0: whole records;
               HAVE: grows with each, since one may overtake another; HELLO, CARD, ALIVE: process id */
     uint32_t flags;
-    uint32_t asker; /* SEEK, HAVE: number of the asking; SETTLED: the same */
+    uint32_t asker; /* SEEK, HAVE: number of the asking, if the end is just being opened, so that a sender has sent
+                       nothing yet; SETTLED: the same */
 } fi_far_head_t;
 
 _Static_assert(sizeof(fi_far_head_t) == FI_FAR_HEAD, "no gaps");

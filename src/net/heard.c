@@ -4,7 +4,8 @@
  *
  * A topic is heard on a subject for each node that publishes.  When such a node was given up, or has given up this one,
  * and comes again, its senders are the same ends as before, and their numbers go on.  What they have sent meanwhile is
- * lost to the receivers here; these are told so with the next message that comes (lost_before).
+ * lost to the receivers here; these are told so with the next message that comes (lost_before).  So are receivers that
+ * were promised to a sender when it was opened, and whose node was given up before they had been linked.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,20 @@ static void forget(fi_bridge_t *b, fi_noted_t *n) {
     free(n);
 }
 
-void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on) {
+static fi_noted_t *find_noted(fi_bridge_t *b, uint64_t node, uint64_t end) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &b->noted) {
+        fi_noted_t *n = fi_container(at, fi_noted_t, link);
+        if (n->node == node && n->end == end) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static void note(fi_bridge_t *b, uint64_t node, uint64_t end, const char *channel, uint64_t seq) {
     fi_noted_t *n = calloc(1, sizeof *n);
 
     if (!n) {
@@ -89,27 +103,39 @@ void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on) {
     if (b->noted_count == MOST_NOTED) {
         forget(b, fi_container(b->noted.next, fi_noted_t, link));
     }
-    n->node = passes_on->part.from_node;
-    n->end = passes_on->part.from_end;
-    n->seq = passes_on->seq;
-    memcpy(n->channel, passes_on->end.channel, sizeof n->channel);
+    n->node = node;
+    n->end = end;
+    n->seq = seq;
+    snprintf(n->channel, sizeof n->channel, "%s", channel);
     fi_list_add_tail(&b->noted, &n->link);
     b->noted_count++;
 }
 
-bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq) {
-    struct fi_list *at;
-    struct fi_list *after;
+void fi_heard_note(fi_bridge_t *b, const fi_sender_t *passes_on) {
+    note(b, passes_on->part.from_node, passes_on->part.from_end, passes_on->end.channel, passes_on->seq);
+}
 
-    fi_list_each(at, after, &b->noted) {
-        fi_noted_t *n = fi_container(at, fi_noted_t, link);
-        if (n->node == node && n->end == end) {
-            *seq = n->seq;
-            forget(b, n);
-            return true;
-        }
+/* What goes to all may come after what goes to this node: then it is linked already, or was. */
+void fi_heard_promise(fi_bridge_t *b, const fi_far_frame_t *seek) {
+    bool known = find_noted(b, seek->head.node, seek->head.tx) != NULL;
+
+    for (const struct fi_list *at = b->inwards.next; at != &b->inwards; at = at->next) {
+        const fi_inward_t *in = fi_container(at, fi_inward_t, link);
+        known |= in->tx == seek->head.tx && in->node && in->node->id == seek->head.node;
     }
-    return false;
+    if (!known) {
+        note(b, seek->head.node, seek->head.tx, seek->channel, 0);
+    }
+}
+
+bool fi_heard_goes_on(fi_bridge_t *b, uint64_t node, uint64_t end, uint64_t *seq) {
+    fi_noted_t *n = find_noted(b, node, end);
+
+    if (n) {
+        *seq = n->seq;
+        forget(b, n);
+    }
+    return n != NULL;
 }
 
 void fi_heard_forget(fi_bridge_t *b, const char *channel) {

@@ -108,7 +108,7 @@ static int open_sender(fi_bridge_t *b, fi_inward_t *in, const fi_far_frame_t *f)
                             .hidden = true,
                             .from_node = f->head.node,
                             .from_end = in->tx,
-                            .counted = goes_on,
+                            .counted = goes_on && last != f->head.a, /* it costs a little for each message */
                             .first_seq = in->kind == FERRY_TOPIC ? last + 1 : 0};
 
     fi_sender_t *tx = NULL;

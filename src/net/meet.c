@@ -215,7 +215,8 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
     a->plain = item->own.plain;
     a->patience.left = FI_FAR_SETTLE_NS;
     a->link_by = fi_patience_slice(&a->patience) + FI_FAR_SETTLE_NS + FI_OWN_LINK_NS;
-    a->unanswered = fi_net_is_up(b->net) ? count_nodes(b) : 0;
+    bool up = fi_net_is_up(b->net);
+    a->unanswered = up ? count_nodes(b) : 0;
     fi_list_add_tail(&b->askings, &a->link);
     if (!o) {
         refuse_asking(a, -ENOMEM, "no memory to tell other machines of an end");
@@ -231,7 +232,7 @@ void fi_meet_own(fi_bridge_t *b, fi_box_item_t *item) {
         return;
     }
     fi_out_opened(b, o);
-    ask(b, o, 0, a->number);
+    ask(b, o, 0, up ? a->number : 0); /* what comes later does not come from who is just being opened */
 }
 
 static const fi_own_t *find_receiver(fi_bridge_t *b, uint32_t kind, const char *channel) {
@@ -354,6 +355,8 @@ static void met(fi_bridge_t *b, fi_far_node_t *n, const fi_far_frame_t *f) {
     }
     if (r == 0 && count > 0 && !sender) {
         fi_out_serve(b, f, n);
+    } else if (r == 0 && count > 0 && f->head.kind == FERRY_TOPIC && f->head.asker) {
+        fi_heard_promise(b, f);
     }
     if (f->head.asker) {
         answer(b, n, f, r, count);

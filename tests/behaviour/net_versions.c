@@ -5,14 +5,12 @@
  * The other version is a stranger that speaks to the server itself: all that it shares with this one is where a frame,
  * or a card, says which version it is of.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine.h"
+#include "stranger.h"
 
 #define OTHER 250u
 #define MESSAGES 200u
@@ -46,32 +44,6 @@ typedef struct stage {
 
 /* ---- the stranger ---- */
 
-static void say(int fd, const void *bytes, size_t len) {
-    check(send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len);
-}
-
-static void publish(int fd, const char *subject, const void *bytes, size_t len) {
-    char text[1000];
-    size_t head = (size_t)snprintf(text, sizeof text, "PUB %s %zu\r\n", subject, len);
-    check(head + len + 2 <= sizeof text);
-    memcpy(text + head, bytes, len);
-    memcpy(text + head + len, "\r\n", 2);
-    say(fd, text, head + len + 2);
-}
-
-static int dial(const engine_t *engine) {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    int port;
-    check(sscanf(engine_url(engine), "nats://127.0.0.1:%d", &port) == 1);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons((uint16_t)port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
-    const char hello[] = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB ferry.test.who 1\r\nPING\r\n";
-    say(fd, hello, sizeof hello - 1);
-    return fd;
-}
-
 /* Answers who asks who is there, and the server's pings; both only as far as whole lines come. */
 static void answer(stage_t *s, int fd, int patience_ms) {
     char bytes[4096], reply[200];
@@ -84,11 +56,11 @@ static void answer(stage_t *s, int fd, int patience_ms) {
     if (strstr(bytes, "PONG"))
         atomic_store(&s->ready, 1);
     if (strstr(bytes, "PING"))
-        say(fd, "PONG\r\n", 6);
+        stranger_say(fd, "PONG\r\n", 6);
     for (const char *at = bytes; !atomic_load(&s->silent) && (at = strstr(at, "MSG ferry.test.who 1 ")) != NULL; at++) {
         const card_t card = {.node = 77, .version = OTHER, .pid = 4711, .name = "newer\nprogram", .host = "elsewhere"};
         if (sscanf(at, "MSG ferry.test.who 1 %199s", reply) == 1 && strchr(reply, '.'))
-            publish(fd, reply, &card, sizeof card);
+            stranger_publish(fd, reply, &card, sizeof card);
     }
 }
 
@@ -96,22 +68,20 @@ static void answer(stage_t *s, int fd, int patience_ms) {
 static void disturb(const stage_t *s, int fd) {
     static const uint8_t types[] = {HELLO, SEEK, HAVE, OPEN, DATA, GONE, BYE};
     frame_t frame = {.magic = 0x52524546u, .version = OTHER, .kind = FERRY_QUEUE};
-    char subject[100];
     memset(frame.rest, 'x', sizeof frame.rest);
     for (size_t i = 0; i < sizeof types; i++) {
         for (int k = 0; k < 3; k++) {
             frame.type = types[i];
             frame.node = k < 2 ? s->nodes[k] : 77;
-            publish(fd, "ferry.test.all", &frame, sizeof frame);
-            snprintf(subject, sizeof subject, "ferry.test.n.%016llx", (unsigned long long)s->nodes[k % 2]);
-            publish(fd, subject, &frame, sizeof frame);
+            stranger_publish(fd, "ferry.test.all", &frame, sizeof frame);
+            stranger_tell(fd, s->nodes[k % 2], &frame, sizeof frame);
         }
     }
 }
 
 static void be_a_stranger(void *arg) {
     stage_t *s = arg;
-    int fd = dial(s->engine);
+    int fd = stranger_new(s->engine, "SUB ferry.test.who 1\r\nPING\r\n");
     while (!atomic_load(&s->enough)) {
         answer(s, fd, 2);
         if (atomic_load(&s->go)) {

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include "stranger.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void stranger_say(int fd, const void *bytes, size_t len) {
+    check(send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len);
+}
+
+void stranger_publish(int fd, const char *subject, const void *bytes, size_t len) {
+    char text[1000];
+    size_t head = (size_t)snprintf(text, sizeof text, "PUB %s %zu\r\n", subject, len);
+    check(head + len + 2 <= sizeof text);
+    memcpy(text + head, bytes, len);
+    memcpy(text + head + len, "\r\n", 2);
+    stranger_say(fd, text, head + len + 2);
+}
+
+void stranger_tell(int fd, uint64_t node, const void *bytes, size_t len) {
+    char subject[100];
+    snprintf(subject, sizeof subject, "ferry.test.n.%016llx", (unsigned long long)node);
+    stranger_publish(fd, subject, bytes, len);
+}
+
+int stranger_new(const engine_t *engine, const char *more) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    int port;
+    check(sscanf(engine_url(engine), "nats://127.0.0.1:%d", &port) == 1);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    const char hello[] = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n";
+    stranger_say(fd, hello, sizeof hello - 1);
+    stranger_say(fd, more, strlen(more));
+    return fd;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stranger.h - a client that speaks to a test's server itself, and so says to nodes what no node would, or not in just
+ * that moment.
+ */
+#ifndef FERRY_TESTS_STRANGER_H
+#define FERRY_TESTS_STRANGER_H
+
+#include "engine.h"
+
+/** Connects, and sends `more` then: lines of the server's protocol, or "". Returns the socket; close it. */
+int stranger_new(const engine_t *engine, const char *more);
+/** Writes bytes as they are. */
+void stranger_say(int fd, const void *bytes, size_t len);
+void stranger_publish(int fd, const char *subject, const void *bytes, size_t len);
+/** To this node of the space "test", where others send what is for it alone. */
+void stranger_tell(int fd, uint64_t node, const void *bytes, size_t len);
+
+#endif
