@@ -30,7 +30,11 @@ static int look_far(const char *space, const ferry_options_t *options, ferry_loo
     }
     r = r == 0 ? fi_look_solve(l) : r;
     if (r == 0 && l->node_count == 0) {
-        r = fi_fail(-ENOENT, "nobody is in the space %s", space);
+        r = l->unheard ? fi_fail(-ENOENT,
+                                 "somebody listens in the space %s, but nobody answers: a program there is stopped, or "
+                                 "gets no processor, or its machine is gone; or a client listens to all subjects",
+                                 space)
+                       : fi_fail(-ENOENT, "nobody is in the space %s", space);
     }
     if (r < 0) {
         fi_look_close(l);

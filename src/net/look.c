@@ -24,6 +24,8 @@
 #define TALE_NS 500000000ll     /* for all that somebody has to tell, without a pause as long */
 #define MOST_NS 5000000000ll    /* in all */
 #define MOST_NODES 10000u
+#define MOST_ASKED 8u
+#define TRIES 2 /* who is just leaving is gone the second time */
 
 /* A node that has said that it is there. */
 typedef struct fi_heard_node {
@@ -62,21 +64,25 @@ static ferry_look_node_t *shown(ferry_look_t *l, uint64_t id) {
 
 /* ---- cards ---- */
 
-static bool show(fi_looking_t *at, const fi_net_card_t *card) {
-    ferry_look_t *l = at->look;
-
+static bool add_node(ferry_look_t *l, const ferry_look_node_t *node) {
     if (!fi_grow((void **)&l->nodes, l->node_count, sizeof *l->nodes) ||
-        !fi_picture_add_node(&l->picture, card->node, 0)) {
+        !fi_picture_add_node(&l->picture, node->id, 0)) {
         l->picture.short_of_memory = true;
         return false;
     }
-    l->nodes[l->node_count++] = (ferry_look_node_t){.id = card->node,
-                                                    .name = fi_picture_keep(&l->picture, card->name),
-                                                    .pid = (int32_t)card->pid,
-                                                    .uid = UINT32_MAX,
-                                                    .host = fi_picture_keep(&l->picture, card->host),
-                                                    .round_trip_ns = (uint64_t)(fi_now_ns() - at->asked_at)};
+    l->nodes[l->node_count++] = *node;
     return true;
+}
+
+static bool show(fi_looking_t *at, const fi_net_card_t *card) {
+    ferry_look_t *l = at->look;
+    const ferry_look_node_t node = {.id = card->node,
+                                    .name = fi_picture_keep(&l->picture, card->name),
+                                    .pid = (int32_t)card->pid,
+                                    .uid = UINT32_MAX,
+                                    .host = fi_picture_keep(&l->picture, card->host),
+                                    .round_trip_ns = (uint64_t)(fi_now_ns() - at->asked_at)};
+    return add_node(l, &node);
 }
 
 static void take_card(fi_looking_t *at, fi_net_card_t *card) {
@@ -196,26 +202,28 @@ static bool all_have_told(const fi_looking_t *at) {
     return true;
 }
 
-static void listen(fi_looking_t *at, natsSubscription *sub) {
+/* True: the server says that nobody is there. */
+static bool listen(fi_looking_t *at, natsSubscription *sub) {
     int64_t end = at->asked_at + MOST_NS;
     int64_t quiet_since = at->asked_at;
 
     for (;;) {
         natsMsg *msg = NULL;
+        fi_net_card_t card;
         int64_t now = fi_now_ns();
         int64_t until = fi_earlier(end, quiet_since + (all_have_told(at) ? PATIENCE_NS : TALE_NS));
-        if (now >= until || fi_nats.natsSubscription_NextMsg(&msg, sub, (until - now + 999999) / 1000000) != NATS_OK) {
-            return;
+        if (now >= until) {
+            return false;
         }
+        natsStatus s = fi_nats.natsSubscription_NextMsg(&msg, sub, (until - now + 999999) / 1000000);
+        bool alone = s == NATS_NO_RESPONDERS || (s == NATS_OK && fi_nats.natsMsg_IsNoResponders(msg));
         quiet_since = fi_now_ns();
-        fi_net_card_t card;
-        bool alone = fi_nats.natsMsg_IsNoResponders(msg);
-        if (!alone && !take_tale(at, msg) && fi_net_take_card(msg, &card)) {
+        if (s == NATS_OK && !alone && !take_tale(at, msg) && fi_net_take_card(msg, &card)) {
             take_card(at, &card);
         }
         fi_nats.natsMsg_Destroy(msg);
-        if (alone) {
-            return;
+        if (s != NATS_OK || alone) {
+            return alone;
         }
     }
 }
@@ -225,20 +233,40 @@ static int ask_all(fi_looking_t *at) {
     char subject[FI_SUBJECT_MAX];
     natsSubscription *sub = NULL;
     natsInbox *inbox = NULL;
+    int64_t way;
+    bool alone = false;
 
     fi_net_subject(at->net, subject, "who", NULL);
     natsStatus s = fi_nats.natsInbox_Create(&inbox);
     s = s == NATS_OK ? fi_nats.natsConnection_SubscribeSync(&sub, at->net->control, inbox) : s;
-    at->asked_at = fi_now_ns();
-    s = s == NATS_OK
-            ? fi_nats.natsConnection_PublishRequest(at->net->control, subject, inbox, &question, sizeof question)
-            : s;
-    if (s == NATS_OK) {
-        listen(at, sub);
+    for (int i = 0; s == NATS_OK && i < TRIES && at->count == 0 && !alone; i++) {
+        at->asked_at = fi_now_ns();
+        s = fi_nats.natsConnection_PublishRequest(at->net->control, subject, inbox, &question, sizeof question);
+        alone = s != NATS_OK || listen(at, sub);
     }
+    at->look->unheard = at->count == 0 && !alone && fi_nats.natsConnection_GetRTT(at->net->control, &way) == NATS_OK;
     fi_net_unsubscribe(at->net, at->net->control, sub);
     fi_nats.natsInbox_Destroy(inbox);
     return s == NATS_OK ? 0 : fi_net_fail(at->net, s, "ask for the nodes of", at->net->address.space);
+}
+
+/* Those of whom others have told, who did not answer, and whose connection is there all the same. */
+static void add_silent(fi_looking_t *at) {
+    ferry_look_t *l = at->look;
+    unsigned asked = 0;
+
+    for (size_t i = 0; i < l->link_count && asked < MOST_ASKED; i++) {
+        const ferry_look_link_t *link = &l->links[i];
+        if (link->to == at->net->node->id || shown(l, link->to) || fi_net_is_near(at->net, link->to)) {
+            continue;
+        }
+        asked++;
+        int there = fi_net_is_there(at->net, link->to, PATIENCE_NS);
+        if (there == 1 || there == -ETIMEDOUT) {
+            const ferry_look_node_t node = {.id = link->to, .name = link->name, .host = link->host, .uid = UINT32_MAX};
+            (void)add_node(l, &node);
+        }
+    }
 }
 
 /* ---- what is asked of the engine ---- */
@@ -287,6 +315,7 @@ int fi_net_look(fi_net_t *net, ferry_look_t *l) {
     add_own_engine(&at);
     int r = ask_all(&at);
     if (r == 0) {
+        add_silent(&at);
         (void)fi_net_cell_each(net, add_cell, &at); /* without JetStream there are none, and others may not list them */
         fi_look_locks(net, l);
     }

@@ -25,6 +25,7 @@ struct ferry_look {
     size_t link_count;
     ferry_look_other_t *others;
     size_t other_count;
+    bool unheard;         /* somebody listens on another machine, and nobody has answered */
     fi_picture_t picture; /* of waits; its texts are those of all */
 };
 

@@ -268,6 +268,33 @@ who_is_slow_to_answer_was_there_all_the_same() {
     ended 130 "$follower"
 }
 
+# It has not answered who came, and so has no name.
+a_space_is_not_empty_whose_only_program_is_stopped() {
+    begin
+    status_of 1 "${ferry[@]}" ls --no-rate 2>said
+    has 'nobody is in the space' said
+    "${there[@]}" "$FERRY" recv --follow x >none &
+    local stopped=$!
+    until_true says 'any(e["role"] == "receiver" for e in s["ends"])'
+    kill -STOP "$stopped"
+    status_of 1 "${ferry[@]}" ls --no-rate 2>said
+    has 'somebody listens in the space' said
+    "${ferry[@]}" why 2>said
+    has 'somebody listens in the space' said
+}
+
+who_is_stopped_is_shown_if_others_know_it() {
+    begin
+    "$STUCK" near 0 t:hold=x &
+    "${there[@]}" "$FERRY" recv --follow x >none &
+    local stopped=$!
+    until_true says '("near", "ferry-recv") in l and n["ferry-recv"]["answered"]'
+    kill -STOP "$stopped"
+    says 'not n["ferry-recv"]["answered"] and n["ferry-recv"]["host"] != "" and n["near"]["answered"]'
+    kill -KILL "$stopped"
+    says '"ferry-recv" not in n'
+}
+
 who_receives_may_come_before_the_first_durable_record() {
     begin
     "${there[@]}" "${ferry[@]}" recv --durable --count 1 x >got &
@@ -324,6 +351,8 @@ test_that "doctor tells of what is denied and missing" doctor_tells_of_what_is_d
 test_that "a plain connection to another machine is warned of, once" a_plain_connection_to_another_machine_is_warned_of_once
 test_that "who comes and goes elsewhere is shown as it happens" who_comes_and_goes_elsewhere_is_shown_as_it_happens
 test_that "who is slow to answer was there all the same" who_is_slow_to_answer_was_there_all_the_same
+test_that "a space is not empty whose only program is stopped" a_space_is_not_empty_whose_only_program_is_stopped
+test_that "who is stopped is shown if others know it" who_is_stopped_is_shown_if_others_know_it
 test_that "who receives may come before the first durable record" who_receives_may_come_before_the_first_durable_record
 test_that "what waits elsewhere is purged" what_waits_elsewhere_is_purged
 test_that "who is elsewhere is neither expelled nor tapped from here" who_is_elsewhere_is_neither_expelled_nor_tapped_from_here

@@ -39,8 +39,11 @@ static int look_at_all(looks_t *looks, bool second) {
     for (size_t i = 0; i < looks->n; i++) {
         space_look_t *s = &looks->spaces[i];
         ferry_look_t *look = NULL;
+        bool far = strncmp(s->name, "nats", 4) == 0 && strstr(s->name, "://") != NULL;
         int result = ferry_look(s->name, &options, &look);
-        if (result < 0 && looks->all && strncmp(s->name, "nats://", 7) == 0)
+        if (result == -ENOENT && far)
+            snprintf(looks->nobody, sizeof looks->nobody, "%s", ferry_last_error());
+        if (result < 0 && looks->all && far)
             say("the space %s, which spans machines, is open here, but cannot be looked at: %s", s->name,
                 ferry_last_error());
         else if (result < 0 && result != -ENOENT)

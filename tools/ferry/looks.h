@@ -31,7 +31,8 @@ typedef struct looks {
     const common_t *common;
     const char *channel; /* only what has a name that matches this pattern; NULL: all */
     bool rates;
-    bool all; /* every space that is there, not one that was named */
+    bool all;         /* every space that is there, not one that was named */
+    char nobody[400]; /* why nobody of the named space, which spans machines, is shown; "": that is not so */
     space_look_t *spaces;
     size_t n;
 } looks_t;

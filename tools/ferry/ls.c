@@ -343,7 +343,9 @@ static void say_nothing_found(const looks_t *looks, const char *space, const cha
     const char *where = space != NULL ? " in space " : "";
     const char *name = space != NULL ? space : "";
 
-    if (looks->channel != NULL)
+    if (looks->nobody[0] != '\0' && !looks->all)
+        say("%s", looks->nobody);
+    else if (looks->channel != NULL)
         say("nothing called '%s' is open%s%s (base directory %s)", looks->channel, where, name, base);
     else
         say("nothing is open%s%s (base directory %s)", where, name, base);

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,8 +124,13 @@ static int nothing_to_show(const settings_t *s, const ferry_look_t *look, const 
     return STATUS_OK;
 }
 
-static int nothing_is_open(const settings_t *s, const char *base) {
-    if (!s->common->quiet || s->word != NULL)
+/* `nobody`: the library's words for that, which know more of a space that spans machines. */
+static int nothing_is_open(const settings_t *s, const char *base, const char *nobody) {
+    bool says = !s->common->quiet || s->word != NULL;
+
+    if (says && strstr(s->space, "://") != NULL)
+        say("%s", nobody);
+    else if (says)
         say("nothing is open in space '%s' (base directory %s)", s->space, base);
     return s->word != NULL ? STATUS_NO : STATUS_OK;
 }
@@ -144,7 +150,7 @@ static bool print(const settings_t *s, const why_t *why, const char *base) {
     return s->dot ? why_print_dot(why, s->space) : why_print_trees(why, wants_colour());
 }
 
-static int show(const settings_t *s, why_t *why, const char *base) {
+static int show(const settings_t *s, why_t *why, const char *base, const char *nobody) {
     const why_asked_t asked = understand(s, why->look);
     int status = STATUS_OK;
 
@@ -153,7 +159,7 @@ static int show(const settings_t *s, why_t *why, const char *base) {
         return STATUS_FAILED;
     }
     if (ferry_look_nodes(why->look) == 0)
-        status = nothing_is_open(s, base);
+        status = nothing_is_open(s, base, nobody);
     else if (why->n_roots == 0)
         status = nothing_to_show(s, why->look, &asked);
     if (!s->check)
@@ -196,7 +202,9 @@ static int run(const settings_t *s) {
     result = look_well(s, &options, &why.look);
     if (result < 0 && result != -ENOENT) /* a space that is gone is one in which nobody waits */
         return library_failed(result);
-    int status = show(s, &why, base);
+    char nobody[400];
+    snprintf(nobody, sizeof nobody, "%s", result < 0 ? ferry_last_error() : "");
+    int status = show(s, &why, base, nobody);
     why_done(&why);
     return finish_output(status);
 }
