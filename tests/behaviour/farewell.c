@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "harness.h"
 
 #define LARGE (260 * 1024) /* each has memory of its own, which is announced on its own */
@@ -121,6 +122,54 @@ static void what_is_told_to_nobody_any_more_is_lost_and_counted(void) {
     part(false);
 }
 
+/* ---- memory that is gone before a reader has heard of it ---- */
+
+#define QUOTA (2u << 20)
+#define MOST_DESCRIPTORS 100 /* one for each memory, and a node's own */
+
+static void stand_still(void *arg) {
+    parting_t *p = arg;
+    ferry_receiver_options_t options = {.may_lose = 1};
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &options);
+    uint64_t came = 0;
+    ferry_msg_t *m = NULL;
+    await(&p->linked, 1);
+    check_is(raise(SIGSTOP), 0);
+    int answer;
+    while ((answer = ferry_recv(rx, PATIENCE, &m)) == 0) {
+        came++;
+        bool last = info_of(m).sequence == MESSAGES;
+        release(m);
+        if (last)
+            break;
+    }
+    check_is(answer, 0);
+    check_is(came + receiver_stats(rx).lost, MESSAGES);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void who_is_stopped_keeps_no_memory_that_its_sender_has_given_up(void) {
+    ferry_contract_t contract = {.quota = QUOTA};
+    parting_t *p = share(sizeof *p);
+    pid_t reader = child_start(stand_still, p);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    int status = 0;
+    check(ferry_sender_wait(tx, 1, PATIENCE) == 1);
+    p->linked = 1;
+    check_is(waitpid(reader, &status, WUNTRACED), reader);
+    check(WIFSTOPPED(status));
+    for (unsigned i = 0; i < MESSAGES; i++)
+        send_tagged(tx, i, LARGE + i * 7919 % 199 * 4096); /* hardly any fits where another one was */
+    check(count_descriptors() < MOST_DESCRIPTORS);
+    check_is(kill(reader, SIGCONT), 0);
+    child_join(reader);
+    close_sender(tx);
+    close_node(node);
+}
+
 /* ---- what is kept for a reader by tag, and had no room ---- */
 
 #define TAGS 40
@@ -161,6 +210,7 @@ int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST(readers_that_go_on_while_a_node_is_closed_hear_all_that_it_has_told_them),
         TEST(what_is_told_to_nobody_any_more_is_lost_and_counted),
+        TEST(who_is_stopped_keeps_no_memory_that_its_sender_has_given_up),
         TEST(of_what_is_kept_by_tag_all_that_is_left_comes_and_the_rest_counts_as_lost),
     };
     return run_suite("farewell", tests, sizeof tests / sizeof *tests, argc, argv);

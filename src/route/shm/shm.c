@@ -81,8 +81,46 @@ static bool is_queued(fi_peer_t *p, const fi_frame_t *f) {
     return false;
 }
 
+static void unqueue(fi_peer_t *p, fi_mail_t *m) {
+    fi_list_remove(&m->link);
+    fi_mail_free(m);
+    fi_store_release32(&p->queued, p->queued - 1);
+}
+
+/*
+ * The memory that is gone has not even been told of: who is stopped would else keep all that its sender has ever given
+ * up, whatever the quota.  But something must come to that link, which may wait for the memory, and is to look again.
+ */
+static bool takes_back(fi_peer_t *p, const fi_frame_t *gone) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_mail_t *told = NULL;
+    bool more_comes = false;
+
+    fi_list_each(at, after, &p->queue) {
+        fi_mail_t *m = fi_container(at, fi_mail_t, link);
+        bool same_link = m->frame.tx == gone->tx && m->frame.rx == gone->rx;
+        if (same_link && m->frame.type == FI_SEGMENT && m->frame.a == gone->a) {
+            told = m;
+        } else {
+            more_comes |= same_link;
+        }
+    }
+    if (told && more_comes) {
+        unqueue(p, told);
+    } else if (told) {
+        fi_shared_unref(told->memory);
+        told->memory = NULL;
+        told->frame = *gone;
+    }
+    return told != NULL;
+}
+
 static int enqueue(fi_peer_t *p, const fi_frame_t *f, const fi_cargo_t *cargo) {
     if (f->type == FI_OBJECT_CHANGED && is_queued(p, f)) {
+        return 0;
+    }
+    if (f->type == FI_UNSEGMENT && takes_back(p, f)) {
         return 0;
     }
     fi_mail_t *m = fi_mail_new(NULL, f);
@@ -153,9 +191,7 @@ static int shm_writable(fi_peer_t *p) {
         unsigned count = cargo_fds(&cargo, fds);
         r = fi_socket_send(p->fd, &m->frame, sizeof m->frame, fds, count);
         if (r == 0) {
-            fi_list_remove(&m->link);
-            fi_mail_free(m);
-            fi_store_release32(&p->queued, p->queued - 1);
+            unqueue(p, m);
         }
     }
     if (fi_list_empty(&p->queue)) {
