@@ -183,14 +183,11 @@ int fi_parcel_listen(fi_bridge_t *b) {
 }
 
 void fi_parcel_arrived(fi_bridge_t *b, natsMsg *msg) {
-    const char *subject = fi_nats.natsMsg_GetSubject(msg);
-    const char *words = strstr(subject, ".b.");
+    /* The space may be called "b", and so may the number. */
+    const char *words = strstr(fi_nats.natsMsg_GetSubject(msg) + strlen("ferry.") + strlen(b->net->space), ".b.");
     struct fi_list *at, *after;
     char *end = NULL;
 
-    for (const char *next = words; next; next = strstr(next + 1, ".b.")) {
-        words = next; /* a space may be called "b" */
-    }
     uint64_t number = words ? strtoull(words + 3, &end, 16) : 0;
     uint64_t i = end && *end == '.' ? strtoull(end + 1, NULL, 16) : UINT64_MAX;
     if (number == 0) {

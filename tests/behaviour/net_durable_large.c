@@ -239,6 +239,26 @@ static void topics_have_them_too(void) {
     engine_stop(e);
 }
 
+/* The eleventh is number b, and "b" is also what stands before the number. */
+static void many_come_one_after_the_other(void) {
+    enum { MANY = 12 };
+    engine_t *e = engine_start();
+    ferry_t *node = on(e, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    for (uint64_t i = 0; i < MANY; i++) {
+        ferry_msg_t *m;
+        send_filled(tx, MIB + 1, i);
+        check_is(ferry_recv(rx, PATIENCE, &m), 0);
+        check_filled(m, MIB + 1, i);
+        release(m);
+    }
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(e);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(large_and_small_ones_come_whole_and_in_order),
@@ -247,6 +267,7 @@ int main(int argc, char **argv) {
         TEST(half_a_message_is_delivered_to_nobody_and_swept),
         TEST(one_that_is_gone_when_its_sender_comes_back_is_put_once_more),
         TEST(topics_have_them_too),
+        TEST(many_come_one_after_the_other),
     };
     return run_suite("net_durable_large", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
