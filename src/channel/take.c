@@ -352,17 +352,19 @@ static bool is_pointer(const fi_seen_t *s) {
 /* What its sender was told to lose for this reader it did not wait for: so it may have gone before it could say where
  * a message's memory is.  Others, in memory that is known, may stand behind. */
 static void pass_forsaken(fi_rxlink_t *l) {
+    fi_ringr_t r = l->log->r; /* who releases a message reads what never changes in it, and does not hold the end */
     fi_seen_t s = {0};
 
     if (fi_likely(!l->ended || !l->lossy)) {
         return;
     }
-    for (uint32_t steps = l->log->r.lines; steps > 0; steps--) {
-        if (peek_lossy(l, &s) != 1 || !is_pointer(&s) || memory_is_here(l, &s)) {
+    for (uint32_t steps = r.lines; steps > 0; steps--) {
+        if (fi_ringr_peek_whole(&r, &s) != 1 || !is_pointer(&s) || memory_is_here(l, &s)) {
             return;
         }
-        l->forsaken = s.seq;
-        fi_ringr_advance(&l->log->r, s.lines);
+        l->forsaken = is_older(l, &s) ? l->forsaken : s.seq;
+        fi_ringr_advance(&r, s.lines);
+        fi_ringr_go_to(&l->log->r, &r);
     }
 }
 

@@ -112,6 +112,13 @@ static inline void fi_ringr_advance(fi_ringr_t *r, uint32_t lines) {
     r->idx = next;
 }
 
+/* Goes to where another reader of the same ring stands. */
+static inline void fi_ringr_go_to(fi_ringr_t *r, const fi_ringr_t *there) {
+    r->pos = there->pos;
+    r->idx = there->idx;
+    r->lap = there->lap;
+}
+
 /*
  * In a stream: puts lines that were read, from `from` up to `to`, out of all caches.  The writer, when it comes round
  * again, then finds a line that nobody has.  A line that we had still would have to be taken away from us first, one at
