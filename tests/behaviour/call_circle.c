@@ -246,6 +246,9 @@ static void a_caller_that_should_make_room_is_told(where_t where) {
     }
     check_is(atomic_load(&tale->told), 1);
     check_sentence(tale, "deadlock back filler.fill ferry-filler");
+    for (unsigned i = 0; i < 3 && answer == -EDEADLK;
+         i++) /* it was the caller who was told: the procedure still sends */
+        release(receive(rx));
     close_receiver(rx);
     close_client(client);
     crew_end_with(crew, server);
