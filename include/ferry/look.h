@@ -180,8 +180,8 @@ typedef struct ferry_look_holder {
  * Looks at the space `space`, without joining it. Sweeps what dead nodes left behind. `options` as for ferry_open. One
  * that spans machines is joined for a moment, and all of its nodes are asked through the server; who takes longer than
  * half a second does not count as having answered.
- * Errors: -ENOENT no such space, or nobody is there, or nobody there answers (the sentence says which); -EINVAL; -EPERM; -EACCES; -EMFILE; -ENOMEM; in a space that spans
- * machines also those of ferry_open.
+ * Errors: -ENOENT no such space, or nobody is there, or nobody there answers (the sentence says which); -EINVAL; -EPERM;
+ * -EACCES; -EMFILE; -ENOMEM; in a space that spans machines also those of ferry_open.
  */
 FERRY_API int ferry_look(const char *space, const ferry_options_t *options, ferry_look_t **look);
 FERRY_API size_t ferry_look_nodes(const ferry_look_t *look);

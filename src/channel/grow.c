@@ -59,7 +59,7 @@ static uint32_t lossy_lines(const fi_outlet_t *o) {
 
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (o->links[i]->lossy) {
-            most = fi_max(most, fi_max(fi_lines_to_keep(o->links[i]->depth), FI_LARGE_RING_LINES));
+            most = fi_max(most, fi_max(FI_LINES_PER_MESSAGE * o->links[i]->depth + 14, FI_LARGE_RING_LINES));
         }
     }
     return (uint32_t)fi_min(fi_min(most, share), FI_MAX_RING_LINES);

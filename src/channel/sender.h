@@ -558,11 +558,6 @@ static inline void fi_log_note_start(fi_log_t *log) {
     log->starts[log->w.idx] = (uint32_t)log->w.pos;
 }
 
-/* Lines that so many of the newest messages may take. */
-static inline uint64_t fi_lines_to_keep(uint64_t depth) {
-    return FI_LINES_PER_MESSAGE * depth + 14;
-}
-
 static inline fi_log_t *fi_outlet_log(const fi_outlet_t *o) {
     return o->logs[o->current % FI_LOGS];
 }
