@@ -17,10 +17,12 @@ const char *common_space(const common_t *common) {
     return named != NULL && named[0] != '\0' ? named : "default";
 }
 
-bool space_is_far(const common_t *common) {
-    const char *space = common_space(common);
-
+bool spans_machines(const char *space) {
     return strncmp(space, "nats://", 7) == 0 || strncmp(space, "nats+tls://", 11) == 0;
+}
+
+bool space_is_far(const common_t *common) {
+    return spans_machines(common_space(common));
 }
 
 ferry_options_t common_options(const common_t *common, const char *name) {

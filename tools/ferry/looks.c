@@ -39,7 +39,7 @@ static int look_at_all(looks_t *looks, bool second) {
     for (size_t i = 0; i < looks->n; i++) {
         space_look_t *s = &looks->spaces[i];
         ferry_look_t *look = NULL;
-        bool far = strncmp(s->name, "nats", 4) == 0 && strstr(s->name, "://") != NULL;
+        bool far = spans_machines(s->name);
         int result = ferry_look(s->name, &options, &look);
         if (result == -ENOENT && far)
             snprintf(looks->nobody, sizeof looks->nobody, "%s", ferry_last_error());

@@ -41,6 +41,8 @@ const char *common_space(const common_t *common);
 
 /* Does that space span machines? */
 bool space_is_far(const common_t *common);
+/* The same of any space. */
+bool spans_machines(const char *space);
 
 /* Options for ferry_open, ferry_look and the like; `name` is what `ferry ls` calls the node. */
 ferry_options_t common_options(const common_t *common, const char *name);

@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,7 +127,7 @@ static int nothing_to_show(const settings_t *s, const ferry_look_t *look, const 
 static int nothing_is_open(const settings_t *s, const char *base, const char *nobody) {
     bool says = !s->common->quiet || s->word != NULL;
 
-    if (says && strstr(s->space, "://") != NULL)
+    if (says && space_is_far(s->common))
         say("%s", nobody);
     else if (says)
         say("nothing is open in space '%s' (base directory %s)", s->space, base);
