@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "lock/lock.h"
 #include "net/ask.h"
+#include "net/streams.h"
 #include "platform/clock.h"
 
 #define FORMAT 1u
@@ -111,6 +112,10 @@ static int find(fi_net_cell_t *c, const ferry_cell_options_t *o) {
         s = fi_nats.js_GetStreamInfo(&info, c->net->js, c->stream, &ask.options, &ask.code);
         if (s == NATS_NO_RESPONDERS && (r = fi_net_stream_check(c->net, "cells in a space that spans machines")) < 0) {
             return r;
+        }
+        if (s == NATS_OK && !fi_stream_is_made(info)) {
+            fi_nats.jsStreamInfo_Destroy(info);
+            s = NATS_TIMEOUT;
         }
     } while (fi_ask_again(&ask, s));
     if (s != NATS_OK) {

@@ -20,4 +20,12 @@ int fi_streams_each(fi_net_t *net, const char *kind, const char *what, int (*eac
  */
 bool fi_streams_name(const fi_net_t *net, const char *kind, const jsStreamConfig *config, char name[104]);
 
+/*
+ * False: the server is just making it, and does not say yet when it did.  Nothing may be asked of the stream before it
+ * does: nats-server 2.9 crashes when it is asked for a message of a stream that has no store yet.
+ */
+static inline bool fi_stream_is_made(const jsStreamInfo *info) {
+    return info->Created > 0;
+}
+
 #endif

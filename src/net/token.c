@@ -44,25 +44,33 @@ static int make_stream(fi_ask_t *a, const char *subject, const char *stream) {
     return r < 0 || made ? r : fi_durable_refused(a, code);
 }
 
-/* The number at which the stream ends, if it has no message. */
-static int end_of(fi_ask_t *a, const char *stream, uint64_t *last) {
+/*
+ * The number at which the stream ends, and how many messages it has; it is made if it is not there.
+ *
+ * This must be asked before the last message is.  While the server makes a stream for somebody else, nats-server 2.9
+ * crashes when it is asked for a message of it; this question it answers once the stream can be read.
+ */
+static int look_at(fi_ask_t *a, const char *subject, const char *stream, uint64_t *last, uint64_t *messages) {
     char api[FI_DURABLE_API_MAX];
     natsMsg *msg = NULL;
     int code = 0;
 
     fi_durable_api(api, "STREAM.INFO", stream, "");
     int r = fi_durable_ask(a, api, "", &code, &msg);
-    if (r == 0) {
-        *last = 0;
-        (void)fi_durable_number(msg, "\"last_seq\":", last);
-        fi_nats.natsMsg_Destroy(msg);
-        r = code ? fi_durable_refused(a, code) : 0;
+    *last = *messages = 0;
+    if (r < 0) {
+        return r;
     }
-    return r;
+    if (code == 0) {
+        (void)fi_durable_number(msg, "\"last_seq\":", last);
+        (void)fi_durable_number(msg, "\"messages\":", messages);
+    }
+    fi_nats.natsMsg_Destroy(msg);
+    return code == JSStreamNotFoundErr ? make_stream(a, subject, stream) : code ? fi_durable_refused(a, code) : 0;
 }
 
-/* The largest token that was used, and the number of the message that says so; 0: none. */
-static int read_fence(fi_ask_t *a, const char *subject, const char *stream, uint64_t *token, uint64_t *number) {
+/* The largest token that was used, and the number of the message that says so. 1: look again. */
+static int read_message(fi_ask_t *a, const char *subject, const char *stream, uint64_t *token, uint64_t *number) {
     fi_fence_t fence = {.version = 0};
     fi_last_t last;
     natsStatus s;
@@ -74,13 +82,8 @@ static int read_fence(fi_ask_t *a, const char *subject, const char *stream, uint
         }
         s = fi_last_ask(a, stream, subject, &last);
     } while (fi_ask_again(a, s));
-    *token = 0;
-    if (s != NATS_OK && (a->code == JSNoMessageFoundErr || a->code == JSStreamNotFoundErr)) {
-        int r = a->code == JSStreamNotFoundErr ? make_stream(a, subject, stream) : 0;
-        return r == 0 ? end_of(a, stream, number) : r;
-    }
     if (s != NATS_OK) {
-        return fi_ask_fail(a, s);
+        return a->code == JSNoMessageFoundErr || a->code == JSStreamNotFoundErr ? 1 : fi_ask_fail(a, s);
     }
     if (last.len == sizeof fence) {
         fi_last_copy(&last, &fence);
@@ -90,6 +93,15 @@ static int read_fence(fi_ask_t *a, const char *subject, const char *stream, uint
     fi_last_done(&last);
     return fence.version == 1 ? 0
                               : fi_fail(-EPROTO, "'%s' has a token that this version of Ferry cannot read", a->what);
+}
+
+/* Likewise; token 0, and the number at which the stream ends: none was used. */
+static int read_fence(fi_ask_t *a, const char *subject, const char *stream, uint64_t *token, uint64_t *number) {
+    uint64_t messages;
+    int r = look_at(a, subject, stream, number, &messages);
+
+    *token = 0;
+    return r == 0 && messages > 0 ? read_message(a, subject, stream, token, number) : r;
 }
 
 /* In the place of number `last`. 0: it is there; 1: look again. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "net/streams.h"
 #include "platform/clock.h"
 
 #define ASK_AT_LEAST_MS 50
@@ -310,8 +311,8 @@ int fi_stream_make(const fi_value_t *r, const char *stream, const fi_term_t *p) 
 }
 
 /*
- * Has it a message? FI_DONE: yes; FI_EMPTY; FI_STREAM_GONE, FI_UNKNOWN or an error. It is asked first, since
- * nats-server 2.9 may crash when it shall read the last message of a stream whose first one is just coming. `base`:
+ * Has it a message? FI_DONE: yes; FI_EMPTY; FI_STREAM_GONE, FI_UNKNOWN or an error. It is asked first, for
+ * the sake of fi_stream_is_made. `base`:
  * when the server made the stream, in microseconds: no lock is taken more often than that, so tokens that begin with it
  * are larger than those of an object that had the name before.
  */
@@ -324,6 +325,7 @@ int fi_stream_look(const fi_value_t *r, const char *stream, const fi_term_t *p, 
     fi_nats.jsOptions_Init(&o);
     o.Wait = wait_ms(p);
     natsStatus s = fi_nats.js_GetStreamInfo(&info, r->net->js, stream, &o, &code);
+    s = s == NATS_OK && !fi_stream_is_made(info) ? NATS_TIMEOUT : s;
     bool has_message = s == NATS_OK && info->State.Msgs > 0;
     *base = s == NATS_OK ? (uint64_t)info->Created / 1000 : 0;
     fi_nats.jsStreamInfo_Destroy(info);

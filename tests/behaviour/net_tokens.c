@@ -4,8 +4,9 @@
  * with an older one.
  */
 #include <string.h>
+#include <unistd.h>
 
-#include "engine.h"
+#include "stranger.h"
 
 #define WRITERS 3u
 #define ROUNDS 25u
@@ -184,6 +185,37 @@ static void no_older_token_follows_a_newer_one(void) {
     engine_stop(s->engine);
 }
 
+/* All that has come to the stranger by the time the server has answered its PING. */
+static const char *heard_by(int stranger, char text[8192]) {
+    size_t len = 0;
+    stranger_say(stranger, "PING\r\n", 6);
+    do {
+        ssize_t got = read(stranger, text + len, 8191 - len);
+        check(got > 0);
+        len += (size_t)got;
+        text[len] = '\0';
+    } while (!strstr(text, "PONG\r\n"));
+    return text;
+}
+
+/* nats-server 2.9 crashes when it is asked for a message of a stream that it is just making for somebody else. */
+static void only_a_stream_that_has_one_is_asked_for_a_message(void) {
+    char text[8192];
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    int stranger = stranger_new(s->engine, "SUB $JS.API.STREAM.MSG.GET.> 1\r\n");
+    (void)heard_by(stranger, text);
+    check_is(ferry_sender_set_token(tx, 5), 0);
+    check(!strstr(heard_by(stranger, text), "last_by_subj"));
+    check_is(ferry_sender_set_token(tx, 6), 0);
+    check(strstr(heard_by(stranger, text), "last_by_subj"));
+    close(stranger);
+    close_sender(tx);
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 static void tokens_are_for_durable_channels(void) {
     stage_t *s = stage_new();
     ferry_t *node = on(s, "a");
@@ -199,6 +231,7 @@ int main(int argc, char **argv) {
         TEST(an_older_token_is_refused_by_a_queue),
         TEST(an_older_token_is_refused_by_a_topic),
         TEST(no_older_token_follows_a_newer_one),
+        TEST(only_a_stream_that_has_one_is_asked_for_a_message),
         TEST(tokens_are_for_durable_channels),
     };
     return run_suite("net_tokens", tests, sizeof tests / sizeof tests[0], argc, argv);
