@@ -32,7 +32,7 @@ static void nap(const fi_ask_t *a) {
 }
 
 int fi_ask_next(fi_ask_t *a) {
-    if (a->tries > 0) {
+    if (a->failed) {
         nap(a);
     }
     for (;;) {
@@ -61,7 +61,7 @@ static bool is_denied(const fi_ask_t *a) {
     return fi_load_acquire32(&a->net->denials) != a->denials;
 }
 
-bool fi_ask_again(const fi_ask_t *a, natsStatus s) {
+static bool may_succeed(const fi_ask_t *a, natsStatus s) {
     switch (s) {
     case NATS_OK:
     case NATS_NOT_PERMITTED:
@@ -77,6 +77,11 @@ bool fi_ask_again(const fi_ask_t *a, natsStatus s) {
         return a->code == JSClusterNotAvailErr || a->code == JSClusterNotLeaderErr ||
                a->code == JSClusterNotAssignedErr;
     }
+}
+
+bool fi_ask_again(fi_ask_t *a, natsStatus s) {
+    a->failed = may_succeed(a, s);
+    return a->failed;
 }
 
 static int denied(const fi_ask_t *a) {

@@ -26,6 +26,7 @@ typedef struct fi_ask {
     const char *what;
     uint32_t denials; /* when it began */
     uint32_t tries;
+    bool failed;       /* the last one: the next one waits a moment */
     jsErrCode code;    /* what the engine's error was; 0: none */
     jsOptions options; /* its Wait is set for each try */
 } fi_ask_t;
@@ -35,7 +36,7 @@ fi_ask_t fi_ask_begin(fi_net_t *net, int64_t timeout, const char *doing, const c
  * no connection. */
 int fi_ask_next(fi_ask_t *a);
 /* Shall it be tried again? */
-bool fi_ask_again(const fi_ask_t *a, natsStatus s);
+bool fi_ask_again(fi_ask_t *a, natsStatus s);
 /* What the status of the last try means, with a sentence. */
 int fi_ask_fail(const fi_ask_t *a, natsStatus s);
 

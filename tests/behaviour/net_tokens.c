@@ -216,6 +216,25 @@ static void only_a_stream_that_has_one_is_asked_for_a_message(void) {
     engine_stop(s->engine);
 }
 
+static bool many_are_raised_quickly(void) {
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    int64_t begin = monotonic();
+    for (uint64_t token = 1; token <= 20; token++) {
+        check_is(ferry_sender_set_token(tx, token), 0);
+    }
+    int64_t took = monotonic() - begin;
+    close_sender(tx);
+    close_node(node);
+    engine_stop(s->engine);
+    return took < 200 * MILLISECOND;
+}
+
+static void questions_that_are_answered_follow_without_a_pause(void) {
+    check_in_some_process(many_are_raised_quickly, "twenty tokens were raised within 200 ms");
+}
+
 static void tokens_are_for_durable_channels(void) {
     stage_t *s = stage_new();
     ferry_t *node = on(s, "a");
@@ -232,6 +251,7 @@ int main(int argc, char **argv) {
         TEST(an_older_token_is_refused_by_a_topic),
         TEST(no_older_token_follows_a_newer_one),
         TEST(only_a_stream_that_has_one_is_asked_for_a_message),
+        TEST(questions_that_are_answered_follow_without_a_pause),
         TEST(tokens_are_for_durable_channels),
     };
     return run_suite("net_tokens", tests, sizeof tests / sizeof tests[0], argc, argv);
