@@ -269,8 +269,9 @@ FERRY_API int ferry_call_start_msg(ferry_client_t *client, const char *method, f
 /**
  * Waits for the call's next result, and takes it. Returns FERRY_CALL_MORE: `*reply` is one of several; 0: the call
  * has ended, `*reply` is its result, NULL at the end of a stream; FERRY_CALL_FAILED; or how the call ended (above),
- * again and again if asked again. -ETIMEDOUT, -EAGAIN (FERRY_NOW), -EINTR, -EBUSY: only this wait has ended, the call
- * goes on. `reply` may be NULL.
+ * again and again if asked again. -ETIMEDOUT, -EAGAIN (FERRY_NOW), -EINTR: only this wait has ended, the call goes on.
+ * So it does after -EBUSY, where another thread is inside the client; where none is, that is how it ended: the service
+ * on another machine had no place for it. `reply` may be NULL.
  */
 FERRY_API int ferry_call_wait(ferry_call_t *call, int64_t timeout, ferry_msg_t **reply);
 
