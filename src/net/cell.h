@@ -44,7 +44,8 @@ typedef struct fi_net_cell {
     uint32_t count;
     char type[64];
     int64_t patience;
-    uint64_t last; /* of the stream, as far as we know; relaxed */
+    uint64_t last;    /* of the stream, as far as we know; relaxed */
+    uint32_t missing; /* there was no stream when we asked last; relaxed */
 
     /* listening, once it has waited */
     natsSubscription *news;
@@ -109,7 +110,7 @@ int fi_net_cell_read_form(const fi_net_t *net, const char *name, const jsStreamC
 /* Is it this process's, and has that index? 0, -ECHILD, -ERANGE. */
 int fi_net_cell_check(const fi_net_cell_t *c, uint32_t index);
 /* -ENOENT, with its sentence. */
-int fi_net_cell_removed(const fi_net_cell_t *c);
+int fi_net_cell_removed(fi_net_cell_t *c);
 
 /* Begins a call of the handle's thread. 0, -EBUSY, -ECHILD, -ERANGE. */
 int fi_net_cell_enter(fi_net_cell_t *c, uint32_t index);

@@ -13,20 +13,58 @@
 #include "net/ask.h"
 #include "net/cell.h"
 #include "net/last.h"
+#include "net/streams.h"
 #include "net/token.h"
 #include "platform/clock.h"
 
+#define GET "get the cell"
+
 /* ---- getting ---- */
 
-int fi_net_cell_removed(const fi_net_cell_t *c) {
+int fi_net_cell_removed(fi_net_cell_t *c) {
+    fi_store_relaxed32(&c->missing, 1);
     return fi_fail(-ENOENT, "the cell \"%s\" was removed: open it anew", c->name);
 }
 
-/* The last message of a subject. 0; -ENODATA without words: there is none. */
-static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_last_t *last) {
-    fi_ask_t ask = fi_ask_begin(c->net, timeout, "get the cell", c->name);
+/* Learns the stream's last number from the server. */
+static int ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline) {
+    fi_ask_t ask = fi_ask_begin(c->net, c->patience, doing, c->name);
+    jsStreamInfo *info;
     natsStatus s;
 
+    ask.deadline = deadline;
+    do {
+        int r = fi_ask_next(&ask);
+        if (r < 0) {
+            return r;
+        }
+        s = fi_nats.js_GetStreamInfo(&info, c->net->js, c->stream, &ask.options, &ask.code);
+        if (s == NATS_OK && !fi_stream_is_made(info)) {
+            fi_nats.jsStreamInfo_Destroy(info);
+            s = NATS_TIMEOUT;
+        }
+    } while (fi_ask_again(&ask, s));
+    if (s != NATS_OK) {
+        return ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c) : fi_ask_fail(&ask, s);
+    }
+    fi_store_relaxed32(&c->missing, 0);
+    fi_store_relaxed64(&c->last, info->State.LastSeq);
+    fi_nats.jsStreamInfo_Destroy(info);
+    return 0;
+}
+
+/* The last message of a subject. 0; -ENODATA without words: there is none. A stream that was removed may just be made
+ * again: see fi_stream_is_made. */
+static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_last_t *last) {
+    fi_ask_t ask = fi_ask_begin(c->net, timeout, GET, c->name);
+    natsStatus s;
+
+    if (fi_load_relaxed32(&c->missing)) {
+        int r = ask_last(c, GET, ask.deadline);
+        if (r < 0) {
+            return r;
+        }
+    }
     do {
         int r = fi_ask_next(&ask);
         if (r < 0) {
@@ -196,35 +234,13 @@ static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t
     return fi_ask_fail(&ask, s);
 }
 
-/* Learns the stream's last number from the server. */
-static int ask_last(fi_net_cell_t *c, int64_t deadline) {
-    fi_ask_t ask = fi_ask_begin(c->net, c->patience, "put into the cell", c->name);
-    jsStreamInfo *info;
-    natsStatus s;
-
-    ask.deadline = deadline;
-    do {
-        int r = fi_ask_next(&ask);
-        if (r < 0) {
-            return r;
-        }
-        s = fi_nats.js_GetStreamInfo(&info, c->net->js, c->stream, &ask.options, &ask.code);
-    } while (fi_ask_again(&ask, s));
-    if (s != NATS_OK) {
-        return ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c) : fi_ask_fail(&ask, s);
-    }
-    fi_store_relaxed64(&c->last, info->State.LastSeq);
-    fi_nats.jsStreamInfo_Destroy(info);
-    return 0;
-}
-
 /* The condition on `last` did not hold: is there time to try again with what is known now? */
 static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
     if (fi_time_left(deadline) == 0) {
         return fi_fail(-ETIMEDOUT, "others have put into cells of the name \"%s\" without a pause for %.3f ms", c->name,
                        (double)c->patience / 1e6);
     }
-    return fi_load_relaxed64(&c->last) == last ? ask_last(c, deadline) : 0;
+    return fi_load_relaxed64(&c->last) == last ? ask_last(c, "put into the cell", deadline) : 0;
 }
 
 static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *version) {

@@ -4,7 +4,7 @@
  * comes back.
  */
 #include "cells.h"
-#include "engine.h"
+#include "stranger.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -390,6 +390,31 @@ static void a_stream_of_somebody_else_with_its_subjects_is_named(void) {
     engine_stop(c->engine);
 }
 
+/* Somebody may just be making it again, and nats-server 2.9 crashes when it is asked for a value then. */
+static void a_removed_cell_is_looked_for_before_its_value_is(void) {
+    char text[STRANGER_TEXT];
+    common_t *c = common_new();
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    uint64_t value;
+    put_number(cell, 0, 17);
+    check_is(ferry_cell_remove(node, "pose"), 0);
+    check_error(ferry_cell_get(cell, &value, sizeof value, NULL, NULL), -ENOENT, "removed");
+    int stranger = stranger_new(c->engine, "SUB $JS.API.STREAM.MSG.GET.> 1\r\n");
+    (void)stranger_hears(stranger, text);
+    check_error(ferry_cell_get(cell, &value, sizeof value, NULL, NULL), -ENOENT, "removed");
+    check(!strstr(stranger_hears(stranger, text), "last_by_subj"));
+    close(stranger);
+    ferry_cell_t *again = open_cell(node, "pose", NULL);
+    put_number(again, 0, 18);
+    check_is(ferry_cell_get(cell, &value, sizeof value, NULL, NULL), 0);
+    check_is(value, 18);
+    close_cell(again);
+    close_cell(cell);
+    close_node(node);
+    engine_stop(c->engine);
+}
+
 static void a_frozen_server_and_shutdown_end_waits(void) {
     common_t *c = common_new();
     ferry_t *node = node_on(c, "a");
@@ -425,6 +450,7 @@ int main(int argc, char **argv) {
         TEST(an_older_token_is_refused_on_all_machines),
         TEST(openers_agree_and_a_cell_stays_until_it_is_removed),
         TEST(a_stream_of_somebody_else_with_its_subjects_is_named),
+        TEST(a_removed_cell_is_looked_for_before_its_value_is),
         TEST(a_frozen_server_and_shutdown_end_waits),
     };
     return run_suite("net_cells", tests, sizeof tests / sizeof tests[0], argc, argv);

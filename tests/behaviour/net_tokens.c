@@ -185,31 +185,18 @@ static void no_older_token_follows_a_newer_one(void) {
     engine_stop(s->engine);
 }
 
-/* All that has come to the stranger by the time the server has answered its PING. */
-static const char *heard_by(int stranger, char text[8192]) {
-    size_t len = 0;
-    stranger_say(stranger, "PING\r\n", 6);
-    do {
-        ssize_t got = read(stranger, text + len, 8191 - len);
-        check(got > 0);
-        len += (size_t)got;
-        text[len] = '\0';
-    } while (!strstr(text, "PONG\r\n"));
-    return text;
-}
-
 /* nats-server 2.9 crashes when it is asked for a message of a stream that it is just making for somebody else. */
 static void only_a_stream_that_has_one_is_asked_for_a_message(void) {
-    char text[8192];
+    char text[STRANGER_TEXT];
     stage_t *s = stage_new();
     ferry_t *node = on(s, "a");
     ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
     int stranger = stranger_new(s->engine, "SUB $JS.API.STREAM.MSG.GET.> 1\r\n");
-    (void)heard_by(stranger, text);
+    (void)stranger_hears(stranger, text);
     check_is(ferry_sender_set_token(tx, 5), 0);
-    check(!strstr(heard_by(stranger, text), "last_by_subj"));
+    check(!strstr(stranger_hears(stranger, text), "last_by_subj"));
     check_is(ferry_sender_set_token(tx, 6), 0);
-    check(strstr(heard_by(stranger, text), "last_by_subj"));
+    check(strstr(stranger_hears(stranger, text), "last_by_subj"));
     close(stranger);
     close_sender(tx);
     close_node(node);

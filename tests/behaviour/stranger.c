@@ -26,6 +26,18 @@ void stranger_tell(int fd, uint64_t node, const void *bytes, size_t len) {
     stranger_publish(fd, subject, bytes, len);
 }
 
+const char *stranger_hears(int fd, char text[STRANGER_TEXT]) {
+    size_t len = 0;
+    stranger_say(fd, "PING\r\n", 6);
+    do {
+        ssize_t got = recv(fd, text + len, STRANGER_TEXT - 1 - len, 0);
+        check(got > 0);
+        len += (size_t)got;
+        text[len] = '\0';
+    } while (!strstr(text, "PONG\r\n"));
+    return text;
+}
+
 int stranger_new(const engine_t *engine, const char *more) {
     struct sockaddr_in address = {.sin_family = AF_INET};
     int port;

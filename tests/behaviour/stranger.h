@@ -16,4 +16,8 @@ void stranger_publish(int fd, const char *subject, const void *bytes, size_t len
 /** To this node of the space "test", where others send what is for it alone. */
 void stranger_tell(int fd, uint64_t node, const void *bytes, size_t len);
 
+#define STRANGER_TEXT 16384
+/** All that has come to it, as far as it subscribes, by the time the server has answered its PING. Returns `text`. */
+const char *stranger_hears(int fd, char text[STRANGER_TEXT]);
+
 #endif
