@@ -93,16 +93,40 @@ static fi_rxlog_t *log_new(const fi_receiver_t *rx, fi_shared_t *ring, uint64_t 
     return log;
 }
 
-/* A ring that was offered, in its place. Its sender goes on there once it has heard of that from all. */
-static void put_ring(fi_rxlink_t *l, fi_shared_t *ring, uint32_t serial, uint64_t start) {
-    uint32_t i = serial % FI_RX_LOGS;
-    int error;
+/* Of a sender that has gone. A reader that lags behind by laps will jump; the writer never wrote beyond what it had
+ * announced. */
+static void set_end(const fi_rxlink_t *l, fi_rxlog_t *log) {
+    uint64_t announced = l->lossy ? fi_load_acquire64(&log->r.head->shared.reserve) : 0;
 
-    l->logs[i] = log_new(l->rx, ring, start, &error);
-    if (l->logs[i]) {
-        l->logs[i]->place = i;
-        tell(l->rx, l->peer, l->tx, FI_RING_OK, serial, l->logs[i]->ctl_memory, "");
+    log->end = fi_max(log->r.pos + log->r.lines, announced);
+}
+
+static void put_in_place(fi_rxlink_t *l, fi_rxlog_t *log, uint32_t place, uint32_t theirs) {
+    log->place = place;
+    log->theirs = theirs;
+    l->logs[place] = log;
+    fi_list_add_tail(&l->all, &log->link);
+}
+
+/* A ring that was offered, in its place. Its sender goes on there once it has heard of that from all for whom it waits.
+ * 0, or why it cannot be had. */
+static int put_ring(fi_rxlink_t *l, fi_shared_t *ring, uint32_t theirs, uint64_t start) {
+    uint32_t i = (l->newest + 1) % FI_RX_LOGS;
+    int error;
+    fi_rxlog_t *log = log_new(l->rx, ring, start, &error);
+
+    if (!log) {
+        return error;
     }
+    log->skips = theirs != l->theirs + 1;
+    put_in_place(l, log, i, theirs);
+    l->newest++;
+    l->theirs = theirs;
+    if (l->ended) {
+        set_end(l, log);
+    }
+    tell(l->rx, l->peer, l->tx, FI_RING_OK, theirs, log->ctl_memory, "");
+    return 0;
 }
 
 static void forget_later(fi_rxlink_t *l) {
@@ -110,26 +134,29 @@ static void forget_later(fi_rxlink_t *l) {
     l->later = NULL;
 }
 
-void fi_rxlog_free(fi_rxlink_t *l, uint32_t i) {
-    fi_rxlog_t *log = l->logs[i];
-
-    if (log) {
-        l->logs[i] = NULL;
-        fi_store_release64(&log->ctl.head->left, FI_CTL_HOLDS_NOTHING); /* R10 */
-        fi_shared_unref(log->ring);
-        fi_shared_unref(log->ctl_memory);
-        free(log);
-    }
-    if (l->later && l->later_serial % FI_RX_LOGS == i) {
-        put_ring(l, l->later, l->later_serial, l->later_start);
+void fi_rxlink_put_later(fi_rxlink_t *l) {
+    if (l->later && !l->logs[(l->newest + 1) % FI_RX_LOGS] &&
+        put_ring(l, l->later, l->later_theirs, l->later_start) == 0) {
         forget_later(l);
     }
 }
 
+void fi_rxlog_free(fi_rxlink_t *l, fi_rxlog_t *log) {
+    if (l->logs[log->place] == log) {
+        l->logs[log->place] = NULL;
+    }
+    fi_list_remove(&log->link);
+    fi_store_release64(&log->ctl.head->left, FI_CTL_HOLDS_NOTHING); /* R10 */
+    fi_shared_unref(log->ring);
+    fi_shared_unref(log->ctl_memory);
+    free(log);
+    fi_rxlink_put_later(l);
+}
+
 void fi_rxlink_free(fi_rxlink_t *l) {
     forget_later(l);
-    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
-        fi_rxlog_free(l, i);
+    while (!fi_list_empty(&l->all)) {
+        fi_rxlog_free(l, fi_container(l->all.next, fi_rxlog_t, link));
     }
     for (uint32_t i = 0; l->segments && i < FI_SEGMENT_BUCKETS; i++) {
         while (l->segments[i]) {
@@ -159,10 +186,11 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
         return NULL;
     }
     fi_list_init(&l->link);
+    fi_list_init(&l->all);
     l->rx = rx;
     l->tx = m->frame.tx;
     l->number = ++rx->links_ever;
-    l->serial = (uint32_t)m->frame.b;
+    l->serial = l->newest = l->theirs = (uint32_t)m->frame.b;
     l->lossy = rx->tap || (m->frame.flags & FI_OFFER_LOSSY) != 0;
     l->counts = l->lossy || (m->frame.flags & FI_OFFER_COUNTED) != 0;
     l->fence = !m->peer->asymmetric || !fi_barrier_is_asymmetric();
@@ -176,10 +204,9 @@ static fi_rxlink_t *link_new(fi_receiver_t *rx, fi_mail_t *m, int *error) {
         free(l);
         return NULL;
     }
-    l->log->place = l->serial % FI_RX_LOGS;
-    l->logs[l->serial % FI_RX_LOGS] = l->log;
+    put_in_place(l, l->log, l->serial % FI_RX_LOGS, l->serial);
     if (l->lossy && (rx->depth || rx->per_tag) && (*error = fi_pick_new(l)) < 0) {
-        fi_rxlog_free(l, l->serial % FI_RX_LOGS);
+        fi_rxlog_free(l, l->log);
         free(l);
         return NULL;
     }
@@ -228,9 +255,10 @@ static void offered(fi_receiver_t *rx, fi_mail_t *m) {
 }
 
 ferry_msg_t *fi_rxlink_first_held(const fi_rxlink_t *l) {
-    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
-        if (l->logs[i] && !fi_list_empty(&l->logs[i]->held)) {
-            return fi_container(l->logs[i]->held.next, ferry_msg_t, held);
+    for (struct fi_list *at = l->all.next; at != &l->all; at = at->next) {
+        const fi_rxlog_t *log = fi_container(at, fi_rxlog_t, link);
+        if (!fi_list_empty(&log->held)) {
+            return fi_container(log->held.next, ferry_msg_t, held);
         }
     }
     return NULL;
@@ -252,11 +280,9 @@ static bool holds_in_place(const fi_rxlog_t *log) {
 /* Nothing more is taken from the link. Before its sender hears of it, if it can hear anything. */
 static void stop_taking(fi_receiver_t *rx, const fi_rxlink_t *l) {
     pthread_mutex_lock(&rx->returned_lock); /* another thread may be copying what it holds */
-    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
-        const fi_rxlog_t *log = l->logs[i];
-        if (log) {
-            fi_store_release64(&log->ctl.head->left, holds_in_place(log) ? FI_CTL_ONLY_HOLDS : FI_CTL_HOLDS_NOTHING);
-        }
+    for (struct fi_list *at = l->all.next; at != &l->all; at = at->next) {
+        const fi_rxlog_t *log = fi_container(at, fi_rxlog_t, link);
+        fi_store_release64(&log->ctl.head->left, holds_in_place(log) ? FI_CTL_ONLY_HOLDS : FI_CTL_HOLDS_NOTHING);
     }
     pthread_mutex_unlock(&rx->returned_lock);
 }
@@ -295,12 +321,15 @@ void fi_receiver_expel(fi_receiver_t *rx, fi_rxlink_t *l, const char *why) {
     fi_receiver_detach(rx, l);
 }
 
-static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
+/* The sender sees what is held in the ring that it names. */
+static void live(fi_receiver_t *rx, fi_rxlink_t *l, uint64_t theirs) {
+    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
+        if (l->logs[i] && l->logs[i]->theirs == theirs) {
+            l->logs[i]->seen = true;
+        }
+    }
     if (!l->live) {
         l->live = true;
-        if (l->pick) {
-            l->pick->awaits = false; /* it may hold messages now */
-        }
         rx->stats.senders_seen++;
         fi_node_count_link(&rx->end);
         if (rx->part.gains) {
@@ -309,21 +338,25 @@ static void live(fi_receiver_t *rx, fi_rxlink_t *l) {
     }
 }
 
-/* Only the ring after the newest one that is known. One that lags by all of them takes it when it has left the
- * oldest. */
-static void new_ring(fi_rxlink_t *l, const fi_mail_t *m) {
-    uint32_t serial = (uint32_t)m->frame.a;
+/* Only the ring after the newest one that is known; of a link that may lose, any that is newer. One that lags by all of
+ * them takes it when it has left the oldest. 0, or why it cannot be had. */
+static int new_ring(fi_rxlink_t *l, const fi_mail_t *m) {
+    uint32_t theirs = (uint32_t)m->frame.a;
+    int32_t ahead = (int32_t)(theirs - l->theirs);
 
-    if (l->later || (serial != l->serial + 1 && !l->logs[(serial - 1) % FI_RX_LOGS])) {
-        return;
+    if (l->later || (l->lossy ? ahead <= 0 : ahead != 1)) {
+        return 0;
     }
-    if (!l->logs[serial % FI_RX_LOGS]) {
-        put_ring(l, m->memory, serial, m->frame.b);
-    } else if (serial - l->serial == FI_RX_LOGS || l->logs[serial % FI_RX_LOGS]->done) {
-        l->later = fi_shared_ref(m->memory);
-        l->later_serial = serial;
-        l->later_start = m->frame.b;
+    if (!m->memory) {
+        return m->frame.error;
     }
+    if (!l->logs[(l->newest + 1) % FI_RX_LOGS]) {
+        return put_ring(l, m->memory, theirs, m->frame.b);
+    }
+    l->later = fi_shared_ref(m->memory);
+    l->later_theirs = theirs;
+    l->later_start = m->frame.b;
+    return 0;
 }
 
 void fi_rxlink_drop_segment(fi_rxlink_t *l, fi_rxsegment_t *s) {
@@ -366,7 +399,7 @@ static int new_segment(fi_rxlink_t *l, fi_mail_t *m) {
 }
 
 /* Without it the link's messages would never come. */
-static void took_segment(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
+static void took_memory(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
     if (r < 0) {
         rx->starved = r;
         fi_receiver_expel(rx, l,
@@ -397,15 +430,12 @@ static void end_link(fi_receiver_t *rx, fi_rxlink_t *l, bool still) {
     if (!l->live) {
         fi_node_count_link(&rx->end);
     }
-    forget_later(l);
+    if (!l->lossy) {
+        forget_later(l);
+    }
     __atomic_store_n(&l->ended, true, __ATOMIC_RELAXED); /* what is in the ring will still be read */
-    for (uint32_t i = 0; i < FI_RX_LOGS; i++) {
-        if (l->logs[i]) {
-            const fi_ringr_t *r = &l->logs[i]->r;
-            /* A reader that lags behind by laps will jump; the writer never wrote beyond what it had announced. */
-            uint64_t announced = l->lossy ? fi_load_acquire64(&r->head->shared.reserve) : 0;
-            l->logs[i]->end = fi_max(r->pos + r->lines, announced);
-        }
+    for (struct fi_list *at = l->all.next; at != &l->all; at = at->next) {
+        set_end(l, fi_container(at, fi_rxlog_t, link));
     }
     if (fi_node_is_expelled(rx->end.node)) {
         fi_receiver_detach(rx, l);
@@ -457,26 +487,31 @@ static void on_link(fi_receiver_t *rx, fi_mail_t *m) {
         }
         return;
     }
+    if (l->pick) {
+        l->pick->awaits = false; /* this may be what it waits for */
+    }
     switch (m->frame.type) {
     case FI_LIVE:
-        live(rx, l);
+        live(rx, l, m->frame.a);
         break;
-    case FI_RING:
-        new_ring(l, m);
+    case FI_RING: {
+        int r = new_ring(l, m);
+        if (l->lossy) { /* others go on where they are */
+            took_memory(rx, l, r);
+        }
         break;
+    }
     case FI_SKIP:
         tell_skipped(rx, l, m);
         break;
     case FI_SEGMENT:
-        if (l->pick) {
-            l->pick->awaits = false;
-        }
-        took_segment(rx, l, new_segment(l, m));
+        took_memory(rx, l, new_segment(l, m));
         break;
     case FI_UNSEGMENT:
         lost_segment(l, (uint32_t)m->frame.a);
         break;
     default: /* END */
+        l->last_seq = l->lossy ? m->frame.a : 0;
         end_link(rx, l, true);
     }
 }

@@ -6,7 +6,9 @@
 
 #include "base/bits.h"
 #include "channel/history.h"
+#include "channel/late.h"
 #include "channel/latest.h"
+#include "channel/parted.h"
 
 static uint64_t left(const fi_txlink_t *g, const fi_log_t *log) {
     unsigned i = log->serial % FI_LOGS;
@@ -88,15 +90,7 @@ static bool is_needed(const fi_outlet_t *o, const fi_txlink_t *g) {
 }
 
 bool fi_ghost_rises(fi_outlet_t *o, fi_txlink_t *l, bool lost) {
-    l->last = o->current;
-    if (o->growing) {
-        const fi_log_t *next = o->logs[(o->current + 1) % FI_LOGS];
-        bool accepted = l->ctl_memory[next->serial % FI_LOGS] != NULL;
-        if (!accepted) {
-            l->seen[next->serial % FI_LOGS] = next->start;
-        }
-        l->last += accepted || lost; /* it may have accepted, and we have not heard of it */
-    }
+    l->last = lost ? l->offered : l->known; /* it may have accepted, and we have not heard of it */
     l->next_ghost = o->ghosts;
     o->ghosts = l;
     if (!is_needed(o, l)) {
@@ -140,14 +134,10 @@ static bool is_done_with(const fi_outlet_t *o, const fi_log_t *old, bool strictl
     return true;
 }
 
-static bool has_no_place(const fi_outlet_t *o) {
-    return o->current - o->first == FI_LOGS - 2;
-}
-
 /* Where there would be no place for one more ring, what is only retained gives way, as ever. */
 static bool charge(fi_outlet_t *o, uint64_t bytes) {
     fi_pool_t *pool = &o->tx->pool;
-    bool helps = bytes <= pool->quota && has_no_place(o);
+    bool helps = bytes <= pool->quota && fi_outlet_is_full(o);
     bool charged = fi_pool_charge(pool, bytes);
 
     while (!charged && helps && fi_sender_retain_less(o->tx)) {
@@ -156,19 +146,13 @@ static bool charge(fi_outlet_t *o, uint64_t bytes) {
     return charged;
 }
 
-/* Who may be overtaken keeps what it announces, and finds the way on. */
-static void lose_all(fi_outlet_t *o, fi_log_t *old) {
-    fi_outlet_save(o, old, old->oldest, old->w.pos - 1);
-    fi_log_lose(old, old->w.pos - 1);
-}
-
 bool fi_ghosts_keep(fi_outlet_t *o, fi_log_t *old) {
-    if (!o->ghosts || !is_done_with(o, old, true) || !(has_no_place(o) || is_done_with(o, old, false)) ||
+    if (!o->ghosts || !is_done_with(o, old, true) || !(fi_outlet_is_full(o) || is_done_with(o, old, false)) ||
         !charge(o, old->memory->bytes)) {
         return false;
     }
     if (old->lent_head < old->lent_tail) {
-        lose_all(o, old);
+        fi_log_lose_all(o, old);
     }
     if (!is_done_with(o, old, false)) { /* it holds something: only its place in the ring's row tells of that */
         fi_pool_discharge(&o->tx->pool, old->memory->bytes);
@@ -215,15 +199,15 @@ static void lay(fi_outlet_t *o, fi_txlink_t **at) {
     fi_txlink_free(g);
 }
 
-static bool is_dead(const fi_txlink_t *g, const fi_peer_t *p) {
-    const fi_peer_t *its = g->remote->peer;
+bool fi_remote_is_of(const fi_remote_t *r, const fi_peer_t *p) {
+    const fi_peer_t *its = r->peer;
 
-    return p && (its == p || (its->id == p->id && its->pid == p->pid && its->uid == p->uid));
+    return its == p || (its->id == p->id && its->pid == p->pid && its->uid == p->uid);
 }
 
 static void lay_some(fi_outlet_t *o, const fi_peer_t *dead) {
     for (fi_txlink_t **at = &o->ghosts; *at;) {
-        if (is_dead(*at, dead) || !is_needed(o, *at)) {
+        if ((dead && fi_remote_is_of((*at)->remote, dead)) || !is_needed(o, *at)) {
             lay(o, at);
         } else {
             at = &(*at)->next_ghost;
@@ -272,6 +256,7 @@ void fi_haunted_settle(fi_sender_t *tx) {
 void fi_ghosts_peer_dead(fi_sender_t *tx, const fi_peer_t *p) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         lay_some(tx->outlets[i], p);
+        fi_parted_peer_dead(tx->outlets[i], p);
     }
     settle(tx, p);
 }

@@ -44,6 +44,9 @@ void fi_ghosts_peer_dead(fi_sender_t *tx, const fi_peer_t *p);
 /* The sender writes no more: all of them go. */
 void fi_ghosts_free(fi_outlet_t *o);
 
+/* Is it of this peer, by this or another connection? */
+bool fi_remote_is_of(const fi_remote_t *r, const fi_peer_t *p);
+
 /* Outlets that have ghosts only: a queue's, whose link has gone. */
 void fi_haunted_add(fi_sender_t *tx, fi_outlet_t *o);
 void fi_haunted_settle(fi_sender_t *tx);

@@ -2,8 +2,13 @@
  *
  * An outlet goes on in another ring.
  *
- *   steady ── full too often, or pinned ──> offered ── every reader has accepted ──> the next put writes SWITCH into the
- *   old ring and goes on in the new one ──> the old ring is freed when its readers have released everything in it
+ *   steady ── full too often, or pinned ──> offered ── every reader that is waited for has accepted ──> the next put
+ *   writes SWITCH into the old ring and goes on in the new one ──> the old ring is freed when its readers have released
+ *   everything in it
+ *
+ * A reader that may lose messages accepts when it comes to it, which may be long after.  At most one offer is on its way
+ * to it: when it has answered, it is offered the oldest ring after that which is still here.  What stood in others it
+ * has lost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +17,7 @@
 #include "base/error.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/late.h"
 #include "channel/latest.h"
 
 #define LINES_PER_LOOK 64u
@@ -24,12 +30,28 @@ static void offer_ring(fi_outlet_t *o, fi_txlink_t *l, const fi_log_t *next) {
     f.a = next->serial;
     f.b = next->start;
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
+    l->offered = next->serial;
+    l->seen[next->serial % FI_LOGS] = next->start;
+    fi_link_looks_there(l, next->memory);
+    o->awaiting += !l->lossy;
+}
+
+/* Of the rings that are still here. */
+static uint32_t first_untold(const fi_outlet_t *o, const fi_txlink_t *l) {
+    return (uint32_t)fi_max(l->offered + 1, o->first);
 }
 
 void fi_outlet_offer_next(fi_outlet_t *o, fi_txlink_t *l) {
-    if (o->growing) {
-        offer_ring(o, l, o->logs[(o->current + 1) % FI_LOGS]);
-        o->awaiting++;
+    uint32_t serial = first_untold(o, l);
+
+    if (serial <= o->current + o->growing && !(l->lossy && l->known != l->offered)) {
+        offer_ring(o, l, o->logs[serial % FI_LOGS]);
+    }
+}
+
+void fi_outlet_offer_rest(fi_outlet_t *o, fi_txlink_t *l) {
+    for (uint32_t s = first_untold(o, l); s <= o->current; s++) {
+        offer_ring(o, l, o->logs[s % FI_LOGS]);
     }
 }
 
@@ -106,7 +128,7 @@ static uint32_t next_lines_of(fi_outlet_t *o, const fi_log_t *log, bool haunted,
 void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
     bool haunted = o->ghosts && fi_outlet_is_haunted(o);
 
-    if (o->growing || o->is_for_taps || (o->link_count == 0 && !haunted) || o->current - o->first >= FI_LOGS - 2) {
+    if (o->growing || o->is_for_taps || (o->link_count == 0 && !haunted) || fi_outlet_is_full(o)) {
         return;
     }
     uint32_t lines = next_lines_of(o, fi_outlet_log(o), haunted, soon_had_room);
@@ -114,7 +136,7 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
         return;
     }
     for (uint32_t i = 0; i < o->link_count; i++) {
-        if (!o->links[i]->live) {
+        if (!o->links[i]->live && !o->links[i]->lossy) {
             return; /* it is still reading the offer of the current one */
         }
     }
@@ -132,17 +154,16 @@ void fi_outlet_consider_growth(fi_outlet_t *o, bool soon_had_room) {
 }
 
 void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi_shared_t *ctl) {
-    unsigned i = serial % FI_LOGS;
-    fi_log_t *next = o->logs[i];
-
-    if (!l->live || !o->growing || serial != o->current + 1 || l->ctl_memory[i] ||
-        fi_ctl_view(&l->ctl[i], ctl->map, ctl->bytes, next->w.lines) < 0) {
+    /* A late or lying answer is none: without a sound one, the ring is never used. */
+    if (!l->live || serial != l->offered || l->known == serial || !fi_link_accepts(l, serial, ctl)) {
         fi_shared_unref(ctl);
-        return; /* a late or lying answer: without a sound one, the ring is never used */
+        return;
     }
-    l->ctl_memory[i] = ctl;
-    l->seen[i] = next->start;
-    o->awaiting--;
+    if (l->lossy) {
+        fi_link_is_seen(l);
+    } else {
+        o->awaiting--;
+    }
 }
 
 static void forget_ctl(fi_outlet_t *o, uint32_t serial) {
@@ -162,16 +183,29 @@ void fi_outlet_free_old(fi_outlet_t *o) {
         fi_log_t *old = o->logs[o->first % FI_LOGS];
         fi_outlet_refresh(o);
         fi_outlet_reclaim(o, false);
+        if (fi_outlet_keeps_for_late(o, old)) {
+            return;
+        }
         bool done = old->freed >= old->w.pos && old->lent_head == old->lent_tail;
+        done = done || fi_outlet_gives_way(o, old);
         if (!done && !fi_ghosts_keep(o, old)) {
             return;
         }
+        fi_outlet_save_for_late(o, old);
         /* Who still copies what he found by this word is to see that the table may have moved on. */
-        fi_store_release64(&old->w.head->shared.latest, 0);
+        fi_outlet_tell_no_more(o, old->memory);
         forget_ctl(o, o->first);
         o->first++;
         if (done) {
             fi_log_free(o, old);
+        }
+    }
+}
+
+void fi_sender_free_old(fi_sender_t *tx) {
+    for (uint32_t i = 0; i < tx->outlet_count; i++) {
+        if (tx->outlets[i]->first != tx->outlets[i]->current) {
+            fi_outlet_free_old(tx->outlets[i]);
         }
     }
 }

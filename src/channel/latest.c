@@ -61,14 +61,66 @@ static void copy_slots(const fi_saved_t *from, fi_saved_t *to) {
     }
 }
 
+static void tell(fi_shared_t *ring, uint64_t latest) {
+    struct fi_ring_head *head = ring->map;
+
+    fi_store_release64(&head->shared.latest, latest);
+}
+
+/* In all rings that the sender has, and in those that a reader looks into which has not come further yet. */
+static void tell_all(const fi_outlet_t *o, uint64_t latest) {
+    for (uint32_t s = o->first; s <= o->current; s++) {
+        tell(o->logs[s % FI_LOGS]->memory, latest);
+    }
+    for (uint32_t i = 0; i < 2 * o->link_count; i++) {
+        fi_shared_t *ring = o->links[i / 2]->looks[i % 2];
+        if (ring) {
+            tell(ring, latest);
+        }
+    }
+}
+
 void fi_outlet_tell_saved(fi_outlet_t *o) {
-    if (!o->saved || !o->saved->table) {
+    if (o->saved && o->saved->table) {
+        announce(o, o->saved->table->segment);
+        tell_all(o, o->saved->table->segment->id + 1ull);
+    }
+}
+
+static bool is_here(const fi_outlet_t *o, const fi_shared_t *ring) {
+    bool here = false;
+
+    for (uint32_t s = o->first; s <= o->current + o->growing; s++) {
+        here |= o->logs[s % FI_LOGS]->memory == ring;
+    }
+    return here;
+}
+
+void fi_outlet_tell_no_more(const fi_outlet_t *o, fi_shared_t *ring) {
+    for (uint32_t i = 0; i < o->link_count; i++) {
+        if (o->links[i]->looks[0] == ring || o->links[i]->looks[1] == ring) {
+            return;
+        }
+    }
+    tell(ring, 0);
+}
+
+void fi_link_looks_there(fi_txlink_t *l, fi_shared_t *ring) {
+    if (!l->per_tag) {
         return;
     }
-    announce(o, o->saved->table->segment);
-    for (uint32_t s = o->first; s <= o->current; s++) {
-        fi_store_release64(&o->logs[s % FI_LOGS]->w.head->shared.latest, o->saved->table->segment->id + 1ull);
+    if (ring) {
+        fi_shared_unref(l->looks[1]);
+        l->looks[1] = fi_shared_ref(ring);
+        return;
     }
+    fi_shared_t *left = l->looks[0];
+    l->looks[0] = l->looks[1];
+    l->looks[1] = NULL;
+    if (left && !is_here(l->outlet, left)) {
+        fi_outlet_tell_no_more(l->outlet, left);
+    }
+    fi_shared_unref(left);
 }
 
 /* A table with so many slots, and what the one before had in it. */
@@ -282,9 +334,7 @@ void fi_outlet_free_saved(fi_outlet_t *o) {
             empty(o, i);
         }
     }
-    for (uint32_t s = o->first; s <= o->current; s++) {
-        fi_store_release64(&o->logs[s % FI_LOGS]->w.head->shared.latest, 0);
-    }
+    tell_all(o, 0);
     if (t->table) {
         fi_pool_unref(&o->tx->pool, t->table);
     }

@@ -11,6 +11,11 @@
 void fi_outlet_save(fi_outlet_t *o, fi_log_t *log, uint64_t from, uint64_t to);
 /* Tells readers where it is: a ring or a reader has come. */
 void fi_outlet_tell_saved(fi_outlet_t *o);
+/* A ring goes: who still copies what he found by it is to see that, where it is not one in which a reader looks on. */
+void fi_outlet_tell_no_more(const fi_outlet_t *o, fi_shared_t *ring);
+/* The link was offered this ring, in which it will look for what was saved; NULL: it has accepted what it was offered, and
+ * looks nowhere else from here on. */
+void fi_link_looks_there(fi_txlink_t *l, fi_shared_t *ring);
 /* Gives the oldest of what was saved up. False: there is nothing. */
 bool fi_outlet_forsake_saved(fi_outlet_t *o);
 /* Nobody wants it any more. */

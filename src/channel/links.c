@@ -19,6 +19,7 @@
 #include "channel/dispatch.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/late.h"
 #include "channel/latest.h"
 #include "channel/rendezvous.h"
 #include "channel/sender.h"
@@ -229,6 +230,7 @@ void fi_txlink_offer(fi_sender_t *tx, fi_txlink_t *l) {
     f.figures[2] = tx->part.from_end;
     memcpy(f.text, tx->end.channel, sizeof f.text);
     (void)fi_peer_send(l->remote->peer, &f, &cargo);
+    fi_link_looks_there(l, log->memory);
     announce_history(l->outlet, log, l->start);
     if (l->per_tag) {
         fi_outlet_tell_saved(l->outlet);
@@ -262,7 +264,7 @@ static int new_link(fi_sender_t *tx, fi_mail_t *m, fi_txlink_t **out) {
     l->lossy = tx->topic && (m->frame.flags & FI_MEET_MAY_LOSE || loses);
     l->per_tag = l->lossy && (m->frame.flags & FI_MEET_PER_TAG) != 0;
     l->depth = fi_min(m->frame.a, (uint64_t)FI_MAX_RING_LINES);
-    l->first = o->current;
+    l->first = l->offered = o->current;
     l->no_history = (m->frame.flags & FI_MEET_NO_HISTORY) != 0;
     l->start = first_position(tx, log, !l->no_history);
     l->seen[l->first % FI_LOGS] = l->start;
@@ -335,6 +337,8 @@ void fi_txlink_free(fi_txlink_t *l) {
     for (unsigned i = 0; i < FI_LOGS; i++) {
         fi_shared_unref(l->ctl_memory[i]);
     }
+    fi_shared_unref(l->looks[0]);
+    fi_shared_unref(l->looks[1]);
     fi_remote_unref(l->remote);
     free(l->announced);
     free(l);
@@ -373,8 +377,12 @@ static void drop_link(fi_sender_t *tx, fi_txlink_t *l, enum drop how) {
     if (l->purging > 0) {
         fi_purge_link_gone(tx, l, tx->stats.purged - purged);
     }
-    if (o->growing && !l->ctl_memory[(o->current + 1) % FI_LOGS]) {
+    if (o->growing && !l->lossy && l->known <= o->current) {
         o->awaiting--;
+    }
+    if (take_back) {
+        fi_link_looks_there(l, NULL);
+        fi_link_looks_there(l, NULL);
     }
     fi_outlet_remove_link(o, l);
     tx->rationed -= is_rationed(l);
@@ -402,17 +410,14 @@ static void accepted(fi_sender_t *tx, fi_mail_t *m) {
     if (!l || l->live) {
         return;
     }
-    unsigned i = l->first % FI_LOGS;
-    const fi_log_t *log = l->outlet->logs[i];
-    if (!log || fi_ctl_view(&l->ctl[i], m->memory->map, m->memory->bytes, log->w.lines) < 0) {
+    if (!fi_link_accepts(l, l->lossy ? l->offered : l->first, m->memory)) {
         fi_txlink_tell(tx, l->remote, FI_END);
         drop_link(tx, l, DROP_ENDED);
         return;
     }
-    l->ctl_memory[i] = m->memory;
     m->memory = NULL;
     l->live = true;
-    fi_txlink_tell(tx, l->remote, FI_LIVE);
+    fi_link_is_seen(l);
     if (l->tap) {
         fi_node_count_tap(&tx->end);
         return;
@@ -450,14 +455,14 @@ static void peer_gone(fi_sender_t *tx, const fi_peer_t *p, bool dead) {
 void fi_sender_unlink_all(fi_sender_t *tx) {
     while (tx->taps) {
         fi_txlink_t *l = tx->taps->links[tx->taps->link_count - 1];
-        fi_txlink_tell(tx, l->remote, FI_END);
+        fi_link_tell_end(l);
         fi_taps_drop(tx, l);
     }
     while (tx->outlet_count > 0) {
         fi_outlet_t *o = tx->outlets[tx->outlet_count - 1];
         while (o->link_count > 0) {
             bool last = o->link_count == 1 && o != tx->topic;
-            fi_txlink_tell(tx, o->links[o->link_count - 1]->remote, FI_END);
+            fi_link_tell_end(o->links[o->link_count - 1]);
             drop_link(tx, o->links[o->link_count - 1], DROP_ENDED);
             if (last) {
                 o = NULL;
@@ -512,15 +517,6 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
     fi_backlog_watch(tx);
 }
 
-/* Who sends no more does not look whether their last reader has gone on. */
-static void free_old_rings(fi_sender_t *tx) {
-    for (uint32_t i = 0; i < tx->outlet_count; i++) {
-        if (tx->outlets[i]->first != tx->outlets[i]->current) {
-            fi_outlet_free_old(tx->outlets[i]);
-        }
-    }
-}
-
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
     fi_sender_t *tx = fi_sender_of(e);
 
@@ -571,7 +567,7 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         if (tx->topic && tx->topic->ghosts) {
             fi_outlet_flee(tx->topic);
         }
-        free_old_rings(tx);
+        fi_sender_free_old(tx);
         if (tx->part.released) {
             tx->part.released(tx->part.whole);
         }

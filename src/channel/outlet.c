@@ -11,6 +11,7 @@
 #include "channel/ghosts.h"
 #include "channel/history.h"
 #include "channel/latest.h"
+#include "channel/parted.h"
 #include "channel/tell.h"
 #include "node/shown.h"
 #include "platform/bell.h"
@@ -67,6 +68,7 @@ void fi_log_free(fi_outlet_t *o, fi_log_t *log) {
 
 void fi_outlet_free(fi_outlet_t *o) {
     fi_ghosts_free(o);
+    fi_parted_free(o);
     for (unsigned i = 0; i < FI_LOGS; i++) {
         if (o->logs[i]) {
             fi_log_free(o, o->logs[i]);
@@ -372,7 +374,7 @@ bool fi_outlet_refresh_exactly(fi_outlet_t *o) {
     return more;
 }
 
-static bool in_held_slots(const fi_ctl_t *ctl, uint64_t pos) {
+bool fi_ctl_announces(const fi_ctl_t *ctl, uint64_t pos) {
     for (unsigned k = 0; k < FI_HELD_SLOTS; k++) {
         if (fi_load_acquire64(&ctl->head->held[k]) == pos) { /* A5 */
             return true;
@@ -404,7 +406,7 @@ bool fi_link_holds(const fi_txlink_t *l, const fi_log_t *log, uint64_t pos) {
         fi_load_acquire64(&l->ctl[i].head->cursor) > pos) {
         return false;
     }
-    return !overtaken || (!l->tap && in_held_slots(&l->ctl[i], pos));
+    return !overtaken || (!l->tap && fi_ctl_announces(&l->ctl[i], pos));
 }
 
 bool fi_outlet_holds(const fi_outlet_t *o, const fi_log_t *log, uint64_t pos) {
@@ -481,6 +483,9 @@ void fi_outlet_reclaim(fi_outlet_t *o, bool all) {
     }
     if (fi_unlikely(all && o->ghosts)) {
         fi_ghosts_settle(o);
+    }
+    if (fi_unlikely(all && o->parted)) {
+        fi_parted_settle(o);
     }
 }
 

@@ -5,6 +5,7 @@
  */
 #include "base/bits.h"
 #include "channel/history.h"
+#include "channel/late.h"
 #include "channel/latest.h"
 
 #define SHARE 8u
@@ -22,8 +23,7 @@ static void go_on_at(fi_log_t *log, uint64_t pos) {
     }
 }
 
-/* Lines that so many messages take at most. */
-static uint64_t most_lines(const fi_sender_t *tx, uint64_t depth) {
+uint64_t fi_sender_most_lines(const fi_sender_t *tx, uint64_t depth) {
     uint64_t each = fi_record_lines(tx->inline_max, fi_record_place(tx->inline_max, true));
 
     return depth * fi_max(each, FI_LINES_PER_MESSAGE);
@@ -44,7 +44,7 @@ static uint64_t stride_of(const fi_outlet_t *o, const fi_log_t *log, uint64_t en
         const fi_txlink_t *l = o->links[i];
         known += l->lossy;
         if (l->lossy) {
-            kept = fi_max(kept, l->depth || l->per_tag ? most_lines(o->tx, l->depth) : lines);
+            kept = fi_max(kept, l->depth || l->per_tag ? fi_sender_most_lines(o->tx, l->depth) : lines);
         }
     }
     bool all_known = known == o->lossy_count; /* the others are ghosts */
@@ -84,6 +84,11 @@ void fi_log_lose_before_oldest(fi_log_t *log) {
 void fi_log_lose(fi_log_t *log, uint64_t to) {
     log->oldest = to;
     fi_log_lose_before_oldest(log);
+}
+
+void fi_log_lose_all(fi_outlet_t *o, fi_log_t *old) {
+    fi_outlet_save(o, old, old->oldest, old->w.pos - 1);
+    fi_log_lose(old, old->w.pos - 1);
 }
 
 /*

@@ -49,6 +49,7 @@ bool fi_pick_go_on(const fi_rxlink_t *l) {
     }
     l->pick->left[l->pick->serial % FI_RX_LOGS] = l->pick->scout;
     l->pick->scout = next->r;
+    l->pick->skipped |= next->skips;
     l->pick->serial++;
     return true;
 }
@@ -74,7 +75,8 @@ static int look_ahead(const fi_rxlink_t *l) {
         } else if (fi_pick_go_on(l)) {
             steps = p->scout.lines;
         } else {
-            return 0;
+            p->awaits = !l->ended && !l->later;
+            return p->awaits;
         }
     }
     return 0;

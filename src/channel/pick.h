@@ -16,15 +16,19 @@ struct fi_pick {
     fi_ringr_t left[FI_RX_LOGS]; /* where the scout has left rings that its link still reads */
     fi_tags_t
         *tags;   /* of a receiver that wants the newest with each tag (tags.c); NULL: its depth says what it wants */
-    bool awaits; /* for `tags`: memory that is on its way */
+    bool awaits; /* memory that is on its way */
+    bool
+        skipped; /* for `tags`: of the rings before the scout's, it was not told of all; what was kept of these is to be
+                     looked for */
 };
 
 int fi_pick_new(fi_rxlink_t *l);
 void fi_pick_free(fi_rxlink_t *l);
-/* Passes over what is not wanted. 0, or -EPROTO. */
+/* Passes over what is not wanted. 0; 1: the newest stands in a ring that is on its way; -EPROTO. */
 int fi_pick_seek(fi_rxlink_t *l);
 
-/* The ring after the scout's, if it is here; and: the scout goes on there. */
+/* The ring after the scout's, if it is here; and: the scout goes on there. Where its sender has gone on, and it cannot
+ * yet, what it knows is not the newest. */
 const fi_rxlog_t *fi_pick_next_log(const fi_rxlink_t *l);
 bool fi_pick_go_on(const fi_rxlink_t *l);
 

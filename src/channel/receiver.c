@@ -199,12 +199,10 @@ void fi_receiver_keep_held(fi_receiver_t *rx) {
     struct fi_list *after;
 
     for (uint32_t i = 0; i < rx->link_count; i++) {
-        for (uint32_t k = 0; k < FI_RX_LOGS; k++) {
-            const fi_rxlog_t *log = rx->links[i]->logs[k];
-            if (log) {
-                fi_list_each(at, after, &log->held) {
-                    fi_taken_keep(fi_container(at, ferry_msg_t, held));
-                }
+        const struct fi_list *all = &rx->links[i]->all;
+        for (struct fi_list *log = all->next; log != all; log = log->next) {
+            fi_list_each(at, after, &fi_container(log, fi_rxlog_t, link)->held) {
+                fi_taken_keep(fi_container(at, ferry_msg_t, held));
             }
         }
     }

@@ -37,9 +37,13 @@ typedef struct fi_rxlog {
     uint64_t batch;     /* lines after which it is published */
     fi_give_up_t give_up;
     struct fi_list held;
-    uint64_t end;   /* once the sender has ended: it cannot have written beyond; 0 before */
-    bool done;      /* the sender goes on in the next ring */
-    uint32_t place; /* of the ring among its outlet's */
+    uint64_t end;        /* once the sender has ended: it cannot have written beyond; 0 before */
+    bool done;           /* the sender goes on in the next ring */
+    uint32_t place;      /* of the ring among its outlet's; of a link that may lose: among its own */
+    uint32_t theirs;     /* its number among its sender's */
+    bool skips;          /* of the rings before, this reader was not told of all */
+    bool seen;           /* its sender sees what is held here */
+    struct fi_list link; /* among all of its link */
 } fi_rxlog_t;
 
 #define FI_SEGMENT_BUCKETS 64u
@@ -60,14 +64,19 @@ typedef struct fi_rxlink {
     fi_peer_t *peer; /* counted */
     uint64_t tx;
     fi_rxlog_t *log; /* the one being read */
-    fi_rxlog_t *logs[FI_RX_LOGS];
-    uint32_t serial;    /* of `log` */
-    fi_shared_t *later; /* a ring that was offered, and for which there is no place among `logs` yet; NULL: none */
-    uint32_t later_serial;
+    fi_rxlog_t
+        *logs[FI_RX_LOGS]; /* those that are read now and next; one that is left stays while something is held there */
+    uint32_t serial;       /* of `log`; counted from its sender's number of the first, without a gap */
+    uint32_t newest;       /* of the newest one that is known, */
+    uint32_t theirs;       /* and its number among its sender's */
+    fi_shared_t *later;    /* a ring that was offered, and for which there is no place among `logs` yet; NULL: none */
+    uint32_t later_theirs;
     uint64_t later_start;
-    uint64_t rung;   /* the sender's sleep that was ended from here */
-    uint64_t number; /* of this receiver's links, in the order in which they came */
+    struct fi_list all; /* its rings; of a link that may lose, also those that have lost their place among `logs` */
+    uint64_t rung;      /* the sender's sleep that was ended from here */
+    uint64_t number;    /* of this receiver's links, in the order in which they came */
     uint64_t next_seq;
+    uint64_t last_seq;    /* of what its sender has sent, when it closed; 0: it has not said */
     uint64_t forsaken;    /* number of the last message whose sender went before its memory came here; 0: none */
     uint64_t first_seq;   /* messages with smaller numbers were sent before, and are passed over; 0: none can come any
                            more. A lossy link keeps it: that costs a comparison, since it counts and is not quick anyway */
@@ -335,6 +344,8 @@ static inline fi_rxsegment_t *fi_rxlink_segment(const fi_rxlink_t *l, uint32_t i
 void fi_rxlink_free(fi_rxlink_t *l);
 /* The oldest message of the link that is held; NULL: none. */
 ferry_msg_t *fi_rxlink_first_held(const fi_rxlink_t *l);
-void fi_rxlog_free(fi_rxlink_t *l, uint32_t i);
+void fi_rxlog_free(fi_rxlink_t *l, fi_rxlog_t *log);
+/* A ring that has come, and for which there was no place, takes its place, if there is one now. */
+void fi_rxlink_put_later(fi_rxlink_t *l);
 
 #endif

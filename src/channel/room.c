@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "channel/ghosts.h"
 #include "channel/history.h"
+#include "channel/parted.h"
 #include "node/shown.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -29,6 +30,7 @@ static void want_in(fi_outlet_t *o, uint64_t want) {
     for (fi_log_t *log = o->kept; log; log = log->next_kept) {
         fi_store_release64(&log->w.head->shared.want, want);
     }
+    fi_parted_want(o, want);
 }
 
 static void set_want(fi_sender_t *tx, uint64_t want) {

@@ -65,19 +65,22 @@ struct fi_outlet;
 
 typedef struct fi_txlink {
     struct fi_outlet *outlet;
-    fi_remote_t *remote; /* counted */
-    bool live;           /* the receiver has accepted */
-    bool lossy;          /* it may be overtaken */
-    bool tap;            /* it only looks: it holds nothing, not even what it announces to hold */
-    uint64_t depth;      /* messages that it asks to be kept for it, then */
-    bool per_tag;        /* then: it wants the newest message with each tag */
-    bool no_history;     /* it does not want what is kept for late comers */
-    uint32_t prefetch;   /* messages that it may have at once; 0: no limit */
-    int64_t ack_within;  /* ns for which it may hold one; 0: for ever */
-    bool overdue;        /* it has held one for longer, and had not let go of it when last looked at */
-    uint32_t first;      /* serial of the ring it began with */
-    uint64_t start;      /* position it began at in that ring */
-    uint32_t last;       /* a ghost: serial of the last ring that it may read */
+    fi_remote_t *remote;   /* counted */
+    bool live;             /* the receiver has accepted */
+    bool lossy;            /* it may be overtaken */
+    bool tap;              /* it only looks: it holds nothing, not even what it announces to hold */
+    uint64_t depth;        /* messages that it asks to be kept for it, then */
+    bool per_tag;          /* then: it wants the newest message with each tag */
+    bool no_history;       /* it does not want what is kept for late comers */
+    uint32_t prefetch;     /* messages that it may have at once; 0: no limit */
+    int64_t ack_within;    /* ns for which it may hold one; 0: for ever */
+    bool overdue;          /* it has held one for longer, and had not let go of it when last looked at */
+    uint32_t first;        /* serial of the ring it began with */
+    uint32_t offered;      /* of the newest one that it was offered, */
+    uint32_t known;        /* and accepted; 0: none yet */
+    uint64_t start;        /* position it began at in that ring */
+    uint32_t last;         /* a ghost: serial of the last ring that it may read */
+    fi_shared_t *looks[2]; /* per_tag: the rings `known` and `offered`, in which it looks for what was saved */
     struct fi_txlink *next_ghost;
     fi_ctl_t ctl[FI_LOGS];
     fi_shared_t *ctl_memory[FI_LOGS];
@@ -98,13 +101,14 @@ typedef struct fi_txlink {
 } fi_txlink_t;
 
 typedef struct fi_saved fi_saved_t;
+typedef struct fi_parted fi_parted_t;
 
 typedef struct fi_outlet {
     struct ferry_sender *tx;
     fi_log_t *logs[FI_LOGS]; /* by serial % FI_LOGS */
     uint32_t first;          /* serials first..current are in use */
     uint32_t current;
-    uint32_t awaiting;    /* links that have not accepted the next ring yet */
+    uint32_t awaiting;    /* links that have not accepted the next ring yet, and are waited for */
     bool growing;         /* a next ring was offered: serial current + 1 */
     uint64_t next_look;   /* position in the current ring at which old ones are looked at again */
     uint32_t quick_fulls; /* times the ring was full and soon had room: it is too small */
@@ -115,6 +119,7 @@ typedef struct fi_outlet {
     uint32_t strict_count;  /* that may not; of ghosts, those that may read the current ring */
     fi_txlink_t *ghosts;    /* ghosts.c: links that have gone, whose programs may go on reading */
     fi_log_t *kept;         /* likewise: rings for them */
+    fi_parted_t *parted;    /* parted.c: what is held in rings that have gone */
     struct fi_outlet *next; /* among its sender's haunted ones */
     bool is_for_taps;       /* it repeats what went out by others */
     uint64_t unlooked;      /* overtake.c: messages lost since all that was lent was looked at */
@@ -274,10 +279,6 @@ static inline void fi_blocked_by(fi_blocked_t *b, const fi_txlink_t *l) {
 
 static inline fi_sender_t *fi_sender_of(fi_end_t *e) {
     return fi_container(e, fi_sender_t, end);
-}
-
-static inline bool fi_sender_is_topic(const fi_sender_t *tx) {
-    return tx->end.kind == FERRY_TOPIC;
 }
 
 /* sender.c: opening, closing, statistics. */
@@ -507,6 +508,8 @@ void fi_outlet_make_way(fi_outlet_t *o, fi_log_t *log, uint64_t end);
 bool fi_outlet_lose_oldest(fi_outlet_t *o);
 /* Takes from them what stands before `to`, a record, in a ring in which nothing is written any more. */
 void fi_log_lose(fi_log_t *log, uint64_t to);
+/* Likewise all that stands in it: they keep what they announce, and find the way on. */
+void fi_log_lose_all(fi_outlet_t *o, fi_log_t *old);
 /* Readers that have not begun to look at what stands before log->oldest will not find it any more. */
 void fi_log_lose_before_oldest(fi_log_t *log);
 
@@ -517,7 +520,7 @@ void fi_outlet_ring_accepted(fi_outlet_t *o, fi_txlink_t *l, uint32_t serial, fi
 /* Goes on in the next ring if every reader has it; frees old rings that nobody reads any more. */
 void fi_outlet_turn_over(fi_outlet_t *o);
 void fi_outlet_free_old(fi_outlet_t *o);
-/* A link that joins while the next ring is on offer gets that offer too. */
+/* Tells a link of the ring that it is to know next, if there is one. */
 void fi_outlet_offer_next(fi_outlet_t *o, fi_txlink_t *l);
 
 /* links.c: what the mail says about links. */

@@ -234,12 +234,13 @@ static bool is_the_table(const fi_kept_table_t *t) {
  * meanwhile, so that not all was found. It is to be done again then, and nothing counts as seen yet. */
 static bool note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) {
     fi_pick_t *p = l->pick;
+    uint32_t theirs = l->logs[p->serial % FI_RX_LOGS]->theirs;
     uint64_t newest = p->newest;
     struct fi_latest s;
 
     for (uint32_t i = 0; i < t->count; i++) {
-        /* Of a later ring, it will be met there. */
-        if (read_slot(t, i, &s) && s.serial == p->serial && s.seq > p->newest && s.seq < limit) {
+        /* Of a later ring, it will be met there. Of an older one, it was not told of that. */
+        if (read_slot(t, i, &s) && s.serial <= theirs && s.seq > p->newest && s.seq < limit) {
             note(p, s.tag, s.seq, 0);
             newest = s.seq > newest ? s.seq : newest;
         }
@@ -253,7 +254,7 @@ static bool note_kept(fi_rxlink_t *l, const fi_kept_table_t *t, uint64_t limit) 
 
 /* --- the scout --------------------------------------------------------------------------------------------------- */
 
-/* It was overtaken. 0: it is at a whole record again; 1: what it needs for that is on its way; 2: and again, look once
+/* It was overtaken, or skipped a ring. 0: it is at a whole record again; 1: what it needs for that is on its way; 2: and again, look once
  * more later; -EPROTO. */
 static int catch_up(fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
@@ -262,7 +263,7 @@ static int catch_up(fi_rxlink_t *l) {
 
     for (int i = 0; i < TRIES; i++) {
         fi_ringr_t to = p->scout;
-        if (fi_ringr_catch_up(&to) < 0) {
+        if (fi_ringr_overtaken(&to, to.pos) && fi_ringr_catch_up(&to) < 0) {
             return -EPROTO;
         }
         fi_ringr_t at = to;
@@ -277,6 +278,7 @@ static int catch_up(fi_rxlink_t *l) {
         }
         if (note_kept(l, &table, limit)) { /* after `oldest` was read: what was lost before that is kept already */
             p->scout = to;
+            p->skipped = false;
             return 0;
         }
     }
@@ -326,12 +328,17 @@ static void move_base(fi_rxlink_t *l) {
     fi_store_relaxed64(&l->log->ctl.head->taken, l->log->r.pos);
 }
 
-/* To the end of what is there, one lap at most. 0; 1, 2: as catch_up; -EPROTO. */
+/* To the end of what is there, one lap at most. 0; 1, 2: as catch_up; 3: the ring in which it goes on is on its way;
+ * -EPROTO. */
 static int look_ahead(fi_rxlink_t *l) {
     fi_pick_t *p = l->pick;
     fi_seen_t s = {0};
 
     for (uint32_t steps = p->scout.lines; steps > 0; steps--) {
+        int caught = p->skipped ? catch_up(l) : 0;
+        if (caught != 0) {
+            return caught;
+        }
         fi_ringr_t before = p->scout;
         int r = fi_ringr_peek(&p->scout, &s);
         if (fi_ringr_overtaken(&p->scout, before.pos)) {
@@ -347,7 +354,7 @@ static int look_ahead(fi_rxlink_t *l) {
         }
         if (s.kind == FI_REC_SWITCH) {
             if (!fi_pick_go_on(l)) {
-                return 0;
+                return l->ended || l->later ? 0 : 3;
             }
             steps = p->scout.lines;
             continue;
@@ -515,6 +522,10 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
         if (r < 0 || r == 2) {
             return r < 0 ? r : 0; /* 2: what is noted is not all that it counts */
         }
+        if (r == 3) {
+            p->awaits = true; /* what is noted is perhaps not the newest */
+            return 0;
+        }
         if (fi_list_empty(&p->tags->turns)) {
             move_base(l);
             p->awaits = r == 1;
@@ -541,7 +552,10 @@ int fi_tags_take(fi_rxlink_t *l, ferry_msg_t **out) {
 }
 
 uint64_t fi_tags_lost_at_end(const fi_rxlink_t *l) {
-    return lost_of(l) - l->pick->tags->lost;
+    const fi_pick_t *p = l->pick;
+    uint64_t unseen = l->last_seq > p->newest ? l->last_seq - p->newest : 0;
+
+    return unseen + lost_of(l) - p->tags->lost;
 }
 
 bool fi_tags_ready(const fi_rxlink_t *l) {

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "base/bits.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "channel/messages.h"
@@ -24,6 +25,7 @@
 #define MAX_SKIPPED 262144u /* more than all rings of a link hold */
 
 bool fi_link_next_log(fi_rxlink_t *l, const fi_seen_t *s) {
+    fi_rxlink_put_later(l);
     fi_rxlog_t *next = l->logs[(l->serial + 1) % FI_RX_LOGS];
     fi_rxlog_t *old = l->log;
 
@@ -36,7 +38,10 @@ bool fi_link_next_log(fi_rxlink_t *l, const fi_seen_t *s) {
     l->serial++;
     l->log = next;
     if (fi_list_empty(&old->held)) {
-        fi_rxlog_free(l, (l->serial - 1) % FI_RX_LOGS);
+        fi_rxlog_free(l, old);
+    } else if (l->lossy) { /* its sender does not wait for it to be released before it goes on */
+        l->logs[old->place] = NULL;
+        fi_rxlink_put_later(l);
     }
     return true;
 }
@@ -129,9 +134,10 @@ static int copy_from_pool(const fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t 
     return r == 1 ? copy_out(m, m->data, m->size) : r;
 }
 
-/* Until its sender can see what this reader holds, it would write over that. One that has gone writes no more. */
-static bool may_hold(const fi_rxlink_t *l) {
-    return l->live || l->still || !l->lossy || l->rx->tap;
+/* Until its sender can see what this reader holds in the ring, it would write over that. One that has gone writes no
+ * more. */
+static bool may_hold(const fi_rxlink_t *l, const fi_rxlog_t *log) {
+    return log->seen || l->still || !l->lossy || l->rx->tap;
 }
 
 int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferry_msg_t *m) {
@@ -139,7 +145,7 @@ int fi_link_take_whole(fi_rxlink_t *l, fi_rxlog_t *log, const fi_seen_t *s, ferr
 
     if (s->kind == FI_REC_POINTER && l->rx->tap) {
         r = copy_from_pool(l, s, m);
-    } else if (s->kind == FI_REC_POINTER && !may_hold(l)) {
+    } else if (s->kind == FI_REC_POINTER && !may_hold(l, log)) {
         r = 0;
     } else if (s->kind == FI_REC_POINTER) {
         int slot = fi_rxlog_hold(log, s->pos);
@@ -206,7 +212,10 @@ static int peek_lossy(fi_rxlink_t *l, fi_seen_t *s) {
     fi_ringr_t *r = &l->log->r;
     int found = l->pick ? fi_pick_seek(l) : 0;
 
-    found = found < 0 ? found : fi_ringr_peek_whole(r, s);
+    if (found != 0) {
+        return found < 0 ? found : 0;
+    }
+    found = fi_ringr_peek_whole(r, s);
     for (uint32_t steps = r->lines; fi_unlikely(found == 1 && is_older(l, s)); steps--) {
         if (steps == 0) {
             return 0;
@@ -341,7 +350,7 @@ static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
 static bool memory_is_here(const fi_rxlink_t *l, const fi_seen_t *s) {
     struct fi_pointer p = fi_pointer_load(s->payload);
 
-    return (fi_rxlink_segment(l, p.segment) != NULL && may_hold(l)) ||
+    return (fi_rxlink_segment(l, p.segment) != NULL && may_hold(l, l->log)) ||
            (l->lossy && fi_ringr_overtaken(&l->log->r, s->pos));
 }
 
@@ -372,7 +381,8 @@ uint64_t fi_link_lost_at_end(const fi_rxlink_t *l) {
     if (wants_by_tag(l)) {
         return fi_tags_lost_at_end(l);
     }
-    return l->counts && l->forsaken >= l->next_seq ? l->forsaken + 1 - l->next_seq : 0;
+    uint64_t last = fi_max(l->forsaken, l->last_seq);
+    return l->counts && last >= l->next_seq ? last + 1 - l->next_seq : 0;
 }
 
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out) {
@@ -444,6 +454,9 @@ bool fi_link_ready(fi_rxlink_t *l) {
 
     if (wants_by_tag(l)) {
         return fi_tags_ready(l);
+    }
+    if (l->pick && l->pick->awaits && !l->ended) {
+        return false;
     }
     pass_older(l);
     pass_forsaken(l);

@@ -215,16 +215,6 @@ void fi_taken_give_back(ferry_msg_t *m) {
     fi_taken_recycle(rx, m);
 }
 
-/* A ring that the sender has left is given up with its last message. */
-static void free_old_log(fi_rxlink_t *l, const fi_rxlog_t *log) {
-    for (uint32_t i = 0; i < FI_RX_LOGS && fi_list_empty(&log->held); i++) {
-        if (l->logs[i] == log) {
-            fi_rxlog_free(l, i);
-            return;
-        }
-    }
-}
-
 /* Takes a released message out of the books. The end is held, or closed. */
 static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     fi_rxlink_t *l = m->link;
@@ -236,8 +226,8 @@ static void settle(fi_receiver_t *rx, ferry_msg_t *m) {
     if (m->segment) {
         drop_segment(m);
     }
-    if (fi_unlikely(log->done)) {
-        free_old_log(l, log);
+    if (fi_unlikely(log->done) && fi_list_empty(&log->held)) {
+        fi_rxlog_free(l, log); /* a ring that the sender has left is given up with its last message */
     }
     if (fi_unlikely(l->detached) && !fi_rxlink_first_held(l)) {
         fi_rxlink_free(l);

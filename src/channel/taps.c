@@ -28,7 +28,7 @@ static int add_link(fi_sender_t *tx, fi_txlink_t *l, fi_remote_t *remote) {
     }
     l->remote = remote;
     l->tap = l->lossy = true;
-    l->first = tx->taps->current;
+    l->first = l->offered = tx->taps->current;
     l->start = fi_outlet_log(tx->taps)->w.pos;
     l->seen[l->first % FI_LOGS] = l->start;
     return fi_outlet_add_link(tx->taps, l);

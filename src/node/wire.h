@@ -17,8 +17,8 @@
  *                                     <-  OFFER tx rx (ring)               one for each sender on the channel
  *                                     <-  SETTLED rx, count                0 also for one that may not be linked
  *   then, sender -> receiver: OFFER (ring), receiver -> sender: ACCEPT (control area) or REFUSE, sender -> receiver: LIVE
- *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area), REJECT (receiver), END (sender), CLOSE
- *   (receiver), EXPEL
+ *   later: SEGMENT (memory), UNSEGMENT, RING (ring), RING_OK (control area) and, if it may lose, LIVE, REJECT (receiver),
+ *   END (sender), CLOSE (receiver), EXPEL
  */
 #ifndef FI_WIRE_H
 #define FI_WIRE_H
@@ -27,8 +27,8 @@
 
 #include "node/contract.h"
 
-/* "rie4": the digit is the version; it grows when a frame, or something in it, means something else. */
-#define FI_WIRE_MAGIC 0x34656972u
+/* "rie5": the digit is the version; it grows when a frame, or something in it, means something else. */
+#define FI_WIRE_MAGIC 0x35656972u
 
 enum fi_frame_type {
     FI_HELLO = 1,
@@ -154,6 +154,8 @@ typedef struct fi_frame {
  *   OFFER          start position, first serial (figures: next sequence number; for whom: node and end) RING       serial of the new ring
  *   MEET_RECEIVER  - (figures: prefetch, ack_within; of a hidden one also the node it leads to)
  *   ACCEPT         -                            RING_OK    serial
+ *   LIVE           serial of the ring whose control area the sender sees; 0: of none
+ *   END            number of the last message that was sent, for a reader that may lose; 0: it is not said
  *   PURGING        senders that were asked      PURGED     messages purged; those that a receiver was asked to leave out
  *   SKIP           last sequence number, purge (figures: serial of the last ring, position there that is behind it)
  *                                              SKIPPED    messages, purge

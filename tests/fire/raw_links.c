@@ -84,6 +84,7 @@ void raw_out_offer(raw_t *raw, raw_out_t *out, uint64_t tx, const char *channel,
 
 void raw_out_live(raw_out_t *out) {
     fi_frame_t f = raw_frame(FI_LIVE, out->tx, out->rx);
+    f.a = 1; /* the ring, as raw_offer names it */
     check(raw_send(out->raw, &f, NULL, 0));
 }
 

@@ -244,14 +244,14 @@ static bool can_do_without(fi_peer_t *p, const fi_frame_t *f, int why) {
     if (why != -EMFILE && why != -ENOMEM && why != -EFBIG) {
         return false;
     }
-    if (f->type == FI_SEGMENT || f->type == FI_OFFER) {
+    if (f->type == FI_SEGMENT || f->type == FI_OFFER || f->type == FI_RING) {
         fi_mail_t *m = fi_mail_new(p, f); /* without memory: that is how its end knows */
         if (m) {
             m->frame.error = why;
         }
         return m && fi_node_dispatch(p->node, m) == 0;
     }
-    return f->type == FI_RING;
+    return false;
 }
 
 /* Takes all descriptors over, in any case. */
