@@ -140,7 +140,7 @@ typedef struct ferry_msg_origin {
  *
  * That message stays in its sender's memory, where nobody tries it, until the dead letter has been released; if the
  * receiver that sent it dies before, another one sends it again. So it gets there at least once, and is lost with its
- * sender only.
+ * sender only. What the dead-letter queue does not admit stays likewise until that receiver closes (see ferry_recv).
  *
  * Errors: -ENOENT the message is no dead letter; -EINVAL not a received message; -EBADF a stale handle; -ECHILD.
  */

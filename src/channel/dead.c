@@ -11,8 +11,13 @@
  * Until its reader has released the copy, the message is with its first sender: when this process dies, and the copy
  * with it, the message is tried again, and buried by another receiver.  So it reaches the dead-letter queue at least
  * once.  A copy that was purged is done, too, and the first sender counts its message as purged.
+ *
+ * What the other queue's contract does not admit, because of its size, it will not admit later either: contracts only
+ * become more definite.  The message stays with its first sender, without being tried, until this receiver goes (REJECT,
+ * refused), and the next call that receives says so.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +27,7 @@
 #include "node/shown.h"
 
 #define TRY_AGAIN_NS 1000000000ll /* when the dead-letter queue has no room */
+#define TELL_NS 60000000000ll     /* that it refuses messages is told once in that time */
 #define SHARE 64u                 /* of the copies; see `look` */
 
 /* A copy that was sent, and whose original waits. */
@@ -42,6 +48,8 @@ struct fi_dead {
     size_t first, end, cap; /* they stand from `first` up to `end` */
     size_t looks;           /* since all of them were looked at */
     uint64_t purged;        /* copies that their senders know to be purged */
+    char refusal[240];      /* why the queue did not take one, which is to be told; */
+    int64_t told_at;        /* when that was done last; 0: never */
 };
 
 /* --- what has become of the copies ------------------------------------------------------------------------------- */
@@ -251,13 +259,16 @@ static int put_and_note(fi_dead_t *d, const ferry_msg_t *m) {
     return r;
 }
 
-/* Hands it back to be kept aside, or, when there is no room for a copy, to be tried again. False: that cannot be done,
- * and there is no copy. */
-static bool hand_back(ferry_msg_t *m, bool buried) {
+/* Hands it back to be kept aside; or, when there is no room for a copy, to be tried again; or, when the queue refuses
+ * it, when this receiver has gone. False: that cannot be done, and there is no copy. */
+static bool hand_back(ferry_msg_t *m, int put) {
+    bool buried = put == 0;
+    uint32_t refused = put == -EMSGSIZE ? FI_REJECT_REFUSED : 0;
+
     if (m->log->ctl.due) {
         (void)fi_held_settle(m, FI_DUE_SETTLING); /* it is not held any more */
     }
-    if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED) == 0) {
+    if (fi_taken_reject(m, buried ? 0 : TRY_AGAIN_NS, buried ? FI_REJECT_BURIED : FI_REJECT_UNCOUNTED | refused) == 0) {
         return true;
     }
     if (buried) {
@@ -268,14 +279,40 @@ static bool hand_back(ferry_msg_t *m, bool buried) {
     return buried;
 }
 
+/* The next call that receives tells. */
+static void note_refusal(fi_dead_t *d, const ferry_msg_t *m) {
+    int64_t now = fi_now_ns();
+
+    if (d->rx->starved || (d->told_at != 0 && now - d->told_at < TELL_NS)) {
+        return;
+    }
+    d->told_at = now;
+    snprintf(d->refusal, sizeof d->refusal,
+             "a message of '%s' that was tried %u time%s cannot go to its dead-letter queue: %.160s",
+             fi_channel_shown(d->rx->end.channel), (unsigned)fi_taken_attempt(m) - 1,
+             fi_taken_attempt(m) == 2 ? "" : "s", fi_error_text());
+    d->rx->starved = -EPROTOTYPE;
+}
+
+int fi_dead_tell_refusal(const fi_receiver_t *rx) {
+    return fi_fail(
+        -EPROTOTYPE,
+        "%s. It stays with its sender and is tried again when this receiver has closed: open one with another "
+        "`dead_letter`",
+        rx->dead_letters->refusal);
+}
+
 /* The sender hears of the burial before it can hear that the copy was released. False: the message is still here. */
 static bool bury(fi_dead_t *d, ferry_msg_t *m) {
     if (!hold(d)) {
-        return hand_back(m, false);
+        return hand_back(m, -EAGAIN);
     }
-    bool buried = put_and_note(d, m) == 0;
-    d->rx->stats.dead_letters += buried;
-    bool gone = hand_back(m, buried);
+    int put = put_and_note(d, m);
+    d->rx->stats.dead_letters += put == 0;
+    if (put == -EMSGSIZE) {
+        note_refusal(d, m);
+    }
+    bool gone = hand_back(m, put);
     if (!d->tx->waiting) {
         look(d); /* else the next release calls the steward, which looks */
     }

@@ -175,7 +175,8 @@ struct ferry_receiver {
     bool tap;     /* it only looks: what it is shown it copies, and holds nothing of */
     bool dead;    /* its thread has ended */
     bool gave_up; /* a sender, for that reason: */
-    int starved;  /* what a sender announced cannot be had: -ENOMEM, -EMFILE, -ENFILE, -EFBIG (a limit); to be told */
+    int starved; /* what a sender announced cannot be had: -ENOMEM, -EMFILE, -ENFILE, -EFBIG (a limit); to be told. Or, of no
+                     sender: -EPROTOTYPE, a dead letter was refused */
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 
@@ -307,6 +308,8 @@ void fi_dead_close(fi_receiver_t *rx);
 uint64_t fi_dead_waiting(const fi_receiver_t *rx);
 /* Is this attempt the last one? */
 bool fi_dead_soon(const ferry_msg_t *m);
+/* Why a dead letter was refused: -EPROTOTYPE. */
+int fi_dead_tell_refusal(const fi_receiver_t *rx);
 /* Was this message, just taken, tried so often? Then it is the program's not to have. */
 bool fi_dead_takes(fi_receiver_t *rx, ferry_msg_t *m);
 

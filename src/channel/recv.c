@@ -47,12 +47,15 @@ static int broken(fi_receiver_t *rx, fi_rxlink_t *l) {
                    (unsigned long long)tx, (unsigned long long)node, fi_channel_shown(rx->end.channel));
 }
 
-/* Told once. To a part of something larger it is what -EPROTO is: one link the fewer. */
+/* Told once; or that its dead-letter queue has refused a message. To a part of something larger it is what -EPROTO is: one link the fewer. */
 static int gave_one_up(fi_receiver_t *rx) {
     int r = rx->part.whole ? -EPROTO : -ENOMEM;
     int why = rx->starved;
 
     rx->starved = 0;
+    if (why == -EPROTOTYPE && rx->dead_letters) {
+        return fi_dead_tell_refusal(rx);
+    }
     rx->gave_up = true;
     if (why == -EMFILE || why == -ENFILE) {
         (void)fi_fail_errno(-why,

@@ -7,6 +7,9 @@
  * A copy waits here before the record is marked as returned; until then its receiver keeps it from being overwritten,
  * and when that dies the message is taken back like all that it has not released.  So it is lost at no moment, and
  * never waits twice: what is marked is neither taken back nor counted any more.
+ *
+ * What a dead-letter queue refuses is delayed for as long as the receiver is there that has sent it there: it could only
+ * be refused again.
  */
 #include <stdlib.h>
 
@@ -84,16 +87,21 @@ static void let_rest(fi_sender_t *tx, const fi_txlink_t *l, uint64_t seq, bool p
     }
 }
 
-void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l) {
+static void exhume_from(fi_sender_t *tx, struct fi_list *aside, const fi_txlink_t *l) {
     struct fi_list *at;
     struct fi_list *after;
 
-    fi_list_each(at, after, &tx->buried) {
+    fi_list_each(at, after, aside) {
         fi_waiting_t *w = fi_container(at, fi_waiting_t, link);
         if (w->buried_by == l) {
             fi_backlog_return(tx, w);
         }
     }
+}
+
+void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l) {
+    exhume_from(tx, &tx->buried, l);
+    exhume_from(tx, &tx->delayed, l); /* refused */
 }
 
 void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) {
@@ -128,6 +136,9 @@ void fi_returned_rejected(fi_sender_t *tx, fi_txlink_t *l, const fi_frame_t *f) 
         fi_backlog_put_aside(tx, w, tx->buried.prev);
     } else if (tx->part.gives_back && attempts > 0) {
         fi_returned_keep(tx, w, f->b > 0 ? fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)) : 0);
+    } else if (f->flags & FI_REJECT_REFUSED) {
+        w->buried_by = l;
+        delay(tx, w, FI_NEVER);
     } else if (f->b > 0) {
         delay(tx, w, fi_deadline((int64_t)fi_min(f->b, (uint64_t)INT64_MAX)));
     }

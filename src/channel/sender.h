@@ -135,7 +135,7 @@ typedef struct fi_waiting {
     uint16_t attempt;
     bool annexed;
     bool origin;
-    const fi_txlink_t *buried_by; /* buried: whose receiver has a copy in its dead-letter queue */
+    const fi_txlink_t *buried_by; /* buried: whose receiver has a copy in its dead-letter queue; delayed: has none */
     int64_t due;                  /* delayed: when it may be tried again */
     _Alignas(8) unsigned char annex[FI_ANNEX];
 } fi_waiting_t;
@@ -417,7 +417,7 @@ void fi_returned_keep(fi_sender_t *tx, fi_waiting_t *w, int64_t due);
 bool fi_returned_next(fi_sender_t *tx, uint64_t *seq, int64_t *due);
 /* A message was sent that may be held for too long. */
 void fi_returned_watch(fi_sender_t *tx);
-/* A receiver has gone: what it has buried is to be tried again. */
+/* A receiver has gone: what it has buried, or could not, is to be tried again. */
 void fi_returned_exhume(fi_sender_t *tx, const fi_txlink_t *l);
 /* The moment has come that was named: what may be tried again waits in the backlog. */
 void fi_returned_due(fi_sender_t *tx);

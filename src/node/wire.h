@@ -110,7 +110,8 @@ enum fi_reject_flags {
     FI_REJECT_BURIED = 2,    /* it is kept aside: a copy is in the dead-letter queue */
     FI_REJECT_TRIED = 8,     /* so often as figure 1 says: its receiver has passed it on (to another machine) */
     FI_REJECT_DONE = 4,      /* that has been released: `a` is the sequence number of one that was buried */
-    FI_REJECT_PURGED = 16    /* DONE, but nobody has had it: it was purged */
+    FI_REJECT_PURGED = 16,   /* DONE, but nobody has had it: it was purged */
+    FI_REJECT_REFUSED = 32 /* the dead-letter queue does not take it: nobody is to try it while its receiver is there */
 };
 enum fi_look_end_flags { FI_LOOK_END_TAP = 1 };
 /* LINKS: of the channel that `text` names; STAY: who asks wants to be told, too, when the node leaves;

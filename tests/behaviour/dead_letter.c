@@ -319,6 +319,65 @@ static void one_that_is_larger_than_its_new_senders_quota_gets_there(void) {
     close_node(node);
 }
 
+static void expect_nothing(ferry_receiver_t *rx) {
+    ferry_msg_t *none;
+    check_is(ferry_recv(rx, 50 * MILLISECOND, &none), -ETIMEDOUT);
+}
+
+/* It is told once, not for each; nobody tries them while the receiver is there that could only be refused again. */
+static void what_the_other_queue_refuses_is_told_and_stays_until_its_receiver_goes(void) {
+    ferry_t *node = open_node("test");
+    ferry_contract_t small = {.max_size = 4};
+    ferry_receiver_options_t few = {.contract = &small};
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, &few);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *none;
+    for (uint64_t i = 1; i <= 2; i++) {
+        send_number(tx, i);
+        check_is(ferry_msg_reject(receive(rx), 0), 0);
+        if (i == 1)
+            check_error(ferry_recv(rx, PATIENCE, &none), -EPROTOTYPE,
+                        "a message of 'work' that was tried 1 time cannot go to its dead-letter queue: 'dead' carries "
+                        "messages of at most 4 bytes, this one has 8");
+        expect_nothing(rx);
+    }
+    check_is(receiver_stats(rx).dead_letters, 0);
+    check_is(sender_stats(tx).unreleased, 2);
+    check_is(sender_stats(tx).redelivered, 4); /* each was rejected, and refused */
+    close_receiver(rx);
+    rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+    check_is(receive_number(rx), 1);
+    check_is(receive_number(rx), 2);
+    close_sender(tx);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
+static void what_was_refused_can_be_purged(void) {
+    ferry_t *node = open_node("test");
+    ferry_contract_t small = {.max_size = 4};
+    ferry_receiver_options_t few = {.contract = &small};
+    ferry_receiver_options_t once = {.max_attempts = 1, .dead_letter = "dead"};
+    ferry_receiver_t *dead = open_receiver(node, "dead", FERRY_QUEUE, &few);
+    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, &once);
+    ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
+    ferry_msg_t *none;
+    send_number(tx, 1);
+    check_is(ferry_msg_reject(receive(rx), 0), 0);
+    check_is(ferry_recv(rx, PATIENCE, &none), -EPROTOTYPE);
+    expect_nothing(rx);
+    check_is(ferry_purge("test", NULL, "work", 0, NULL, NULL), 1);
+    check_is(sender_stats(tx).purged, 1);
+    check_is(sender_stats(tx).unreleased, 0);
+    check_is(drop_sender(tx), 1);
+    close_receiver(rx);
+    close_receiver(dead);
+    close_node(node);
+}
+
 static void a_receiver_gets_no_more_than_its_prefetch(void) {
     ferry_t *node = open_node("test");
     ferry_receiver_options_t two = {.prefetch = 2};
@@ -378,6 +437,8 @@ int main(int argc, char **argv) {
         TEST(what_was_received_a_moment_before_its_receiver_closes_is_not_tried_again),
         TEST(of_thousands_of_letters_each_is_buried_and_let_go),
         TEST(one_that_is_larger_than_its_new_senders_quota_gets_there),
+        TEST(what_the_other_queue_refuses_is_told_and_stays_until_its_receiver_goes),
+        TEST(what_was_refused_can_be_purged),
         TEST(a_receiver_gets_no_more_than_its_prefetch),
         TEST(options_that_make_no_sense_are_refused),
     };

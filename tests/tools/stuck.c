@@ -13,6 +13,7 @@
  *   arrive=A        waits at barrier A, which is for two
  *   event=A         waits for event A, which nobody sets
  *   hold=A          opens a receiver of queue A, and takes nothing from it
+ *   small=A         the same, of which no message may have more than 4 bytes
  *   fill=A          sends to queue A until there is no room
  *   serve=A         serves A: its method "m" waits for an event that nobody sets
  *   serve=A/B       the same, but it calls B
@@ -110,6 +111,13 @@ static void hold_receiver(const char *name) {
     must(ferry_receiver_open(node, name, FERRY_QUEUE, NULL, &receiver), "open", name);
 }
 
+static void hold_small(const char *name) {
+    const ferry_contract_t small = {.max_size = 4};
+    const ferry_receiver_options_t options = {.contract = &small};
+    ferry_receiver_t *receiver;
+    must(ferry_receiver_open(node, name, FERRY_QUEUE, &options, &receiver), "open", name);
+}
+
 static void fill_queue(const char *name) {
     static const char bytes[4096];
     const ferry_contract_t small = {.quota = 65536};
@@ -189,7 +197,7 @@ static const struct {
     {"lock", take_mutex}, {"read", take_to_read},    {"write", take_to_write}, {"unit", take_unit},
     {"arrive", arrive},   {"event", wait_for_event}, {"hold", hold_receiver},  {"fill", fill_queue},
     {"meet", meet},       {"serve", serve},          {"call", call},           {"child", wait_for_child},
-    {"in", go_to},        {"crowd", crowd},
+    {"in", go_to},        {"crowd", crowd},          {"small", hold_small},
 };
 
 static void do_step(char *step) {

@@ -6,6 +6,8 @@
 # shellcheck disable=SC2016,SC2031
 # shellcheck source=harness
 . "$(dirname "$0")/harness"
+: "${STUCK:?set STUCK to the program made of stuck.c}"
+STUCK=$(realpath "$STUCK")
 
 each_record_is_the_input_of_one_command() {
     seq 1 200 | "${ferry[@]}" send jobs &
@@ -72,6 +74,21 @@ what_failed_for_good_waits_for_a_reader_when_its_sender_has_ended() {
     [ "$(sort dead | tr '\n' ' ')" = '1 2 ' ]
     ended 1 "$worker"
     has '2 records failed for good and went to the queue "jobs.dead"' working
+}
+
+a_record_that_the_dead_queue_does_not_take_is_told_and_stays() {
+    "$STUCK" reader 1 r:small=jobs.dead &
+    open_ends receiver jobs.dead 1
+    echo 'too long for it' | "${ferry[@]}" send jobs &
+    local sender=$!
+    "${ferry[@]}" work --retries 0 jobs -- false 2>said &
+    local worker=$!
+    until_true has "'jobs.dead' carries messages of at most 4 bytes, this one has 15" said
+    has "a message of 'jobs' that was tried 1 time cannot go to its dead-letter queue" said
+    kill -INT "$worker"
+    [ "$("${ferry[@]}" recv jobs)" = 'too long for it' ]
+    ended 0 "$sender"
+    kill %1
 }
 
 a_queue_whose_dead_queue_would_have_too_long_a_name_is_refused() {
@@ -204,6 +221,8 @@ test_that "what failed for good goes back to its sender when nobody has received
     what_failed_for_good_goes_back_to_its_sender_when_nobody_has_received_it
 test_that "what failed for good waits for a reader when its sender has ended" \
     what_failed_for_good_waits_for_a_reader_when_its_sender_has_ended
+test_that "a record that the dead queue does not take is told, and stays" \
+    a_record_that_the_dead_queue_does_not_take_is_told_and_stays
 test_that "a queue whose dead queue would have too long a name is refused" \
     a_queue_whose_dead_queue_would_have_too_long_a_name_is_refused
 test_that "what fails for good can be reported instead" what_fails_for_good_can_be_reported_instead

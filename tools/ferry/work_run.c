@@ -129,6 +129,13 @@ static bool may_begin(const working_t *w) {
     return w->running < w->jobs && stop_signal() == 0 && w->status == 0 && !enough;
 }
 
+/* A record has failed for good, and the queue for those does not take it: that is told, and the others go on. */
+static bool is_refused_letter(int error) {
+    if (error == -EPROTOTYPE)
+        say("%s", ferry_last_error());
+    return error == -EPROTOTYPE;
+}
+
 /* Takes what is there and starts commands for it. */
 static void begin_all(working_t *w) {
     ferry_msg_t *m;
@@ -141,7 +148,7 @@ static void begin_all(working_t *w) {
     }
     w->ended = result == -EPIPE;
     if (result < 0 && result != -EAGAIN && result != -EPIPE && result != -EINTR && result != -EDQUOT &&
-        !lost_one_sender(result))
+        !lost_one_sender(result) && !is_refused_letter(result))
         w->status = library_failed(result);
 }
 
