@@ -3,13 +3,16 @@
  * base/error.c - see error.h.
  *
  * What every failure touches is one pointer, in the initial-exec TLS model (one instruction, no call).  The buffer for
- * formatted sentences is in the general model: 1 KiB in the initial-exec model would use up most of what glibc keeps
- * for libraries that are loaded late, and a language binding could then fail to load us at all.
+ * formatted sentences is on the heap, made at a thread's first one: a library's thread-local variables are one block,
+ * and of one in that model glibc has room for a few hundred bytes where it is loaded late, as by a language's binding
+ * (ld.so(8), glibc.rtld.optional_static_tls).
  */
 #include "base/error.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +21,38 @@
 #include "base/assert.h"
 
 static __thread const char *current __attribute__((tls_model("initial-exec")));
-static __thread char text[FI_ERROR_TEXT_MAX];
+static __thread char *text __attribute__((tls_model("initial-exec"))); /* FI_ERROR_TEXT_MAX bytes; NULL: none yet */
+
+/* ---- the buffer ---- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key; /* frees the buffer of a thread that ends */
+static bool has_key;
+
+/* Other keys' destructors may fail after this, and then have a new one. */
+static void forget(void *buffer) {
+    free(buffer);
+    text = NULL;
+    current = NULL;
+}
+
+static void make_key(void) {
+    has_key = pthread_key_create(&key, forget) == 0;
+}
+
+static bool has_text(void) {
+    if (text)
+        return true;
+    pthread_once(&once, make_key);
+    text = has_key ? malloc(FI_ERROR_TEXT_MAX) : NULL;
+    if (text && pthread_setspecific(key, text) != 0) {
+        free(text);
+        text = NULL;
+    }
+    return text != NULL;
+}
+
+/* ---- sentences ---- */
 
 /* Formats beside `text` first, since an argument may be `text` itself. */
 static void keep(const char *format, va_list args, const char *suffix) {
@@ -32,6 +66,11 @@ static void keep(const char *format, va_list args, const char *suffix) {
     if (used >= sizeof fresh) {
         memcpy(fresh + sizeof fresh - 4, "...", 4);
         used = sizeof fresh - 1;
+    }
+    if (!has_text()) {
+        current = "no memory, not even for the sentence that says what has failed: free some, or raise the limit "
+                  "(ulimit -v, and memory.max of this control group)";
+        return;
     }
     memcpy(text, fresh, used);
     text[used] = '\0';
