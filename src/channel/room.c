@@ -132,8 +132,12 @@ void fi_sender_fenced(fi_node_t *n, uint64_t id, uint64_t token, uint64_t newer,
     (void)fi_peer_send(n->self, &told, NULL);
 }
 
+static bool is_fenced(const fi_sender_t *tx) {
+    return tx->fencing.token && fi_load_acquire64(&tx->fencing.fenced) == tx->fencing.token;
+}
+
 int fi_sender_take_denial(fi_sender_t *tx) {
-    if (tx->fencing.token && fi_load_acquire64(&tx->fencing.fenced) == tx->fencing.token) {
+    if (is_fenced(tx)) {
         return fi_fail(-ESTALE, "'%s' takes nothing more with token %" PRIu64 ": a newer one, %" PRIu64 ", was used",
                        fi_channel_shown(tx->end.channel), tx->fencing.token, fi_load_relaxed64(&tx->fencing.by));
     }
@@ -176,6 +180,11 @@ bool fi_sender_is_read_far_away(const fi_sender_t *tx) {
     return tx->link_count == 1 && tx->links[0]->hidden;
 }
 
+/* What is refused for its token is counted, and then released: who closes waits for that, or would count it twice. */
+static bool is_let_go(const fi_sender_t *tx) {
+    return tx->stall.bears_it && is_fenced(tx);
+}
+
 static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once) {
     fi_spin_t spin = fi_spin_begin();
     int64_t deadline = timeout > 0 ? fi_deadline(timeout) : FI_NEVER;
@@ -193,7 +202,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             }
             return r;
         }
-        if (fi_unlikely(tx->denied) && (r = fi_sender_take_denial(tx)) < 0) {
+        if (fi_unlikely(tx->denied) && !is_let_go(tx) && (r = fi_sender_take_denial(tx)) < 0) {
             return r;
         }
         if (fi_node_is_shut(tx->end.node)) {

@@ -11,6 +11,7 @@
 #define WRITERS 3u
 #define ROUNDS 25u
 #define BURST 40u
+#define CLOSINGS 30u
 #define OTHERS 400u
 
 static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
@@ -93,6 +94,32 @@ static void an_older_token_is_refused(ferry_kind_t kind) {
     check_is(undelivered, refused);
     close_sender(newer);
     close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
+/* Who closes with much under way waits until what is refused is released, too: it would be counted twice. */
+static void what_is_refused_while_its_sender_closes_is_counted_once(void) {
+    stage_t *s = stage_new();
+    ferry_t *a = on(s, "a");
+    ferry_t *b = on(s, "b");
+    ferry_sender_t *newer = open_sender(b, "jobs", FERRY_QUEUE, &durable);
+
+    for (uint64_t token = 1; token < 2 * CLOSINGS; token += 2) {
+        ferry_sender_t *older = open_sender(a, "jobs", FERRY_QUEUE, &durable);
+        uint64_t sent = 0, undelivered = 0;
+        check_is(ferry_sender_set_token(older, token), 0);
+        check_is(ferry_sender_set_token(newer, token + 1), 0);
+        send_number(newer, token);
+        check_is(ferry_sender_flush(newer, PATIENCE), 0);
+        while (sent < 20000 && ferry_send(older, &sent, sizeof sent, PATIENCE) == 0) {
+            sent++;
+        }
+        check_is(ferry_sender_close(older, PATIENCE, &undelivered), 0);
+        check_is(undelivered, sent);
+    }
+    close_sender(newer);
     close_node(a);
     close_node(b);
     engine_stop(s->engine);
@@ -236,6 +263,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(an_older_token_is_refused_by_a_queue),
         TEST(an_older_token_is_refused_by_a_topic),
+        TEST(what_is_refused_while_its_sender_closes_is_counted_once),
         TEST(no_older_token_follows_a_newer_one),
         TEST(only_a_stream_that_has_one_is_asked_for_a_message),
         TEST(questions_that_are_answered_follow_without_a_pause),
