@@ -153,7 +153,7 @@ static int sweep_space(const char *name, void *arg) {
     ferry_options_t options = common_options(sweep->common, "ferry-doctor");
     ferry_look_t *look;
 
-    if (strncmp(name, "nats://", 7) == 0)
+    if (spans_machines(name))
         return 0; /* who enters it sweeps it */
     sweep->spaces++;
     size_t before = count_names(sweep->base, name);
