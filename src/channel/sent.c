@@ -143,18 +143,18 @@ int fi_sent_edit(ferry_msg_t *m, void **data) {
         return r;
     }
     if (is_shared(tx, m->block)) {
-        r = fi_pool_alloc(&tx->pool, m->size ? m->size : 1, &copy);
+        /* As large as was asked for: how much may be written does not depend on who holds it. */
+        r = fi_pool_alloc(&tx->pool, m->capacity ? m->capacity : 1, &copy);
         if (r == -EDQUOT) {
             return fi_fail(r,
                            "the quota of '%s' (%" PRIu64 " bytes) has no room for a copy of %" PRIu64
                            " bytes, which editing a message that others hold needs: wait, or raise `quota`",
-                           fi_channel_shown(tx->end.channel), tx->pool.quota, m->size);
+                           fi_channel_shown(tx->end.channel), tx->pool.quota, m->capacity);
         }
         if (r < 0) {
             return r;
         }
         memcpy(fi_block_data(copy), m->data, m->size);
-        m->capacity = m->size;
         fi_pool_unref(&tx->pool, m->block);
         m->block = copy;
         m->data = fi_block_data(copy);

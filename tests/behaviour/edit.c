@@ -239,6 +239,35 @@ static void a_message_that_was_never_sent_is_edited_in_place(void) {
     close_node(node);
 }
 
+/* Of what was asked for only a part was used at first: all of it may be, whoever holds the message meanwhile. */
+static void a_copy_has_room_for_what_was_asked_for(void) {
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
+    ferry_receiver_t *rx = open_receiver(node, "q", FERRY_QUEUE, NULL);
+    ferry_msg_t *m = new_filled(tx, 5000, BEFORE);
+    void *data = NULL;
+    check_is(ferry_msg_set_size(m, 100), 0);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    check_is(ferry_msg_edit(m, &data), 1);
+    check_is(ferry_msg_size(m), 100);
+    check_error(ferry_msg_set_size(m, 5001), -EINVAL, "5001 5000");
+    check_is(ferry_msg_set_size(m, 5000), 0);
+    fill(data, 5000, AFTER);
+    check_is(ferry_send_msg(tx, m, PATIENCE), 0);
+    release(m);
+    ferry_msg_t *got = receive(rx);
+    check_is(ferry_msg_size(got), 100);
+    check(filled(ferry_msg_data(got), 100, BEFORE));
+    release(got);
+    got = receive(rx);
+    check_is(ferry_msg_size(got), 5000);
+    check(filled(ferry_msg_data(got), 5000, AFTER));
+    release(got);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+}
+
 static void a_message_that_waits_for_a_receiver_is_copied_once(void) {
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, NULL);
@@ -416,6 +445,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(a_mebibyte_edited_before_acceptance_is_copied_once),
         TEST(small_messages_stay_as_sent_while_the_editor_writes),
         TEST(a_message_that_was_never_sent_is_edited_in_place),
+        TEST(a_copy_has_room_for_what_was_asked_for),
         TEST(a_message_that_waits_for_a_receiver_is_copied_once),
         TEST(a_topics_message_is_copied_until_its_last_receiver_has_released_it),
         TEST(a_retained_message_is_copied_so_that_history_stays_as_sent),
