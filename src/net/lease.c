@@ -548,7 +548,7 @@ int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg,
     fi_term_t p = {.deadline = deadline};
     int64_t begin = fi_now_ns();
     int64_t pace = l->grace;
-    int64_t look_at = l->grace < 0 || role == 0 || role > FI_LEASE_UNIT ? FI_NEVER : begin + pace;
+    int64_t look_at = role == 0 || role > FI_LEASE_UNIT ? FI_NEVER : fi_deadline(pace);
     int64_t ask_at = role ? begin + FI_LEASE_ASK_NS : begin + 4 * FI_LEASE_ASK_NS;
 
     int r = prepare_wait(l, role);
@@ -561,7 +561,7 @@ int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg,
         } else if (now >= look_at) {
             r = fi_lease_circle(l);
             pace = pace < LAST_PACE_NS ? pace * 2 : pace;
-            look_at = fi_now_ns() + pace;
+            look_at = fi_deadline(pace);
         } else if (now >= ask_at) {
             fi_lease_look_after(l, now);
             ask_at = fi_now_ns() + FI_LEASE_ASK_NS;

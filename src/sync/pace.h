@@ -20,9 +20,7 @@ typedef struct fi_pace {
 } fi_pace_t;
 
 static inline fi_pace_t fi_pace_begin(int64_t grace) {
-    int64_t now = fi_now_ns();
-
-    return (fi_pace_t){.since = now, .check = grace < 0 ? FI_NEVER : now + grace, .interval = grace};
+    return (fi_pace_t){.since = fi_now_ns(), .check = fi_deadline(grace), .interval = grace};
 }
 
 /* Is it time? Then the next time is set. */

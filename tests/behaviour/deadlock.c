@@ -393,6 +393,21 @@ static void who_does_not_want_to_know_is_not_told(where_t where) {
     check_is(atomic_load(&play->ended), 2);
 }
 
+/* A look that is due later than can be counted is due never, not now. */
+static void who_wants_to_know_much_later_is_not_told_now(void) {
+    ferry_t *node = open_node("test");
+    ferry_sync_options_t late = {.deadlock_after = INT64_MAX};
+    ferry_mutex_t *first = NULL, *second = NULL;
+    check_is(ferry_mutex_open(node, "own", NULL, &first), 0);
+    check_is(ferry_mutex_open(node, "own", &late, &second), 0);
+    check_is(ferry_mutex_lock(first, FERRY_NOW), 0);
+    check_is(ferry_mutex_lock(second, 20 * MILLISECOND), -ETIMEDOUT);
+    check_is(ferry_mutex_unlock(first), 0);
+    check_is(ferry_mutex_close(first), 0);
+    check_is(ferry_mutex_close(second), 0);
+    close_node(node);
+}
+
 static void hold_left_and_die(void *arg) {
     play_t *play = arg;
     ferry_t *node = open_node("test");
@@ -528,6 +543,7 @@ int main(int argc, char **argv) {
         TEST(a_child_that_wants_what_its_waiting_parent_holds_is_told),
         TEST(a_wait_for_a_child_can_be_begun_again_when_it_has_ended),
         TEST_ALL(who_does_not_want_to_know_is_not_told),
+        TEST(who_wants_to_know_much_later_is_not_told_now),
         TEST(who_is_left_by_a_dead_one_in_a_circle_goes_on),
         TEST_ALL(a_circle_is_shown_as_long_as_it_lasts),
         TEST_ALL(who_waits_for_one_that_runs_is_shown_in_no_circle),
