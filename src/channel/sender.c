@@ -21,7 +21,6 @@
 
 #define DEFAULT_QUOTA (64ull << 20)
 #define MAX_QUOTA (1ull << 46) /* what a process can map */
-#define MIN_QUOTA (16ull << 10)
 #define MAX_RETAIN 65536u
 #define RETAIN_INLINE_MAX 96u /* two lines with the extension, so that the ring's size bounds the history */
 
@@ -75,9 +74,9 @@ static int check_own(const fi_node_t *n, const ferry_contract_t *c, ferry_kind_t
             return r;
         }
     }
-    if (c->quota && c->quota < MIN_QUOTA) {
+    if (c->quota && c->quota < FI_MIN_QUOTA) {
         return fi_fail(-EINVAL, "a quota of %" PRIu64 " bytes is too small: at least %" PRIu64 " are needed", c->quota,
-                       (uint64_t)MIN_QUOTA);
+                       (uint64_t)FI_MIN_QUOTA);
     }
     if (c->retain && kind != FERRY_TOPIC) {
         return fi_fail(-EINVAL, "`retain` is for topics: a queue keeps every message until it is released anyway");

@@ -37,7 +37,8 @@
 #define FI_MAX_RING_LINES 65534u   /* for receivers that hold very many messages */
 #define FI_LINES_PER_MESSAGE 4ull  /* of a ring that shall keep so many messages */
 #define FI_BACKLOG_INLINE_MAX 240u /* what waited goes out by pointer, unless it is this small */
-#define FI_INLINE_MAX 2048u        /* larger results of calls count as long */
+#define FI_MIN_QUOTA (16ull << 10)
+#define FI_INLINE_MAX 2048u /* larger results of calls count as long */
 
 /* A record that points into the pool, until it is released. */
 typedef struct fi_lent {

@@ -5,11 +5,13 @@
 #include "rpc/service.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "channel/sender.h"
 #include "platform/clock.h"
 
 #define USUAL_QUEUE 1024u
@@ -176,6 +178,11 @@ static int check_options(const char *name, const ferry_service_options_t *o) {
     if (r == 0 && (unsigned)o->wait > FERRY_WAIT_BLOCK) {
         r = fi_fail(-EINVAL, "the service \"%s\": %d is not a way to wait: use FERRY_WAIT_ADAPTIVE, _SPIN or _BLOCK",
                     name, (int)o->wait);
+    }
+    if (r == 0 && o->quota && o->quota < FI_MIN_QUOTA) {
+        r = fi_fail(-EINVAL,
+                    "the service \"%s\": a quota of %" PRIu64 " bytes is too small: at least %" PRIu64 " are needed",
+                    name, o->quota, (uint64_t)FI_MIN_QUOTA);
     }
     if (r == 0 && o->descriptor_size > 0 && !o->descriptor) {
         r = fi_fail(-EINVAL, "the service \"%s\": the descriptor is NULL, but its size is not 0", name);

@@ -115,18 +115,46 @@ void fi_worker_close(fi_worker_t *w) {
     }
 }
 
-/* One whose thread, of the program's, serves no more: its counts go on. With the service's lock. */
+static bool has_died(const fi_worker_t *w) {
+    const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
+
+    return rx && fi_is_orphan(&rx->end.own);
+}
+
+/* Its thread, of the program's, serves no more. With the service's lock. */
+static bool is_spare(const fi_worker_t *w) {
+    bool closed = !fi_load_acquire_ptr(&w->rx) && !w->inside;
+
+    return !w->own_thread && !w->inherited && (closed || has_died(w));
+}
+
+/* Its counts go on. With the service's lock. */
 static fi_worker_t *find_spare(ferry_service_t *s) {
     for (uint32_t i = 0; i < s->worker_count; i++) {
         fi_worker_t *w = s->workers[i];
-        const fi_receiver_t *rx = fi_load_acquire_ptr(&w->rx);
-        bool has_died = rx && fi_is_orphan(&rx->end.own);
-        if (!w->own_thread && !w->inherited && (has_died || (!rx && !w->inside))) {
-            w->inherited = has_died;
+        if (is_spare(w)) {
+            w->inherited = has_died(w);
             return w;
         }
     }
     return NULL;
+}
+
+static int too_many(const ferry_service_t *s) {
+    return fi_fail(-EAGAIN, "the service \"%s\" would be served by more than %u threads, which is as many as can be",
+                   s->name, FI_WORKERS);
+}
+
+/* None is started where not all can be. */
+static int check_room(ferry_service_t *s, unsigned threads) {
+    unsigned room = FI_WORKERS;
+
+    pthread_mutex_lock(&s->lock);
+    for (uint32_t i = 0; i < s->worker_count; i++) {
+        room -= !is_spare(s->workers[i]);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return threads > room ? too_many(s) : 0;
 }
 
 /* With the service's lock. */
@@ -144,8 +172,7 @@ static int add_worker(ferry_service_t *s, fi_worker_t **out) {
         return 0;
     }
     if (s->worker_count == FI_WORKERS) {
-        return fi_fail(-EAGAIN, "the service \"%s\" is served by %u threads already, which is as many as can be",
-                       s->name, FI_WORKERS);
+        return too_many(s);
     }
     fi_worker_t *w = calloc(1, sizeof *w);
     if (!w) {
@@ -261,12 +288,11 @@ static int start_one(ferry_service_t *s) {
 }
 
 int fi_service_start(ferry_service_t *s, unsigned threads) {
-    int r = 0;
-
     if (threads == 0 || threads > FI_WORKERS) {
         return fi_fail(-EINVAL, "the service \"%s\" cannot be served by %u threads: from 1 to %u are possible", s->name,
                        threads, FI_WORKERS);
     }
+    int r = check_room(s, threads);
     for (unsigned i = 0; r == 0 && i < threads; i++) {
         r = start_one(s);
     }

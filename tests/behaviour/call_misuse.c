@@ -282,6 +282,9 @@ static void bad_methods_are_refused(void) {
         snprintf(name, sizeof name, "method/%u", i);
         add_method(service, name, do_nothing, NULL);
     }
+    ferry_service_options_t poor = {.quota = (16 << 10) - 1};
+    ferry_service_t *none = NULL;
+    check_error(ferry_service_open(node, "s", &poor, &none), -EINVAL, "s 16383 16384");
     check_error(ferry_service_start(service, 0), -EINVAL, "256");
     check_error(ferry_service_start(service, 257), -EINVAL, "256");
     check_is(ferry_service_start(service, 1), 0);
@@ -292,6 +295,7 @@ static void bad_methods_are_refused(void) {
         check_is(ferry_call(client, name, NULL, 0, PATIENCE, NULL), 0);
     }
     check_error(ferry_service_start(service, 256), -EAGAIN, "256");
+    check_is(service_stats(service).threads, 1); /* it was all or none */
     close_client(client);
     close_service(service);
     close_node(node);
