@@ -349,11 +349,18 @@ void fi_sender_drop(fi_sender_t *tx) {
     finish(tx);
 }
 
+static void settle(fi_outlet_t *o) {
+    fi_outlet_refresh_exactly(o);
+    fi_outlet_reclaim(o, true);
+}
+
 void fi_sender_stats(fi_sender_t *tx, ferry_sender_stats_t *stats) {
     tx->stats.unreleased = fi_sender_unreleased(tx, true);
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
-        fi_outlet_refresh_exactly(tx->outlets[i]);
-        fi_outlet_reclaim(tx->outlets[i], true);
+        settle(tx->outlets[i]);
+    }
+    if (tx->taps) {
+        settle(tx->taps);
     }
     fi_haunted_settle(tx);
     tx->stats.pool_blocks = tx->pool.blocks;

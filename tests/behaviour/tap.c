@@ -317,6 +317,24 @@ static void a_tap_that_is_killed_takes_nothing_along(void) {
     send_beside_a_tap_that_is(SIGKILL);
 }
 
+static void what_a_tap_has_looked_at_is_not_in_use(void) {
+    char bytes[5000] = {0};
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *tap = open_receiver(node, "flow", FERRY_TOPIC, &looking);
+    ferry_sender_t *tx = open_sender(node, "flow", FERRY_TOPIC, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    }
+    check_is(sender_stats(tx).pool_blocks, 4); /* it has not looked yet, and still sees all */
+    for (unsigned left = 4; left-- > 0;) {
+        release(receive(tap));
+        check_is(sender_stats(tx).pool_blocks, left);
+    }
+    close_sender(tx);
+    close_receiver(tap);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(a_tap_sees_what_goes_through_a_queue_and_takes_nothing),
@@ -326,6 +344,7 @@ int main(int argc, char **argv) {
         TEST(a_tap_that_does_not_look_uses_no_quota_up),
         TEST(a_message_that_only_a_tap_may_still_look_at_is_edited_in_place),
         TEST(a_tap_of_a_queue_at_full_speed_sees_whole_messages_or_counts_them_as_lost),
+        TEST(what_a_tap_has_looked_at_is_not_in_use),
         TEST(a_tap_that_is_stopped_holds_nobody_back),
         TEST(a_tap_that_is_killed_takes_nothing_along),
     };
