@@ -73,10 +73,11 @@ typedef struct ferry_contract {
     uint32_t timestamps;   /**< 1: every message carries the time it was sent */
 
     /* each sender's own; ignored for receivers */
-    uint64_t quota;    /**< bytes of memory for unreleased messages; 0: 64 MiB */
+    uint64_t quota;    /**< bytes of memory for unreleased messages, at least 16 KiB; 0: 64 MiB */
     uint32_t capacity; /**< unreleased messages; 0: as many as the memory holds */
-    uint32_t retain;   /**< topics: the last messages kept for receivers that come late, as many as `quota` has room for
-                          beside what is not released; 0: none */
+    uint32_t
+        retain; /**< topics: the last messages kept for receivers that come late, at most 65,536 unless the topic is
+                          durable, and as many as `quota` has room for beside what is not released; 0: none */
     ferry_overflow_t overflow; /**< what to do when either is used up */
     ferry_wait_t wait;         /**< how this sender waits for room */
 
@@ -244,7 +245,10 @@ FERRY_API int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64
  * time, and must be ended by ferry_commit or ferry_abort. Errors as ferry_send.
  */
 FERRY_API int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data);
-/** Sends the first `len` bytes of the open claim. -EINVAL: no claim is open, or more than was claimed. */
+/**
+ * Sends the first `len` bytes of the open claim. -EINVAL: no claim is open, or more than was claimed; -EMSGSIZE not the
+ * contract's size: the claim stays open.
+ */
 FERRY_API int ferry_commit(ferry_sender_t *tx, size_t len);
 /** Gives the open claim up. -EINVAL: no claim is open. */
 FERRY_API int ferry_abort(ferry_sender_t *tx);

@@ -70,7 +70,7 @@ FERRY_API int ferry_region_open(ferry_t *node, const char *name, uint64_t bytes,
 
 /**
  * Closes the handle; NULL is allowed. With the process's last handle on it the memory is unmapped: pointers into it
- * end. Errors: -EBUSY also while handles of locks or buffers inside it are open.
+ * end: that one is -EBUSY also while handles of locks or buffers inside the region are open.
  */
 FERRY_API int ferry_region_close(ferry_region_t *region);
 
@@ -297,7 +297,8 @@ FERRY_API int ferry_region_reader_open(ferry_t *node, const char *name, const fe
                                        ferry_region_reader_t **reader);
 /**
  * The newest version, which stays as it is until `*view` is released. Waits for a first one up to `timeout`. A view
- * may be used and released by any thread.
+ * may be used and released by any thread. With FERRY_NOW a version that stands in a buffer new to this reader may be
+ * overlooked for a moment: it finds the one before, or none.
  * Errors: -EAGAIN, -ETIMEDOUT none was published yet; -EPIPE nor will be: the writer has closed or died (a version that
  * this reader has seen can be viewed all the same); -EDQUOT 64 versions are viewed by this reader at once; -EPROTO the
  * writer broke the rules and was expelled; -EINTR; -ESHUTDOWN; -ENOMEM.

@@ -73,7 +73,8 @@ typedef struct ferry_service_options {
     size_t size;         /**< sizeof(ferry_service_options_t), or 0 for the same */
     ferry_wait_t wait;   /**< how its threads wait for calls */
     uint32_t queue;      /**< calls that one client may have under way, beyond which it gets -EBUSY; 0: 1024 */
-    uint64_t quota;      /**< bytes of results of one thread for one client that wait to be read; 0: 64 MiB */
+    uint64_t quota;      /**< bytes of results of one thread for one client that wait to be read, at least 16 KiB; 0:
+                            64 MiB */
     const char *comment; /**< for people; copied */
     const void
         *descriptor; /**< a serialized google.protobuf.FileDescriptorSet, if the messages are protobuf's; copied */
@@ -107,8 +108,9 @@ FERRY_API int ferry_service_method(ferry_service_t *service, const char *method,
 
 /**
  * Starts `threads` threads (1 to 256 in all) that serve until ferry_service_stop; when it returns, clients find them.
- * All signals are blocked in them. Errors: -EINVAL; -EAGAIN no more threads; -EMFILE; -ENOMEM; -EBADF; -ECHILD;
- * -ESHUTDOWN; -ECANCELED it was stopped.
+ * All signals are blocked in them. Errors: -EINVAL; -EAGAIN more than 256 in all: none was started; -ECANCELED it was
+ * stopped; -EBADF; -ECHILD; and after these, some may have been started (ferry_service_stats tells how many serve):
+ * -EAGAIN no more threads; -EMFILE; -ENOMEM; -ESHUTDOWN.
  */
 FERRY_API int ferry_service_start(ferry_service_t *service, unsigned threads);
 
@@ -214,8 +216,8 @@ typedef struct ferry_call ferry_call_t;
 typedef struct ferry_client_options {
     size_t size;       /**< sizeof(ferry_client_options_t), or 0 for the same */
     ferry_wait_t wait; /**< how it waits for answers, and for room */
-    uint32_t calls;    /**< that may be under way at once; 0: 1024; the service may allow fewer */
-    uint64_t quota;    /**< bytes of memory for arguments; 0: 64 MiB */
+    uint32_t calls;    /**< that may be under way at once, up to 1,048,576; 0: 1024; the service may allow fewer */
+    uint64_t quota;    /**< bytes of memory for arguments, at least 16 KiB; 0: 64 MiB */
 } ferry_client_options_t;
 
 /**

@@ -32,7 +32,8 @@ typedef struct ferry_purged {
 /**
  * Drops what waits in `channel`: a queue's messages that no receiver has taken, those that are to be tried later among
  * them; a topic's retained messages. `node`: that of whose senders; 0: of all. What a receiver has taken stays taken.
- * The senders count what was dropped as purged (ferry_sender_stats), and their flush and close no longer wait for it.
+ * A queue's senders count what was dropped as purged (ferry_sender_stats), and their flush and close no longer wait for
+ * it.
  *
  * In a space that spans machines all are asked. What a machine has from senders on others, and no receiver there has
  * taken, is dropped there, and told with `end` 0 of a node that had it; its senders count that as released. What is on
