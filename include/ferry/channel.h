@@ -201,7 +201,8 @@ typedef struct ferry_receiver_options {
                               receiver gets it, with the next attempt, and its holder -ESTALE; less than a
                               millisecond counts as one; 0: for ever. By CLOCK_MONOTONIC, which senders and
                               receivers of one machine must share: time_namespaces(7) may differ in it */
-    uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`; 0: no limit */
+    uint32_t max_attempts;   /**< queues: a message that was tried so often goes to `dead_letter`, by the next call that
+                                receives from the queue; 0: no limit */
     const char *dead_letter; /**< name of the queue for these; needed with max_attempts. See ferry_msg_origin */
     ferry_replay_t replay;   /**< durable topics: where it begins; other than 0, it is an error with other channels */
     uint64_t replay_from;    /**< what `replay` says */
@@ -299,7 +300,8 @@ FERRY_API int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout);
  *
  * Returns 0, also when messages were left (`*undelivered` tells). The handle is closed in any case but -EBADF (it was
  * closed before), -EBUSY and -EINTR (a signal ended the linger: call again). -EBADMSG (only with FERRY_CHECK=1):
- * closed, and a message was changed after it was sent.
+ * closed, and a message was changed after it was sent. Of a handle whose thread has ended (base.h) nothing lingers, and
+ * nothing is counted: what no receiver had been given went with the thread.
  */
 FERRY_API int ferry_sender_close(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered);
 

@@ -37,6 +37,9 @@ int ferry_client_open(ferry_t *node, const char *service, const ferry_client_opt
 
 int ferry_client_close(ferry_client_t *client, int64_t timeout, uint64_t *undone) {
     if (!client) {
+        if (undone) {
+            *undone = 0;
+        }
         return 0;
     }
     int cancel = fi_cancel_here();

@@ -224,6 +224,9 @@ int ferry_sender_flush(ferry_sender_t *tx, int64_t timeout) {
 
 static int sender_close_uncancelled(ferry_sender_t *tx, int64_t timeout, uint64_t *undelivered) {
     if (!tx) {
+        if (undelivered) {
+            *undelivered = 0;
+        }
         return 0;
     }
     int r = fi_end_enter(fi_end_of(tx), FI_END_SENDER);

@@ -363,6 +363,9 @@ int fi_client_close(ferry_client_t *k, int64_t timeout, uint64_t *undone) {
 
     int r = begin_to_close(k);
     if (r == -EOWNERDEAD) {
+        if (undone) {
+            *undone = 0; /* its calls went with its thread */
+        }
         fi_sender_drop(tx);
         (void)fi_receiver_close(rx);
         return 0;

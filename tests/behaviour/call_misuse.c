@@ -488,9 +488,19 @@ static void a_client_whose_thread_has_ended_is_known(void) {
     pthread_join(thread, NULL);
     check_error(ferry_call(lent.client, "echo", "x", 1, PATIENCE, NULL), -EOWNERDEAD, "thread ended");
     check_error(ferry_call_start(lent.client, "echo", "x", 1, 0, PATIENCE, &next), -EOWNERDEAD, "thread ended");
-    check_is(ferry_client_close(lent.client, FERRY_NOW, NULL), 0);
+    uint64_t undone = 7;
+    check_is(ferry_client_close(lent.client, FERRY_NOW, &undone), 0);
+    check_is(undone, 0);
     close_service(service);
     close_node(lent.node);
+}
+
+static void closing_none_leaves_nothing_undone(void) {
+    uint64_t undone = 7, undelivered = 7;
+    check_is(ferry_client_close(NULL, FERRY_NOW, &undone), 0);
+    check_is(undone, 0);
+    check_is(ferry_sender_close(NULL, FERRY_NOW, &undelivered), 0);
+    check_is(undelivered, 0);
 }
 
 typedef struct inherited {
@@ -575,6 +585,7 @@ int main(int argc, char **argv) {
         TEST(closed_handles_are_known),
         TEST(two_threads_in_one_client_are_noticed),
         TEST(a_client_whose_thread_has_ended_is_known),
+        TEST(closing_none_leaves_nothing_undone),
         TEST(a_forked_child_is_told_to_open_its_own_node),
         TEST(closing_a_node_closes_its_clients_and_servers_and_names_them),
     };
