@@ -206,7 +206,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return r;
         }
         if (fi_node_is_shut(tx->end.node)) {
-            return fi_fail(-ESHUTDOWN, "the node %s while '%s' waited for room", fi_node_end_word(tx->end.node),
+            return fi_fail(-ESHUTDOWN, "the node %s while the sender of '%s' waited", fi_node_end_word(tx->end.node),
                            fi_channel_shown(tx->end.channel));
         }
         if (fi_unlikely(tx->part.is_over && tx->part.is_over(tx->part.whole))) {
@@ -230,7 +230,7 @@ static int wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeou
             return 0;
         }
         if (r == -EINTR) {
-            return fi_fail(-EINTR, "a signal ended the wait for room on '%s'", fi_channel_shown(tx->end.channel));
+            return fi_fail(-EINTR, "a signal ended the wait of the sender of '%s'", fi_channel_shown(tx->end.channel));
         }
         if (r != -EAGAIN) {
             return r;

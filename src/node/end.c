@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "node/shown.h"
 #include "platform/cancel.h"
 #include "platform/clock.h"
 
@@ -71,14 +72,14 @@ static int belongs_to_parent(const fi_end_t *e) {
     return fi_fail(-ECHILD,
                    "this handle on '%s' belongs to the parent process: after fork(), open your own node with "
                    "ferry_open",
-                   e->channel);
+                   fi_channel_shown(e->channel));
 }
 
 static int died(const fi_end_t *e) {
     return fi_fail(-EOWNERDEAD,
                    "the thread that used this handle on '%s' last has ended without closing it, so it counts as dead: "
                    "close it and open a new one",
-                   e->channel);
+                   fi_channel_shown(e->channel));
 }
 
 int fi_end_enter_with_chores(fi_end_t *e) {
@@ -103,7 +104,7 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
     uint32_t free_of_others = FI_BUSY_NO;
     if (!fi_cas32(&e->busy, &free_of_others, FI_BUSY_CALL)) {
         return fi_fail(-EBUSY, "another thread is inside a call on this handle on '%s': open one for each thread",
-                       e->channel);
+                       fi_channel_shown(e->channel));
     }
     if (!fi_own(&e->own)) {
         fi_end_leave(e); /* it ended meanwhile; what has come since is this thread's to do, or the steward's */

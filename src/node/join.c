@@ -96,7 +96,8 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     while (!is_settled(e)) {
         struct timespec ts = fi_timespec(fi_patience_slice(&patience));
         if (fi_node_is_shut(n)) {
-            return fi_fail(-ESHUTDOWN, "the node %s while '%s' was opened", fi_node_end_word(n), e->channel);
+            return fi_fail(-ESHUTDOWN, "the node %s while '%s' was opened", fi_node_end_word(n),
+                           fi_channel_shown(e->channel));
         }
         (void)pthread_cond_timedwait(&n->changed, &n->lock, &ts);
         if (!fi_patience_goes_on(&patience)) {
@@ -110,7 +111,8 @@ static int settle(fi_node_t *n, fi_end_t *e, int64_t timeout) {
     note_unmet(n, e);
     settle_taps(n, e);
     int error = __atomic_load_n(&e->open_error, __ATOMIC_RELAXED);
-    return error ? fi_fail_errno(-error, "cannot link '%s' with all %" PRIu64 " who are there", e->channel, e->expected)
+    return error ? fi_fail_errno(-error, "cannot link '%s' with all %" PRIu64 " who are there",
+                                 fi_channel_shown(e->channel), e->expected)
                  : 0;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "node/node.h"
+#include "node/shown.h"
 #include "platform/process.h"
 
 #define PUBLISH_TRIES 3
@@ -136,7 +137,7 @@ static int meet_peer(fi_node_t *n, fi_end_t *e, fi_peer_t *p) {
     (void)n;
     uint64_t *more = realloc(p->unsettled, (p->unsettled_count + 1) * sizeof *more);
     if (!more) {
-        return fi_fail(-ENOMEM, "no memory to meet the peers of '%s'", e->channel);
+        return fi_fail(-ENOMEM, "no memory to meet the peers of '%s'", fi_channel_shown(e->channel));
     }
     p->unsettled = more;
     p->unsettled[p->unsettled_count++] = e->id;

@@ -486,7 +486,8 @@ static void a_client_whose_thread_has_ended_is_known(void) {
     pthread_t thread;
     check_is(pthread_create(&thread, NULL, call_and_end, &lent), 0);
     pthread_join(thread, NULL);
-    check_error(ferry_call(lent.client, "echo", "x", 1, PATIENCE, NULL), -EOWNERDEAD, "thread ended");
+    check_error(ferry_call(lent.client, "echo", "x", 1, PATIENCE, NULL), -EOWNERDEAD, "thread 'calls of s' ended");
+    check_error(ferry_call_wait(lent.call, PATIENCE, NULL), -EOWNERDEAD, "thread 'replies of s' ended");
     check_error(ferry_call_start(lent.client, "echo", "x", 1, 0, PATIENCE, &next), -EOWNERDEAD, "thread ended");
     uint64_t undone = 7;
     check_is(ferry_client_close(lent.client, FERRY_NOW, &undone), 0);
