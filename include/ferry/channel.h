@@ -89,7 +89,8 @@ typedef struct ferry_contract {
         durable; /**< in a space that spans machines (`nats://...`): see "Durable queues" and "Durable topics" */
 
     /* each sender's own */
-    int64_t retain_age; /**< durable topics: nanoseconds after which the engine drops a message; 0: no opinion */
+    int64_t retain_age; /**< durable topics: nanoseconds after which the engine drops a message, at least 0.1 s; 0: no
+                            opinion */
     uint32_t plain; /**< topics between machines: 1: clients of the engine's that are not Ferry's get its messages, too;
                          see "Plain topics" */
 } ferry_contract_t;

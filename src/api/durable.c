@@ -4,8 +4,11 @@
 #include <errno.h>
 
 #include "api/check.h"
+#include "api/plain.h"
 #include "base/error.h"
 #include "net/parcel.h"
+
+#define LEAST_AGE_NS 100000000ll /* the server's */
 
 static int check_space(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c) {
     if (c->durable != FERRY_DURABLE) {
@@ -26,16 +29,52 @@ static int check_space(const fi_node_t *n, const char *channel, ferry_kind_t kin
     return 0;
 }
 
+static int check_age(int64_t age, ferry_kind_t kind) {
+    if (age < 0 || (age > 0 && kind != FERRY_TOPIC)) {
+        return fi_fail(-EINVAL,
+                       "`retain_age` is how long a durable topic keeps a message, in ns: 0 or more, and for topics");
+    }
+    return age == 0 || age >= LEAST_AGE_NS
+               ? 0
+               : fi_fail(-EINVAL,
+                         "a `retain_age` of %lld ns is too short: the server keeps messages for %lld ns or longer",
+                         (long long)age, LEAST_AGE_NS);
+}
+
+/* Before the server is asked: what it makes for a sender would stay, though that cannot be opened. */
+static int check_sender(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
+                        fi_part_t *part) {
+    ferry_contract_t own = *c;
+    fi_contract_t shared;
+
+    int r = check_space(n, channel, kind, c);
+    if (r < 0 || c->durable != FERRY_DURABLE) {
+        return r;
+    }
+    own.retain = 0; /* the stream's matter */
+    r = fi_sender_check(n, kind, &own, &shared);
+    return r < 0 ? r : fi_settle_plain_sender(n, channel, kind, c, part);
+}
+
+static int check_receiver(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                          const ferry_contract_t *c, fi_rxpart_t *part) {
+    fi_contract_t shared;
+
+    int r = check_space(n, channel, kind, c);
+    if (r < 0 || c->durable != FERRY_DURABLE) {
+        return r;
+    }
+    r = fi_receiver_check(channel, kind, o, &shared);
+    return r < 0 ? r : fi_settle_plain_receiver(n, channel, kind, o, c, part);
+}
+
 int fi_settle_durable_sender(fi_node_t *n, const char *channel, ferry_kind_t kind, ferry_contract_t *c,
                              fi_part_t *part) {
     bool topic = kind == FERRY_TOPIC;
 
-    if (c->retain_age < 0 || (c->retain_age > 0 && !topic)) {
-        return fi_fail(-EINVAL,
-                       "`retain_age` is how long a durable topic keeps a message, in ns: 0 or more, and for topics");
-    }
     part->kept = (fi_kept_bounds_t){.messages = c->retain, .bytes = c->quota, .age = (uint64_t)c->retain_age};
-    int r = check_space(n, channel, kind, c);
+    int r = check_age(c->retain_age, kind);
+    r = r == 0 ? check_sender(n, channel, kind, c, part) : r;
     r = r == 0 && n->net ? fi_durable_settle(n->net, channel, kind, &part->kept, c) : r;
     if (r < 0) {
         return r;
@@ -79,7 +118,7 @@ int fi_settle_durable_receiver(fi_node_t *n, const char *channel, ferry_kind_t k
     if (r < 0 || o->tap) {
         return r;
     }
-    r = check_space(n, channel, kind, c);
+    r = check_receiver(n, channel, kind, o, c, part);
     r = r == 0 && n->net ? fi_durable_settle(n->net, channel, kind, &nothing, c) : r;
     if (r < 0) {
         return r;

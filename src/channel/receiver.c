@@ -93,7 +93,15 @@ void fi_receiver_bury(fi_receiver_t *rx) {
     fi_graveyard_add(rx);
 }
 
-static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
+static int check_dead_letter(const char *channel, const char *dead_letter) {
+    int r = fi_channel_check(dead_letter);
+
+    return r < 0 || strcmp(dead_letter, channel) != 0
+               ? r
+               : fi_fail(-EINVAL, "the dead letters of '%s' cannot go to the same queue: name another one", channel);
+}
+
+static int check_options(const char *channel, const ferry_receiver_options_t *o, ferry_kind_t kind) {
     if ((unsigned)o->wait > FERRY_WAIT_BLOCK) {
         return fi_fail(-EINVAL, "the receiver's wait (%d) is not one of the values in ferry/base.h", (int)o->wait);
     }
@@ -128,17 +136,15 @@ static int check_options(const ferry_receiver_options_t *o, ferry_kind_t kind) {
                        "`max_attempts` and `dead_letter` belong together: how often a message is tried, and the "
                        "queue that it goes to then");
     }
-    return 0;
+    return o->dead_letter ? check_dead_letter(channel, o->dead_letter) : 0;
 }
 
-static int open_dead_letters(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
-    int r = fi_channel_check(o->dead_letter);
+int fi_receiver_check(const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                      fi_contract_t *contract) {
+    static const ferry_contract_t no_opinion;
 
-    if (r == 0 && strcmp(o->dead_letter, rx->end.channel) == 0) {
-        r = fi_fail(-EINVAL, "the dead letters of '%s' cannot go to the same queue: name another one",
-                    fi_channel_shown(rx->end.channel));
-    }
-    return r < 0 ? r : fi_dead_open(rx, o->dead_letter, o->max_attempts);
+    int r = fi_contract_from_public(o->contract ? o->contract : &no_opinion, contract);
+    return r < 0 ? r : check_options(channel, o, kind);
 }
 
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
@@ -151,14 +157,10 @@ int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const 
 int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                          const fi_rxpart_t *part, fi_receiver_t **out) {
     static const ferry_receiver_options_t none;
-    static const ferry_contract_t no_opinion;
     fi_contract_t contract;
 
     o = o ? o : &none;
-    int r = fi_contract_from_public(o->contract ? o->contract : &no_opinion, &contract);
-    if (r == 0) {
-        r = check_options(o, kind);
-    }
+    int r = fi_receiver_check(channel, kind, o, &contract);
     if (r < 0) {
         return r;
     }
@@ -177,7 +179,7 @@ int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, c
     memcpy(rx->end.channel, channel, strlen(channel) + 1);
     r = set_up(rx, o);
     if (r == 0 && o->dead_letter) {
-        r = open_dead_letters(rx, o);
+        r = fi_dead_open(rx, o->dead_letter, o->max_attempts);
     }
     rx->part.dead = NULL;
     if (r == 0) {

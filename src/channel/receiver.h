@@ -207,7 +207,9 @@ static inline uint64_t fi_receiver_held(const fi_receiver_t *rx) {
     return fi_load_relaxed64(&rx->stats.messages) - settled;
 }
 
-/* receiver.c */
+/* receiver.c. What is wrong with options is found out without opening anything. */
+int fi_receiver_check(const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+                      fi_contract_t *contract);
 int fi_receiver_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                     fi_receiver_t **out);
 int fi_receiver_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,

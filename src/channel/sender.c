@@ -150,16 +150,19 @@ int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const fe
     return fi_sender_new_part(n, channel, kind, c, &nothing, out);
 }
 
+int fi_sender_check(const fi_node_t *n, ferry_kind_t kind, const ferry_contract_t *c, fi_contract_t *shared) {
+    int r = fi_contract_from_public(c, shared);
+
+    return r < 0 ? r : check_own(n, c, kind);
+}
+
 int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
                        const fi_part_t *part, fi_sender_t **out) {
     static const ferry_contract_t none;
     fi_contract_t shared;
 
     c = c ? c : &none;
-    int r = fi_contract_from_public(c, &shared);
-    if (r == 0) {
-        r = check_own(n, c, kind);
-    }
+    int r = fi_sender_check(n, kind, c, &shared);
     if (r < 0) {
         return r;
     }

@@ -282,7 +282,8 @@ static inline fi_sender_t *fi_sender_of(fi_end_t *e) {
     return fi_container(e, fi_sender_t, end);
 }
 
-/* sender.c: opening, closing, statistics. */
+/* sender.c: opening, closing, statistics. What is wrong with a contract is found out without opening anything. */
+int fi_sender_check(const fi_node_t *n, ferry_kind_t kind, const ferry_contract_t *c, fi_contract_t *shared);
 int fi_sender_new(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c, fi_sender_t **out);
 int fi_sender_new_part(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
                        const fi_part_t *part, fi_sender_t **out);

@@ -123,7 +123,7 @@ int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiv
         start->first = fi_max(o->replay_from, 1ull);
         break;
     case FERRY_REPLAY_TIME:
-        start->since = fi_max(o->replay_from, 1ull);
+        start->since = fi_min(fi_max(o->replay_from, 1ull), (uint64_t)INT64_MAX); /* servers count no further */
         break;
     case FERRY_REPLAY_ALL:
         start->first = s.first;

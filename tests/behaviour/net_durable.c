@@ -313,6 +313,35 @@ static void what_cannot_be_durable_says_so(void) {
     engine_stop(s->engine);
 }
 
+/* The server is not asked to make what then cannot be opened: it would keep that, and whoever opens it next without an
+ * opinion would have it durable. */
+static void what_is_wrong_leaves_no_queue_behind(void) {
+    const ferry_contract_t bad[] = {{.durable = FERRY_DURABLE, .rendezvous = 1},
+                                    {.durable = FERRY_DURABLE, .quota = 5},
+                                    {.durable = FERRY_DURABLE, .wait = 9},
+                                    {.durable = FERRY_DURABLE, .plain = 1},
+                                    {.durable = FERRY_DURABLE, .type_name = "a b"}};
+    const ferry_receiver_options_t wrong[] = {{.contract = &durable, .wait = 9},
+                                              {.contract = &durable, .depth = 3},
+                                              {.contract = &durable, .plain = 1},
+                                              {.contract = &durable, .max_attempts = 2, .dead_letter = "jobs"}};
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a");
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ferry_sender_t *tx;
+        int r = ferry_sender_open(node, "jobs", FERRY_QUEUE, &bad[i], &tx);
+        check(r == -EINVAL || r == -ENOTSUP);
+        check_error(ferry_durable_purge(node, "jobs", 0, NULL), -ENOENT, "jobs");
+    }
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ferry_receiver_t *rx;
+        check_error(ferry_receiver_open(node, "jobs", FERRY_QUEUE, &wrong[i], &rx), -EINVAL, "");
+        check_error(ferry_durable_purge(node, "jobs", 0, NULL), -ENOENT, "jobs");
+    }
+    close_node(node);
+    engine_stop(s->engine);
+}
+
 static int note_queue(const ferry_durable_info_t *info, void *arg) {
     ferry_durable_info_t *found = arg;
     check(strcmp(info->queue, "jobs.v1") == 0);
@@ -494,6 +523,7 @@ int main(int argc, char **argv) {
         TEST(a_message_that_does_not_fit_stands_in_nobodys_way),
         TEST(a_second_sender_of_a_node_has_its_own_share),
         TEST(what_cannot_be_durable_says_so),
+        TEST(what_is_wrong_leaves_no_queue_behind),
         TEST(it_can_be_listed_purged_and_removed),
         TEST(a_server_without_room_is_told_of_and_loses_nothing),
         TEST(attempts_are_counted_over_all_machines),

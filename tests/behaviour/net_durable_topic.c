@@ -72,9 +72,15 @@ static void what_was_published_can_be_read_from_anywhere(void) {
         uint64_t from;
         uint64_t first;
     } cases[] = {
-        {FERRY_REPLAY_ALL, 0, 1},         {FERRY_REPLAY_LAST, 7, 94},        {FERRY_REPLAY_LAST, 1000, 1},
-        {FERRY_REPLAY_SEQUENCE, 33, 33},  {FERRY_REPLAY_SEQUENCE, 101, 101}, {FERRY_REPLAY_TIME, 1, 1},
-        {FERRY_REPLAY_TIME, between, 61}, {FERRY_REPLAY_RETAINED, 0, 101}, /* no sender has said what is retained */
+        {FERRY_REPLAY_ALL, 0, 1},
+        {FERRY_REPLAY_LAST, 7, 94},
+        {FERRY_REPLAY_LAST, 1000, 1},
+        {FERRY_REPLAY_SEQUENCE, 33, 33},
+        {FERRY_REPLAY_SEQUENCE, 101, 101},
+        {FERRY_REPLAY_TIME, 1, 1},
+        {FERRY_REPLAY_TIME, between, 61},
+        {FERRY_REPLAY_RETAINED, 0, 101}, /* no sender has said what is retained */
+        {FERRY_REPLAY_TIME, UINT64_MAX, 101},
     };
     enum { CASES = sizeof cases / sizeof cases[0] };
     ferry_t *nodes[2] = {on(e, "a"), on(e, "b")};
@@ -294,6 +300,9 @@ static void what_cannot_be_says_so(void) {
     check_error(ferry_sender_open(node, "news", FERRY_TOPIC, &back, &tx), -ENOTSUP, "hold");
     check_error(ferry_sender_open(node, "news", FERRY_TOPIC, &aged, &tx), -EINVAL, "retain_age durable");
     check_error(ferry_sender_open(node, "jobs", FERRY_QUEUE, &aged, &tx), -EINVAL, "retain_age topics");
+    const ferry_contract_t brief = {.size = sizeof brief, .durable = FERRY_DURABLE, .retain_age = 99 * MILLISECOND};
+    check_error(ferry_sender_open(node, "news", FERRY_TOPIC, &brief, &tx), -EINVAL, "retain_age 99000000 100000000");
+    check_error(ferry_durable_purge(node, "news", 0, NULL), -ENOENT, "news");
     check_error(ferry_receiver_open(node, "news", FERRY_TOPIC, &o, &rx), -ENOTSUP, "not durable");
     check_error(ferry_receiver_open(node, "jobs", FERRY_QUEUE, &o, &rx), -EINVAL, "replay topics");
     o.replay = (ferry_replay_t)77;
