@@ -345,11 +345,13 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  * (FERRY_NOW); -ETIMEDOUT; -EINTR; -ESHUTDOWN, of an expelled node (ferry_kick) also while messages wait, which others
  * get; -EDQUOT as many messages are held as max_held allows; -EPROTO a sender
  * broke the rules and was expelled (the others are still served: call again); -ENOMEM no memory for a handle, or to map
- * what a sender announced, or that is more than the node's `max_memory_per_peer` (the sentence says which): told
- * once, that sender is given up and counts as ended (likewise); -EMFILE, -ENFILE no descriptor was left to be linked
- * with a sender, or to take in what one announced (likewise); -EPROTOTYPE the contract of the queue `dead_letter` does
- * not admit a message that was tried too often: it stays with its sender, and is tried again
- * when this receiver has closed (told once a minute at most; call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
+ * what a sender announced, or that is more than the node's `max_memory_per_peer` (the sentence says which; the others
+ * are still served); -EMFILE, -ENFILE no descriptor was left to be linked with a sender, or to take in what one
+ * announced (likewise). That sender counts as ended. One that announced too much is given up for good, and told of
+ * once. Any other keeps its messages, is told of once a minute at most, and is linked again within a second after there
+ * are descriptors and memory, as long as this receiver is open; -EPROTOTYPE the contract of the queue `dead_letter`
+ * does not admit a message that was tried too often: it stays with its sender, and is tried again when this receiver has
+ * closed (told once a minute at most; call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
  */
 FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m);
 

@@ -221,11 +221,23 @@ static bool agrees(fi_receiver_t *rx, const fi_contract_t *theirs) {
     return rx->tap || fi_contract_merge(&rx->end.contract, theirs, rx->end.channel, "this receiver", "a sender") == 0;
 }
 
+/* The next call that receives tells; of what is tried again every second, once in a while. */
+static void note_starved(fi_receiver_t *rx, int r) {
+    bool is_tried_again = r != -EFBIG && !rx->part.whole;
+    int64_t now = fi_now_ns();
+
+    if (is_tried_again && rx->starved_at != 0 && now - rx->starved_at < FI_TELL_NS) {
+        return;
+    }
+    rx->starved = r;
+    rx->starved_at = is_tried_again ? now : rx->starved_at;
+}
+
 /* Who opens it is told by the call that does; later, the next call that receives tells. */
 static void refuse(fi_receiver_t *rx, const fi_mail_t *m, int r) {
     fi_end_note_error(&rx->end, r);
     if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
-        rx->starved = r;
+        note_starved(rx, r);
     }
     tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
     fi_node_count_link(&rx->end);
@@ -401,7 +413,10 @@ static int new_segment(fi_rxlink_t *l, fi_mail_t *m) {
 /* Without it the link's messages would never come. */
 static void took_memory(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
     if (r < 0) {
-        rx->starved = r;
+        note_starved(rx, r);
+        if (r != -EFBIG) {
+            fi_end_lacks(&rx->end);
+        }
         fi_receiver_expel(rx, l,
                           r == -EFBIG    ? "the receiver may not map that much of this node's memory"
                           : r == -EMFILE ? "the receiver has no descriptors left"

@@ -27,7 +27,6 @@
 #include "node/shown.h"
 
 #define TRY_AGAIN_NS 1000000000ll /* when the dead-letter queue has no room */
-#define TELL_NS 60000000000ll     /* that it refuses messages is told once in that time */
 #define SHARE 64u                 /* of the copies; see `look` */
 
 /* A copy that was sent, and whose original waits. */
@@ -283,7 +282,7 @@ static bool hand_back(ferry_msg_t *m, int put) {
 static void note_refusal(fi_dead_t *d, const ferry_msg_t *m) {
     int64_t now = fi_now_ns();
 
-    if (d->rx->starved || (d->told_at != 0 && now - d->told_at < TELL_NS)) {
+    if (d->rx->starved || (d->told_at != 0 && now - d->told_at < FI_TELL_NS)) {
         return;
     }
     d->told_at = now;

@@ -23,8 +23,9 @@
 #include "ring/give_up.h"
 #include "ring/ring_reader.h"
 
-#define FI_MESSAGE_OVERHEAD 64 /* what the smallest message counts against the quantum */
-#define FI_RX_LOGS 4u          /* as many as a sender's outlet has in use */
+#define FI_MESSAGE_OVERHEAD 64          /* what the smallest message counts against the quantum */
+#define FI_RX_LOGS 4u                   /* as many as a sender's outlet has in use */
+#define FI_TELL_NS INT64_C(60000000000) /* what lasts is told a program once in that time */
 
 typedef struct fi_dead fi_dead_t;
 
@@ -177,6 +178,7 @@ struct ferry_receiver {
     bool gave_up; /* a sender, for that reason: */
     int starved; /* what a sender announced cannot be had: -ENOMEM, -EMFILE, -ENFILE, -EFBIG (a limit); to be told. Or, of no
                      sender: -EPROTOTYPE, a dead letter was refused */
+    int64_t starved_at; /* ns: when a lack was told last that mends itself; 0: never */
     uint32_t fence_bit;
     bool check; /* FERRY_CHECK=1 */
 

@@ -59,8 +59,8 @@ static int gave_one_up(fi_receiver_t *rx) {
     rx->gave_up = true;
     if (why == -EMFILE || why == -ENFILE) {
         (void)fi_fail_errno(-why,
-                            "what a sender of '%s' announced could not be taken in: it was given up, the others are "
-                            "still served",
+                            "what a sender of '%s' announced could not be taken in: it keeps its messages and is tried "
+                            "again every second, the others are still served",
                             rx->end.channel);
         return rx->part.whole ? r : why;
     }
@@ -71,8 +71,8 @@ static int gave_one_up(fi_receiver_t *rx) {
                        fi_channel_shown(rx->end.channel), (unsigned long long)rx->end.node->max_memory);
     }
     return fi_fail(r,
-                   "no memory was left to map what a sender of '%s' announced: it was given up, the others are still "
-                   "served",
+                   "no memory was left to map what a sender of '%s' announced: it keeps its messages and is tried "
+                   "again every second, the others are still served",
                    fi_channel_shown(rx->end.channel));
 }
 

@@ -77,6 +77,7 @@ typedef struct fi_end {
     uint32_t kind;
     fi_contract_t contract; /* grows more definite as peers are met; whoever holds the end */
     fi_contract_t stated;   /* as published; constant once open */
+    uint32_t lacks;         /* 1: some link is missing for want of descriptors or memory (lacks.c) */
     int open_error;         /* why a link could not be made while it was opened, if descriptors or memory ran out */
     uint32_t digest;        /* of the contract, as the entry's name has it */
     bool published;

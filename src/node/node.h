@@ -108,8 +108,10 @@ struct ferry {
 
     pthread_t steward;
     uint32_t stopping;
-    uint32_t timed; /* ends that have named a time */
-    uint64_t due;   /* ns: when the steward looks at them, unless it is called before */
+    uint32_t timed;        /* ends that have named a time */
+    uint64_t due;          /* ns: when the steward looks at them, unless it is called before */
+    uint32_t lacking;      /* 1: some end `lacks` */
+    int64_t lacking_until; /* ns: when the steward looks at those; 0: it has not begun to wait for that */
     int epoll;
     int listener;
     bool listener_paused; /* no descriptors left to accept with */
@@ -178,6 +180,11 @@ void fi_node_count_link(fi_end_t *e);
 void fi_node_count_tap(fi_end_t *e);
 /* Descriptors or memory ran out while a link was made: an open that waits for it fails with this. Any thread. */
 void fi_end_note_error(fi_end_t *e, int r);
+/* Some link of it could not be made or was given up, for want of descriptors or memory: it meets the others once more
+ * when there are some (lacks.c). Any thread that holds it. */
+void fi_end_lacks(fi_end_t *e);
+/* Meets anew where it is time; returns when it is to be looked again, or FI_NEVER. Steward only. */
+int64_t fi_node_look_lacking(fi_node_t *n);
 
 /* Peers (dial.c). The node's lock is taken. */
 fi_peer_t *fi_node_find_peer(fi_node_t *n, uint64_t id);

@@ -245,7 +245,7 @@ static int handshake_timeout(fi_node_t *n) {
 
 /* Ends may have named a time at which they are to be called. */
 static int due_timeout(fi_node_t *n, int timeout) {
-    int64_t due = fi_node_look_due(n);
+    int64_t due = fi_earlier(fi_node_look_due(n), fi_node_look_lacking(n));
 
     if (due == FI_NEVER) {
         return timeout;

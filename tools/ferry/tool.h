@@ -59,7 +59,7 @@ void common_warn(const common_t *common, const ferry_t *node);
 /* Says the library's sentence for its negative result `error`, and returns the exit status that fits. */
 int library_failed(int error);
 
-/* Does this error of a receiver concern one of its senders, which was given up, while the others are served? It is said
+/* Does this error of a receiver concern one of its senders only, while the others are served? It is said
  * then. */
 bool lost_one_sender(int error);
 
