@@ -14,6 +14,8 @@
  *   - A signal ends a wait that sleeps: the call answers -EINTR.  One that comes while a wait spins (with
  *     FERRY_WAIT_SPIN: always) or looks around ends nothing; ferry_shutdown ends every wait, also from a handler.
  *   - After fork() the child must open its own node: every call on an inherited handle answers -ECHILD.
+ *   - A thread that calls the library needs 64 KiB of stack, and 128 KiB where a space spans machines; the threads that
+ *     a program starts have more, unless it says otherwise (pthread_attr_setstacksize(3)).
  */
 #ifndef FERRY_BASE_H
 #define FERRY_BASE_H
