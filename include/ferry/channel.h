@@ -349,9 +349,10 @@ FERRY_API int ferry_receiver_open(ferry_t *node, const char *channel, ferry_kind
  * are still served); -EMFILE, -ENFILE no descriptor was left to be linked with a sender, or to take in what one
  * announced (likewise). That sender counts as ended. One that announced too much is given up for good, and told of
  * once. Any other keeps its messages, is told of once a minute at most, and is linked again within a second after there
- * are descriptors and memory, as long as this receiver is open; -EPROTOTYPE the contract of the queue `dead_letter`
- * does not admit a message that was tried too often: it stays with its sender, and is tried again when this receiver has
- * closed (told once a minute at most; call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
+ * are descriptors and memory, as long as this receiver is open: a topic's then as one that has come late, so that it
+ * gets once more what `retain` keeps, and not what was sent meanwhile; -EPROTOTYPE the contract of the queue
+ * `dead_letter` does not admit a message that was tried too often: it stays with its sender, and is tried again when
+ * this receiver has closed (told once a minute at most; call again); -EBUSY; -EBADF; -ECHILD; -EOWNERDEAD.
  */
 FERRY_API int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m);
 
