@@ -60,11 +60,10 @@ typedef struct ferry_options {
  * directory's disk is full. In a space that spans machines also: -EINVAL the URL has no host, no space or a password in
  * it, or a file named by an option does not exist; -ENOPKG the library libnats.so.3.4 is not installed; -ECONNREFUSED
  * no server answers there; -ETIMEDOUT nor does one within 5 s, or one that does leaves the handshake unfinished, four
- * times in a row (for one that stands still after its greeting, libnats 3.4 waits until it goes on, or the connection
- * ends); -EACCES it does not accept the credentials;
- * -EKEYREJECTED one of the two insists on TLS and the other has none, or the server does not prove who it is; -ECHILD a
- * process that this one was forked by has used such a space: the library's threads are not in the child, which must
- * exec first; -EIO the connection fails otherwise.
+ * times in a row, or for 8 s; -EACCES it does not accept the credentials; -EKEYREJECTED one of the two insists on TLS
+ * and the other has none, or the server does not prove who it is; -ECHILD a process that this one was forked by has
+ * used such a space: the library's threads are not in the child, which must exec first; -EIO the connection fails
+ * otherwise.
  */
 FERRY_API int ferry_open(const char *space, const ferry_options_t *options, ferry_t **node);
 

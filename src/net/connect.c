@@ -82,10 +82,15 @@ void fi_net_unwatch(fi_net_t *net, fi_net_watch_t *w) {
     pthread_mutex_unlock(&net->lock);
 }
 
+static fi_handshake_t *again_of(fi_net_t *net, natsConnection *c) {
+    return c == net->bulk ? &net->bulk_again : &net->control_again;
+}
+
 static void lost(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
     int64_t now = fi_now_ns();
 
+    fi_handshake_begin(again_of(net, c));
     if (c == net->bulk) { /* it subscribes anew */
         pthread_mutex_lock(&net->lock);
         net->deaf[0] = '\0';
@@ -107,7 +112,7 @@ static bool is_connected(natsConnection *c) {
 static void found(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
-    (void)c;
+    fi_handshake_end(again_of(net, c));
     if (is_connected(net->control) && is_connected(net->bulk) && !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&net->changed_at, fi_now_ns(), __ATOMIC_RELAXED);
@@ -120,7 +125,9 @@ static void found(natsConnection *c, void *arg) {
 static void closed(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
-    (void)c;
+    if (c == net->control || c == net->bulk) {
+        fi_handshake_end(again_of(net, c));
+    }
     pthread_mutex_lock(&net->lock);
     net->open--;
     pthread_cond_broadcast(&net->closed);
@@ -290,10 +297,19 @@ static bool is_unfinished(natsStatus s) {
     return s == NATS_ERR && strstr(words, "Authentication Timeout");
 }
 
+/* The first server, in the words of a sentence, and what stands for the others. */
+static const char *server_of(const fi_net_t *net) {
+    return net->address.servers[0] + strlen("nats://");
+}
+
+static const char *others_of(const fi_net_t *net) {
+    return net->address.server_count > 1 ? " or the others named" : "";
+}
+
 static int explain(const fi_net_t *net, natsStatus s) {
     const char *words = fi_net_words(s);
-    const char *server = net->address.servers[0] + strlen("nats://");
-    const char *more = net->address.server_count > 1 ? " or the others named" : "";
+    const char *server = server_of(net);
+    const char *more = others_of(net);
 
     if (is_unfinished(s)) {
         return fi_fail(-ETIMEDOUT,
@@ -332,14 +348,33 @@ static int explain(const fi_net_t *net, natsStatus s) {
     }
 }
 
+/* Asks a server that answers too late again, if it does not take too long. Returns how many were silent altogether. */
+static unsigned connect_in_time(fi_net_t *net, natsConnection **made, unsigned handshakes, natsStatus *s) {
+    fi_handshake_t h;
+    int64_t end = fi_now_ns() + FI_GREETED_OPEN_NS;
+
+    fi_handshake_init(&h, net->address.tls, true);
+    h.hurried = net->silent;
+    fi_handshake_begin(&h);
+    while ((*s = fi_nats.natsConnection_Connect(made, net->options)) != NATS_OK && is_unfinished(*s) &&
+           --handshakes > 0 && fi_now_ns() < end) {
+        fi_sleep_until(fi_now_ns() + RECONNECT_MS * 1000000ll);
+    }
+    return fi_handshake_end(&h);
+}
+
 /* One more connection, as `net->options` say. */
 static int connect_again(fi_net_t *net, natsConnection **c, unsigned handshakes) {
     natsConnection *made = NULL;
+    natsStatus s;
 
-    natsStatus s = fi_nats.natsConnection_Connect(&made, net->options);
-    while (is_unfinished(s) && --handshakes > 0) {
-        fi_sleep_until(fi_now_ns() + RECONNECT_MS * 1000000ll);
-        s = fi_nats.natsConnection_Connect(&made, net->options);
+    unsigned silent = connect_in_time(net, &made, handshakes, &s);
+    net->silent |= silent > 0;
+    if (s != NATS_OK && silent > 0) {
+        return fi_fail(-ETIMEDOUT,
+                       "the server at %s%s greets and does not finish the handshake within %d s: it stands still, or "
+                       "is no NATS server. Restart it, or check the address",
+                       server_of(net), others_of(net), CONNECT_MS / 1000);
     }
     if (s != NATS_OK) {
         return explain(net, s);
@@ -383,6 +418,7 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
         natsStatus s = fi_nats.natsOptions_SetIOBufSize(net->options, BULK_BYTES);
         r = s == NATS_OK ? connect_again(net, &net->bulk, HANDSHAKES) : explain(net, s);
     }
+    net->silent = false;
     if (r == 0) {
         net->max_payload = (size_t)fi_nats.natsConnection_GetMaxPayload(net->bulk);
         (void)fi_nats.natsConnection_JetStream(&net->js, net->control, NULL);
@@ -509,6 +545,8 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         net->address = *a;
         fi_list_init(&net->watches);
         fi_list_init(&net->ended);
+        fi_handshake_init(&net->control_again, a->tls, false);
+        fi_handshake_init(&net->bulk_again, a->tls, false);
         pthread_mutex_init(&net->lock, NULL);
         pthread_mutex_init(&net->ended_lock, NULL);
         pthread_cond_init(&net->closed, NULL);

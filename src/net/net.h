@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "net/handshake.h"
 #include "net/library.h"
 #include "node/address.h"
 #include "node/node.h"
@@ -81,6 +82,9 @@ typedef struct fi_net {
     int64_t changed_at;   /* ns, when they were lost or came back */
     int64_t lost_at;      /* ns, when they were lost; 0: they are there; atomic */
     int64_t round_trip;   /* ns, to the server and back, when the space was opened */
+
+    bool silent;                              /* while the space is opened: a server was, after its greeting */
+    fi_handshake_t control_again, bulk_again; /* from when a connection is lost until it is there again, or closed */
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
@@ -134,7 +138,7 @@ void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card);
 /* For ferry_warning. */
 const char *fi_net_warning(const fi_net_t *net);
 
-/* Connects `n`, waiting up to five seconds. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED,
+/* Connects `n`, waiting up to five seconds for a server that does not answer. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED,
  * -ETIMEDOUT no server answers; -EACCES wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be
  * read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);

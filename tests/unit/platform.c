@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,6 +30,7 @@
 #include "platform/clock.h"
 #include "platform/memfd.h"
 #include "platform/process.h"
+#include "platform/tcp.h"
 
 #define SECOND 1000000000ll
 
@@ -365,6 +368,73 @@ static void one_of_two_sides_sees_the_other(void **state) {
         assert_true(light_saw[i] == i + 1 || heavy_saw[i] == i + 1);
 }
 
+/* ---- connections ---- */
+
+typedef struct seen {
+    int fd;
+    bool any;
+} seen_t;
+
+static void see(int fd, void *arg) {
+    seen_t *s = arg;
+    s->any |= fd == s->fd;
+}
+
+static bool is_prompt(const fi_tcp_t *t, void *arg) {
+    (void)arg;
+    return t->prompt && t->execs && !t->blocks;
+}
+
+static void make_connection(int ends[2]) {
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof here;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(bind(listener, (struct sockaddr *)&here, len) == 0 && listen(listener, 1) == 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&here, &len), 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(ends[0], (struct sockaddr *)&here, len), 0);
+    ends[1] = accept(listener, NULL, NULL);
+    assert_true(ends[1] >= 0);
+    close(listener);
+}
+
+static void only_the_connection_that_is_meant_is_hung_up_on(void **state) {
+    (void)state;
+    int ends[2], one = 1;
+    fi_tcp_t t;
+    char byte;
+    make_connection(ends);
+    seen_t seen = {.fd = ends[0]};
+    fi_descriptors_each(see, &seen);
+    assert_true(seen.any);
+    assert_int_equal(write(ends[0], "12345", 5), 5);
+    assert_true(fi_tcp_look(ends[0], &t));
+    assert_true(t.blocks && t.execs && !t.prompt && !t.reuses && !t.resets);
+    assert_int_equal(t.sent, 5);
+    assert_true(t.rest >= 0 && t.rest < 5 * SECOND);
+    assert_false(fi_tcp_hang_up(ends[0], is_prompt, NULL));
+    assert_int_equal(recv(ends[0], &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(setsockopt(ends[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    assert_true(fi_tcp_hang_up(ends[0], is_prompt, NULL));
+    assert_int_equal(recv(ends[0], &byte, 1, 0), 0);
+    assert_false(fi_tcp_look(ends[0], &t)); /* it does not stand any more */
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void what_is_no_tcp_connection_is_not_taken_for_one(void **state) {
+    (void)state;
+    int pair[2];
+    fi_tcp_t t;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_false(fi_tcp_look(pair[0], &t));
+    assert_false(fi_tcp_look(-1, &t));
+    assert_false(fi_tcp_look(STDIN_FILENO, &t));
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_for_peers_cannot_be_written_shrunk_or_grown),
@@ -380,6 +450,8 @@ int main(void) {
         cmocka_unit_test(a_spin_is_as_long_as_its_policy_says),
         cmocka_unit_test(who_shares_a_core_spins_no_longer_than_shortly),
         cmocka_unit_test(one_of_two_sides_sees_the_other),
+        cmocka_unit_test(only_the_connection_that_is_meant_is_hung_up_on),
+        cmocka_unit_test(what_is_no_tcp_connection_is_not_taken_for_one),
     };
     return cmocka_run_group_tests_name("platform", tests, NULL, NULL);
 }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/handshake.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "platform/clock.h"
+#include "platform/tcp.h"
+
+#define LOOK_NS 500000000ll /* between looks at all descriptors */
+#define SOON_NS 1000000000ll
+#define LATE_NS 2000000000ll /* we may hear so late that a handshake has begun */
+#define LITTLE 8192          /* bytes that a handshake sends, at most: credentials are the longest part */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t over;               /* there are none any more */
+static struct fi_list all = {&all, &all}; /* guarded by lock */
+static bool watching;                     /* the thread runs; guarded by lock */
+
+typedef struct look {
+    const fi_handshake_t *handshake;
+    int64_t now, patience;
+    unsigned cut;
+} look_t;
+
+static bool is_libnats(const fi_tcp_t *t) {
+    return t->execs && t->prompt && t->reuses && t->resets;
+}
+
+static bool is_silent(const fi_tcp_t *t, void *arg) {
+    const look_t *l = arg;
+    const fi_handshake_t *h = l->handshake;
+
+    return is_libnats(t) && (h->tls || !t->blocks) && t->sent > 0 && t->sent <= LITTLE && t->rest >= l->patience &&
+           t->rest <= l->now - h->began + LATE_NS;
+}
+
+static void hang_up(int fd, void *arg) {
+    look_t *l = arg;
+
+    l->cut += fi_tcp_hang_up(fd, is_silent, l);
+}
+
+/* Where somebody waits for a space to open, each server has time, and all together not much more of it. */
+static int64_t patience_of(const fi_handshake_t *h, int64_t now) {
+    if (h->waited) {
+        return h->hurried || now - h->began > FI_GREETED_OPEN_NS ? SOON_NS : FI_GREETED_NS;
+    }
+    return h->cut > 2 ? FI_GREETED_NS : SOON_NS << h->cut;
+}
+
+static void look_for(fi_handshake_t *h) {
+    look_t l = {.handshake = h, .now = fi_now_ns()};
+
+    l.patience = patience_of(h, l.now);
+    if (l.now - h->began >= l.patience) {
+        fi_descriptors_each(hang_up, &l);
+    }
+    h->cut += l.cut;
+}
+
+static void look_for_all(void) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &all) {
+        look_for(fi_container(at, fi_handshake_t, link));
+    }
+}
+
+static void *watch(void *unused) {
+    (void)unused;
+    (void)pthread_setname_np(pthread_self(), "ferry-handshake");
+    pthread_mutex_lock(&lock);
+    while (!fi_list_empty(&all)) {
+        struct timespec next = fi_timespec(fi_now_ns() + LOOK_NS);
+        look_for_all();
+        (void)pthread_cond_timedwait(&over, &lock, &next);
+    }
+    watching = false;
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+static void init(void) {
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&over, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+/* With the lock. Without a thread, a handshake takes as long as it takes. */
+static void see_to_watch(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_t thread;
+
+    pthread_once(&once, init);
+    if (!watching && pthread_create(&thread, NULL, watch, NULL) == 0) {
+        pthread_detach(thread);
+        watching = true;
+    }
+}
+
+void fi_handshake_init(fi_handshake_t *h, bool tls, bool waited) {
+    *h = (fi_handshake_t){.tls = tls, .waited = waited};
+    fi_list_init(&h->link);
+}
+
+void fi_handshake_begin(fi_handshake_t *h) {
+    pthread_mutex_lock(&lock);
+    if (fi_list_empty(&h->link)) {
+        h->began = fi_now_ns();
+        h->cut = 0;
+        fi_list_add_tail(&all, &h->link);
+        see_to_watch();
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+unsigned fi_handshake_end(fi_handshake_t *h) {
+    pthread_mutex_lock(&lock);
+    unsigned cut = fi_list_empty(&h->link) ? 0 : h->cut;
+    fi_list_remove(&h->link);
+    if (fi_list_empty(&all) && watching) {
+        pthread_cond_signal(&over);
+    }
+    pthread_mutex_unlock(&lock);
+    return cut;
+}

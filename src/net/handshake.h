@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/handshake.h - handshakes with a server that does not go on with them.
+ *
+ * libnats 3.4 waits for the server's greeting for as long as its options say, but after that it does not: it reads for
+ * PONG again and again after its time, and lets OpenSSL wait for the server's part in TLS, until the connection ends.
+ * The connection's lock is held meanwhile, so whoever would publish, subscribe, or close it, waits, too. Nobody outside
+ * is told the descriptor. So while connections are being made a thread looks for it among all that the process has, and hangs
+ * up; libnats takes it for the server's doing, and goes on to the next one.
+ *
+ * How it is known: it has the options that libnats gives to each socket, some of which hardly anybody else uses; little
+ * was ever sent on it, the last of it since the handshake began, and long ago. Connections of ours that stand are not
+ * silent for so long (they ask for a PONG twice a second). One that the program itself has made with libnats could be
+ * taken for it, if it sends a little just then and nothing for 5 s after that: it would be made again.
+ *
+ * A connection that is made again after it was lost is held by calls that would end soon: there a server has a second,
+ * then two, four and five, so that one which is only slow is not asked again for ever.
+ *
+ * One thread for the process, as long as there are handshakes.
+ */
+#ifndef FI_NET_HANDSHAKE_H
+#define FI_NET_HANDSHAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define FI_GREETED_NS 5000000000ll      /* a server may be silent for so long */
+#define FI_GREETED_OPEN_NS 8000000000ll /* who waits for a space to open begins no further one after so long */
+
+typedef struct fi_handshake {
+    struct fi_list link; /* the thread's, as all of it, from begin to end */
+    int64_t began;       /* ns */
+    bool tls;
+    bool waited;  /* somebody waits for it: after FI_GREETED_OPEN_NS each server has a second only */
+    bool hurried; /* at once: one of them was waited for in vain just now */
+    unsigned cut;
+} fi_handshake_t;
+
+void fi_handshake_init(fi_handshake_t *h, bool tls, bool waited);
+/* From now on a connection may be in a handshake. Does nothing if that was said already. Signals are blocked. */
+void fi_handshake_begin(fi_handshake_t *h);
+/* It is in none any more. Returns how many servers were hung up on since it began; 0, too, if it had not begun. */
+unsigned fi_handshake_end(fi_handshake_t *h);
+
+#endif
