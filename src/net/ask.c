@@ -9,6 +9,7 @@
 #include "platform/clock.h"
 
 #define NAP_NS INT64_C(20000000)
+#define GONE_NS UINT64_C(2000000000)
 
 fi_ask_t fi_ask_begin(fi_net_t *net, int64_t timeout, const char *doing, const char *what) {
     fi_ask_t a = {.net = net,
@@ -81,6 +82,20 @@ static bool may_succeed(const fi_ask_t *a, natsStatus s) {
 
 bool fi_ask_again(fi_ask_t *a, natsStatus s) {
     a->failed = may_succeed(a, s);
+    return a->failed;
+}
+
+bool fi_ask_doubt(fi_ask_t *a, uint64_t *since) {
+    uint64_t now = (uint64_t)fi_now_ns();
+
+    if (a->code != JSStreamNotFoundErr) {
+        return false;
+    }
+    uint64_t first = fi_load_relaxed64(since);
+    if (first == 0) {
+        fi_store_relaxed64(since, first = now);
+    }
+    a->failed = now - first < GONE_NS;
     return a->failed;
 }
 

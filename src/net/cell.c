@@ -127,6 +127,7 @@ static int find(fi_net_cell_t *c, const ferry_cell_options_t *o) {
         c->max_bytes = form.max_bytes;
         c->count = form.count;
         memcpy(c->type, form.type, sizeof c->type);
+        c->clustered = info->Cluster != NULL;
         fi_store_relaxed64(&c->last, info->State.LastSeq);
     }
     fi_nats.jsStreamInfo_Destroy(info);

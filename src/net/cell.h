@@ -46,6 +46,8 @@ typedef struct fi_net_cell {
     int64_t patience;
     uint64_t last;    /* of the stream, as far as we know; relaxed */
     uint32_t missing; /* there was no stream when we asked last; relaxed */
+    uint64_t gone;    /* see fi_ask_doubt */
+    bool clustered;   /* several servers keep it */
 
     /* listening, once it has waited */
     natsSubscription *news;
@@ -109,8 +111,9 @@ typedef struct fi_net_cell_form {
 int fi_net_cell_read_form(const fi_net_t *net, const char *name, const jsStreamConfig *config, fi_net_cell_form_t *f);
 /* Is it this process's, and has that index? 0, -ECHILD, -ERANGE. */
 int fi_net_cell_check(const fi_net_cell_t *c, uint32_t index);
-/* -ENOENT, with its sentence. */
-int fi_net_cell_removed(fi_net_cell_t *c);
+/* The engine says that the stream is not there. 0: it is, after all; -ENOENT it was removed; or another error; with its
+ * sentence. */
+int fi_net_cell_missing(fi_net_cell_t *c, const char *doing, int64_t deadline);
 
 /* Begins a call of the handle's thread. 0, -EBUSY, -ECHILD, -ERANGE. */
 int fi_net_cell_enter(fi_net_cell_t *c, uint32_t index);

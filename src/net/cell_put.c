@@ -21,7 +21,7 @@
 
 /* ---- getting ---- */
 
-int fi_net_cell_removed(fi_net_cell_t *c) {
+static int removed(fi_net_cell_t *c) {
     fi_store_relaxed32(&c->missing, 1);
     return fi_fail(-ENOENT, "the cell \"%s\" was removed: open it anew", c->name);
 }
@@ -43,39 +43,54 @@ static int ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline) {
             fi_nats.jsStreamInfo_Destroy(info);
             s = NATS_TIMEOUT;
         }
-    } while (fi_ask_again(&ask, s));
+    } while (fi_ask_again(&ask, s) || (c->clustered && fi_ask_doubt(&ask, &c->gone)));
     if (s != NATS_OK) {
-        return ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c) : fi_ask_fail(&ask, s);
+        return ask.code == JSStreamNotFoundErr ? removed(c) : fi_ask_fail(&ask, s);
     }
     fi_store_relaxed32(&c->missing, 0);
+    fi_store_relaxed64(&c->gone, 0);
     fi_store_relaxed64(&c->last, info->State.LastSeq);
     fi_nats.jsStreamInfo_Destroy(info);
     return 0;
 }
 
-/* The last message of a subject. 0; -ENODATA without words: there is none. A stream that was removed may just be made
- * again: see fi_stream_is_made. */
-static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_last_t *last) {
-    fi_ask_t ask = fi_ask_begin(c->net, timeout, GET, c->name);
+int fi_net_cell_missing(fi_net_cell_t *c, const char *doing, int64_t deadline) {
+    return ask_last(c, doing, deadline);
+}
+
+/* The last message of a subject. 0; -ENODATA without words: there is none; -ENOENT likewise: the stream is missing. */
+static int try_last_of(fi_net_cell_t *c, fi_ask_t *ask, const char *subject, fi_last_t *last) {
     natsStatus s;
 
-    if (fi_load_relaxed32(&c->missing)) {
-        int r = ask_last(c, GET, ask.deadline);
-        if (r < 0) {
-            return r;
-        }
-    }
     do {
-        int r = fi_ask_next(&ask);
+        int r = fi_ask_next(ask);
         if (r < 0) {
             return r;
         }
-        s = fi_last_ask(&ask, c->stream, subject, last);
-    } while (fi_ask_again(&ask, s));
-    return s == NATS_OK                      ? 0
-           : ask.code == JSNoMessageFoundErr ? -ENODATA
-           : ask.code == JSStreamNotFoundErr ? fi_net_cell_removed(c)
-                                             : fi_ask_fail(&ask, s);
+        s = fi_last_ask(ask, c->stream, subject, last);
+    } while (fi_ask_again(ask, s));
+    if (s == NATS_OK || ask->code == JSNoMessageFoundErr) {
+        fi_store_relaxed64(&c->gone, 0);
+    }
+    return s == NATS_OK                       ? 0
+           : ask->code == JSNoMessageFoundErr ? -ENODATA
+           : ask->code == JSStreamNotFoundErr ? -ENOENT
+                                              : fi_ask_fail(ask, s);
+}
+
+/* The same, with words for -ENOENT. A stream that was removed may just be made again: see fi_stream_is_made. */
+static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_last_t *last) {
+    fi_ask_t ask = fi_ask_begin(c->net, timeout, GET, c->name);
+    bool missing = fi_load_relaxed32(&c->missing) != 0;
+
+    for (;;) {
+        int r = missing ? fi_net_cell_missing(c, GET, ask.deadline) : 0;
+        r = r == 0 ? try_last_of(c, &ask, subject, last) : r;
+        if (r != -ENOENT || fi_load_relaxed32(&c->missing)) {
+            return r;
+        }
+        missing = true;
+    }
 }
 
 int fi_net_cell_look(fi_net_cell_t *c, uint32_t index, int64_t timeout, uint64_t *version) {

@@ -230,7 +230,8 @@ static int catch_up(fi_net_cell_t *c) {
         }
     }
     if (ask.code == JSStreamNotFoundErr) {
-        return fi_net_cell_removed(c);
+        r = fi_net_cell_missing(c, ask.doing, ask.deadline);
+        return r == -ETIMEDOUT ? 0 : r;
     }
     return fi_ask_again(&ask, s) ? 0 : fi_ask_fail(&ask, s);
 }

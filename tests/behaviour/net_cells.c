@@ -415,6 +415,58 @@ static void a_removed_cell_is_looked_for_before_its_value_is(void) {
     engine_stop(c->engine);
 }
 
+/* What a server of several says that assigns streams, and has not heard of this one yet; and another one. */
+#define NOT_THERE "{\"error\":{\"code\":404,\"err_code\":10059}}"
+#define NO_VALUE "{\"error\":{\"code\":404,\"err_code\":10037}}"
+#define SOME_TIME "\"2026-01-02T03:04:05.6Z\""
+#define THERE                                                                                                          \
+    "{\"config\":{\"name\":\"FERRY=test=cell=pose\",\"subjects\":[\"ferry.test.cell.pose.*\"],\"description\":"        \
+    "\"ferry cell 1 count=1 max_bytes=4096 "                                                                           \
+    "type=\",\"retention\":\"limits\",\"discard\":\"old\",\"storage\":\"file\"},"                                      \
+    "\"created\":" SOME_TIME                                                                                           \
+    ",\"state\":{\"messages\":1,\"bytes\":9,\"first_seq\":1,\"last_seq\":1,\"first_ts\":" SOME_TIME                    \
+    ",\"last_ts\":" SOME_TIME "},\"cluster\":{\"name\":\"c\",\"leader\":\"l\"}}"
+#define MAPPINGS                                                                                                       \
+    "mappings = {\"$JS.API.STREAM.MSG.GET.FERRY=test=cell=pose\": misled,"                                             \
+    " \"$JS.API.STREAM.INFO.FERRY=test=cell=pose\": misled}\n"
+
+static void mislead(void *arg) {
+    static const char *const answers[] = {THERE, NOT_THERE, NOT_THERE, NOT_THERE, THERE, NO_VALUE};
+    common_t *c = arg;
+    char text[STRANGER_TEXT];
+    int fd = stranger_new(c->engine, "SUB misled 1\r\n");
+    (void)stranger_hears(fd, text);
+    atomic_store(&c->ready, 1);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        char reply[200];
+        while (sscanf(stranger_hears(fd, text), "MSG misled 1 %199s", reply) != 1)
+            nap(MILLISECOND);
+        stranger_publish(fd, reply, answers[i], strlen(answers[i]));
+    }
+    close(fd);
+}
+
+static void a_cell_that_is_said_not_to_be_there_is_looked_for(void) {
+    char config[300];
+    snprintf(config, sizeof config, "%s/.config", getenv("FERRY_DIR"));
+    FILE *f = fopen(config, "we");
+    check(f && fputs(MAPPINGS, f) >= 0 && fclose(f) == 0);
+    const char *const arguments[] = {"-c", config, NULL};
+    common_t *c = share(sizeof *c);
+    c->engine = engine_start_with(arguments);
+    pid_t stranger = child_start(mislead, c);
+    await(&c->ready, 1);
+    ferry_t *node = node_on(c, "a");
+    ferry_cell_t *cell = open_cell(node, "pose", NULL);
+    uint64_t value;
+    check_is(ferry_cell_get(cell, &value, sizeof value, NULL, NULL), -ENODATA);
+    close_cell(cell);
+    close_node(node);
+    child_join(stranger);
+    engine_stop(c->engine);
+    check_is(unlink(config), 0);
+}
+
 static void a_frozen_server_and_shutdown_end_waits(void) {
     common_t *c = common_new();
     ferry_t *node = node_on(c, "a");
@@ -451,6 +503,7 @@ int main(int argc, char **argv) {
         TEST(openers_agree_and_a_cell_stays_until_it_is_removed),
         TEST(a_stream_of_somebody_else_with_its_subjects_is_named),
         TEST(a_removed_cell_is_looked_for_before_its_value_is),
+        TEST(a_cell_that_is_said_not_to_be_there_is_looked_for),
         TEST(a_frozen_server_and_shutdown_end_waits),
     };
     return run_suite("net_cells", tests, sizeof tests / sizeof tests[0], argc, argv);
