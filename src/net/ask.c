@@ -85,17 +85,21 @@ bool fi_ask_again(fi_ask_t *a, natsStatus s) {
     return a->failed;
 }
 
-bool fi_ask_doubt(fi_ask_t *a, uint64_t *since) {
+bool fi_ask_is_gone(uint64_t *since) {
     uint64_t now = (uint64_t)fi_now_ns();
-
-    if (a->code != JSStreamNotFoundErr) {
-        return false;
-    }
     uint64_t first = fi_load_relaxed64(since);
+
     if (first == 0) {
         fi_store_relaxed64(since, first = now);
     }
-    a->failed = now - first < GONE_NS;
+    return now - first >= GONE_NS;
+}
+
+bool fi_ask_doubt(fi_ask_t *a, uint64_t *since) {
+    if (a->code != JSStreamNotFoundErr) {
+        return false;
+    }
+    a->failed = !fi_ask_is_gone(since);
     return a->failed;
 }
 

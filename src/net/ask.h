@@ -37,11 +37,14 @@ fi_ask_t fi_ask_begin(fi_net_t *net, int64_t timeout, const char *doing, const c
 int fi_ask_next(fi_ask_t *a);
 /* Shall it be tried again? */
 bool fi_ask_again(fi_ask_t *a, natsStatus s);
-/* After that: may a stream be there of which a cluster says that it is not? The server that assigns streams says so also
- * of one that it has not heard of yet: when it was elected just now, stood still while others went on, or is behind with
- * its work. So it must have said so for two seconds. `*since`: ns, the caller's, 0 unless it has said so; relaxed. True:
- * ask again. */
+/* After that: may there be a stream of which a cluster says that there is none (fi_ask_is_gone)? True: ask again. */
 bool fi_ask_doubt(fi_ask_t *a, uint64_t *since);
+/*
+ * The engine says that there is no such stream: is that so? The server of a cluster that assigns streams says so also of
+ * one that it has not heard of yet: when it was elected just now, stood still while others went on, or is behind with
+ * its work. So it must have said so for two seconds. `*since`: ns, the caller's, 0 unless it has said so; relaxed.
+ */
+bool fi_ask_is_gone(uint64_t *since);
 /* What the status of the last try means, with a sentence. */
 int fi_ask_fail(const fi_ask_t *a, natsStatus s);
 

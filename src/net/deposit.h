@@ -45,6 +45,7 @@ typedef struct fi_chain {
     uint64_t before; /* the sender's number of the message there; 0: somebody else's */
     uint32_t again;  /* of its id */
     int64_t asked_at;
+    uint64_t gone; /* of the fence: see fi_ask_is_gone */
 } fi_chain_t;
 
 /* From this number on a sender's messages have this token. */

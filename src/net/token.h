@@ -22,6 +22,9 @@
  * (Nats-Expected-Last-Msg-Id), since the number alone could be W's.  The server looks at both when it stores, also with
  * replicas.
  *
+ * A fence that is not there would stand below all: so "there is no such stream" is believed only after a while
+ * (fi_ask_is_gone).
+ *
  * Unlike the number, the id is not known to a server that was restarted and has lost it from memory; it refuses then,
  * too, and the sender reads both anew.
  */

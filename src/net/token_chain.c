@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "channel/messages.h"
+#include "net/ask.h"
 #include "net/last.h"
 #include "net/token.h"
 #include "platform/clock.h"
@@ -118,8 +119,17 @@ static void take_last(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, 
     ask_fence(b, p, d, now);
 }
 
-/* False: the answer says nothing. No fence: whoever removed the channel has removed it, too. */
-static bool read_fence(natsMsg *msg, uint64_t *token) {
+/* There is no fence: whoever removed the channel has removed it, too. Who sends with a token has raised it before. */
+static bool has_none(fi_depositor_t *d, int code) {
+    if (code == JSStreamNotFoundErr) {
+        return fi_ask_is_gone(&d->chain.gone);
+    }
+    d->chain.gone = 0;
+    return code == JSNoMessageFoundErr;
+}
+
+/* False: the answer says nothing. */
+static bool read_fence(fi_depositor_t *d, natsMsg *msg, uint64_t *token) {
     fi_fence_t fence = {.version = 1, .token = 0};
     fi_last_t last;
     int code = 0;
@@ -129,8 +139,9 @@ static bool read_fence(natsMsg *msg, uint64_t *token) {
     }
     if (fi_last_read(msg, &code, &last) != NATS_OK) {
         *token = 0;
-        return code == JSNoMessageFoundErr || code == JSStreamNotFoundErr;
+        return has_none(d, code);
     }
+    d->chain.gone = 0;
     if (last.len != sizeof fence) {
         return false;
     }
@@ -145,7 +156,7 @@ static void take_fence(fi_bridge_t *b, fi_depositor_t *d, natsMsg *msg, int64_t 
 
     if (wanted == 0) {
         fi_chain_break(d);
-    } else if (!read_fence(msg, &used)) {
+    } else if (!read_fence(d, msg, &used)) {
         fi_chain_break(d);
         d->paused_until = now + PAUSE_NS;
     } else if (used > wanted) {

@@ -426,36 +426,14 @@ static void a_removed_cell_is_looked_for_before_its_value_is(void) {
     "\"created\":" SOME_TIME                                                                                           \
     ",\"state\":{\"messages\":1,\"bytes\":9,\"first_seq\":1,\"last_seq\":1,\"first_ts\":" SOME_TIME                    \
     ",\"last_ts\":" SOME_TIME "},\"cluster\":{\"name\":\"c\",\"leader\":\"l\"}}"
-#define MAPPINGS                                                                                                       \
-    "mappings = {\"$JS.API.STREAM.MSG.GET.FERRY=test=cell=pose\": misled,"                                             \
-    " \"$JS.API.STREAM.INFO.FERRY=test=cell=pose\": misled}\n"
-
-static void mislead(void *arg) {
-    static const char *const answers[] = {THERE, NOT_THERE, NOT_THERE, NOT_THERE, THERE, NO_VALUE};
-    common_t *c = arg;
-    char text[STRANGER_TEXT];
-    int fd = stranger_new(c->engine, "SUB misled 1\r\n");
-    (void)stranger_hears(fd, text);
-    atomic_store(&c->ready, 1);
-    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
-        char reply[200];
-        while (sscanf(stranger_hears(fd, text), "MSG misled 1 %199s", reply) != 1)
-            nap(MILLISECOND);
-        stranger_publish(fd, reply, answers[i], strlen(answers[i]));
-    }
-    close(fd);
-}
 
 static void a_cell_that_is_said_not_to_be_there_is_looked_for(void) {
-    char config[300];
-    snprintf(config, sizeof config, "%s/.config", getenv("FERRY_DIR"));
-    FILE *f = fopen(config, "we");
-    check(f && fputs(MAPPINGS, f) >= 0 && fclose(f) == 0);
-    const char *const arguments[] = {"-c", config, NULL};
+    static const char *const asked[] = {"$JS.API.STREAM.MSG.GET.FERRY=test=cell=pose",
+                                        "$JS.API.STREAM.INFO.FERRY=test=cell=pose", NULL};
+    static const char *const answers[] = {THERE, NOT_THERE, NOT_THERE, NOT_THERE, THERE, NO_VALUE, NULL};
     common_t *c = share(sizeof *c);
-    c->engine = engine_start_with(arguments);
-    pid_t stranger = child_start(mislead, c);
-    await(&c->ready, 1);
+    c->engine = stranger_engine(asked);
+    pid_t stranger = stranger_answers(c->engine, answers);
     ferry_t *node = node_on(c, "a");
     ferry_cell_t *cell = open_cell(node, "pose", NULL);
     uint64_t value;
@@ -464,7 +442,6 @@ static void a_cell_that_is_said_not_to_be_there_is_looked_for(void) {
     close_node(node);
     child_join(stranger);
     engine_stop(c->engine);
-    check_is(unlink(config), 0);
 }
 
 static void a_frozen_server_and_shutdown_end_waits(void) {

@@ -249,6 +249,28 @@ static void questions_that_are_answered_follow_without_a_pause(void) {
     check_in_some_process(many_are_raised_quickly, "twenty tokens were raised within 200 ms");
 }
 
+/* A server of several that assigns streams, and has not heard of this one yet, says that there is no fence. It stands at
+ * 2, in base64. */
+static void a_fence_that_is_said_not_to_be_there_is_looked_for(void) {
+    static const char *const asked[] = {"$JS.API.STREAM.MSG.GET.FERRY=test=qf=jobs", NULL};
+    static const char *const answers[] = {"{\"error\":{\"code\":404,\"err_code\":10059}}",
+                                          "{\"message\":{\"seq\":2,\"data\":\"AQAAAAAAAAACAAAAAAAAAA==\"}}", NULL};
+    stage_t *s = share(sizeof *s);
+    s->engine = stranger_engine(asked);
+    pid_t stranger = stranger_answers(s->engine, answers);
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+
+    check_is(ferry_sender_set_token(tx, 1), 0);
+    send_number(tx, 1);
+    (void)ferry_sender_flush(tx, PATIENCE);
+    check_is(refused_by(tx), 1);
+    ferry_sender_close(tx, FERRY_NOW, NULL);
+    close_node(node);
+    child_join(stranger);
+    engine_stop(s->engine);
+}
+
 static void tokens_are_for_durable_channels(void) {
     stage_t *s = stage_new();
     ferry_t *node = on(s, "a");
@@ -267,6 +289,7 @@ int main(int argc, char **argv) {
         TEST(no_older_token_follows_a_newer_one),
         TEST(only_a_stream_that_has_one_is_asked_for_a_message),
         TEST(questions_that_are_answered_follow_without_a_pause),
+        TEST(a_fence_that_is_said_not_to_be_there_is_looked_for),
         TEST(tokens_are_for_durable_channels),
     };
     return run_suite("net_tokens", tests, sizeof tests / sizeof tests[0], argc, argv);

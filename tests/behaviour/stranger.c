@@ -4,8 +4,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 void stranger_say(int fd, const void *bytes, size_t len) {
     check(send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len);
@@ -50,4 +52,52 @@ int stranger_new(const engine_t *engine, const char *more) {
     stranger_say(fd, hello, sizeof hello - 1);
     stranger_say(fd, more, strlen(more));
     return fd;
+}
+
+/* ---- in the server's place ---- */
+
+engine_t *stranger_engine(const char *const *asked) {
+    char config[300];
+    snprintf(config, sizeof config, "%s/.config", getenv("FERRY_DIR"));
+    FILE *f = fopen(config, "we");
+    check(f != NULL);
+    fputs("mappings = {\n", f);
+    for (; *asked; asked++)
+        fprintf(f, "\"%s\": misled\n", *asked);
+    fputs("}\n", f);
+    check(fclose(f) == 0);
+    const char *const arguments[] = {"-c", config, NULL};
+    engine_t *engine = engine_start_with(arguments);
+    check(unlink(config) == 0);
+    return engine;
+}
+
+typedef struct misleading {
+    const engine_t *engine;
+    const char *const *answers;
+    atomic_uint ready;
+} misleading_t;
+
+static void mislead(void *arg) {
+    misleading_t *m = arg;
+    char text[STRANGER_TEXT];
+    int fd = stranger_new(m->engine, "SUB misled 1\r\n");
+    (void)stranger_hears(fd, text);
+    atomic_store(&m->ready, 1);
+    for (; *m->answers; m->answers++) {
+        char reply[200];
+        while (sscanf(stranger_hears(fd, text), "MSG misled 1 %199s", reply) != 1)
+            nap(MILLISECOND);
+        stranger_publish(fd, reply, *m->answers, strlen(*m->answers));
+    }
+    close(fd);
+}
+
+pid_t stranger_answers(const engine_t *engine, const char *const *answers) {
+    misleading_t *m = share(sizeof *m);
+    m->engine = engine;
+    m->answers = answers;
+    pid_t pid = child_start(mislead, m);
+    await(&m->ready, 1);
+    return pid;
 }

@@ -20,4 +20,10 @@ void stranger_tell(int fd, uint64_t node, const void *bytes, size_t len);
 /** All that has come to it, as far as it subscribes, by the time the server has answered its PING. Returns `text`. */
 const char *stranger_hears(int fd, char text[STRANGER_TEXT]);
 
+/** Starts an engine that does not hear what is asked at these subjects, up to a NULL: a stranger shall answer. */
+engine_t *stranger_engine(const char *const *asked);
+/** A process that gives these answers, up to a NULL, one for each question, and then ends; join it. Call it before this
+ * process opens a node. */
+pid_t stranger_answers(const engine_t *engine, const char *const *answers);
+
 #endif
