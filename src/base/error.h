@@ -13,6 +13,9 @@
 #ifndef FI_BASE_ERROR_H
 #define FI_BASE_ERROR_H
 
+#include <errno.h>
+#include <stdbool.h>
+
 /** Longest sentence in bytes, with its end; a longer one is cut and ends in "...". */
 #define FI_ERROR_TEXT_MAX 2048
 
@@ -24,6 +27,11 @@ int fi_fail_errno(int errnum, const char *format, ...) __attribute__((format(pri
 
 /** The cheap one for failures that are part of normal work (-EAGAIN): only the pointer is kept. A string literal. */
 int fi_fail_static(int err, const char *sentence);
+
+/** Are descriptors or memory missing? There may be some a little later. */
+static inline bool fi_is_lack(int r) {
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
 
 /** Ends a sentence about a thread that could not be started. */
 #define FI_SEE_THREAD_LIMITS "(see ulimit -u, and pids.max of this control group)"

@@ -223,7 +223,7 @@ static bool agrees(fi_receiver_t *rx, const fi_contract_t *theirs) {
 
 /* The next call that receives tells; of what is tried again every second, once in a while. */
 static void note_starved(fi_receiver_t *rx, int r) {
-    bool is_tried_again = r != -EFBIG && !rx->part.whole;
+    bool is_tried_again = fi_is_lack(r) && !rx->part.whole;
     int64_t now = fi_now_ns();
 
     if (is_tried_again && rx->starved_at != 0 && now - rx->starved_at < FI_TELL_NS) {
@@ -236,7 +236,7 @@ static void note_starved(fi_receiver_t *rx, int r) {
 /* Who opens it is told by the call that does; later, the next call that receives tells. */
 static void refuse(fi_receiver_t *rx, const fi_mail_t *m, int r) {
     fi_end_note_error(&rx->end, r);
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+    if (fi_is_lack(r)) {
         note_starved(rx, r);
     }
     tell(rx, m->peer, m->frame.tx, FI_REFUSE, 0, NULL, fi_error_text());
@@ -414,7 +414,7 @@ static int new_segment(fi_rxlink_t *l, fi_mail_t *m) {
 static void took_memory(fi_receiver_t *rx, fi_rxlink_t *l, int r) {
     if (r < 0) {
         note_starved(rx, r);
-        if (r != -EFBIG) {
+        if (fi_is_lack(r)) {
             fi_end_lacks(&rx->end);
         }
         fi_receiver_expel(rx, l,

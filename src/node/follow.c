@@ -153,7 +153,7 @@ static bool dial(const ferry_watch_t *w, fi_known_t *k) {
     int r = fi_socket_connect(w->dirfd, name, &k->fd);
     if (r < 0) {
         k->fd = -1;
-        return r == -EAGAIN || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+        return r == -EAGAIN || fi_is_lack(r);
     }
     if (fi_socket_peer(k->fd, &pid, &uid, &gid) == 0) {
         k->about.pid = pid;

@@ -28,11 +28,11 @@ void fi_node_count_tap(fi_end_t *e) {
 }
 
 void fi_end_note_error(fi_end_t *e, int r) {
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EFBIG) {
+    if (fi_is_lack(r)) {
+        fi_end_lacks(e);
+    }
+    if (fi_is_lack(r) || r == -EFBIG) {
         __atomic_store_n(&e->open_error, r, __ATOMIC_RELAXED);
-        if (r != -EFBIG) {
-            fi_end_lacks(e);
-        }
     }
 }
 

@@ -10,6 +10,7 @@
  *
  * Who lacks again by that says so again.
  */
+#include "base/error.h"
 #include "node/node.h"
 #include "platform/clock.h"
 #include "platform/socket.h"
@@ -31,8 +32,10 @@ static void meet_anew(fi_node_t *n) {
 
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (fi_exchange32(&e->lacks, 0) && e->published && !e->hidden) {
-            (void)fi_node_meet_named(n, e); /* who is linked already pays no heed to it */
+        bool lacked = fi_exchange32(&e->lacks, 0) != 0;
+        /* Who is linked already pays no heed to it. */
+        if (lacked && e->published && !e->hidden && fi_is_lack(fi_node_meet_named(n, e))) {
+            fi_end_lacks(e);
         }
     }
 }

@@ -189,7 +189,7 @@ static int meet_entry(const fi_entry_t *entry, void *arg) {
     } else if (r == 0 && !fi_peer_owes(p, m->end->id)) {
         r = meet_peer(m->node, m->end, p);
     }
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+    if (fi_is_lack(r)) {
         m->error = r; /* our own lack; what happens to a peer is no reason to fail */
     }
     if (r == -EAGAIN) {
@@ -225,8 +225,8 @@ void fi_node_meet_again(fi_node_t *n) {
 
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
-        if (e->published && !e->hidden) {
-            (void)fi_node_meet(n, e);
+        if (e->published && !e->hidden && fi_is_lack(fi_node_meet(n, e))) {
+            fi_end_lacks(e);
         }
     }
 }

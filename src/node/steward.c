@@ -61,7 +61,7 @@ static void accept_all(fi_node_t *n) {
     while ((r = fi_socket_accept(n->listener, &fd)) == 0) {
         admit(n, fd);
     }
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) {
+    if (fi_is_lack(r)) {
         pause_listener(n, true); /* it would stay readable: look again a little later */
     }
 }
