@@ -192,7 +192,8 @@ typedef struct ferry_receiver_options {
         tap; /**< 1: it only looks: it gets a copy of what senders send from now on, takes no part in who gets what,
                        holds nobody back and may lose (counted); the channel's kind does not matter */
     uint32_t depth; /**< topics: of what was not taken yet, at most so many of each sender's newest messages are
-                              kept, and older ones are lost; 0: all that fit. Implies may_lose */
+                              kept, and older ones are lost; 0: all that fit. Implies may_lose. Small messages stand in
+                              a ring that grows for that, to 4 MiB or a quarter of the sender's quota at most */
     ferry_newest_t
         newest;        /**< topics: only the newest, or the newest of each tag. Implies may_lose; not with `depth` */
     uint32_t prefetch; /**< queues: messages of one sender that may lie ready for it or be held, before others get the

@@ -76,12 +76,14 @@ static bool is_held(const fi_outlet_t *o, const fi_log_t *log) {
 /* With readers that may be overtaken: so much that they find what they asked for, and seldom need to be told. 0: there
  * are none. */
 static uint32_t lossy_lines(const fi_outlet_t *o) {
+    uint64_t form = o->tx->form.lines;                                   /* of its small messages, as they are now */
+    uint64_t each = fi_max(form + (form + 6) / 7, FI_LINES_PER_MESSAGE); /* an eighth is announced ahead */
     uint64_t share = fi_max(o->tx->pool.quota / 4 / FI_LINE, FI_SMALL_RING_LINES);
     uint64_t most = 0;
 
     for (uint32_t i = 0; i < o->link_count; i++) {
         if (o->links[i]->lossy) {
-            most = fi_max(most, fi_max(FI_LINES_PER_MESSAGE * o->links[i]->depth + 14, FI_LARGE_RING_LINES));
+            most = fi_max(most, fi_max(each * o->links[i]->depth + 14, FI_LARGE_RING_LINES));
         }
     }
     return (uint32_t)fi_min(fi_min(most, share), FI_MAX_RING_LINES);

@@ -44,31 +44,36 @@ static void a_large_message_at_the_end_of_a_small_ring_comes(void) {
     close_node(node);
 }
 
-static uint64_t come_of(ferry_sender_t *tx, ferry_receiver_t *rx, uint64_t sent) {
-    send_some(tx, sent, 2000);
+static uint64_t come_of(ferry_sender_t *tx, ferry_receiver_t *rx, uint64_t sent, size_t size) {
+    send_some(tx, sent, size);
     return take_all(rx);
 }
 
-static void as_many_large_messages_are_kept_as_the_depth_says(void) {
-    ferry_receiver_options_t options = {.depth = 100};
+static void keep(uint32_t depth, size_t size) {
+    ferry_receiver_options_t options = {.depth = depth};
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, NULL);
     ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, &options);
     int64_t end = monotonic() + PATIENCE;
 
-    while (come_of(tx, rx, 1000) < options.depth)
+    while (come_of(tx, rx, 3000, size) < depth)
         check(monotonic() < end); /* its ring grows meanwhile */
     for (uint64_t i = 0; i < 20; i++)
-        check_is(come_of(tx, rx, 1000 + 7 * i), options.depth);
+        check_is(come_of(tx, rx, 1000 + 7 * i, size), depth);
     close_sender(tx);
     close_receiver(rx);
     close_node(node);
 }
 
+static void as_many_messages_of_several_lines_are_kept_as_the_depth_says(void) {
+    keep(100, 2000);
+    keep(1000, 500);
+}
+
 int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST(a_large_message_at_the_end_of_a_small_ring_comes),
-        TEST(as_many_large_messages_are_kept_as_the_depth_says),
+        TEST(as_many_messages_of_several_lines_are_kept_as_the_depth_says),
     };
     return run_suite("strides", tests, sizeof tests / sizeof *tests, argc, argv);
 }
