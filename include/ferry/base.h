@@ -11,6 +11,7 @@
  *   - A thread that ends while it owns a handle counts as dead for that handle (see ferry_sender_close).
  *   - pthread_cancel ends a thread where a sender, a receiver or ferry_poll sleeps, or on entry to a call that opens or
  *     closes.
+ *   - What needs memory that others shall see answers -EFBIG, not -ENOMEM, where `ulimit -f` forbids so large a file.
  *   - A signal ends a wait that sleeps: the call answers -EINTR.  One that comes while a wait spins (with
  *     FERRY_WAIT_SPIN: always) or looks around ends nothing; ferry_shutdown ends every wait, also from a handler.
  *   - After fork() the child must open its own node: every call on an inherited handle answers -ECHILD.

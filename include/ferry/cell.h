@@ -16,6 +16,7 @@
  *
  *   - The engine keeps the value, also when nobody has the cell open, until ferry_cell_remove (`ferry cell rm`). A get
  *     and a put ask it each time (some 0.1 ms). A get never gives an older value than one whose put has returned.
+ *   - A cell may have the name of an object of sync.h or a region.
  *   - A put makes the version larger, but by one only where the name stands for one cell and no tokens are used on it.
  *   - A value must go into one message of the server's: by default a little less than 1 MiB (max_payload in its
  *     configuration). To open a cell for larger ones is -EMSGSIZE.
