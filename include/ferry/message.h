@@ -105,9 +105,9 @@ FERRY_API int ferry_msg_release(ferry_msg_t *m);
  * meanwhile, or, where the queue is durable, with the engine. The handle is gone, as after ferry_msg_release. Any
  * thread.
  *
- * Errors, which leave the handle as it was: -EINVAL a topic's message, one made by this process, a negative delay;
- * -EPIPE its sender has ended, so that nobody could send it again; -EBUSY other references to it are held
- * (ferry_msg_ref); -EBADF a stale handle; -ESHUTDOWN its node was expelled, and others have the message; -ENOMEM;
+ * Errors, which leave the handle as it was: -EINVAL a topic's message, the result of a call, one made by this process,
+ * a negative delay; -EPIPE its sender has ended, so that nobody could send it again; -EBUSY other references to it are
+ * held (ferry_msg_ref); -EBADF a stale handle; -ESHUTDOWN its node was expelled, and others have the message; -ENOMEM;
  * -ECHILD. -ESTALE it was held for too long, so that another receiver has it: the handle is gone.
  */
 FERRY_API int ferry_msg_reject(ferry_msg_t *m, int64_t delay_ns);

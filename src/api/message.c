@@ -271,7 +271,7 @@ static int not_to_be_rejected(const ferry_msg_t *m) {
     if (r < 0) {
         return r;
     }
-    if (!m->link) {
+    if (!m->link || m->link->rx->end.channel[0] == FI_REPLIES) {
         return fi_fail(-EINVAL, "only a queue's message can be rejected; this one is the result of a call");
     }
     if (m->link->rx->end.kind != FERRY_QUEUE) {

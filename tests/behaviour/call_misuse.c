@@ -112,7 +112,7 @@ static void a_detail_may_be_large(where_t where) {
     crew_end_with(crew, server);
 }
 
-static void what_is_no_error_is_not_read_as_one(void) {
+static void a_result_is_neither_read_as_an_error_nor_handed_back(void) {
     ferry_t *node = open_node("test");
     ferry_service_t *service = open_service(node, "wrong", NULL);
     add_method(service, "echo", echo, NULL);
@@ -126,6 +126,8 @@ static void what_is_no_error_is_not_read_as_one(void) {
     check_error(ferry_call_error(NULL, &error), -EBADF, "");
     check_error(ferry_call_error(reply, NULL), -EINVAL, "");
     check_is(error.code, 5);
+    check_error(ferry_msg_reject(reply, 0), -EINVAL, "result of a call");
+    check(memcmp(ferry_msg_data(reply), forged, sizeof forged) == 0);
     release(reply);
     close_client(client);
     close_service(service);
@@ -575,7 +577,7 @@ int main(int argc, char **argv) {
         TEST_BOTH(an_error_of_a_procedure_arrives_with_all_it_says),
         TEST_BOTH(a_negative_return_is_an_error_with_its_usual_words),
         TEST_BOTH(a_detail_may_be_large),
-        TEST(what_is_no_error_is_not_read_as_one),
+        TEST(a_result_is_neither_read_as_an_error_nor_handed_back),
         TEST_BOTH(sizes_beyond_all_bounds_are_refused),
         TEST_BOTH(a_method_that_is_not_there_is_named),
         TEST_BOTH(a_result_that_is_too_large_is_an_error),
