@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "platform/clock.h"
 #include "platform/tcp.h"
@@ -27,12 +29,23 @@ static bool is_libnats(const fi_tcp_t *t) {
     return t->execs && t->prompt && t->reuses && t->resets;
 }
 
+/* To one of the servers, as far as the port tells. */
+static bool leads_to(const fi_tcp_t *t, const fi_address_t *a) {
+    bool named = false;
+
+    for (unsigned i = 0; i < a->server_count; i++) {
+        const char *port = strrchr(a->servers[i], ':');
+        named |= port && strtoul(port + 1, NULL, 10) == t->port;
+    }
+    return named;
+}
+
 static bool is_silent(const fi_tcp_t *t, void *arg) {
     const look_t *l = arg;
     const fi_handshake_t *h = l->handshake;
 
-    return is_libnats(t) && (h->tls || !t->blocks) && t->sent > 0 && t->sent <= LITTLE && t->rest >= l->patience &&
-           t->rest <= l->now - h->began + LATE_NS;
+    return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) && t->sent > 0 &&
+           t->sent <= LITTLE && t->rest >= l->patience && t->rest <= l->now - h->began + LATE_NS;
 }
 
 static void hang_up(int fd, void *arg) {
@@ -103,8 +116,8 @@ static void see_to_watch(void) {
     }
 }
 
-void fi_handshake_init(fi_handshake_t *h, bool tls, bool waited) {
-    *h = (fi_handshake_t){.tls = tls, .waited = waited};
+void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, bool waited) {
+    *h = (fi_handshake_t){.address = address, .waited = waited};
     fi_list_init(&h->link);
 }
 

@@ -8,10 +8,12 @@
  * is told the descriptor. So while connections are being made a thread looks for it among all that the process has, and hangs
  * up; libnats takes it for the server's doing, and goes on to the next one.
  *
- * How it is known: it has the options that libnats gives to each socket, some of which hardly anybody else uses; little
- * was ever sent on it, the last of it since the handshake began, and long ago. Connections of ours that stand are not
- * silent for so long (they ask for a PONG twice a second). One that the program itself has made with libnats could be
- * taken for it, if it sends a little just then and nothing for 5 s after that: it would be made again.
+ * How it is known: it has the options that libnats gives to each socket, some of which hardly anybody else uses; it
+ * leads to the port of a server that the space's address names; little was ever sent on it, the last of it since the
+ * handshake began, and long ago. Connections of ours that stand are not silent for so long (they ask for a PONG twice a
+ * second). One that the program itself has made with libnats to such a port could be taken for it, if it sends a little
+ * just then and nothing for some seconds after that: it would be made again. A server that the others have told of is
+ * not watched, unless it has a port that is named, too.
  *
  * A connection that is made again after it was lost is held by calls that would end soon: there a server has a second,
  * then two, four and five, so that one which is only slow is not asked again for ever.
@@ -25,20 +27,22 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "node/address.h"
 
 #define FI_GREETED_NS 5000000000ll      /* a server may be silent for so long */
 #define FI_GREETED_OPEN_NS 8000000000ll /* who waits for a space to open begins no further one after so long */
 
 typedef struct fi_handshake {
     struct fi_list link; /* the thread's, as all of it, from begin to end */
-    int64_t began;       /* ns */
-    bool tls;
-    bool waited;  /* somebody waits for it: after FI_GREETED_OPEN_NS each server has a second only */
-    bool hurried; /* at once: one of them was waited for in vain just now */
+    const fi_address_t *address;
+    int64_t began; /* ns */
+    bool waited;   /* somebody waits for it: after FI_GREETED_OPEN_NS each server has a second only */
+    bool hurried;  /* at once: one of them was waited for in vain just now */
     unsigned cut;
 } fi_handshake_t;
 
-void fi_handshake_init(fi_handshake_t *h, bool tls, bool waited);
+/* `address` stays as long as `h`. */
+void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, bool waited);
 /* From now on a connection may be in a handshake. Does nothing if that was said already. Signals are blocked. */
 void fi_handshake_begin(fi_handshake_t *h);
 /* It is in none any more. Returns how many servers were hung up on since it began; 0, too, if it had not begun. */

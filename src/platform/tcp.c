@@ -33,6 +33,21 @@ static bool is_tcp(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
 }
 
+/* 0: it is not known. */
+static uint16_t peer_port(int fd) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ip;
+        struct sockaddr_in6 ip6;
+    } peer = {.any.sa_family = AF_UNSPEC};
+    socklen_t len = sizeof peer;
+
+    if (getpeername(fd, &peer.any, &len) < 0) {
+        return 0;
+    }
+    return ntohs(peer.any.sa_family == AF_INET6 ? peer.ip6.sin6_port : peer.ip.sin_port);
+}
+
 bool fi_tcp_look(int fd, fi_tcp_t *t) {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
@@ -48,6 +63,7 @@ bool fi_tcp_look(int fd, fi_tcp_t *t) {
                     .prompt = option(fd, IPPROTO_TCP, TCP_NODELAY),
                     .reuses = option(fd, SOL_SOCKET, SO_REUSEADDR),
                     .resets = forgets(fd),
+                    .port = peer_port(fd),
                     .sent = (int64_t)info.tcpi_bytes_sent,
                     .rest = info.tcpi_last_data_sent * 1000000ll};
     return true;

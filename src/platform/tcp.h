@@ -12,13 +12,14 @@
 #include <stdint.h>
 
 typedef struct fi_tcp {
-    bool blocks;  /* O_NONBLOCK is not set */
-    bool execs;   /* stays open in a program that is executed */
-    bool prompt;  /* TCP_NODELAY */
-    bool reuses;  /* SO_REUSEADDR */
-    bool resets;  /* SO_LINGER with no time: closing it forgets what was not sent */
-    int64_t sent; /* bytes, ever */
-    int64_t rest; /* ns since something was sent last, or since it was made */
+    bool blocks;   /* O_NONBLOCK is not set */
+    bool execs;    /* stays open in a program that is executed */
+    bool prompt;   /* TCP_NODELAY */
+    bool reuses;   /* SO_REUSEADDR */
+    bool resets;   /* SO_LINGER with no time: closing it forgets what was not sent */
+    uint16_t port; /* the other side's */
+    int64_t sent;  /* bytes, ever */
+    int64_t rest;  /* ns since something was sent last, or since it was made */
 } fi_tcp_t;
 
 /* False: no TCP connection that stands. */

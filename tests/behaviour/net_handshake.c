@@ -6,7 +6,10 @@
 #include "lines.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,13 +59,19 @@ static void fail_to_open(void *arg) {
     check_error(ferry_open(s->space, NULL, &node), s->error, s->words);
 }
 
+/* Finds a port, and fills it in. */
+static int listener_at(struct sockaddr_in *address) {
+    socklen_t len = sizeof *address;
+    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(listener >= 0 && bind(listener, (struct sockaddr *)address, len) == 0);
+    check(listen(listener, 8) == 0 && getsockname(listener, (struct sockaddr *)address, &len) == 0);
+    return listener;
+}
+
 static void listen_here(standin_t *s) {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof address;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check(s->listener >= 0 && bind(s->listener, (struct sockaddr *)&address, len) == 0);
-    check(listen(s->listener, 8) == 0 && getsockname(s->listener, (struct sockaddr *)&address, &len) == 0);
+    struct sockaddr_in address;
+    s->listener = listener_at(&address);
     snprintf(s->space, sizeof s->space, "%s://127.0.0.1:%d/test", s->scheme, ntohs(address.sin_port));
 }
 
@@ -118,6 +127,31 @@ static void a_refusal_is_told_at_once(void) {
 #define GIVEN_UP (12 * SECOND)  /* after 5 s, or 8, says the manual; the rest is for a machine that stands still */
 #define MADE_AGAIN (4 * SECOND) /* after 1 s */
 
+/* As libnats has them. */
+static int connection_like_its(const struct sockaddr_in *there) {
+    struct linger forgets = {.l_onoff = 1};
+    int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    check(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0);
+    check(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0);
+    check(setsockopt(fd, SOL_SOCKET, SO_LINGER, &forgets, sizeof forgets) == 0);
+    check(connect(fd, (const struct sockaddr *)there, sizeof *there) == 0);
+    check(fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && write(fd, "hello", 5) == 5);
+    return fd;
+}
+
+/* The program's own connection to somebody else, who is silent, too, is left alone. */
+static void fail_to_open_beside_another(void *arg) {
+    struct sockaddr_in elsewhere;
+    char byte;
+    int listener = listener_at(&elsewhere);
+    int own = connection_like_its(&elsewhere);
+    fail_to_open(arg);
+    check(recv(own, &byte, 1, 0) < 0 && errno == EAGAIN);
+    close(own);
+    close(listener);
+}
+
 static void open_beside_silence(void *arg) {
     standin_t *s = arg;
     s->answer = "";
@@ -127,7 +161,7 @@ static void open_beside_silence(void *arg) {
     listen_here(s);
     pid_t server = child_start(serve, s);
     int64_t before = monotonic();
-    child_join(child_start(fail_to_open, s));
+    child_join(child_start(fail_to_open_beside_another, s));
     check(monotonic() - before < GIVEN_UP);
     child_kill(server);
     close(s->listener);

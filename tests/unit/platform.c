@@ -385,7 +385,8 @@ static bool is_prompt(const fi_tcp_t *t, void *arg) {
     return t->prompt && t->execs && !t->blocks;
 }
 
-static void make_connection(int ends[2]) {
+/* Returns the port that `ends[0]` leads to. */
+static uint16_t make_connection(int ends[2]) {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof here;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -396,6 +397,7 @@ static void make_connection(int ends[2]) {
     ends[1] = accept(listener, NULL, NULL);
     assert_true(ends[1] >= 0);
     close(listener);
+    return ntohs(here.sin_port);
 }
 
 static void only_the_connection_that_is_meant_is_hung_up_on(void **state) {
@@ -403,7 +405,7 @@ static void only_the_connection_that_is_meant_is_hung_up_on(void **state) {
     int ends[2], one = 1;
     fi_tcp_t t;
     char byte;
-    make_connection(ends);
+    uint16_t port = make_connection(ends);
     seen_t seen = {.fd = ends[0]};
     fi_descriptors_each(see, &seen);
     assert_true(seen.any);
@@ -411,6 +413,7 @@ static void only_the_connection_that_is_meant_is_hung_up_on(void **state) {
     assert_true(fi_tcp_look(ends[0], &t));
     assert_true(t.blocks && t.execs && !t.prompt && !t.reuses && !t.resets);
     assert_int_equal(t.sent, 5);
+    assert_int_equal(t.port, port);
     assert_true(t.rest >= 0 && t.rest < 5 * SECOND);
     assert_false(fi_tcp_hang_up(ends[0], is_prompt, NULL));
     assert_int_equal(recv(ends[0], &byte, 1, MSG_DONTWAIT), -1);
