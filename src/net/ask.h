@@ -40,9 +40,9 @@ bool fi_ask_again(fi_ask_t *a, natsStatus s);
 /* After that: may there be a stream of which a cluster says that there is none (fi_ask_is_gone)? True: ask again. */
 bool fi_ask_doubt(fi_ask_t *a, uint64_t *since);
 /*
- * The engine says that there is no such stream: is that so? The server of a cluster that assigns streams says so also of
- * one that it has not heard of yet: when it was elected just now, stood still while others went on, or is behind with
- * its work. So it must have said so for two seconds. `*since`: ns, the caller's, 0 unless it has said so; relaxed.
+ * The engine says that there is no such stream: is that so? The server of a cluster that assigns streams says so also
+ * of one that it has not heard of yet: when it was elected just now, stood still while others went on, or is behind
+ * with its work. So it must have said so for two seconds. `*since`: ns, the caller's, 0 unless it has said so; relaxed.
  */
 bool fi_ask_is_gone(uint64_t *since);
 /* What the status of the last try means, with a sentence. */

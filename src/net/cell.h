@@ -111,9 +111,9 @@ typedef struct fi_net_cell_form {
 int fi_net_cell_read_form(const fi_net_t *net, const char *name, const jsStreamConfig *config, fi_net_cell_form_t *f);
 /* Is it this process's, and has that index? 0, -ECHILD, -ERANGE. */
 int fi_net_cell_check(const fi_net_cell_t *c, uint32_t index);
-/* The engine says that the stream is not there. 0: it is, after all; -ENOENT it was removed; or another error; with its
- * sentence. */
-int fi_net_cell_missing(fi_net_cell_t *c, const char *doing, int64_t deadline);
+/* Learns the stream's last number from the server, also where it was said just now that there is no stream. 0; -ENOENT it
+ * was removed; or another error; with its sentence. */
+int fi_net_cell_ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline);
 
 /* Begins a call of the handle's thread. 0, -EBUSY, -ECHILD, -ERANGE. */
 int fi_net_cell_enter(fi_net_cell_t *c, uint32_t index);

@@ -26,8 +26,7 @@ static int removed(fi_net_cell_t *c) {
     return fi_fail(-ENOENT, "the cell \"%s\" was removed: open it anew", c->name);
 }
 
-/* Learns the stream's last number from the server. */
-static int ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline) {
+int fi_net_cell_ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline) {
     fi_ask_t ask = fi_ask_begin(c->net, c->patience, doing, c->name);
     jsStreamInfo *info;
     natsStatus s;
@@ -52,10 +51,6 @@ static int ask_last(fi_net_cell_t *c, const char *doing, int64_t deadline) {
     fi_store_relaxed64(&c->last, info->State.LastSeq);
     fi_nats.jsStreamInfo_Destroy(info);
     return 0;
-}
-
-int fi_net_cell_missing(fi_net_cell_t *c, const char *doing, int64_t deadline) {
-    return ask_last(c, doing, deadline);
 }
 
 /* The last message of a subject. 0; -ENODATA without words: there is none; -ENOENT likewise: the stream is missing. */
@@ -84,7 +79,7 @@ static int last_of(fi_net_cell_t *c, const char *subject, int64_t timeout, fi_la
     bool missing = fi_load_relaxed32(&c->missing) != 0;
 
     for (;;) {
-        int r = missing ? fi_net_cell_missing(c, GET, ask.deadline) : 0;
+        int r = missing ? fi_net_cell_ask_last(c, GET, ask.deadline) : 0;
         r = r == 0 ? try_last_of(c, &ask, subject, last) : r;
         if (r != -ENOENT || fi_load_relaxed32(&c->missing)) {
             return r;
@@ -255,7 +250,7 @@ static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
         return fi_fail(-ETIMEDOUT, "others have put into cells of the name \"%s\" without a pause for %.3f ms", c->name,
                        (double)c->patience / 1e6);
     }
-    return fi_load_relaxed64(&c->last) == last ? ask_last(c, "put into the cell", deadline) : 0;
+    return fi_load_relaxed64(&c->last) == last ? fi_net_cell_ask_last(c, "put into the cell", deadline) : 0;
 }
 
 static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *version) {

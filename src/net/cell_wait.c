@@ -230,7 +230,7 @@ static int catch_up(fi_net_cell_t *c) {
         }
     }
     if (ask.code == JSStreamNotFoundErr) {
-        r = fi_net_cell_missing(c, ask.doing, ask.deadline);
+        r = fi_net_cell_ask_last(c, ask.doing, ask.deadline);
         return r == -ETIMEDOUT ? 0 : r;
     }
     return fi_ask_again(&ask, s) ? 0 : fi_ask_fail(&ask, s);

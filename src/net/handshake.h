@@ -5,8 +5,8 @@
  * libnats 3.4 waits for the server's greeting for as long as its options say, but after that it does not: it reads for
  * PONG again and again after its time, and lets OpenSSL wait for the server's part in TLS, until the connection ends.
  * The connection's lock is held meanwhile, so whoever would publish, subscribe, or close it, waits, too. Nobody outside
- * is told the descriptor. So while connections are being made a thread looks for it among all that the process has, and hangs
- * up; libnats takes it for the server's doing, and goes on to the next one.
+ * is told the descriptor. So while connections are being made a thread looks for it among all that the process has, and
+ * hangs up; libnats takes it for the server's doing, and goes on to the next one.
  *
  * How it is known: it has the options that libnats gives to each socket, some of which hardly anybody else uses; it
  * leads to the port of a server that the space's address names; little was ever sent on it, the last of it since the

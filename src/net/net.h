@@ -138,9 +138,9 @@ void fi_net_meet_stranger(fi_net_t *net, const fi_net_card_t *card);
 /* For ferry_warning. */
 const char *fi_net_warning(const fi_net_t *net);
 
-/* Connects `n`, waiting up to five seconds for a server that does not answer. Errors: -ENOPKG no library; -ECHILD see fi_nats_load; -ECONNREFUSED,
- * -ETIMEDOUT no server answers; -EACCES wrong credentials; -EKEYREJECTED TLS: not trusted; -EINVAL a file cannot be
- * read; -ENOMEM. */
+/* Connects `n`, waiting up to five seconds for a server that does not answer. Errors: -ENOPKG no library; -ECHILD see
+ * fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES wrong credentials; -EKEYREJECTED TLS: not trusted;
+ * -EINVAL a file cannot be read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
 /* Nobody is inside a call of the node's any more. */
 void fi_net_close(fi_net_t *net);

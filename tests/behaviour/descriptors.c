@@ -146,10 +146,50 @@ static void who_waits_for_one_without_descriptors_is_told_and_linked_when_it_has
     close_node(node);
 }
 
+static uint64_t size_of_next(ferry_receiver_t *rx) {
+    ferry_msg_t *m = receive_once_linked(rx);
+    uint64_t size = ferry_msg_size(m);
+    release(m);
+    return size;
+}
+
+/* A topic's reader that is linked again has come late: it gets what is retained once more. */
+static void lack_a_descriptor_for_a_topic(void *arg) {
+    atomic_uint *stage = arg;
+    ferry_t *node = open_node("test");
+    ferry_receiver_t *rx = open_receiver(node, "t", FERRY_TOPIC, NULL);
+    ferry_msg_t *m = NULL;
+    check_is(receive_number(rx), 1);
+    allow_descriptors(3);
+    atomic_store(stage, 1);
+    check_error(ferry_recv(rx, PATIENCE, &m), -EMFILE, "t descriptors 3 again");
+    allow_descriptors(256);
+    check_is(size_of_next(rx), sizeof(uint64_t));
+    check_is(size_of_next(rx), 100000);
+    close_receiver(rx);
+    close_node(node);
+}
+
+static void a_topics_reader_that_is_linked_again_has_come_late(void) {
+    static const char bytes[100000];
+    ferry_contract_t contract = {.retain = 2};
+    atomic_uint *stage = share(sizeof *stage);
+    pid_t child = child_start(lack_a_descriptor_for_a_topic, stage);
+    ferry_t *node = open_node("test");
+    ferry_sender_t *tx = open_sender(node, "t", FERRY_TOPIC, &contract);
+    send_number(tx, 1);
+    await(stage, 1);
+    check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    child_join(child);
+    close_sender(tx);
+    close_node(node);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_could_not_be_linked_cannot_open_an_end),
         TEST(who_waits_for_one_without_descriptors_is_told_and_linked_when_it_has_some),
+        TEST(a_topics_reader_that_is_linked_again_has_come_late),
     };
     return run_suite("descriptors", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

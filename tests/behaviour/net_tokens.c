@@ -249,8 +249,8 @@ static void questions_that_are_answered_follow_without_a_pause(void) {
     check_in_some_process(many_are_raised_quickly, "twenty tokens were raised within 200 ms");
 }
 
-/* A server of several that assigns streams, and has not heard of this one yet, says that there is no fence. It stands at
- * 2, in base64. */
+/* A server of several that assigns streams, and has not heard of this one yet, says that there is no fence. It stands
+ * at 2, in base64. */
 static void a_fence_that_is_said_not_to_be_there_is_looked_for(void) {
     static const char *const asked[] = {"$JS.API.STREAM.MSG.GET.FERRY=test=qf=jobs", NULL};
     static const char *const answers[] = {"{\"error\":{\"code\":404,\"err_code\":10059}}",

@@ -207,16 +207,6 @@ static void a_link_waits_for_descriptors_that_its_memory_needs(void) {
     close_node(node);
 }
 
-/* From the only sender, which counts as ended until then. */
-static ferry_msg_t *receive_once_linked(ferry_receiver_t *rx) {
-    ferry_msg_t *m = NULL;
-    int answer;
-    while ((answer = ferry_recv(rx, PATIENCE, &m)) == -EPIPE)
-        nap(5 * MILLISECOND);
-    check_is(answer, 0);
-    return m;
-}
-
 /* What one sender has announced cannot be taken in; the other one needs nothing. */
 static void lack_a_descriptor_for_one_sender(void *arg) {
     atomic_uint *stage = arg;

@@ -161,6 +161,8 @@ void send_number(ferry_sender_t *tx, uint64_t number);
 uint64_t receive_number(ferry_receiver_t *rx);
 /** Takes a message, waiting up to PATIENCE. */
 ferry_msg_t *receive(ferry_receiver_t *rx);
+/* From the only sender, which is linked again in a while, and counts as ended until then. */
+ferry_msg_t *receive_once_linked(ferry_receiver_t *rx);
 void release(ferry_msg_t *m);
 /** The number in a message of 8 bytes. */
 uint64_t number_in(const ferry_msg_t *m);

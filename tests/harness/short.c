@@ -67,6 +67,15 @@ ferry_msg_t *receive(ferry_receiver_t *rx) {
     return m;
 }
 
+ferry_msg_t *receive_once_linked(ferry_receiver_t *rx) {
+    ferry_msg_t *m = NULL;
+    int answer;
+    while ((answer = ferry_recv(rx, PATIENCE, &m)) == -EPIPE)
+        nap(5 * MILLISECOND);
+    check_is(answer, 0);
+    return m;
+}
+
 void release(ferry_msg_t *m) {
     check_is(ferry_msg_release(m), 0);
 }
