@@ -32,22 +32,25 @@ void fi_durable_sender_subject(const fi_net_t *net, ferry_kind_t kind, const cha
     snprintf(subject + len, FI_SUBJECT_MAX - len, ".%016" PRIx64 "-%" PRIx64, net->node->id, end);
 }
 
-static int queue_json(const fi_net_t *net, const char *channel, int replicas, char json[FI_DURABLE_JSON_MAX]) {
+/* `done`: how this node comes to make it, for the description. See make_stream. */
+static int queue_json(const fi_net_t *net, const char *channel, const char *done, int replicas,
+                      char json[FI_DURABLE_JSON_MAX]) {
     char subject[FI_SUBJECT_MAX];
     char stream[FI_SUBJECT_MAX];
 
     fi_durable_names(net, FERRY_QUEUE, channel, subject, stream);
     return snprintf(json, FI_DURABLE_JSON_MAX,
-                    "{\"name\":\"%s\",\"subjects\":[\"%s.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+                    "{\"name\":\"%s\",\"description\":\"%s by %016" PRIx64
+                    "\",\"subjects\":[\"%s.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
                     "\"discard\":\"new\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,"
                     "\"max_msg_size\":-1,\"num_replicas\":%d,\"duplicate_window\":%llu}",
-                    stream, subject, replicas, FI_DURABLE_IDS_NS);
+                    stream, done, net->node->id, subject, replicas, FI_DURABLE_IDS_NS);
 }
 
 static int stream_json(const fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept,
-                       int replicas, char json[FI_DURABLE_JSON_MAX]) {
+                       const char *done, int replicas, char json[FI_DURABLE_JSON_MAX]) {
     return kind == FERRY_TOPIC ? fi_durable_topic_json(net, channel, kept, replicas, json)
-                               : queue_json(net, channel, replicas, json);
+                               : queue_json(net, channel, done, replicas, json);
 }
 
 static int consumer_json(const char *stream, char json[FI_DURABLE_JSON_MAX]) {
@@ -115,13 +118,31 @@ static int exists(fi_ask_t *a, const char *stream) {
     return r < 0 ? r : code == 0;
 }
 
-static int make_consumer(fi_ask_t *a, const char *stream) {
+/*
+ * nats-server 2.9 shows a stream before it is whole.  A consumer that is made then never says a word, though it takes
+ * questions and counts as delivered what goes nowhere.  So only who has made the stream makes its consumer at once;
+ * others wait for that, and make it in the place of one that has not come so far.
+ */
+static int look_for_consumer(fi_ask_t *a, const char *stream, bool waits, int *code) {
+    char subject[FI_DURABLE_API_MAX];
+    uint64_t since = 0;
+    int r;
+
+    fi_durable_api(subject, "CONSUMER.INFO", stream, ".ferry");
+    do {
+        r = fi_durable_ask(a, subject, "", code, NULL);
+        a->failed = r == 0 && waits && *code == JSConsumerNotFoundErr && !fi_ask_is_gone(&since);
+        a->deadline = a->failed ? fi_deadline(a->timeout) : a->deadline; /* that was an answer */
+    } while (a->failed);
+    return r;
+}
+
+static int make_consumer(fi_ask_t *a, const char *stream, bool made_stream) {
     char subject[FI_DURABLE_API_MAX];
     char json[FI_DURABLE_JSON_MAX];
     int code = 0;
 
-    fi_durable_api(subject, "CONSUMER.INFO", stream, ".ferry");
-    int r = fi_durable_ask(a, subject, "", &code, NULL);
+    int r = look_for_consumer(a, stream, !made_stream, &code);
     if (r < 0 || code == 0) {
         return r;
     }
@@ -134,9 +155,12 @@ static int make_consumer(fi_ask_t *a, const char *stream) {
 /*
  * What is there is left alone: to make it again would have the server forget how far its consumers are, and how often
  * they have delivered what (2.9.10).
+ *
+ * `*made`: this node has made a queue's stream.  The server says yes also to who asks for what is there already; so by
+ * the description each node asks for something else.
  */
 static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
-                       const fi_kept_bounds_t *kept) {
+                       const fi_kept_bounds_t *kept, bool *made) {
     char subject[FI_DURABLE_API_MAX];
     char json[FI_DURABLE_JSON_MAX];
     int code = 0;
@@ -146,13 +170,13 @@ static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, cons
         return there;
     }
     if (there > 0) {
-        return kind == FERRY_TOPIC ? fi_durable_topic_bound(a, channel, kept) : make_consumer(a, stream);
+        return kind == FERRY_TOPIC ? fi_durable_topic_bound(a, channel, kept) : make_consumer(a, stream, *made);
     }
     fi_durable_api(subject, "STREAM.CREATE", stream, "");
-    (void)stream_json(a->net, kind, channel, kept, REPLICAS, json);
+    (void)stream_json(a->net, kind, channel, kept, "made", REPLICAS, json);
     int r = fi_durable_ask(a, subject, json, &code, NULL);
     if (r == 0 && (code == JSStreamReplicasNotSupportedErr || code == JSClusterNoPeersErr)) {
-        (void)stream_json(a->net, kind, channel, kept, 1, json);
+        (void)stream_json(a->net, kind, channel, kept, "made", 1, json);
         r = fi_durable_ask(a, subject, json, &code, NULL);
     }
     if (r < 0) {
@@ -170,16 +194,18 @@ static int make_stream(fi_ask_t *a, ferry_kind_t kind, const char *channel, cons
     if (kind == FERRY_TOPIC) {
         return code ? fi_durable_topic_bound(a, channel, kept) : 0;
     }
-    return make_consumer(a, stream);
+    *made |= code == 0;
+    return make_consumer(a, stream, *made);
 }
 
 /* In a cluster a server may not have heard yet of the stream that another one has. */
 static int make_stream_in_time(fi_ask_t *a, ferry_kind_t kind, const char *channel, const char *stream,
                                const fi_kept_bounds_t *kept) {
+    bool made = false;
     int r;
 
     do {
-        r = make_stream(a, kind, channel, stream, kept);
+        r = make_stream(a, kind, channel, stream, kept, &made);
     } while (r == -EIO && a->code == JSStreamNotFoundErr && fi_time_left(a->deadline) > 0);
     return r;
 }
@@ -216,9 +242,9 @@ void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, cons
 
     fi_durable_names(net, kind, channel, base, stream);
     fi_durable_api(subject, "STREAM.CREATE", stream, "");
-    int len = stream_json(net, kind, channel, kept, REPLICAS, json);
+    int len = stream_json(net, kind, channel, kept, "mended", REPLICAS, json);
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
-    len = stream_json(net, kind, channel, kept, 1,
+    len = stream_json(net, kind, channel, kept, "mended", 1,
                       json); /* where there are no servers for them; else it is there already */
     (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
     if (kind == FERRY_QUEUE) {

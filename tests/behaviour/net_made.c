@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_made.c - who makes a durable queue's stream and consumer. nats-server 2.9 makes a consumer that never says a word
+ * when it is asked for one of a stream that it is just making for somebody else.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "stranger.h"
+
+#define STREAM "FERRY=test=q=jobs"
+#define MAKES_STREAM "$JS.API.STREAM.CREATE." STREAM
+#define MAKES_CONSUMER "$JS.API.CONSUMER.DURABLE.CREATE." STREAM ".ferry"
+
+static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+static const ferry_receiver_options_t takes_durable = {.size = sizeof takes_durable, .contract = &durable};
+
+static const char stream[] = "{\"name\":\"" STREAM "\",\"subjects\":[\"ferry.test.q.jobs.*\"],"
+                             "\"retention\":\"workqueue\",\"storage\":\"file\",\"num_replicas\":1}";
+static const char consumer[] = "{\"stream_name\":\"" STREAM "\",\"config\":{\"durable_name\":\"ferry\","
+                               "\"deliver_policy\":\"all\",\"ack_policy\":\"explicit\"}}";
+
+static ferry_t *on(const engine_t *engine, const char *machine) {
+    engine_machine(engine, machine);
+    return open_node(engine_space(engine));
+}
+
+static void ask(int stranger, const char *subject, const char *json) {
+    char text[STRANGER_TEXT];
+
+    stranger_publish(stranger, subject, json, strlen(json));
+    (void)stranger_hears(stranger, text);
+}
+
+static void check_works(const engine_t *engine, ferry_receiver_t *rx) {
+    ferry_t *node = on(engine, "sender");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+
+    send_number(tx, 7);
+    check_is(receive_number(rx), 7);
+    close_sender(tx);
+    close_node(node);
+}
+
+static void make_consumer_later(void *arg) {
+    int stranger = stranger_new(arg, "");
+
+    nap(200 * MILLISECOND);
+    ask(stranger, MAKES_CONSUMER, consumer);
+    close(stranger);
+}
+
+static void who_has_not_made_the_stream_waits_for_its_consumer(void) {
+    char text[STRANGER_TEXT];
+    engine_t *engine = engine_start();
+    int stranger = stranger_new(engine, "");
+    ask(stranger, MAKES_STREAM, stream);
+    int listener = stranger_new(engine, "SUB " MAKES_CONSUMER " 1\r\n");
+    (void)stranger_hears(listener, text);
+    pid_t maker = child_start(make_consumer_later, engine);
+    ferry_t *node = on(engine, "a");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    child_join(maker);
+    const char *first = strstr(stranger_hears(listener, text), "MSG " MAKES_CONSUMER);
+    check(first && !strstr(first + strlen("MSG $"), MAKES_CONSUMER)); /* the maker's */
+    check_works(engine, rx);
+    close(stranger);
+    close(listener);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(engine);
+}
+
+static bool it_is_made_quickly(void) {
+    engine_t *engine = engine_start();
+    ferry_t *node = on(engine, "a");
+    int64_t begin = monotonic();
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    int64_t took = monotonic() - begin;
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(engine);
+    return took < SECOND;
+}
+
+static void who_has_made_the_stream_waits_for_nobody(void) {
+    check_in_some_process(it_is_made_quickly, "a queue that nobody had made was open within a second");
+}
+
+int main(int argc, char **argv) {
+    const test_t tests[] = {
+        TEST(who_has_not_made_the_stream_waits_for_its_consumer),
+        TEST(who_has_made_the_stream_waits_for_nobody),
+    };
+    return run_suite("net_made", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
