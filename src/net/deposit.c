@@ -200,6 +200,9 @@ static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
         fi_list_remove(&m->link);
         free(m);
     }
+    if (p->mending.stream_at == 0) { /* what was put into a stream that is there now has to be found */
+        (void)fi_durable_tend(b->net, p->kind, p->channel, &p->kept, &p->mending, INT64_MAX);
+    }
     fi_list_remove(&p->link);
     fi_hidden_receiver_close(b, p->rx);
     free(p);
@@ -242,6 +245,7 @@ bool fi_deposit_turn(fi_bridge_t *b, int64_t *next, bool *waits) {
     fi_list_each(at, after, &b->deposits) {
         fi_deposit_t *p = fi_container(at, fi_deposit_t, link);
         more |= turn(b, p, now, next, waits);
+        *next = fi_sooner(*next, fi_durable_tend(b->net, p->kind, p->channel, &p->kept, &p->mending, now));
         if (p->senders == 0 && fi_list_empty(&p->depositors)) {
             close_deposit(b, p);
         }

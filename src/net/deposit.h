@@ -97,7 +97,7 @@ typedef struct fi_deposit {
     uint32_t senders;     /* own ones that are open */
     uint32_t changed;     /* atomic: links came or went */
     fi_intake_t intake;
-    int64_t mended_at;
+    fi_mending_t mending;
 } fi_deposit_t;
 
 static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {

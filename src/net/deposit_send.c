@@ -237,14 +237,6 @@ static bool is_refusal(natsMsg *msg) {
     return fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) != 0;
 }
 
-/* A server may have lost its streams, or not found them yet. */
-static void mend(fi_bridge_t *b, fi_deposit_t *p, int64_t now) {
-    if (now - p->mended_at > LONGEST_PAUSE_NS) {
-        p->mended_at = now;
-        fi_durable_mend(b->net, p->kind, p->channel, &p->kept);
-    }
-}
-
 /* For those who wait. */
 static void note_words(fi_bridge_t *b, const fi_deposit_t *p, const char *words, int64_t now) {
     pthread_mutex_lock(&b->lock);
@@ -349,8 +341,8 @@ static void marked(fi_depositor_t *d, natsMsg *msg, uint64_t number, int64_t now
 
 /* The engine does not store it now. */
 static void refused(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, int64_t now) {
-    if (fi_nats.natsMsg_IsNoResponders(msg)) {
-        mend(b, p, now);
+    if (fi_nats.natsMsg_IsNoResponders(msg)) { /* a server may have lost its streams, or not found them yet */
+        fi_durable_mend(&p->mending, now);
     }
     note_refusal(b, p, msg, now);
     if (now >= d->paused_until) {
@@ -471,7 +463,7 @@ int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, in
     if (d->sent > d->stored && now - d->answered_at > ANSWER_NS && fi_net_is_up(b->net)) {
         note_words(b, p, "it does not answer", now);
         begin_again(d);
-        mend(b, p, now);
+        fi_durable_mend(&p->mending, now);
     }
     publish_all(b, p, d, now);
     if (is_at_bound(d)) {

@@ -15,7 +15,8 @@
 #include "net/ask.h"
 
 #define ASK_NS 5000000000ll
-#define REPLICAS 3 /* where there are servers for them */
+#define REPLICAS 3                    /* where there are servers for them */
+#define SETTLES_NS INT64_C(500000000) /* so long after, the server has made or removed a stream */
 
 void fi_durable_names(const fi_net_t *net, ferry_kind_t kind, const char *channel, char subject[FI_SUBJECT_MAX],
                       char stream[FI_SUBJECT_MAX]) {
@@ -234,24 +235,60 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
     return r < 0 ? r : fi_net_open_ways(net);
 }
 
-void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept) {
-    char base[FI_SUBJECT_MAX];
-    char stream[FI_SUBJECT_MAX];
+/* ---- making it again ---- */
+
+/* Does not wait for an answer. */
+static void tell(fi_net_t *net, const char *subject, const char *json, int len) {
+    (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
+}
+
+static void mend_stream(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept,
+                        const char *stream) {
     char subject[FI_DURABLE_API_MAX];
     char json[FI_DURABLE_JSON_MAX];
 
-    fi_durable_names(net, kind, channel, base, stream);
     fi_durable_api(subject, "STREAM.CREATE", stream, "");
     int len = stream_json(net, kind, channel, kept, "mended", REPLICAS, json);
-    (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
-    len = stream_json(net, kind, channel, kept, "mended", 1,
-                      json); /* where there are no servers for them; else it is there already */
-    (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
-    if (kind == FERRY_QUEUE) {
-        fi_durable_api(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
-        len = consumer_json(stream, json);
-        (void)fi_net_send(net, net->bulk, subject, json, (size_t)len);
+    tell(net, subject, json, len);
+    /* Where there are no servers for them; else it is there already. */
+    len = stream_json(net, kind, channel, kept, "mended", 1, json);
+    tell(net, subject, json, len);
+}
+
+static void mend_consumer(fi_net_t *net, const char *stream) {
+    char subject[FI_DURABLE_API_MAX];
+    char json[FI_DURABLE_JSON_MAX];
+
+    fi_durable_api(subject, "CONSUMER.DURABLE.CREATE", stream, ".ferry");
+    int len = consumer_json(stream, json);
+    tell(net, subject, json, len);
+}
+
+void fi_durable_mend(fi_mending_t *m, int64_t now) {
+    if (m->stream_at == 0 && m->consumer_at == 0) {
+        m->stream_at = now + SETTLES_NS;
     }
+}
+
+int64_t fi_durable_tend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept,
+                        fi_mending_t *m, int64_t now) {
+    char base[FI_SUBJECT_MAX];
+    char stream[FI_SUBJECT_MAX];
+
+    if ((m->stream_at == 0 && m->consumer_at == 0) || !fi_net_is_up(net)) {
+        return -1;
+    }
+    fi_durable_names(net, kind, channel, base, stream);
+    if (m->stream_at != 0 && now >= m->stream_at) {
+        mend_stream(net, kind, channel, kept, stream);
+        m->stream_at = 0;
+        m->consumer_at = kind == FERRY_QUEUE ? now + SETTLES_NS : 0;
+    } else if (m->consumer_at != 0 && now >= m->consumer_at) {
+        mend_consumer(net, stream);
+        m->consumer_at = 0;
+    }
+    int64_t at = m->stream_at != 0 ? m->stream_at : m->consumer_at;
+    return at != 0 ? at - now : -1;
 }
 
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number) {

@@ -62,9 +62,19 @@ int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiv
 int fi_durable_each(fi_net_t *net, int (*each)(const ferry_durable_info_t *info, void *arg), void *arg);
 int fi_durable_purge(fi_net_t *net, const char *name, bool remove, uint64_t *messages);
 
-/* For the bridge's thread: makes stream and consumer again, should they be missing. Does not wait for an answer.
- * `kept`: a topic's. */
-void fi_durable_mend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept);
+/*
+ * Making a channel's stream again, and a queue's consumer, should they be missing.  Not at once: the server may just be
+ * removing those there were, and takes files of the next ones along.  And the consumer some time after the stream, which
+ * others may be making, too (see look_for_consumer in durable.c).
+ */
+typedef struct fi_mending {
+    int64_t stream_at, consumer_at; /* ns; 0: it is not to be made */
+} fi_mending_t;
+/* For the bridge's thread. It begins, unless it goes on. */
+void fi_durable_mend(fi_mending_t *m, int64_t now);
+/* Does what is due, without waiting for an answer. `kept`: a topic's. Returns ns until more is due, or -1. */
+int64_t fi_durable_tend(fi_net_t *net, ferry_kind_t kind, const char *channel, const fi_kept_bounds_t *kept,
+                        fi_mending_t *m, int64_t now);
 
 /* The number behind `"key":` in an answer of the engine's. False: there is none. */
 bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number);

@@ -123,7 +123,7 @@ static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
 /* ---- arriving ---- */
 
 /* The engine says something about a question: it has expired, or there is no consumer. */
-static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t now) {
+static void word_arrived(fi_pickup_t *p, natsMsg *msg, int64_t now) {
     const char *status = NULL;
 
     (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
@@ -134,7 +134,8 @@ static void word_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_t n
     if (!status ||
         strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
         p->paused_until = now + FI_PICKUP_SLOW_NS;
-        fi_durable_mend(b->net, FERRY_QUEUE, p->channel, NULL);
+        p->heard = false; /* the next question may find nobody */
+        fi_durable_mend(&p->mending, now);
     }
 }
 
@@ -171,7 +172,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
 
     fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
-        word_arrived(b, p, msg, now);
+        word_arrived(p, msg, now);
         fi_bridge_drop(b, msg);
         return;
     }
@@ -383,6 +384,7 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
         fi_end_leave(&p->tx->end);
         *next = fi_sooner(*next, tell_progress(b, &p->held, now));
         *next = fi_sooner(*next, tell_progress(b, &p->waiting, now));
+        *next = fi_sooner(*next, fi_durable_tend(b->net, FERRY_QUEUE, p->channel, NULL, &p->mending, now));
         *next = fi_sooner(*next, fi_pickup_pull(b, p, now));
         *next = fi_sooner(*next, fi_parcel_due(&p->parcel, now));
         waits |= p->count > 0;

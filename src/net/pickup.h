@@ -57,6 +57,7 @@ typedef struct fi_pickup {
     } pulls[FI_PICKUP_PULLS];
     bool heard; /* the consumer has said something since the last question that was lost */
     int64_t paused_until;
+    fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */
 } fi_pickup_t;
 

@@ -76,8 +76,9 @@ typedef struct fi_reader {
     uint32_t left;             /* messages asked for that have not come */
     int64_t until;             /* ns: then the answer that is waited for is lost, or the pause over */
     int64_t pause;
-    int64_t made_at;    /* ns: the consumer */
-    bool heard;         /* it has said something */
+    int64_t made_at; /* ns: the consumer */
+    bool heard;      /* it has said something */
+    fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */
     fi_identity_t known[KNOWN];
 } fi_reader_t;
@@ -238,7 +239,7 @@ static void take_where(fi_reader_t *p, natsMsg *msg, int64_t now) {
 
     if (fi_durable_error(msg) || !fi_durable_number(msg, "\"first_seq\":", &first) ||
         !fi_durable_number(msg, "\"last_seq\":", &last)) {
-        fi_durable_mend(p->bridge->net, FERRY_TOPIC, p->channel, &(const fi_kept_bounds_t){0});
+        fi_durable_mend(&p->mending, now);
         begin_again(p, now);
         return;
     }
@@ -473,6 +474,8 @@ bool fi_reader_turn(fi_bridge_t *b, int64_t *next) {
     fi_list_each(at, after, &b->readers) {
         fi_reader_t *p = fi_container(at, fi_reader_t, link);
         *next = fi_sooner(*next, turn(p, now));
+        *next = fi_sooner(
+            *next, fi_durable_tend(b->net, FERRY_TOPIC, p->channel, &(const fi_kept_bounds_t){0}, &p->mending, now));
         *next = fi_sooner(*next, fi_parcel_due(&p->parcel, now));
         waits |= p->count > 0;
     }

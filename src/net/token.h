@@ -60,8 +60,7 @@ void fi_chain_goes_on(fi_depositor_t *d, const fi_put_t *put);
 /* What was known is not so any more. */
 void fi_chain_break(fi_depositor_t *d);
 /* An answer, by the last word of its subject: "l...", "t...". */
-void fi_chain_answer(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word,
-                     int64_t now);
+void fi_chain_answer(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word, int64_t now);
 /* ns until an answer is lost that is waited for, or -1. */
 int64_t fi_chain_due(const fi_depositor_t *d, int64_t now);
 

@@ -107,10 +107,10 @@ static void refuse(fi_bridge_t *b, fi_depositor_t *d, uint64_t token, uint64_t n
     b->progress = true;
 }
 
-static void take_last(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, int64_t now) {
+static void take_last(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, int64_t now) {
     if (fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) ||
         !fi_durable_number(msg, "\"last_seq\":", &d->chain.last)) {
-        fi_durable_mend(b->net, p->kind, p->channel, &p->kept);
+        fi_durable_mend(&p->mending, now);
         fi_chain_break(d);
         d->paused_until = now + PAUSE_NS;
         return;
@@ -168,8 +168,7 @@ static void take_fence(fi_bridge_t *b, fi_depositor_t *d, natsMsg *msg, int64_t 
     }
 }
 
-void fi_chain_answer(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word,
-                     int64_t now) {
+void fi_chain_answer(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, const char *word, int64_t now) {
     if (strtoul(word + 1, NULL, 16) != d->chain.round) {
         return;
     }

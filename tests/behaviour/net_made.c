@@ -87,10 +87,51 @@ static void who_has_made_the_stream_waits_for_nobody(void) {
     check_in_some_process(it_is_made_quickly, "a queue that nobody had made was open within a second");
 }
 
+/* When the listener has heard of it. */
+static int64_t heard(int listener, const char *subject) {
+    char text[STRANGER_TEXT];
+
+    while (!strstr(stranger_hears(listener, text), subject))
+        nap(MILLISECOND);
+    return monotonic();
+}
+
+/* The server may still be removing files, and would take the next stream's along: what that one then says it has
+ * stored nobody gets. Nor may the consumer follow at once, since others may be making the stream, too. */
+static bool they_are_made_again_one_after_the_other(void) {
+    engine_t *engine = engine_start();
+    int stranger = stranger_new(engine, "");
+    ferry_t *node = on(engine, "a");
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    int makes_stream = stranger_new(engine, "SUB " MAKES_STREAM " 1\r\n");
+    int makes_consumer = stranger_new(engine, "SUB " MAKES_CONSUMER " 1\r\n");
+    char text[STRANGER_TEXT];
+    (void)stranger_hears(makes_stream, text);
+    (void)stranger_hears(makes_consumer, text);
+    ask(stranger, "$JS.API.STREAM.DELETE." STREAM, "");
+    int64_t gone = monotonic();
+    int64_t stream_at = heard(makes_stream, MAKES_STREAM);
+    int64_t consumer_at = heard(makes_consumer, MAKES_CONSUMER);
+    check_works(engine, rx);
+    close(stranger);
+    close(makes_stream);
+    close(makes_consumer);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(engine);
+    return stream_at - gone > 200 * MILLISECOND && consumer_at - stream_at > 200 * MILLISECOND;
+}
+
+static void what_is_gone_is_made_again_one_after_the_other(void) {
+    check_in_some_process(they_are_made_again_one_after_the_other,
+                          "there was time between the end of a stream, the next one, and its consumer");
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_has_not_made_the_stream_waits_for_its_consumer),
         TEST(who_has_made_the_stream_waits_for_nobody),
+        TEST(what_is_gone_is_made_again_one_after_the_other),
     };
     return run_suite("net_made", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
