@@ -125,7 +125,8 @@ FERRY_API int ferry_mutex_repaired(ferry_mutex_t *mutex);
 /**
  * Number of the acquisition by which this handle holds the mutex: larger than that of every acquisition before, by
  * whomever, as long as the mutex exists. A storage that refuses a smaller number than it has seen is safe from a holder
- * that was believed dead (M. Kleppmann calls this a fencing token). 0: not held.
+ * that was believed dead (M. Kleppmann calls this a fencing token). 0: not held, which is also what a forked child of
+ * its holder gets.
  */
 FERRY_API uint64_t ferry_mutex_token(const ferry_mutex_t *mutex);
 

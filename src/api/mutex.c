@@ -110,7 +110,7 @@ uint64_t ferry_mutex_token(const ferry_mutex_t *mutex) {
     if (fi_is_lease(mutex, 'm')) {
         return fi_lease_token(fi_lease_of(mutex));
     }
-    return mutex && mutex->base.handle.magic == MUTEX ? mutex->token : 0;
+    return fi_lock_check(fi_lock_of(mutex), MUTEX) == 0 ? mutex->token : 0;
 }
 
 int ferry_mutex_check(ferry_mutex_t *mutex) {

@@ -142,7 +142,7 @@ uint64_t ferry_rwlock_token(const ferry_rwlock_t *rwlock) {
     if (fi_is_lease(rwlock, 'w')) {
         return fi_lease_token(fi_lease_of(rwlock));
     }
-    return rwlock && rwlock->base.handle.magic == RWLOCK ? rwlock->token : 0;
+    return fi_lock_check(fi_lock_of(rwlock), RWLOCK) == 0 ? rwlock->token : 0;
 }
 
 int ferry_rwlock_check(ferry_rwlock_t *rwlock) {

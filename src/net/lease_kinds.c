@@ -348,7 +348,7 @@ int fi_lease_repaired(fi_lease_t *l) {
 }
 
 uint64_t fi_lease_token(const fi_lease_t *l) {
-    return fi_load_relaxed32(&l->held) ? l->token : 0;
+    return fi_lease_check_handle(l) == 0 && fi_load_relaxed32(&l->held) ? l->token : 0;
 }
 
 /* ---- semaphores ---- */

@@ -400,6 +400,23 @@ static void every_acquisition_has_a_larger_number(void) {
     }
 }
 
+static void ask_as_a_child(void *arg) {
+    two_t *two = arg;
+    check_is(object_token(&two->first), 0);
+    check_error(object_give(&two->first), -ECHILD, "fork");
+}
+
+static void a_forked_child_holds_nothing(void) {
+    for (kind_t kind = MUTEX; kind <= WRITER; kind++) {
+        two_t two = open_two(kind);
+        check_is(object_take(&two.first, FERRY_NOW), 0);
+        child_join(child_start(ask_as_a_child, &two));
+        check(object_token(&two.first) > 0);
+        check_is(object_give(&two.first), 0);
+        close_two(&two);
+    }
+}
+
 static void trying_is_taking_without_waiting(void) {
     two_t two = open_two(MUTEX);
     check_is(ferry_mutex_trylock(two.first.mutex), 0);
@@ -433,6 +450,7 @@ int main(int argc, char **argv) {
         TEST(a_handle_that_holds_is_not_closed),
         TEST(what_is_whole_cannot_be_repaired),
         TEST(every_acquisition_has_a_larger_number),
+        TEST(a_forked_child_holds_nothing),
         TEST(trying_is_taking_without_waiting),
     };
     return run_suite("mutex", tests, sizeof tests / sizeof tests[0], argc, argv);

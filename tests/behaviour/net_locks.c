@@ -552,8 +552,9 @@ static void use_parents_handle(ferry_mutex_t *mutex) {
     pid_t pid = fork();
     check(pid >= 0);
     if (pid == 0) {
+        uint64_t token = ferry_mutex_token(mutex);
         int r = ferry_mutex_lock(mutex, FERRY_NOW);
-        _exit(r == -ECHILD ? 0 : 1);
+        _exit(token == 0 && r == -ECHILD ? 0 : 1);
     }
     check_is(child_wait(pid), 0);
 }
