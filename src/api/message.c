@@ -44,11 +44,11 @@ int ferry_msg_new(ferry_sender_t *tx, size_t size, int64_t timeout, void **data,
     return r;
 }
 
-const void *ferry_msg_data(const ferry_msg_t *m) {
+FI_QUICK_CALL const void *ferry_msg_data(const ferry_msg_t *m) {
     return (is_sent(m) || is_taken(m)) && !is_gone(m) ? m->data : NULL;
 }
 
-size_t ferry_msg_size(const ferry_msg_t *m) {
+FI_QUICK_CALL size_t ferry_msg_size(const ferry_msg_t *m) {
     return is_sent(m) || is_taken(m) ? m->size : 0;
 }
 
@@ -237,7 +237,7 @@ __attribute__((noinline)) static int settle_and_leave(fi_rxlink_t *l, fi_rxlog_t
 }
 
 /* See channel/quick.h, and api/sender.c about what stands in tail position. */
-int ferry_msg_release(ferry_msg_t *m) {
+FI_QUICK_CALL int ferry_msg_release(ferry_msg_t *m) {
     if (fi_unlikely(!is_taken(m) || !m->plain || fi_load_acquire32(&m->refs) > 1 ||
                     !fi_end_is_mine(&m->link->rx->end, FI_END_RECEIVER))) {
         return release_closely(m);

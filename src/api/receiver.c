@@ -72,7 +72,7 @@ __attribute__((noinline)) static int recv_closely(ferry_receiver_t *rx, int64_t 
     return fi_unlikely(r < 0) ? r : recv_begun(rx, timeout, m);
 }
 
-int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
+FI_QUICK_CALL int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
     if (fi_unlikely(!fi_end_is_mine(fi_end_of(rx), FI_END_RECEIVER))) {
         return recv_closely(rx, timeout, m);
     }

@@ -80,7 +80,7 @@ __attribute__((noinline)) static int send_closely(ferry_sender_t *tx, const void
 }
 
 /* Longer messages are copied by a call, which has no place in a quick way without a frame. */
-int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
+FI_QUICK_CALL int ferry_send(ferry_sender_t *tx, const void *data, size_t len, int64_t timeout) {
     if (fi_unlikely(len > FI_COPY_SMALL || !fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
         return send_closely(tx, data, len, timeout);
     }
@@ -108,7 +108,7 @@ __attribute__((noinline)) static int claim_closely(ferry_sender_t *tx, size_t le
     return fi_unlikely(r < 0) ? r : claim_begun(tx, len, timeout, data);
 }
 
-int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
+FI_QUICK_CALL int ferry_claim(ferry_sender_t *tx, size_t len, int64_t timeout, void **data) {
     if (fi_unlikely(!fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
         return claim_closely(tx, len, timeout, data);
     }
@@ -133,7 +133,7 @@ __attribute__((noinline)) static int commit_closely(ferry_sender_t *tx, size_t l
     return fi_unlikely(r < 0) ? r : commit_begun(tx, len);
 }
 
-int ferry_commit(ferry_sender_t *tx, size_t len) {
+FI_QUICK_CALL int ferry_commit(ferry_sender_t *tx, size_t len) {
     if (fi_unlikely(!fi_end_is_mine(fi_end_of(tx), FI_END_SENDER))) {
         return commit_closely(tx, len);
     }

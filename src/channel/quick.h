@@ -28,6 +28,10 @@
 /* The whole word of a message by pointer, sent for the first time. */
 #define FI_QUICK_POINTER (sizeof(struct fi_pointer) | (uint64_t)FI_REC_POINTER << 32 | 1ull << 48)
 
+/* A call that goes this way begins on a line of its own: else whatever stands before it in the library decides how many
+ * lines of code it takes, which makes up to 7 % of what taking a message costs. */
+#define FI_QUICK_CALL __attribute__((aligned(FI_LINE)))
+
 /* --- sending ----------------------------------------------------------------------------------------------------- */
 
 /* Nothing about the sender keeps a message back. */
