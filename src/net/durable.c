@@ -379,14 +379,6 @@ fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d) {
     return (fi_identity_t){d->time, d->seq}; /* others' ids mean something else */
 }
 
-bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id) {
-    fi_identity_t *slot = &known[(id.origin + id.number) % count];
-    bool was = slot->origin == id.origin && slot->number == id.number;
-
-    *slot = id;
-    return was;
-}
-
 uint64_t fi_durable_tag(natsMsg *msg) {
     const char *text = NULL;
 

@@ -37,6 +37,7 @@
 
 #include "net/ask.h"
 #include "net/bridge.h"
+#include "net/known.h"
 
 #define FI_DURABLE_HEAD 1024u          /* bytes that headers may need of the engine's largest message */
 #define FI_DURABLE_ACK_NS 6000000000ll /* what a machine that is lost had taken comes again after so long */
@@ -110,14 +111,7 @@ typedef struct fi_delivery {
 } fi_delivery_t;
 bool fi_durable_read_ack(const char *ack, fi_delivery_t *d);
 
-/* Which message it is, whatever number it has in the stream: a sender may have had to send it again. */
-typedef struct fi_identity {
-    uint64_t origin; /* the sender; of a client that is not Ferry's, when the stream got it */
-    uint64_t number; /* the sender's; of another client's, the stream's */
-} fi_identity_t;
 fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d);
-/* Was it here before? From now on it was. `known`: a table of `count`. */
-bool fi_durable_is_known(fi_identity_t *known, uint32_t count, fi_identity_t id);
 uint64_t fi_durable_tag(natsMsg *msg);
 /* Where a dead letter comes from. False: it is none. */
 bool fi_durable_origin(natsMsg *msg, struct fi_origin *o);

@@ -53,15 +53,6 @@ static fi_picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
     return NULL;
 }
 
-/* It was not delivered after all. */
-static void unknow(fi_pickup_t *p, fi_identity_t id) {
-    fi_identity_t *slot = &p->known[(id.origin + id.number) % FI_PICKUP_KNOWN];
-
-    if (slot->origin == id.origin && slot->number == id.number) {
-        *slot = (fi_identity_t){0, 0};
-    }
-}
-
 /* ---- what the engine is told ---- */
 
 /* In any order: so `bulk` may keep it while a server is away. */
@@ -184,13 +175,13 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
         k = NULL;
     }
     fi_identity_t id = fi_durable_identify(msg, &d);
-    bool known = fi_durable_is_known(p->known, FI_PICKUP_KNOWN, id);
+    bool known = fi_known_add(&p->known, id);
     if (known && !k) {
         say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
     }
     bool kept = !known && !k && keep(p, msg, &d, id, now);
     if (!known && !k && !kept) {
-        unknow(p, id); /* no memory: it comes again */
+        fi_known_forget(&p->known, id); /* no memory: it comes again */
     }
     if (!kept) {
         fi_bridge_drop(b, msg);
@@ -275,7 +266,7 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
         fi_parcel_end(&p->parcel);
         if (verdict == FITS_NOT) { /* the contract of own receivers has no room for it: somebody else's may */
             say(b, k->ack, "-NAK {\"delay\":5000000000}");
-            unknow(p, k->id);
+            fi_known_forget(&p->known, k->id);
             forget(p, k);
         } else if (verdict == IS_GONE) { /* somebody has released it, and removed the pieces */
             acknowledge(b, p, k, now);
@@ -318,7 +309,7 @@ static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
                 snprintf(text, sizeof text, "-NAK {\"delay\":%" PRId64 "}", due - now);
             }
             say(b, k->ack, due > now ? text : "-NAK");
-            unknow(p, k->id);
+            fi_known_forget(&p->known, k->id);
             forget(p, k);
             b->progress = true;
         }

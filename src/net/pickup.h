@@ -10,7 +10,6 @@
 #define FI_PICKUP_AHEAD 1024u         /* messages asked for and not released */
 #define FI_PICKUP_SLOW_NS 500000000ll /* held for longer: less */
 #define FI_PICKUP_BUCKETS 1024u
-#define FI_PICKUP_KNOWN 16384u /* that have been here, and are recognised */
 #define FI_PICKUP_PULLS 2u
 
 /* A message that is with own receivers, or waits for room with them. */
@@ -43,7 +42,7 @@ typedef struct fi_pickup {
     struct fi_list held;    /* fi_picked_t in own receivers' hands */
     struct fi_list waiting; /* fi_picked_t without room there yet */
     struct fi_list buckets[FI_PICKUP_BUCKETS];
-    fi_identity_t known[FI_PICKUP_KNOWN];
+    fi_known_t known;
     uint32_t count; /* held and waiting, */
     uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
     uint64_t bytes;

@@ -41,7 +41,6 @@
 #define FIRST_NS 500000000ll  /* the first ones hold for so long, as pickup.c says why, are lost after twice that, */
 #define LOST_NS 12000000000ll /* and after this so is the consumer */
 #define FORGOTTEN_NS 60000000000ll /* the engine drops a consumer that nobody asks */
-#define KNOWN 4096u                /* messages that have been here, and are recognised */
 #define CREATED_MAX 40u
 #define CONSUMER_MAX 40u
 
@@ -80,7 +79,7 @@ typedef struct fi_reader {
     bool heard;      /* it has said something */
     fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */
-    fi_identity_t known[KNOWN];
+    fi_known_t known;
 } fi_reader_t;
 
 /* ---- finding ---- */
@@ -331,9 +330,11 @@ static bool take_message(fi_reader_t *p, natsMsg *msg, const fi_delivery_t *d, i
     }
     p->expected++;
     (void)fi_nats.natsMsgHeader_Get(msg, "Ferry-Again", &again);
-    bool known = fi_durable_is_known(p->known, KNOWN, fi_durable_identify(msg, d));
+    fi_identity_t id = fi_durable_identify(msg, d);
+    bool known = fi_known_add(&p->known, id);
     bool kept = !(known && again) && keep(p, msg, d->seq);
     if (!kept && !(known && again)) { /* no memory: it is fetched again */
+        fi_known_forget(&p->known, id);
         begin_again(p, now);
         return false;
     }

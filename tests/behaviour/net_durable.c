@@ -450,6 +450,38 @@ static void nothing_is_lost_when_the_server_is_killed_under_load(void) {
     engine_stop(s->engine);
 }
 
+/* The server writes down late what was released, and forgets it with its end. Who has had a message knows it, however
+ * many senders there are whose messages have the same numbers. */
+static void a_killed_server_brings_nothing_twice_to_one_machine(void) {
+    stage_t *s = stage_new();
+    ferry_t *a = on(s, "a");
+    ferry_t *b = on(s, "b");
+    ferry_receiver_t *rx = open_receiver(b, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_sender_t *tx[3];
+    for (int i = 0; i < 3; i++) {
+        tx[i] = open_sender(a, "jobs", FERRY_QUEUE, &durable);
+    }
+    for (uint64_t n = 0; n < 300; n++) {
+        send_number(tx[n % 3], n);
+    }
+    ferry_msg_t *held = receive(rx); /* with all gone, there would be nothing to bring */
+    for (uint64_t n = 1; n < 300; n++) {
+        release(receive(rx));
+    }
+    nap(10 * MILLISECOND); /* the acknowledgements leave */
+    engine_restart(s->engine);
+    ferry_msg_t *m;
+    check_error(ferry_recv(rx, 400 * MILLISECOND, &m), -ETIMEDOUT, "");
+    release(held);
+    for (int i = 0; i < 3; i++) {
+        close_sender(tx[i]);
+    }
+    close_receiver(rx);
+    close_node(a);
+    close_node(b);
+    engine_stop(s->engine);
+}
+
 static int count_kept(const ferry_durable_info_t *info, void *arg) {
     *(uint64_t *)arg += strcmp(info->queue, "jobs") == 0 ? info->messages : 0;
     return 0;
@@ -528,6 +560,7 @@ int main(int argc, char **argv) {
         TEST(a_server_without_room_is_told_of_and_loses_nothing),
         TEST(attempts_are_counted_over_all_machines),
         TEST(nothing_is_lost_when_the_server_is_killed_under_load),
+        TEST(a_killed_server_brings_nothing_twice_to_one_machine),
     };
     return run_suite("net_durable", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
