@@ -107,7 +107,8 @@ typedef struct ferry_contract {
  *   - Every message is delivered at least once.  One that a machine had taken when it died comes again after 6 s, with
  *     its next attempt.  What is rejected, held for too long, or was with a receiver that has gone, goes back to the
  *     engine, waits there for its moment, and comes to any machine.  So `attempt`, and with it `max_attempts`, counts
- *     over all of them.
+ *     over all of them.  But a server that is killed may forget what was released in its last half second, and its
+ *     count: that comes again, to another machine with attempt 1.
  *   - Order is kept per sender, but for messages that the engine refused meanwhile (its disk was full) or that come
  *     again.
  *   - ferry_msg_info: `sequence` is the stream's count, `sender_node` UINT64_MAX and `sender` 0; `time_ns` is 0.
