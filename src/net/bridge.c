@@ -498,15 +498,17 @@ int fi_bridge_open(fi_net_t *net) {
     return fi_far_wait_for_cards(b);
 }
 
-/* What was said last must leave this process: others would go on with what they have not heard of. */
+/* What was said last must leave this process: others would go on with what they have not heard of. A connection that
+ * is being made again is not touched before it stands: libnats holds its lock meanwhile. */
 static void say_farewell(fi_bridge_t *b) {
     int64_t end = fi_now_ns() + FI_NET_DEAD_NS;
 
-    while (!fi_list_empty(&b->nodes) && fi_now_ns() < end &&
-           fi_nats.natsConnection_Status(b->net->bulk) != NATS_CONN_STATUS_CONNECTED) {
+    while (!fi_list_empty(&b->nodes) && fi_now_ns() < end && !fi_net_is_up(b->net)) {
         fi_sleep_until(fi_now_ns() + FAREWELL_LOOK_NS);
     }
-    (void)fi_nats.natsConnection_FlushTimeout(b->net->bulk, FAREWELL_MS);
+    if (fi_net_is_up(b->net)) {
+        (void)fi_nats.natsConnection_FlushTimeout(b->net->bulk, FAREWELL_MS);
+    }
 }
 
 void fi_bridge_close(fi_net_t *net) {

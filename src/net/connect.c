@@ -353,7 +353,7 @@ static unsigned connect_in_time(fi_net_t *net, natsConnection **made, unsigned h
     fi_handshake_t h;
     int64_t end = fi_now_ns() + FI_GREETED_OPEN_NS;
 
-    fi_handshake_init(&h, &net->address, true);
+    fi_handshake_init(&h, &net->address, &net->leaves, true);
     h.hurried = net->silent;
     fi_handshake_begin(&h);
     while ((*s = fi_nats.natsConnection_Connect(made, net->options)) != NATS_OK && is_unfinished(*s) &&
@@ -545,8 +545,8 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         net->address = *a;
         fi_list_init(&net->watches);
         fi_list_init(&net->ended);
-        fi_handshake_init(&net->control_again, &net->address, false);
-        fi_handshake_init(&net->bulk_again, &net->address, false);
+        fi_handshake_init(&net->control_again, &net->address, &net->leaves, false);
+        fi_handshake_init(&net->bulk_again, &net->address, &net->leaves, false);
         pthread_mutex_init(&net->lock, NULL);
         pthread_mutex_init(&net->ended_lock, NULL);
         pthread_cond_init(&net->closed, NULL);
@@ -570,6 +570,7 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
 }
 
 void fi_net_close(fi_net_t *net) {
+    fi_store_release32(&net->leaves, 1);
     fi_calls_close(net);
     fi_leases_close(net);
     fi_bridge_close(net);

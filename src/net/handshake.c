@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "platform/clock.h"
 #include "platform/tcp.h"
 
@@ -22,6 +23,7 @@ static bool watching;                     /* the thread runs; guarded by lock */
 typedef struct look {
     const fi_handshake_t *handshake;
     int64_t now, patience;
+    bool leaves;
     unsigned cut;
 } look_t;
 
@@ -44,7 +46,7 @@ static bool is_silent(const fi_tcp_t *t, void *arg) {
     const look_t *l = arg;
     const fi_handshake_t *h = l->handshake;
 
-    return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) && t->sent > 0 &&
+    return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) && (t->sent > 0 || l->leaves) &&
            t->sent <= LITTLE && t->rest >= l->patience && t->rest <= l->now - h->began + LATE_NS;
 }
 
@@ -55,7 +57,10 @@ static void hang_up(int fd, void *arg) {
 }
 
 /* Where somebody waits for a space to open, each server has time, and all together not much more of it. */
-static int64_t patience_of(const fi_handshake_t *h, int64_t now) {
+static int64_t patience_of(const fi_handshake_t *h, int64_t now, bool leaves) {
+    if (leaves) {
+        return SOON_NS;
+    }
     if (h->waited) {
         return h->hurried || now - h->began > FI_GREETED_OPEN_NS ? SOON_NS : FI_GREETED_NS;
     }
@@ -63,9 +68,9 @@ static int64_t patience_of(const fi_handshake_t *h, int64_t now) {
 }
 
 static void look_for(fi_handshake_t *h) {
-    look_t l = {.handshake = h, .now = fi_now_ns()};
+    look_t l = {.handshake = h, .now = fi_now_ns(), .leaves = fi_load_acquire32(h->leaves) != 0};
 
-    l.patience = patience_of(h, l.now);
+    l.patience = patience_of(h, l.now, l.leaves);
     if (l.now - h->began >= l.patience) {
         fi_descriptors_each(hang_up, &l);
     }
@@ -116,8 +121,8 @@ static void see_to_watch(void) {
     }
 }
 
-void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, bool waited) {
-    *h = (fi_handshake_t){.address = address, .waited = waited};
+void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, const uint32_t *leaves, bool waited) {
+    *h = (fi_handshake_t){.address = address, .leaves = leaves, .waited = waited};
     fi_list_init(&h->link);
 }
 

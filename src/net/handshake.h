@@ -16,7 +16,8 @@
  * not watched, unless it has a port that is named, too.
  *
  * A connection that is made again after it was lost is held by calls that would end soon: there a server has a second,
- * then two, four and five, so that one which is only slow is not asked again for ever.
+ * then two, four and five, so that one which is only slow is not asked again for ever.  Who leaves the space gives each
+ * a second, also to greet.
  *
  * One thread for the process, as long as there are handshakes.
  */
@@ -35,14 +36,15 @@
 typedef struct fi_handshake {
     struct fi_list link; /* the thread's, as all of it, from begin to end */
     const fi_address_t *address;
-    int64_t began; /* ns */
-    bool waited;   /* somebody waits for it: after FI_GREETED_OPEN_NS each server has a second only */
-    bool hurried;  /* at once: one of them was waited for in vain just now */
+    const uint32_t *leaves; /* atomic; 1: the space is being left */
+    int64_t began;          /* ns */
+    bool waited;            /* somebody waits for it: after FI_GREETED_OPEN_NS each server has a second only */
+    bool hurried;           /* at once: one of them was waited for in vain just now */
     unsigned cut;
 } fi_handshake_t;
 
-/* `address` stays as long as `h`. */
-void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, bool waited);
+/* `address` and `leaves` stay as long as `h`. */
+void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, const uint32_t *leaves, bool waited);
 /* From now on a connection may be in a handshake. Does nothing if that was said already. Signals are blocked. */
 void fi_handshake_begin(fi_handshake_t *h);
 /* It is in none any more. Returns how many servers were hung up on since it began; 0, too, if it had not begun. */

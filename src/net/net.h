@@ -77,6 +77,7 @@ typedef struct fi_net {
     jsCtx *js;            /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
     size_t max_payload;   /* bytes that one message may have */
     uint32_t up;          /* `control` and `bulk` are there; atomic */
+    uint32_t leaves;      /* 1: it is being closed; atomic */
     uint32_t times_up;    /* grows whenever they come back; atomic */
     uint32_t times_lost;  /* atomic, as the next one */
     int64_t changed_at;   /* ns, when they were lost or came back */

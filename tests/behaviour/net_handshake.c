@@ -205,6 +205,23 @@ static void close_beside_silence(void *arg) {
     check(monotonic() - before < MADE_AGAIN);
 }
 
+/* It does not even greet whoever connects again; libnats would wait for that with each connection's lock held. */
+static void close_beside_a_frozen_server(void *arg) {
+    static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+    engine_t *engine = arg;
+    ferry_t *node = open_node(engine_space(engine));
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    send_number(tx, 1);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    engine_freeze(engine);
+    nap(1500 * MILLISECOND); /* it takes a second to see that its connections are stale */
+    int64_t before = monotonic();
+    close_sender(tx);
+    close_node(node);
+    check(monotonic() - before < 4000 * MILLISECOND);
+    engine_thaw(engine);
+}
+
 typedef struct silent {
     lines_t *lines;
     relay_t *third;
@@ -223,16 +240,19 @@ static void a_server_that_falls_silent_after_its_greeting_is_given_up(void) {
     silent_t *s = share(sizeof *s);
     s->lines = lines_new();
     s->third = relay_start(s->lines->engine);
+    engine_t *frozen = engine_start();
     const pid_t all[] = {
         child_start(open_beside_silence, standin_that("nats", GREETING)),
         child_start(open_beside_silence, standin_that("nats+tls", GREETING_WITH("\"tls_required\":true,"))),
         child_start(open_after_silence, s),
         child_start(go_on_after_silence, s->lines),
         child_start(close_beside_silence, s->lines),
+        child_start(close_beside_a_frozen_server, frozen),
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         child_join(all[i]);
     relay_stop(s->third);
+    engine_stop(frozen);
     lines_end(s->lines);
 }
 
