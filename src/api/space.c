@@ -167,6 +167,9 @@ static int close_uncancelled(ferry_t *node) {
         return fi_fail(-EDEADLK, "a handler of a service cannot close the service's node: it would wait for itself");
     }
     left_open_t left = {.count = 0};
+    if (node->net) {
+        fi_net_leave(node->net);
+    }
     close_services(node, &left);
     if (node->net) {
         fi_shares_stop(node->net);

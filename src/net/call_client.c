@@ -80,7 +80,7 @@ void fi_far_client_close(ferry_client_t *k) {
         }
     }
     /* One-way calls are on their way then. */
-    (void)fi_nats.natsConnection_FlushTimeout(fk->calls->net->control, FI_NET_ASK_MS);
+    (void)fi_net_flush(fk->calls->net, fk->calls->net->control, FI_NET_ASK_MS);
     fi_calls_unsubscribe(fk->calls, fk->direct_sub);
     fi_foreign_free(fk->foreign);
     k->far = NULL;

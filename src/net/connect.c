@@ -570,7 +570,6 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
 }
 
 void fi_net_close(fi_net_t *net) {
-    fi_store_release32(&net->leaves, 1);
     fi_calls_close(net);
     fi_leases_close(net);
     fi_bridge_close(net);

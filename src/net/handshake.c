@@ -46,8 +46,9 @@ static bool is_silent(const fi_tcp_t *t, void *arg) {
     const look_t *l = arg;
     const fi_handshake_t *h = l->handshake;
 
-    return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) && (t->sent > 0 || l->leaves) &&
-           t->sent <= LITTLE && t->rest >= l->patience && t->rest <= l->now - h->began + LATE_NS;
+    return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) &&
+           (t->sent > 0 || !h->waited || l->leaves) && t->sent <= LITTLE && t->rest >= l->patience &&
+           t->rest <= l->now - h->began + LATE_NS;
 }
 
 static void hang_up(int fd, void *arg) {

@@ -16,8 +16,8 @@
  * not watched, unless it has a port that is named, too.
  *
  * A connection that is made again after it was lost is held by calls that would end soon: there a server has a second,
- * then two, four and five, so that one which is only slow is not asked again for ever.  Who leaves the space gives each
- * a second, also to greet.
+ * then two, four and five, also to greet, so that one which is only slow is not asked again for ever.  Who leaves the
+ * space gives each a second.
  *
  * One thread for the process, as long as there are handshakes.
  */

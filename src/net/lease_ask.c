@@ -166,6 +166,9 @@ int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out) {
         *out = answer_of(leases);
         return *out ? 1 : -ENOMEM;
     }
+    if (!fi_net_is_up(net)) {
+        return -ENOTCONN;
+    }
     fi_net_node_subject(net, subject, node, "locks");
     natsStatus s = fi_nats.natsConnection_Request(&msg, net->control, subject, "", 0,
                                                   fi_net_patience(net, FI_LEASE_PATIENCE_NS) / 1000000);

@@ -355,7 +355,7 @@ static int start(fi_mirror_t *m) {
         m->watch = (fi_net_watch_t){.changed = changed, .arg = m};
         fi_net_watch(m->net, &m->watch);
         /* The server knows of our inbox before the writer hears of us. */
-        (void)fi_nats.natsConnection_FlushTimeout(m->net->bulk, FI_NET_ASK_MS);
+        (void)fi_net_flush(m->net, m->net->bulk, FI_NET_ASK_MS);
     } else {
         fi_net_unsubscribe(m->net, m->net->bulk, m->inbox);
         m->inbox = NULL;

@@ -143,7 +143,11 @@ const char *fi_net_warning(const fi_net_t *net);
  * fi_nats_load; -ECONNREFUSED, -ETIMEDOUT no server answers; -EACCES wrong credentials; -EKEYREJECTED TLS: not trusted;
  * -EINVAL a file cannot be read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
-/* Nobody is inside a call of the node's any more. */
+/* From now on no server is waited for for long. */
+static inline void fi_net_leave(fi_net_t *net) {
+    fi_store_release32(&net->leaves, 1);
+}
+/* Nobody is inside a call of the node's any more, and it has been left. */
 void fi_net_close(fi_net_t *net);
 
 /* Makes sure that there are ways. Errors: as fi_net_open. */
@@ -203,6 +207,9 @@ const char *fi_net_words(natsStatus s);
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
+/* Waits for up to `ms` until what was sent has reached the server. While there is no connection libnats is not asked: it
+ * holds its caller for as long as it connects. */
+bool fi_net_flush(const fi_net_t *net, natsConnection *c, int64_t ms);
 /* Subscribes; `queue` may be NULL. The callback runs on a thread of this subscription's own, one message after another,
  * and owns the message (natsMsg_Destroy). There is no limit on what may wait. */
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

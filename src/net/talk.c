@@ -11,6 +11,8 @@
 #include "net/net.h"
 #include "platform/clock.h"
 
+#define UP_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
+
 void fi_net_word(const char *name, char *out, size_t cap) {
     size_t i = 0;
 
@@ -106,6 +108,16 @@ int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const voi
     natsStatus s = fi_nats.natsConnection_Publish(c, subject, data, (int)len);
 
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "send to", subject);
+}
+
+bool fi_net_flush(const fi_net_t *net, natsConnection *c, int64_t ms) {
+    int64_t end = fi_now_ns() + ms * 1000000;
+
+    while (!fi_net_is_up(net) && fi_now_ns() < end) {
+        fi_sleep_until(fi_now_ns() + UP_LOOK_NS);
+    }
+    int64_t left = (end - fi_now_ns()) / 1000000;
+    return fi_net_is_up(net) && fi_nats.natsConnection_FlushTimeout(c, left > 0 ? left : 1) == NATS_OK;
 }
 
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

@@ -106,6 +106,11 @@ static int take_in(const fi_value_t *r, int decoded) {
     }
 }
 
+/* Nothing is to be asked now: while libnats connects again it holds its callers for as long as that takes. */
+static bool is_away(const fi_value_t *r) {
+    return !fi_net_is_up(r->net);
+}
+
 /* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN or an error. */
 int fi_stream_read(const fi_value_t *r, const char *stream, const fi_term_t *p, fi_lease_state_t *s, uint64_t *seq) {
     natsMsg *msg = NULL;
@@ -113,6 +118,9 @@ int fi_stream_read(const fi_value_t *r, const char *stream, const fi_term_t *p, 
     jsOptions o;
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
 
+    if (is_away(r)) {
+        return FI_UNKNOWN;
+    }
     fi_nats.jsOptions_Init(&o);
     o.Wait = wait_ms(p);
     int how = outcome(r, fi_nats.js_GetLastMsg(&msg, r->net->js, stream, r->subject, &o, &code), code, denials, "read");
@@ -171,8 +179,7 @@ static natsStatus publish_first(const fi_value_t *r, const void *data, size_t le
 
 /* Puts the value in the place of number `*seq`, which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE,
  * FI_UNKNOWN, error. */
-int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p,
-                  uint64_t *seq) {
+static int put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p, uint64_t *seq) {
     char small[NEWS_BYTES];
     size_t len = fi_lease_bytes(s);
     char *data = len <= sizeof small ? small : malloc(len);
@@ -200,6 +207,11 @@ int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_
         free(data);
     }
     return how;
+}
+
+int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p,
+                  uint64_t *seq) {
+    return is_away(r) ? FI_UNKNOWN : put(r, stream, s, p, seq);
 }
 
 /* ---- finding the stream ---- */
@@ -235,6 +247,9 @@ int fi_stream_find(const fi_value_t *r, const fi_term_t *p, fi_found_t *found) {
     natsMsg *msg = NULL;
 
     *found = (fi_found_t){.count = 0};
+    if (is_away(r)) {
+        return FI_UNKNOWN;
+    }
     snprintf(question, sizeof question, "{\"subject\":\"%s\"}", r->subject);
     natsStatus s = fi_nats.natsConnection_Request(&msg, r->net->control, "$JS.API.STREAM.NAMES", question,
                                                   (int)strlen(question), wait_ms(p));
@@ -263,6 +278,9 @@ void fi_stream_delete(const fi_value_t *r, const char *stream, const fi_term_t *
     jsErrCode code = 0;
     jsOptions o;
 
+    if (is_away(r)) {
+        return; /* it stays, as where the server does not answer */
+    }
     fi_nats.jsOptions_Init(&o);
     o.Wait = wait_ms(p);
     (void)fi_nats.js_DeleteStream(r->net->js, stream, &o, &code);
@@ -295,6 +313,9 @@ int fi_stream_make(const fi_value_t *r, const char *stream, const fi_term_t *p) 
     uint32_t replicas = fi_load_relaxed32(r->replicas);
     jsErrCode code = 0;
 
+    if (is_away(r)) {
+        return FI_UNKNOWN;
+    }
     natsStatus s = add_stream(r, stream, replicas ? replicas : 3, p, &code);
     if (s != NATS_OK && (code == JSStreamReplicasNotSupportedErr || code == JSClusterNoPeersErr) && replicas != 1) {
         code = 0;
@@ -322,6 +343,10 @@ int fi_stream_look(const fi_value_t *r, const char *stream, const fi_term_t *p, 
     jsErrCode code = 0;
     jsOptions o;
 
+    *base = 0;
+    if (is_away(r)) {
+        return FI_UNKNOWN;
+    }
     fi_nats.jsOptions_Init(&o);
     o.Wait = wait_ms(p);
     natsStatus s = fi_nats.js_GetStreamInfo(&info, r->net->js, stream, &o, &code);
