@@ -205,18 +205,24 @@ static void close_beside_silence(void *arg) {
     check(monotonic() - before < MADE_AGAIN);
 }
 
-/* It does not even greet whoever connects again; libnats would wait for that with each connection's lock held. */
-static void close_beside_a_frozen_server(void *arg) {
+/* It does not even greet whoever connects again; libnats waits for that with each connection's lock held. */
+static void lock_and_close_beside_a_frozen_server(void *arg) {
     static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
     engine_t *engine = arg;
     ferry_t *node = open_node(engine_space(engine));
     ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    ferry_mutex_t *mutex;
+    check_is(ferry_mutex_open(node, "one", NULL, &mutex), 0);
     send_number(tx, 1);
     check_is(ferry_sender_flush(tx, PATIENCE), 0);
     engine_freeze(engine);
     nap(1500 * MILLISECOND); /* it takes a second to see that its connections are stale */
     int64_t before = monotonic();
+    check_error(ferry_mutex_lock(mutex, 200 * MILLISECOND), -ETIMEDOUT, "no connection to a server");
+    check(monotonic() - before < 2000 * MILLISECOND);
+    before = monotonic();
     close_sender(tx);
+    check_is(ferry_mutex_close(mutex), 0);
     close_node(node);
     check(monotonic() - before < 4000 * MILLISECOND);
     engine_thaw(engine);
@@ -247,7 +253,7 @@ static void a_server_that_falls_silent_after_its_greeting_is_given_up(void) {
         child_start(open_after_silence, s),
         child_start(go_on_after_silence, s->lines),
         child_start(close_beside_silence, s->lines),
-        child_start(close_beside_a_frozen_server, frozen),
+        child_start(lock_and_close_beside_a_frozen_server, frozen),
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         child_join(all[i]);
