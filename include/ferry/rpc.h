@@ -233,7 +233,8 @@ FERRY_API int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_
 
 /**
  * Calls `method` and waits for the result, which is the caller's: ferry_msg_release it. Small arguments are copied,
- * once. `reply` NULL: the result is not wanted. With FERRY_CALL_FAILED, `*reply` holds the error.
+ * once. `reply` NULL: the result is not wanted. With FERRY_CALL_FAILED, `*reply` holds the error. Between machines,
+ * beside a NATS server that accepts connections and then says nothing, it may end seconds after its deadline.
  *
  * Returns 0, FERRY_CALL_FAILED, or how the call ended (above); -EINTR a signal came: it may have run; -EMSGSIZE,
  * -EDQUOT the argument is larger than the quota, or than what is left of it: not sent; -ENOTSUP the method answers

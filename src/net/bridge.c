@@ -28,7 +28,6 @@
 #define GATHER_NS 300000ll       /* and are taken together after this */
 #define DROPPED_BYTES (1u << 20) /* messages of so many bytes are not kept for being destroyed together */
 #define FAREWELL_MS 500
-#define FAREWELL_LOOK_NS 5000000ll /* between looks for a connection that is coming back */
 
 /* ---- the box ---- */
 
@@ -501,12 +500,9 @@ int fi_bridge_open(fi_net_t *net) {
 /* What was said last must leave this process: others would go on with what they have not heard of. A connection that
  * is being made again is not touched before it stands: libnats holds its lock meanwhile. */
 static void say_farewell(fi_bridge_t *b) {
-    int64_t end = fi_now_ns() + FI_NET_DEAD_NS;
+    int64_t most = fi_list_empty(&b->nodes) ? 0 : FI_NET_DEAD_NS;
 
-    while (!fi_list_empty(&b->nodes) && fi_now_ns() < end && !fi_net_is_up(b->net)) {
-        fi_sleep_until(fi_now_ns() + FAREWELL_LOOK_NS);
-    }
-    if (fi_net_is_up(b->net)) {
+    if (fi_net_await(b->net, fi_now_ns() + most)) {
         (void)fi_nats.natsConnection_FlushTimeout(b->net->bulk, FAREWELL_MS);
     }
 }

@@ -23,12 +23,15 @@ static bool watching;                     /* the thread runs; guarded by lock */
 typedef struct look {
     const fi_handshake_t *handshake;
     int64_t now, patience;
-    bool leaves;
     unsigned cut;
 } look_t;
 
 static bool is_libnats(const fi_tcp_t *t) {
     return t->execs && t->prompt && t->reuses && t->resets;
+}
+
+static bool is_left(const fi_handshake_t *h) {
+    return fi_load_acquire32(h->leaves) != 0;
 }
 
 /* To one of the servers, as far as the port tells. */
@@ -47,7 +50,7 @@ static bool is_silent(const fi_tcp_t *t, void *arg) {
     const fi_handshake_t *h = l->handshake;
 
     return is_libnats(t) && leads_to(t, h->address) && (h->address->tls || !t->blocks) &&
-           (t->sent > 0 || !h->waited || l->leaves) && t->sent <= LITTLE && t->rest >= l->patience &&
+           (t->sent > 0 || !h->waited || is_left(h)) && t->sent <= LITTLE && t->rest >= l->patience &&
            t->rest <= l->now - h->began + LATE_NS;
 }
 
@@ -58,8 +61,8 @@ static void hang_up(int fd, void *arg) {
 }
 
 /* Where somebody waits for a space to open, each server has time, and all together not much more of it. */
-static int64_t patience_of(const fi_handshake_t *h, int64_t now, bool leaves) {
-    if (leaves) {
+static int64_t patience_of(const fi_handshake_t *h, int64_t now) {
+    if (is_left(h)) {
         return SOON_NS;
     }
     if (h->waited) {
@@ -69,9 +72,9 @@ static int64_t patience_of(const fi_handshake_t *h, int64_t now, bool leaves) {
 }
 
 static void look_for(fi_handshake_t *h) {
-    look_t l = {.handshake = h, .now = fi_now_ns(), .leaves = fi_load_acquire32(h->leaves) != 0};
+    look_t l = {.handshake = h, .now = fi_now_ns()};
 
-    l.patience = patience_of(h, l.now, l.leaves);
+    l.patience = patience_of(h, l.now);
     if (l.now - h->began >= l.patience) {
         fi_descriptors_each(hang_up, &l);
     }

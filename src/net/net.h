@@ -207,6 +207,8 @@ const char *fi_net_words(natsStatus s);
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
+/* Waits for a connection that is coming back. Is there one? */
+bool fi_net_await(const fi_net_t *net, int64_t deadline);
 /* Waits for up to `ms` until what was sent has reached the server. While there is no connection libnats is not asked: it
  * holds its caller for as long as it connects. */
 bool fi_net_flush(const fi_net_t *net, natsConnection *c, int64_t ms);

@@ -110,14 +110,19 @@ int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const voi
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "send to", subject);
 }
 
+bool fi_net_await(const fi_net_t *net, int64_t deadline) {
+    while (!fi_net_is_up(net) && fi_now_ns() < deadline) {
+        fi_sleep_until(fi_now_ns() + UP_LOOK_NS);
+    }
+    return fi_net_is_up(net);
+}
+
 bool fi_net_flush(const fi_net_t *net, natsConnection *c, int64_t ms) {
     int64_t end = fi_now_ns() + ms * 1000000;
 
-    while (!fi_net_is_up(net) && fi_now_ns() < end) {
-        fi_sleep_until(fi_now_ns() + UP_LOOK_NS);
-    }
+    bool up = fi_net_await(net, end);
     int64_t left = (end - fi_now_ns()) / 1000000;
-    return fi_net_is_up(net) && fi_nats.natsConnection_FlushTimeout(c, left > 0 ? left : 1) == NATS_OK;
+    return up && fi_nats.natsConnection_FlushTimeout(c, left > 0 ? left : 1) == NATS_OK;
 }
 
 int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, const char *queue, natsMsgHandler cb,

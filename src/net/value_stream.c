@@ -179,15 +179,19 @@ static natsStatus publish_first(const fi_value_t *r, const void *data, size_t le
 
 /* Puts the value in the place of number `*seq`, which becomes its own number. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE,
  * FI_UNKNOWN, error. */
-static int put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p, uint64_t *seq) {
+int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p,
+                  uint64_t *seq) {
     char small[NEWS_BYTES];
-    size_t len = fi_lease_bytes(s);
-    char *data = len <= sizeof small ? small : malloc(len);
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
     jsPubAck *ack = NULL;
     jsErrCode code = 0;
     jsPubOptions o;
 
+    if (is_away(r)) {
+        return FI_UNKNOWN;
+    }
+    size_t len = fi_lease_bytes(s);
+    char *data = len <= sizeof small ? small : malloc(len);
     if (!data) {
         return fi_fail(-ENOMEM, "no memory for the %s \"%s\"", r->word, r->name);
     }
@@ -207,11 +211,6 @@ static int put(const fi_value_t *r, const char *stream, const fi_lease_state_t *
         free(data);
     }
     return how;
-}
-
-int fi_stream_put(const fi_value_t *r, const char *stream, const fi_lease_state_t *s, const fi_term_t *p,
-                  uint64_t *seq) {
-    return is_away(r) ? FI_UNKNOWN : put(r, stream, s, p, seq);
 }
 
 /* ---- finding the stream ---- */
