@@ -30,6 +30,11 @@
  *   -ECONNRESET         after a lost connection, where it is not known what became of it
  *   -ENOTCONN           there is no connection to a NATS server, and no room to keep the call until there is
  *   -EACCES             the NATS server denies it
+ * While there is no connection to a NATS server, calls and answers are kept, up to 64 MiB in a node, and sent when there
+ * is one again; a call whose time passes before that has not been run, and its sentence says so. One that is not
+ * answered (ferry_call_one_way) is not kept, but waits. That a server stands still is noticed within 1.5 s; what was
+ * sent to it before that counts as sent, and where that is more than sockets hold, some MiB, a call may end up to 4 s
+ * late.
  * A signal ends the wait of ferry_call with -EINTR only after its first 5 ms; ferry_call_start with an argument that is
  * larger than a NATS message returns when that is there.
  *
@@ -163,7 +168,8 @@ FERRY_API int ferry_service_stats(ferry_service_t *service, ferry_service_stats_
 
 /** The result: `size` bytes, copied once. The last answer to this call.
  * Waits for room until the call's deadline, or until it counts as cancelled (ferry_request_is_cancelled).
- * Errors: -EALREADY it was answered; -EPIPE the caller is gone; -ETIME; -ECANCELED; -EMSGSIZE; -EDQUOT; -EDEADLK. */
+ * Errors: -EALREADY it was answered; -EPIPE the caller is gone; -ETIME; -ECANCELED; -EMSGSIZE; -EDQUOT; -EDEADLK;
+ * -ENOTCONN (between machines) no room to keep it until there is a connection. */
 FERRY_API int ferry_reply(ferry_request_t *rq, const void *data, size_t size);
 
 /** Takes a writable message for a result from this thread's memory for that client. It is sent by ferry_reply_msg or
@@ -233,8 +239,7 @@ FERRY_API int ferry_client_wait(ferry_client_t *client, unsigned servers, int64_
 
 /**
  * Calls `method` and waits for the result, which is the caller's: ferry_msg_release it. Small arguments are copied,
- * once. `reply` NULL: the result is not wanted. With FERRY_CALL_FAILED, `*reply` holds the error. Between machines,
- * beside a NATS server that accepts connections and then says nothing, it may end seconds after its deadline.
+ * once. `reply` NULL: the result is not wanted. With FERRY_CALL_FAILED, `*reply` holds the error.
  *
  * Returns 0, FERRY_CALL_FAILED, or how the call ended (above); -EINTR a signal came: it may have run; -EMSGSIZE,
  * -EDQUOT the argument is larger than the quota, or than what is left of it: not sent; -ENOTSUP the method answers
@@ -253,7 +258,8 @@ FERRY_API int ferry_call_msg(ferry_client_t *client, const char *method, ferry_m
                              ferry_msg_t **reply);
 
 /** Sends a call that is not answered. `timeout` is its deadline. When its server dies or leaves without having begun
- * it, it goes to another one, or waits in the client for one to come. Errors: -ENOENT, -EBUSY, and those of sending. */
+ * it, it goes to another one, or waits in the client for one to come. Between machines it waits for a connection to a
+ * NATS server until its deadline, then -ETIME: it was not sent. Errors: -ENOENT, -EBUSY, and those of sending. */
 FERRY_API int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size,
                                  int64_t timeout);
 

@@ -500,9 +500,7 @@ int fi_bridge_open(fi_net_t *net) {
 /* What was said last must leave this process: others would go on with what they have not heard of. A connection that
  * is being made again is not touched before it stands: libnats holds its lock meanwhile. */
 static void say_farewell(fi_bridge_t *b) {
-    int64_t most = fi_list_empty(&b->nodes) ? 0 : FI_NET_DEAD_NS;
-
-    if (fi_net_await(b->net, fi_now_ns() + most)) {
+    if (fi_net_await(b->net, fi_list_empty(&b->nodes) ? 0 : b->net->leave_by)) {
         (void)fi_nats.natsConnection_FlushTimeout(b->net->bulk, FAREWELL_MS);
     }
 }

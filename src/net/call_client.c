@@ -79,31 +79,50 @@ void fi_far_client_close(ferry_client_t *k) {
             fi_far_call_forget(k->table[i]);
         }
     }
-    /* One-way calls are on their way then. */
-    (void)fi_net_flush(fk->calls->net, fk->calls->net->control, FI_NET_ASK_MS);
+    fi_calls_flush(fk->calls); /* one-way calls are on their way then */
     fi_calls_unsubscribe(fk->calls, fk->direct_sub);
     fi_foreign_free(fk->foreign);
     k->far = NULL;
     free(fk);
 }
 
-/* The inbox, once the first call goes far. */
-int fi_far_open_inbox(fi_calls_t *calls) {
-    char subject[sizeof calls->inbox + 4];
+/* With the lock. */
+static int name_inbox(fi_calls_t *calls) {
     natsInbox *inbox = NULL;
+
+    natsStatus s = fi_nats.natsInbox_Create(&inbox);
+    if (s != NATS_OK) {
+        return fi_net_fail(calls->net, s, "make an inbox in", calls->net->address.space);
+    }
+    snprintf(calls->inbox, sizeof calls->inbox, "%s", (const char *)inbox);
+    fi_nats.natsInbox_Destroy(inbox);
+    return 0;
+}
+
+/* With the lock. */
+static int hear_replies(fi_calls_t *calls) {
+    char subject[sizeof calls->inbox + 4];
+    natsSubscription *sub = NULL;
+
+    snprintf(subject, sizeof subject, "%s.>", calls->inbox);
+    fi_calls_ref(calls);
+    int r = fi_calls_subscribe(calls, subject, NULL, fi_far_client_hear, calls, unref_calls, &sub);
+    fi_store_release_ptr(&calls->replies, sub);
+    return r;
+}
+
+int fi_far_open_inbox(fi_calls_t *calls) {
     int r = 0;
 
+    if (fi_load_acquire_ptr(&calls->replies)) {
+        return 0;
+    }
     pthread_mutex_lock(&calls->lock);
-    if (!calls->replies) {
-        natsStatus s = fi_nats.natsInbox_Create(&inbox);
-        r = s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "make an inbox in", calls->net->address.space);
-        if (r == 0) {
-            snprintf(calls->inbox, sizeof calls->inbox, "%s", (const char *)inbox);
-            snprintf(subject, sizeof subject, "%s.>", calls->inbox);
-            fi_calls_ref(calls);
-            r = fi_calls_subscribe(calls, subject, NULL, fi_far_client_hear, calls, unref_calls, &calls->replies);
-        }
-        fi_nats.natsInbox_Destroy(inbox);
+    if (!calls->inbox[0]) {
+        r = name_inbox(calls);
+    }
+    if (r == 0 && !calls->replies && fi_net_is_up(calls->net)) {
+        r = hear_replies(calls);
     }
     pthread_mutex_unlock(&calls->lock);
     return r;
@@ -289,6 +308,9 @@ int64_t fi_far_client_expected(ferry_client_t *k) {
     char reply[FI_SUBJECT_MAX];
 
     (void)fi_far_client_take_in(k);
+    if (!fi_net_is_up(fk->calls->net)) {
+        return -1;
+    }
     if (now - fk->known_at > FI_CALLS_KNOWN_NS / 2 && now - fk->sought_at > FI_CALLS_KNOWN_NS / 4 &&
         fi_far_open_inbox(fk->calls) == 0) {
         fi_call_frame_t f = {.type = FI_FRAME_CARD};
@@ -296,8 +318,7 @@ int64_t fi_far_client_expected(ferry_client_t *k) {
         fi_far_reply_subject(fk, FI_CALLS_CLIENTS_OWN, 0, true, reply);
         (void)fi_calls_send_frame(fk->calls, fk->calls->net->control, 0, &f, reply, k->service, strlen(k->service));
     }
-    bool known =
-        fk->known_at != 0 && now - fk->known_at <= FI_CALLS_KNOWN_NS && fk->usual > 0 && fi_net_is_up(fk->calls->net);
+    bool known = fk->known_at != 0 && now - fk->known_at <= FI_CALLS_KNOWN_NS && fk->usual > 0;
     return known ? fk->usual * (1 + (int64_t)fk->open) : -1;
 }
 

@@ -70,6 +70,7 @@ typedef struct fi_far_call {
     int64_t look_at;  /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
     int64_t look_after;
     bool foreign;
+    uint32_t sent; /* 1: the library has had its request; atomic */
     bool over;
     bool uploaded; /* the server has said that it has the whole argument */
     bool given;    /* it was sent the whole argument */
@@ -91,7 +92,7 @@ static inline fi_far_client_t *fi_far_of(const ferry_client_t *k) {
 
 /* ---- call_client.c ---- */
 
-/* The inbox, once the first call goes far. */
+/* The inbox, once the first call goes far. While there is no connection it has a name only. */
 int fi_far_open_inbox(fi_calls_t *calls);
 /* "CLIENT.ID.ATTEMPT", with ".p" if it is about a probe. */
 bool fi_far_read_token(const char *token, uint64_t *client, fi_heard_t *h);
@@ -103,6 +104,8 @@ void fi_far_reply_subject(const fi_far_client_t *fk, uint64_t id, uint32_t attem
                           char out[FI_SUBJECT_MAX]);
 /* An endpoint of the service of another make; NULL: it has none of that name. */
 const fi_foreign_t *fi_far_find_foreign(const fi_far_client_t *fk, const char *method);
+/* Says in a request's headers how much time is left. */
+natsStatus fi_far_tell_deadline(natsMsg *msg, int64_t deadline);
 /* Sends the request. */
 int fi_far_call_send(fi_far_client_t *fk, fi_far_call_t *fc);
 /* Sends a frame about the call to the node `to`, or, with 0, to all. */

@@ -27,6 +27,16 @@ void fi_far_reply_subject(const fi_far_client_t *fk, uint64_t id, uint32_t attem
              probe ? ".p" : "");
 }
 
+natsStatus fi_far_tell_deadline(natsMsg *msg, int64_t deadline) {
+    char text[32];
+
+    if (deadline == FI_NEVER) {
+        return NATS_OK;
+    }
+    snprintf(text, sizeof text, "%" PRId64, fi_time_left(deadline));
+    return fi_nats.natsMsgHeader_Set(msg, "Ferry-Deadline-Ns", text);
+}
+
 static natsStatus set_headers(const fi_far_client_t *fk, const fi_far_call_t *fc, uint64_t id, const char *method,
                               const char *word, int64_t deadline, bool is_large, natsMsg *msg) {
     char text[160];
@@ -35,10 +45,7 @@ static natsStatus set_headers(const fi_far_client_t *fk, const fi_far_call_t *fc
     snprintf(text, sizeof text, "1 %" PRIx64 " %" PRIx64 " %" PRIx64 " %x %x %" PRIx64, fk->calls->net->node->id,
              fk->number, id, fc->attempt, fc->flags, is_large ? fc->size : 0);
     s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Call", text);
-    if (s == NATS_OK && deadline != FI_NEVER) {
-        snprintf(text, sizeof text, "%" PRId64, fi_time_left(deadline));
-        s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Deadline-Ns", text);
-    }
+    s = s == NATS_OK ? fi_far_tell_deadline(msg, deadline) : s;
     if (s == NATS_OK && strcmp(word, method) != 0) {
         s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Method", method);
     }
@@ -81,20 +88,18 @@ static int send_request(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t id, con
     }
     natsStatus s = fi_nats.natsMsg_Create(&msg, foreign ? foreign->subject : subject, reply, (const char *)fc->data,
                                           is_large ? 0 : (int)fc->size);
-    if (s == NATS_OK && foreign && deadline != FI_NEVER) {
-        char text[32];
-        snprintf(text, sizeof text, "%" PRId64, fi_time_left(deadline));
-        s = fi_nats.natsMsgHeader_Set(msg, "Ferry-Deadline-Ns", text);
-    } else if (s == NATS_OK && !foreign) {
-        s = set_headers(fk, fc, id, method, word, deadline, is_large, msg);
+    if (s == NATS_OK) {
+        s = foreign ? fi_far_tell_deadline(msg, deadline)
+                    : set_headers(fk, fc, id, method, word, deadline, is_large, msg);
     }
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(net->control, msg) : s;
+    s = s == NATS_OK ? fi_calls_publish_msg(fk->calls, net->control, &msg, fc->c ? fc : NULL) : s;
     fi_nats.natsMsg_Destroy(msg);
     fc->times_up = fi_load_acquire32(&net->times_up);
     return s == NATS_OK ? 0 : fi_net_fail(net, s, "call", fk->k->service);
 }
 
 int fi_far_call_send(fi_far_client_t *fk, fi_far_call_t *fc) {
+    fi_calls_take_back(fk->calls, fc); /* it is sent once */
     fc->again_at = 0;
     fc->server = 0;
     fc->silent = 0;
@@ -137,6 +142,8 @@ static void leave_direct(fi_far_client_t *fk, const fi_far_call_t *fc) {
 void fi_far_call_over(fi_far_client_t *fk, fi_far_call_t *fc) {
     if (!fc->over) {
         fc->over = true;
+        fi_calls_take_back(fk->calls, fc);
+        fc->c->unsent = !fi_load_acquire32(&fc->sent);
         if (fc->attempt > 1) { /* the first one may still be answered */
             leave_direct(fk, fc);
         }
@@ -150,7 +157,7 @@ void fi_far_call_over(fi_far_client_t *fk, fi_far_call_t *fc) {
 }
 
 void fi_far_call_tell_cancelled(fi_far_client_t *fk, const fi_far_call_t *fc) {
-    if (!fc->foreign) {
+    if (!fc->foreign && fi_load_acquire32(&fc->sent)) {
         fi_far_call_frame(fk, fc, fc->server, (fi_call_frame_t){.type = FI_FRAME_CANCEL}, false, false);
     }
 }
@@ -165,9 +172,9 @@ void fi_far_call_cancel(ferry_call_t *c) {
     fi_far_client_t *fk = fi_far_of(c->client);
 
     if (!fc->over) {
-        fi_far_call_tell_cancelled(fk, fc);
         leave_direct(fk, fc);
         fi_far_call_over(fk, fc);
+        fi_far_call_tell_cancelled(fk, fc);
     }
 }
 
@@ -262,6 +269,27 @@ static int check_size(const fi_far_client_t *fk, uint64_t size) {
     return 0;
 }
 
+/* What is not answered is sent while there is a connection, or not at all: nobody would hear that it was lost. */
+static int await_connection(const fi_far_client_t *fk, const char *method, int64_t deadline) {
+    const fi_net_t *net = fk->calls->net;
+
+    while (!fi_net_is_up(net)) {
+        fi_cancel_chance(fk->cancel);
+        int64_t now = fi_now_ns();
+        if (now >= deadline) {
+            return fi_fail(-ETIME,
+                           "there was no connection to a server until the time for \"%s\" of the service \"%s\" had "
+                           "passed: it was not sent",
+                           method, fk->k->service);
+        }
+        if (fi_node_is_shut(net->node)) {
+            return fi_fail(-ESHUTDOWN, "the node was shut down while \"%s\" was called", method);
+        }
+        (void)fi_net_await(net, fi_earlier(deadline, now + FI_CALLS_ASK_NS));
+    }
+    return 0;
+}
+
 /* Servers on a busy machine answer late, and a connection comes back; that nobody has such a name is told at once. */
 static bool find_servers(fi_far_client_t *fk, int64_t deadline) {
     fi_patience_t patience = {.left = SEEK_NS};
@@ -287,16 +315,20 @@ static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_ca
                         .flags = head->flags & (FI_CALL_ONE_WAY | FI_CALL_STREAMS),
                         .attempt = 1};
 
-    if (fk->nobody || fi_now_ns() - fk->known_at > FI_CALLS_KNOWN_NS) {
+    char method[FI_METHOD_NAME_MAX + 1];
+    snprintf(method, sizeof method, "%s", wish->method);
+    int r = await_connection(fk, method, head->deadline);
+    if (r == 0 && (fk->nobody || fi_now_ns() - fk->known_at > FI_CALLS_KNOWN_NS)) {
         (void)fi_far_client_take_in(fk->k);
         if (!find_servers(fk, head->deadline)) {
             return fi_fail(-ENOENT, "nobody serves \"%s\" in the space \"%s\": start a server", fk->k->service,
                            fk->calls->net->address.space);
         }
     }
-    char method[FI_METHOD_NAME_MAX + 1];
-    snprintf(method, sizeof method, "%s", wish->method);
-    int r = send_request(fk, &fc, FI_CALLS_CLIENTS_OWN, method, head->deadline);
+    if (r < 0) {
+        return r;
+    }
+    r = send_request(fk, &fc, FI_CALLS_CLIENTS_OWN, method, head->deadline);
     return r == -ENOSYS ? fi_fail(r, "the service \"%s\" has no method without a name", fk->k->service) : r;
 }
 
@@ -387,7 +419,7 @@ int fi_far_call_start(ferry_client_t *k, ferry_call_t *c, const fi_wish_t *wish,
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be called any more");
     }
     int r = check_size(fk, size);
-    r = r == 0 && !fk->calls->replies ? fi_far_open_inbox(fk->calls) : r;
+    r = r == 0 ? fi_far_open_inbox(fk->calls) : r;
     if (r < 0) {
         return r;
     }

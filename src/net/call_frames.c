@@ -137,7 +137,7 @@ static int send_piece(fi_calls_t *calls, const char *reply, uint64_t serial, uin
     snprintf(result, sizeof result, "chunk %" PRIx64 " %" PRIx64, serial, from);
     natsStatus s = fi_nats.natsMsg_Create(&msg, reply, NULL, data, (int)size);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Ferry-Result", result) : s;
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(calls->net->bulk, msg) : s;
+    s = s == NATS_OK ? fi_calls_publish_msg(calls, calls->net->bulk, &msg, NULL) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK ? 0 : -EIO;
 }
@@ -240,7 +240,7 @@ static void tell_cards(fi_calls_t *calls, const char *reply, const unsigned char
                      (size == 0 || (strlen(fs->service->name) == size && memcmp(fs->service->name, name, size) == 0));
         if (asked && reply) {
             fill_card(fs, &card);
-            (void)fi_net_send(calls->net, calls->net->control, reply, &card, sizeof card);
+            (void)fi_calls_publish(calls, calls->net->control, reply, NULL, &card, sizeof card);
         }
     }
     pthread_mutex_unlock(&calls->lock);

@@ -33,7 +33,7 @@ int fi_far_answer_send(fi_calls_t *calls, const char *subject, const fi_far_answ
     char line[512];
 
     if (!a->result && !a->code[0]) {
-        natsStatus s = fi_nats.natsConnection_Publish(c, subject, a->data, (int)a->size);
+        natsStatus s = fi_calls_publish(calls, c, subject, NULL, a->data, a->size);
         return s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "answer", subject);
     }
     natsStatus s = fi_nats.natsMsg_Create(&msg, subject, NULL, a->data, (int)a->size);
@@ -45,7 +45,7 @@ int fi_far_answer_send(fi_calls_t *calls, const char *subject, const fi_far_answ
         s = fi_nats.natsMsgHeader_Set(msg, "Nats-Service-Error", line);
         s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Service-Error-Code", a->code) : s;
     }
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(c, msg) : s;
+    s = s == NATS_OK ? fi_calls_publish_msg(calls, c, &msg, NULL) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "answer", subject);
 }

@@ -404,8 +404,10 @@ int fi_far_service_begins(ferry_service_t *s) {
     }
     pthread_mutex_lock(&calls->lock);
     fi_list_add_tail(&calls->services, &fs->link);
-    int r = serve_frames(calls);
     pthread_mutex_unlock(&calls->lock);
+    pthread_mutex_lock(&calls->opening);
+    int r = serve_frames(calls);
+    pthread_mutex_unlock(&calls->opening);
     r = r == 0 ? subscribe(fs) : r;
     r = r == 0 ? (int)fi_nats.natsConnection_FlushTimeout(calls->net->control, FI_NET_ASK_MS) : r;
     if (r > 0) {
@@ -423,9 +425,9 @@ int fi_far_service_begins(ferry_service_t *s) {
 
 /* What the NATS server has sent, or will have until it hears of this, is taken in. */
 static void drain(const ferry_service_t *s, natsSubscription *sub) {
-    int64_t most = fi_net_is_up(s->node->net) ? FI_NET_DEAD_NS / 1000000 : DRAIN_SLICE_MS;
+    bool is_up = fi_net_is_up(s->node->net); /* else nothing comes */
 
-    if (sub && fi_nats.natsSubscription_DrainTimeout(sub, most) == NATS_OK) {
+    if (sub && is_up && fi_nats.natsSubscription_DrainTimeout(sub, FI_NET_DEAD_NS / 1000000) == NATS_OK) {
         natsStatus status = NATS_TIMEOUT;
         for (unsigned i = 0; status == NATS_TIMEOUT && (i < LEAST_SLICES || !fi_load_acquire32(&s->hurry)); i++) {
             status = fi_nats.natsSubscription_WaitForDrainCompletion(sub, DRAIN_SLICE_MS);
@@ -483,8 +485,6 @@ void fi_far_service_ends(ferry_service_t *s) {
         v->endpoint = NULL;
         fi_far_service_done(f);
     }
-    if (fi_net_is_up(calls->net)) { /* the last answers are on their way then */
-        (void)fi_nats.natsConnection_FlushTimeout(calls->net->control, FI_NET_ASK_MS);
-    }
+    fi_calls_flush(calls); /* the last answers are on their way then */
     fi_far_service_unref(fs);
 }

@@ -126,7 +126,7 @@ static void answer(const fi_far_service_t *fs, natsMsg *msg, const char *verb) {
     }
     put_answer(f, fs, verb);
     if (fclose(f) == 0) {
-        (void)fi_net_send(fs->calls->net, fs->calls->net->control, reply, text, len);
+        (void)fi_calls_publish(fs->calls, fs->calls->net->control, reply, NULL, text, len);
     }
     free(text);
 }

@@ -95,7 +95,7 @@ static bool open_direct(fi_far_client_t *fk) {
 /* Can the thread wait for this call's answer alone? */
 bool fi_far_call_is_alone(fi_far_client_t *fk, const fi_far_call_t *fc, uint32_t flags) {
     return flags & FI_CALL_AWAITED && fk->open == 1 && fk->k->under_way == 1 && !fk->foreign && !fk->k->rx->fd_mode &&
-           fc->size <= fi_calls_piece(fk->calls) && open_direct(fk);
+           fc->size <= fi_calls_piece(fk->calls) && fi_net_is_up(fk->calls->net) && open_direct(fk);
 }
 
 /* ---- looking after calls ---- */
@@ -110,7 +110,7 @@ static void ping(fi_far_client_t *fk, const fi_far_call_t *fc) {
 
     fi_foreign_subject("PING", fk->k->service, subject);
     fi_far_reply_subject(fk, fc->c->id, fc->attempt, true, reply);
-    (void)fi_nats.natsConnection_PublishRequest(fk->calls->net->control, subject, reply, "", 0);
+    (void)fi_calls_publish(fk->calls, fk->calls->net->control, subject, reply, "", 0);
 }
 
 static void ask(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {

@@ -22,8 +22,10 @@ void fi_calls_ref(fi_calls_t *calls) {
 
 void fi_calls_unref(fi_calls_t *calls) {
     if (fi_sub32(&calls->refs, 1) == 1) {
+        fi_kept_done(&calls->kept);
         pthread_cond_destroy(&calls->changed);
         pthread_mutex_destroy(&calls->lock);
+        pthread_mutex_destroy(&calls->opening);
         free(calls);
     }
 }
@@ -50,6 +52,7 @@ static void connection_changed(void *arg, bool up) {
     pthread_mutex_lock(&calls->lock);
     pthread_cond_broadcast(&calls->changed);
     pthread_mutex_unlock(&calls->lock);
+    fi_kept_look(&calls->kept);
 }
 
 bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now) {
@@ -67,11 +70,13 @@ int fi_calls_open(fi_net_t *net) {
     }
     calls->net = net;
     calls->refs = 1;
+    pthread_mutex_init(&calls->opening, NULL);
     pthread_mutex_init(&calls->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&calls->changed, &attributes);
     pthread_condattr_destroy(&attributes);
+    fi_kept_init(&calls->kept);
     fi_list_init(&calls->clients);
     fi_list_init(&calls->services);
     fi_list_init(&calls->outgoing);
@@ -94,8 +99,10 @@ void fi_calls_close(fi_net_t *net) {
     while (!fi_list_empty(&calls->services)) {
         fi_far_service_ends(fi_container(calls->services.next, fi_far_service_t, link)->service);
     }
+    fi_kept_send_last(calls);
     fi_net_unwatch(net, &calls->watch);
     __atomic_store_n(&calls->closed, 1, __ATOMIC_SEQ_CST);
+    fi_kept_look(&calls->kept);
     pthread_mutex_lock(&calls->lock);
     pthread_cond_broadcast(&calls->changed);
     pthread_mutex_unlock(&calls->lock);
@@ -109,6 +116,7 @@ void fi_calls_close(fi_net_t *net) {
     while (__atomic_load_n(&calls->users, __ATOMIC_SEQ_CST)) {
         usleep(100);
     }
+    fi_kept_drop(calls);
     while (!fi_list_empty(&calls->outgoing)) {
         fi_outgoing_t *o = fi_container(calls->outgoing.next, fi_outgoing_t, link);
         fi_list_remove(&o->link);
@@ -131,13 +139,6 @@ int fi_calls_subscribe(fi_calls_t *calls, const char *subject, const char *queue
     }
     (void)fi_nats.natsSubscription_SetOnCompleteCB(*sub, give_back, arg);
     return 0;
-}
-
-void fi_calls_unsubscribe(const fi_calls_t *calls, natsSubscription *sub) {
-    if (sub) {
-        (void)fi_nats.natsSubscription_Unsubscribe(sub);
-        fi_net_destroy(calls->net, calls->net->control, sub);
-    }
 }
 
 /* ---- what is written and read ---- */
@@ -205,8 +206,7 @@ int fi_calls_send_frame(fi_calls_t *calls, natsConnection *c, uint64_t to, fi_ca
     } else {
         fi_net_subject(calls->net, subject, "calls", NULL);
     }
-    natsStatus s = reply ? fi_nats.natsConnection_PublishRequest(c, subject, reply, whole, (int)(sizeof *f + size))
-                         : fi_nats.natsConnection_Publish(c, subject, whole, (int)(sizeof *f + size));
+    natsStatus s = fi_calls_publish(calls, c, subject, reply, whole, sizeof *f + size);
     if (whole != small) {
         free(whole);
     }

@@ -108,6 +108,16 @@ typedef struct fi_outgoing {
     unsigned char *bytes;
 } fi_outgoing_t;
 
+/* What waits for a connection; call_kept.c. */
+typedef struct fi_calls_kept {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    struct fi_list list;
+    uint64_t bytes;
+    uint32_t count; /* of those in the list, and the one that is being sent; atomic, written with the lock */
+    bool sending;   /* there is a thread that sends them */
+} fi_calls_kept_t;
+
 /* A node's. It outlives the node's network while requests are under way: then it is `closed`. */
 typedef struct fi_calls {
     fi_net_t *net;
@@ -116,7 +126,9 @@ typedef struct fi_calls {
     uint32_t closed;
     fi_net_watch_t watch;
     int64_t back_at; /* when a lost connection was there again; 0: never; atomic */
+    fi_calls_kept_t kept;
 
+    pthread_mutex_t opening; /* held while a service's frames are subscribed to, which may take long */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     struct fi_list clients;
@@ -129,9 +141,9 @@ typedef struct fi_calls {
     uint32_t last_service;
     pthread_t watcher; /* makes polled descriptors readable; if `watching` */
     bool watching;
-    bool resting;   /* nobody polls for an answer; guarded by the lock */
-    char inbox[96]; /* "": not yet */
-    natsSubscription *replies;
+    bool resting;                 /* nobody polls for an answer; guarded by the lock */
+    char inbox[96];               /* "": not yet */
+    natsSubscription *replies;    /* atomic */
     natsSubscription *all, *mine; /* frames; once it serves */
     natsSubscription *srv;        /* $SRV.* */
 } fi_calls_t;
@@ -146,8 +158,6 @@ void fi_calls_unref(fi_calls_t *calls);
 /* Subscribes on the control connection with a reference to `arg` that `unref` gives back after the last callback. */
 int fi_calls_subscribe(fi_calls_t *calls, const char *subject, const char *queue, natsMsgHandler cb, void *arg,
                        void (*unref)(void *arg), natsSubscription **sub);
-/* Does not wait for a callback that runs: what that uses is given back after it. NULL is allowed. */
-void fi_calls_unsubscribe(const fi_calls_t *calls, natsSubscription *sub);
 /* Numbers in hex behind `word`, with one space before each. False: it is something else. */
 bool fi_calls_parse(const char *text, const char *word, uint64_t *numbers, unsigned count);
 /* A header's text; NULL: there is none. */
@@ -168,6 +178,32 @@ bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now);
  * ns. */
 int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
                        void (*each)(const fi_call_card_t *card, void *arg), void *arg);
+
+/* ---- call_kept.c: what is sent, now or when there is a connection again; none of it waits for that ---- */
+
+struct fi_far_call;
+
+/* NATS_OK: it is sent, or kept. NATS_INSUFFICIENT_BUFFER: too much is kept. `reply` may be NULL. */
+natsStatus fi_calls_publish(fi_calls_t *calls, natsConnection *c, const char *subject, const char *reply,
+                            const void *data, size_t size);
+/* The same; a message that is kept is taken over, and `*msg` NULL. `call`: whose request it is, which is not sent once
+ * its time has passed; NULL: nobody waits for it. */
+natsStatus fi_calls_publish_msg(fi_calls_t *calls, natsConnection *c, natsMsg **msg, struct fi_far_call *call);
+/* The call's request is not sent any more, if it is kept. */
+void fi_calls_take_back(fi_calls_t *calls, const struct fi_far_call *call);
+/* Does not wait for a callback that runs: what that uses is given back after it. NULL is allowed. */
+void fi_calls_unsubscribe(fi_calls_t *calls, natsSubscription *sub);
+/* While there is a connection, and for half a second at most: waits until all that was sent has reached the server. */
+void fi_calls_flush(fi_calls_t *calls);
+
+void fi_kept_init(fi_calls_kept_t *all);
+/* The connection was lost or is there again, or the network is closed. */
+void fi_kept_look(fi_calls_kept_t *all);
+/* Before it is closed: answers that were given have some time to leave. */
+void fi_kept_send_last(fi_calls_t *calls);
+/* When it is closed, and nobody is inside: drops what is left. */
+void fi_kept_drop(fi_calls_t *calls);
+void fi_kept_done(fi_calls_kept_t *all);
 
 /* call_tell.c: tells a looking process which of its threads run calls from afar. Any thread. */
 void fi_calls_tell(fi_net_t *net, fi_peer_t *p);

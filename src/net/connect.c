@@ -570,6 +570,7 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
 }
 
 void fi_net_close(fi_net_t *net) {
+    net->leave_by = fi_now_ns() + FI_NET_DEAD_NS;
     fi_calls_close(net);
     fi_leases_close(net);
     fi_bridge_close(net);

@@ -98,6 +98,9 @@ int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout) {
     natsMsg *msg = NULL;
     int64_t ms = timeout / 1000000;
 
+    if (!fi_net_is_up(net)) {
+        return -ENOTCONN;
+    }
     fi_net_node_subject(net, subject, node, "ping");
     natsStatus s = fi_nats.natsConnection_Request(&msg, net->control, subject, "", 0, ms > 0 ? ms : 1);
     fi_nats.natsMsg_Destroy(msg);

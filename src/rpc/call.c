@@ -62,6 +62,7 @@ ferry_call_t *fi_call_new(ferry_client_t *k) {
     c->results = 0;
     c->attempt = 0;
     c->far = NULL;
+    c->unsent = false;
     c->context = NULL;
     k->under_way++;
     return c;
@@ -134,6 +135,12 @@ int fi_call_tell_result(const ferry_call_t *c) {
                        "part",
                        service, method);
     case -ETIME:
+        if (c->unsent) {
+            return fi_fail(c->result,
+                           "there was no connection to a server until the time for \"%s\" of the service \"%s\" had "
+                           "passed: it was not run",
+                           method, service);
+        }
         return fi_fail(c->result,
                        "the time for \"%s\" of the service \"%s\" has passed: if a server has begun, it may have run",
                        method, service);

@@ -2,6 +2,7 @@
  *
  * net_handshake.c - servers that greet who opens a networked space, and then answer late, or not as they should.
  */
+#include "calls.h"
 #include "cells.h"
 #include "lines.h"
 
@@ -34,7 +35,7 @@ typedef struct standin {
     atomic_uint accepted;
 } standin_t;
 
-static void serve(void *arg) {
+static void stand_in(void *arg) {
     standin_t *s = arg;
     char heard[4096];
     for (;;) {
@@ -89,7 +90,7 @@ static unsigned open_in_vain(const char *greeting, const char *answer, int error
     s->error = error;
     s->words = words;
     listen_here(s);
-    pid_t server = child_start(serve, s);
+    pid_t server = child_start(stand_in, s);
     child_join(child_start(fail_to_open, s));
     child_kill(server);
     close(s->listener);
@@ -126,6 +127,7 @@ static void a_refusal_is_told_at_once(void) {
 #define SILENCE (60 * SECOND)
 #define GIVEN_UP (12 * SECOND)  /* after 5 s, or 8, says the manual; the rest is for a machine that stands still */
 #define MADE_AGAIN (4 * SECOND) /* after 1 s */
+#define IN_TIME (1500 * MILLISECOND)
 
 /* As libnats has them. */
 static int connection_like_its(const struct sockaddr_in *there) {
@@ -159,7 +161,7 @@ static void open_beside_silence(void *arg) {
     s->error = -ETIMEDOUT;
     s->words = "does not finish the handshake within 5 s";
     listen_here(s);
-    pid_t server = child_start(serve, s);
+    pid_t server = child_start(stand_in, s);
     int64_t before = monotonic();
     child_join(child_start(fail_to_open_beside_another, s));
     check(monotonic() - before < GIVEN_UP);
@@ -228,6 +230,113 @@ static void lock_and_close_beside_a_frozen_server(void *arg) {
     engine_thaw(engine);
 }
 
+/* ---- calls, while the server says nothing to either side ---- */
+
+enum { EXPIRED, HELD, KEPT, TAKEN_BACK, ONE_WAY, CALLS };
+
+typedef struct bank {
+    lines_t *lines; /* of the caller and of the server */
+    server_t *server;
+    atomic_uint open, replied; /* the handler of HELD may go on, and has */
+    atomic_uint ran[CALLS];
+} bank_t;
+
+static int run(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    bank_t *bank = arg;
+    uint64_t number = number_at(data, size);
+    atomic_fetch_add(&bank->ran[number], 1);
+    if (number == HELD)
+        await(&bank->open, 1);
+    reply_number(rq, number);
+    atomic_fetch_add(&bank->replied, number == HELD);
+    return 0;
+}
+
+static void serve_bank(void *arg) {
+    bank_t *bank = arg;
+    ferry_t *node = lines_node(bank->lines, "bank", bank->lines->far);
+    serve(node, bank->server);
+    close_node(node);
+}
+
+static bank_t *new_bank(void) {
+    const method_t method = {.name = "run", .handler = run};
+    bank_t *bank = share(sizeof *bank);
+    bank->lines = lines_new();
+    bank->server = new_server("bank", 2, &method, 1, bank);
+    return bank;
+}
+
+/* Each call ends in time, also the one in which the loss is noticed, and those after it. */
+static void call_until_the_loss_is_noticed(ferry_client_t *client) {
+    const uint64_t number = EXPIRED;
+    int64_t limit = monotonic() + PATIENCE;
+    do {
+        int64_t before = monotonic();
+        check_is(ferry_call(client, "run", &number, sizeof number, 200 * MILLISECOND, NULL), -ETIMEDOUT);
+        check(monotonic() - before < IN_TIME && before < limit);
+    } while (!strstr(ferry_last_error(), "no connection") || !strstr(ferry_last_error(), "not run"));
+}
+
+/* What is started then is sent by itself later; what is cancelled, or answered, waits for nothing. */
+static void start_and_cancel(bank_t *bank, ferry_client_t *client, ferry_call_t **kept) {
+    const uint64_t number = ONE_WAY;
+    int64_t before = monotonic();
+    *kept = start_call(client, "run", KEPT);
+    ferry_call_t *call = start_call(client, "run", TAKEN_BACK);
+    check_is(ferry_call_cancel(call), 0);
+    release_call(call);
+    check_error(ferry_call_one_way(client, "run", &number, sizeof number, 200 * MILLISECOND), -ETIME,
+                "no connection to a server not sent");
+    atomic_store(&bank->open, 1);
+    await(&bank->replied, 1);
+    check(monotonic() - before < IN_TIME);
+}
+
+static void call_until_the_server_is_back(bank_t *bank) {
+    const uint64_t number = EXPIRED;
+    int64_t limit = monotonic() + PATIENCE;
+    ferry_t *node = open_node(engine_space(bank->lines->engine));
+    ferry_client_t *client = open_client(node, "bank", 0);
+    relay_hold(bank->lines->far, false);
+    while (ferry_call(client, "run", &number, sizeof number, 200 * MILLISECOND, NULL) < 0)
+        check(monotonic() < limit);
+    close_client(client);
+    close_node(node);
+}
+
+static void check_what_has_run(const bank_t *bank) {
+    check_is(atomic_load(&bank->ran[KEPT]), 1);
+    check_is(atomic_load(&bank->ran[HELD]), 1);
+    check_is(atomic_load(&bank->ran[TAKEN_BACK]) + atomic_load(&bank->ran[ONE_WAY]), 0);
+}
+
+static void call_beside_silence(void *arg) {
+    bank_t *bank = arg;
+    pid_t server = child_start(serve_bank, bank);
+    await(&bank->server->serving, 1);
+    ferry_t *node = lines_node(bank->lines, "calls", bank->lines->near);
+    ferry_client_t *client = open_client(node, "bank", 2);
+    ferry_call_t *kept, *held = start_call(client, "run", HELD);
+    await(&bank->ran[HELD], 1);
+    relay_hold(bank->lines->near, true);
+    relay_hold(bank->lines->far, true);
+    call_until_the_loss_is_noticed(client);
+    start_and_cancel(bank, client, &kept);
+    call_until_the_server_is_back(bank);
+    relay_hold(bank->lines->near, false);
+    await(&bank->ran[KEPT], 1);
+    check_is(finish_call(kept), KEPT);
+    int answer = ferry_call_wait(held, PATIENCE, NULL); /* it was given before those were back who wait for it */
+    check(answer == 0 || answer == -ECONNRESET);
+    release_call(held);
+    check_what_has_run(bank);
+    close_client(client);
+    close_node(node);
+    stop_server(bank->server);
+    child_join(server);
+}
+
 typedef struct silent {
     lines_t *lines;
     relay_t *third;
@@ -247,6 +356,7 @@ static void a_server_that_falls_silent_after_its_greeting_is_given_up(void) {
     s->lines = lines_new();
     s->third = relay_start(s->lines->engine);
     engine_t *frozen = engine_start();
+    bank_t *bank = new_bank();
     const pid_t all[] = {
         child_start(open_beside_silence, standin_that("nats", GREETING)),
         child_start(open_beside_silence, standin_that("nats+tls", GREETING_WITH("\"tls_required\":true,"))),
@@ -254,11 +364,13 @@ static void a_server_that_falls_silent_after_its_greeting_is_given_up(void) {
         child_start(go_on_after_silence, s->lines),
         child_start(close_beside_silence, s->lines),
         child_start(lock_and_close_beside_a_frozen_server, frozen),
+        child_start(call_beside_silence, bank),
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         child_join(all[i]);
     relay_stop(s->third);
     engine_stop(frozen);
+    lines_end(bank->lines);
     lines_end(s->lines);
 }
 
