@@ -232,10 +232,10 @@ static void look_for_foreign(fi_far_client_t *fk, fi_far_call_t *fc) {
     fi_foreign_free(fk->foreign);
     fk->foreign = NULL;
     if (!was_foreign) {
-        (void)fi_foreign_find(fk->calls, fk->k->service, &fk->foreign);
+        (void)fi_foreign_find(fk->calls, fk->k->service, fc->c->deadline, &fk->foreign);
     }
     if (!fk->foreign) {
-        fi_far_call_ends(fk, fc, -ENOENT);
+        fi_far_call_ends(fk, fc, fi_time_left(fc->c->deadline) > 0 ? -ENOENT : -ETIME);
     } else if (strcmp(fc->c->method, FERRY_METHOD_DESCRIBE) == 0) {
         if (!describe_foreign(fk, fc)) {
             fi_far_call_ends(fk, fc, -ENOMEM);

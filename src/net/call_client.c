@@ -335,7 +335,7 @@ static void count(const fi_call_card_t *card, void *arg) {
     }
 }
 
-unsigned fi_far_client_servers(ferry_client_t *k) {
+unsigned fi_far_client_servers(ferry_client_t *k, int64_t deadline) {
     fi_far_client_t *fk = fi_far_of(k);
     struct counting n = {.net = fk->calls->net};
 
@@ -346,7 +346,7 @@ unsigned fi_far_client_servers(ferry_client_t *k) {
     (void)fi_calls_each_card(fk->calls, k->service, CARDS_NS, count, &n);
     if (n.threads == 0) {
         fi_foreign_free(fk->foreign);
-        fk->unknown = !fi_foreign_find(fk->calls, k->service, &fk->foreign);
+        fk->unknown = !fi_foreign_find(fk->calls, k->service, deadline, &fk->foreign);
         n.threads = fk->foreign != NULL;
     }
     if (n.threads > 0) {

@@ -99,9 +99,9 @@ static int64_t expected(ferry_client_t *k) {
     return ns;
 }
 
-static unsigned servers(ferry_client_t *k) {
+static unsigned servers(ferry_client_t *k, int64_t deadline) {
     int cancel = fi_cancel_here();
-    unsigned count = fi_far_client_servers(k);
+    unsigned count = fi_far_client_servers(k, deadline);
 
     fi_cancel_restore(cancel);
     return count;

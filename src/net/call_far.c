@@ -290,23 +290,30 @@ static int await_connection(const fi_far_client_t *fk, const char *method, int64
     return 0;
 }
 
-/* Servers on a busy machine answer late, and a connection comes back; that nobody has such a name is told at once. */
-static bool find_servers(fi_far_client_t *fk, int64_t deadline) {
+/* Servers on a busy machine answer late, and come back later than we; else that nobody has such a name is told at once. */
+static int find_servers(fi_far_client_t *fk, const char *method, int64_t deadline) {
     fi_patience_t patience = {.left = SEEK_NS};
 
-    for (;;) {
-        (void)fi_patience_slice(&patience); /* asking takes time, too */
-        if (fi_far_client_servers(fk->k) > 0) {
-            return true;
+    do {
+        int r = await_connection(fk, method, deadline);
+        if (r < 0) {
+            return r;
         }
-        if (fk->unknown || fi_now_ns() >= deadline) {
-            return false;
+        (void)fi_patience_slice(&patience); /* asking takes time, too */
+        if (fi_far_client_servers(fk->k, deadline) > 0) {
+            return 0;
+        }
+        if (fk->unknown && !fi_calls_is_settling(fk->calls, fi_now_ns())) {
+            break;
+        }
+        if (fi_now_ns() >= deadline) {
+            return fi_fail(-ETIME, "the time for \"%s\" has passed before anybody said that he serves \"%s\"", method,
+                           fk->k->service);
         }
         fi_sleep_until(fi_now_ns() + SEEK_AGAIN_NS);
-        if (!fi_patience_goes_on(&patience)) {
-            return false;
-        }
-    }
+    } while (fi_patience_goes_on(&patience));
+    return fi_fail(-ENOENT, "nobody serves \"%s\" in the space \"%s\": start a server", fk->k->service,
+                   fk->calls->net->address.space);
 }
 
 static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_call_head_t *head) {
@@ -320,10 +327,7 @@ static int start_one_way(fi_far_client_t *fk, const fi_wish_t *wish, const fi_ca
     int r = await_connection(fk, method, head->deadline);
     if (r == 0 && (fk->nobody || fi_now_ns() - fk->known_at > FI_CALLS_KNOWN_NS)) {
         (void)fi_far_client_take_in(fk->k);
-        if (!find_servers(fk, head->deadline)) {
-            return fi_fail(-ENOENT, "nobody serves \"%s\" in the space \"%s\": start a server", fk->k->service,
-                           fk->calls->net->address.space);
-        }
+        r = find_servers(fk, method, head->deadline);
     }
     if (r < 0) {
         return r;

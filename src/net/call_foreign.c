@@ -8,8 +8,9 @@
 
 #include "base/error.h"
 #include "net/calls.h"
+#include "platform/clock.h"
 
-#define ASK_MS 1000
+#define ASK_NS 1000000000ll
 #define MOST_ENDPOINTS 1024u
 #define DEEPEST 16u
 
@@ -200,13 +201,14 @@ void fi_foreign_subject(const char *verb, const char *service, char subject[FI_S
     }
 }
 
-bool fi_foreign_find(fi_calls_t *calls, const char *service, fi_foreign_t **list) {
+bool fi_foreign_find(fi_calls_t *calls, const char *service, int64_t deadline, fi_foreign_t **list) {
     char subject[FI_SUBJECT_MAX];
     natsMsg *msg = NULL;
+    int64_t ms = fi_earlier(fi_time_left(deadline), ASK_NS) / 1000000;
 
     *list = NULL;
     fi_foreign_subject("INFO", service, subject);
-    natsStatus s = fi_nats.natsConnection_Request(&msg, calls->net->control, subject, "", 0, ASK_MS);
+    natsStatus s = fi_nats.natsConnection_Request(&msg, calls->net->control, subject, "", 0, ms > 0 ? ms : 1);
     if (s == NATS_OK) {
         take_info(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), list);
     }

@@ -225,7 +225,7 @@ void fi_far_call_consumed(ferry_call_t *c, uint32_t count);
 void fi_far_call_forget(ferry_call_t *c);
 uint64_t fi_far_call_holder(const ferry_call_t *c);
 int64_t fi_far_client_expected(ferry_client_t *k);
-unsigned fi_far_client_servers(ferry_client_t *k);
+unsigned fi_far_client_servers(ferry_client_t *k, int64_t deadline);
 /* For the subscription of answers. */
 void fi_far_client_hear(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *calls);
 
@@ -290,9 +290,9 @@ typedef struct fi_foreign {
 
 /* "$SRV.VERB.SERVICE", as it is asked. */
 void fi_foreign_subject(const char *verb, const char *service, char subject[FI_SUBJECT_MAX]);
-/* Asks for the endpoints of `service` that are not Ferry's. NULL: there are none that are known. False: the server says
- * that nobody has that name. */
-bool fi_foreign_find(fi_calls_t *calls, const char *service, fi_foreign_t **list);
+/* Asks for the endpoints of `service` that are not Ferry's, for a second, and until the deadline. NULL: there are none
+ * that are known. False: the server says that nobody has that name. */
+bool fi_foreign_find(fi_calls_t *calls, const char *service, int64_t deadline, fi_foreign_t **list);
 void fi_foreign_free(fi_foreign_t *list);
 /* What $describe answers for it; to be freed. */
 char *fi_foreign_describe(const char *service, const fi_foreign_t *list, size_t *len);

@@ -251,7 +251,7 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
     int64_t deadline = timeout == FERRY_NOW ? 0 : fi_deadline(timeout);
 
     for (;;) {
-        unsigned far = fi_far_calls->servers(k);
+        unsigned far = fi_far_calls->servers(k, timeout == FERRY_NOW ? FI_NEVER : deadline);
         int64_t now = fi_now_ns();
         int64_t left = deadline == FI_NEVER ? ASK_AGAIN_NS : deadline - now;
         int64_t wait = left > ASK_AGAIN_NS ? ASK_AGAIN_NS : left;

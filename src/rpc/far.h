@@ -75,8 +75,9 @@ typedef struct fi_far_calls {
     uint64_t (*holder)(const ferry_call_t *c);
     /* ns that a call there takes from start to end; negative: nobody is known there. */
     int64_t (*expected)(ferry_client_t *k);
-    /* How many server threads are there; waits for no more than a moment. */
-    unsigned (*servers)(ferry_client_t *k);
+    /* How many server threads are there; waits for no more than a moment, or, where no service of Ferry's answers, a
+     * second, and not beyond the deadline. */
+    unsigned (*servers)(ferry_client_t *k, int64_t deadline);
 } fi_far_calls_t;
 
 /* Set before the first networked space is opened. */
