@@ -59,9 +59,9 @@ __attribute__((noinline)) static int recv_begun(ferry_receiver_t *rx, int64_t ti
     return r;
 }
 
-/* Begun, and the next message is none of the small ones. */
+/* Begun, and the next message is not like the one before. */
 __attribute__((noinline)) static int recv_otherwise(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t **m) {
-    if (fi_unlikely(!fi_receiver_take_pointer(rx, m))) {
+    if (fi_unlikely(!fi_receiver_take_unlike(rx, m))) {
         return recv_begun(rx, timeout, m);
     }
     return fi_end_leave(&rx->end);
@@ -79,7 +79,7 @@ FI_QUICK_CALL int ferry_recv(ferry_receiver_t *rx, int64_t timeout, ferry_msg_t 
     if (fi_unlikely(!fi_end_begin(&rx->end) || !m)) {
         return recv_begun(rx, timeout, m);
     }
-    if (fi_unlikely(!fi_receiver_take_small(rx, m))) {
+    if (fi_unlikely(!fi_receiver_take_alike(rx, m))) {
         return recv_otherwise(rx, timeout, m);
     }
     return fi_end_leave(&rx->end);

@@ -252,19 +252,21 @@ static inline void fi_receiver_hand_over(fi_receiver_t *rx, fi_rxlink_t *l, ferr
                                          uint64_t size) {
     fi_rxlog_t *log = l->log;
     fi_ringr_t *r = &log->r;
+    uint64_t pos = r->pos;
+    uint32_t idx = r->idx;
 
+    m->pos = pos;
+    m->idx = idx;
+    m->lap = r->lap;
     m->link = l;
     m->log = log;
-    m->pos = r->pos;
-    m->idx = r->idx;
-    m->lap = r->lap;
     m->size = size;
     fi_list_add_tail(&log->held, &m->held);
     rx->quantum_left -= (int64_t)size + FI_MESSAGE_OVERHEAD;
     fi_count64(&rx->stats.messages, 1);
     fi_count64(&rx->stats.bytes, size);
     fi_ringr_advance(r, lines);
-    fi_store_relaxed64(&log->ctl.head->taken, r->pos);
+    fi_store_relaxed64(&log->ctl.head->taken, pos + lines);
 }
 
 /* Do messages come in a stream, without a dialogue or a long wait in between? */
@@ -272,27 +274,18 @@ static inline bool fi_receiver_streams(const fi_receiver_t *rx) {
     return rx->streak > FI_STREAM;
 }
 
-/* A small message. False: there is none, or it is not to be taken in this way. */
-static inline __attribute__((always_inline)) bool fi_receiver_take_small(fi_receiver_t *rx, ferry_msg_t **out) {
+/* A small message that stands in the ring as the one before. False: there is none, or it is not to be taken in this
+ * way. */
+static inline __attribute__((always_inline)) bool fi_receiver_take_alike(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
-    ferry_msg_t *m = rx->free_handles;
 
     if (fi_unlikely(!l)) {
         return false;
     }
     const fi_ringr_t *r = &l->log->r;
     const struct fi_record *rec = fi_ringr_at(r);
-    uint64_t word = fi_load_acquire64(&rec->word); /* A1 */
-    unsigned what = (uint16_t)(word >> 32);
-
-    if (fi_unlikely(what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE)) {
-        fi_prefetch((const unsigned char *)rec + FI_LINE);
-        return false;
-    }
-    uint32_t len = fi_word_len(word);
-    uint32_t offset = what == FI_QUICK_NEXT_LINE ? FI_LINE : (uint32_t)sizeof *rec;
-    uint64_t lines = ((uint64_t)offset + len + FI_LINE - 1) / FI_LINE;
-    if (fi_unlikely(lines > r->lines - r->idx || !m || rx->returned_some || !fi_receiver_turn_goes_on(rx))) {
+    if (fi_unlikely(fi_load_acquire64(&rec->word) != rx->form.word /* A1 */ || rx->form.lines > r->lines - r->idx ||
+                    rx->returned_some || !rx->free_handles || !fi_receiver_turn_goes_on(rx))) {
         return false;
     }
     if (++rx->streak > FI_STREAM) {
@@ -300,16 +293,17 @@ static inline __attribute__((always_inline)) bool fi_receiver_take_small(fi_rece
         fi_prefetch((const unsigned char *)rec + (size_t)FI_AHEAD_LINES * FI_LINE);
         fi_prefetch((const unsigned char *)rec + (size_t)(FI_AHEAD_LINES + 1) * FI_LINE);
     }
+    ferry_msg_t *m = rx->free_handles;
     rx->free_handles = m->next;
     m->magic = FI_MSG_TAKEN;
-    m->data = (const unsigned char *)rec + offset;
-    fi_receiver_hand_over(rx, l, m, (uint32_t)lines, len);
+    m->data = (const unsigned char *)rec + rx->form.offset;
+    fi_receiver_hand_over(rx, l, m, rx->form.lines, fi_word_len(rx->form.word));
     *out = m;
     return true;
 }
 
 static inline bool fi_receiver_take_quick(fi_receiver_t *rx, ferry_msg_t **out) {
-    return fi_receiver_take_small(rx, out) || fi_receiver_take_pointer(rx, out);
+    return fi_receiver_take_alike(rx, out) || fi_receiver_take_unlike(rx, out);
 }
 
 /* Does the sender sleep for room? After a release. */

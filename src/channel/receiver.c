@@ -41,6 +41,7 @@ static int set_up(fi_receiver_t *rx, const ferry_receiver_options_t *o) {
 
     rx->quantum = o->quantum ? o->quantum : DEFAULT_QUANTUM;
     rx->quantum_left = rx->quantum;
+    fi_receiver_form_nothing(rx);
     rx->max_held = o->max_held;
     rx->prefetch = o->prefetch;
     rx->slept_at = UINT64_MAX;

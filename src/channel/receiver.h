@@ -138,6 +138,13 @@ typedef struct fi_rxpart {
     bool plain;                /* likewise: it gets what clients that are not Ferry's publish, too */
 } fi_rxpart_t;
 
+/* What the header of a small message says of how it stands in the ring: messages in a row mostly have one in common. */
+typedef struct fi_seen_form {
+    uint64_t word;
+    uint32_t offset; /* of its bytes, from there */
+    uint32_t lines;
+} fi_seen_form_t;
+
 struct ferry_receiver {
     fi_end_t end;
 
@@ -150,6 +157,7 @@ struct ferry_receiver {
     uint32_t streak;        /* small messages taken since the thread last waited for long, or sent something */
     uint64_t kept_off_at;   /* messages taken when it last kept off, or that it will not before */
     uint32_t returned_some; /* 1: other threads have given messages back */
+    fi_seen_form_t form;    /* of the small message taken last */
     struct ferry_msg *free_handles;
     struct ferry_msg *too_large; /* taken, but larger than the program's buffer: the next one to be given */
     struct fi_receiver_page *page;
@@ -249,8 +257,10 @@ void fi_receiver_settle_bell(fi_receiver_t *rx, bool empty);
 /* recv.c: may the current link's next small message be taken the quick way (quick.h)? */
 void fi_receiver_find_quick(fi_receiver_t *rx);
 
-/* take.c: the next message of the quick link, which is one by pointer; false: look closer. */
-bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out);
+/* take.c: the next message of the quick link, of whatever form; false: look closer. */
+bool fi_receiver_take_unlike(fi_receiver_t *rx, ferry_msg_t **out);
+/* Before the first: an unwritten line's header is of no form. */
+void fi_receiver_form_nothing(fi_receiver_t *rx);
 /* One link's next message: 1, 0, or -EPROTO. */
 int fi_link_take(fi_rxlink_t *l, ferry_msg_t **out);
 bool fi_link_ready(fi_rxlink_t *l);

@@ -337,7 +337,7 @@ static bool comes_soon(const fi_receiver_t *rx, const fi_rxlink_t *l, int rounds
             return true;
         }
         fi_cpu_relax();
-        if (fi_load_relaxed32(&rx->end.wanted)) {
+        if (fi_end_has_chores(&rx->end)) {
             return false;
         }
     }

@@ -270,16 +270,13 @@ static void fetch_ahead(const fi_rxlink_t *l, const fi_ringr_t *r) {
     }
 }
 
-bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
+/* The next message of the quick link, which is one by pointer. */
+static bool take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
     fi_rxlink_t *l = rx->quick;
     ferry_msg_t *m = rx->free_handles;
-
-    if (fi_unlikely(!l)) {
-        return false;
-    }
     const struct fi_record *rec = fi_ringr_at(&l->log->r);
-    if (fi_load_acquire64(&rec->word) != FI_QUICK_POINTER /* A1 */ || !m || rx->returned_some ||
-        !fi_receiver_turn_goes_on(rx)) {
+
+    if (!m || rx->returned_some || !fi_receiver_turn_goes_on(rx)) {
         return false;
     }
     struct fi_pointer p = fi_pointer_load(rec + 1); /* read once */
@@ -299,6 +296,40 @@ bool fi_receiver_take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
     fetch_ahead(l, &l->log->r);
     *out = m;
     return true;
+}
+
+/* How a small message stands behind this header. False: it is none. */
+static bool find_form(fi_seen_form_t *form, uint64_t word) {
+    unsigned what = (uint16_t)(word >> 32);
+    uint32_t offset = what == FI_QUICK_NEXT_LINE ? FI_LINE : (uint32_t)sizeof(struct fi_record);
+
+    if (what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE) {
+        return false;
+    }
+    uint64_t lines = ((uint64_t)offset + fi_word_len(word) + FI_LINE - 1) / FI_LINE;
+    *form = (fi_seen_form_t){word, offset, (uint32_t)lines};
+    return true;
+}
+
+void fi_receiver_form_nothing(fi_receiver_t *rx) {
+    (void)find_form(&rx->form, fi_record_word(0, FI_REC_INLINE, 0, 1));
+}
+
+bool fi_receiver_take_unlike(fi_receiver_t *rx, ferry_msg_t **out) {
+    if (fi_unlikely(!rx->quick)) {
+        return false;
+    }
+    const struct fi_record *rec = fi_ringr_at(&rx->quick->log->r);
+    uint64_t word = fi_load_acquire64(&rec->word); /* A1 */
+
+    if (find_form(&rx->form, word)) {
+        return fi_receiver_take_alike(rx, out);
+    }
+    if (word != FI_QUICK_POINTER) {
+        fi_prefetch((const unsigned char *)rec + FI_LINE);
+        return false;
+    }
+    return take_pointer(rx, out);
 }
 
 /* Messages that their sender has taken back. 1; 0: it is about to decide about one; -EPROTO: a ring full of them. */

@@ -9,8 +9,14 @@
 #include "platform/cancel.h"
 #include "platform/clock.h"
 
+/* `wanted`, while nothing is. */
+static uint32_t idle(void) {
+    return fi_barrier_is_asymmetric() ? 0 : FI_WANTED_FENCE;
+}
+
 void fi_end_init(fi_end_t *e, struct ferry *node, uint32_t magic, const fi_end_ops_t *ops) {
     e->magic = magic;
+    e->wanted = idle();
     e->node = node;
     fi_owned_init(&e->own, node);
     e->ops = ops;
@@ -37,7 +43,7 @@ static void do_chores(fi_end_t *e) {
         fi_list_remove(&m->link);
         e->ops->deliver(e, m);
     }
-    fi_store_release32(&e->wanted, 0);
+    fi_store_release32(&e->wanted, idle());
 }
 
 bool fi_end_do_chores(fi_end_t *e) {
@@ -110,8 +116,7 @@ int fi_end_enter_slow(fi_end_t *e, uint32_t magic) {
         fi_end_leave(e); /* it ended meanwhile; what has come since is this thread's to do, or the steward's */
         return died(e);
     }
-    fi_barrier_light();
-    return fi_load_acquire32(&e->wanted) ? fi_end_enter_with_chores(e) : 0;
+    return fi_end_is_wanted(e) ? fi_end_enter_with_chores(e) : 0;
 }
 
 int fi_end_leave_slow(fi_end_t *e) {
@@ -134,17 +139,16 @@ int fi_end_leave_slow(fi_end_t *e) {
 
 void fi_end_begin_sleep(fi_end_t *e) {
     fi_store_release32(&e->busy, FI_BUSY_ASLEEP); /* R6 */
-    fi_barrier_light();
-    if (fi_load_acquire32(&e->wanted)) {
+    if (fi_end_is_wanted(e)) {
         fi_end_do_chores(e);
         e->ops->wake(e); /* what has changed may be what we want to sleep for */
     }
 }
 
 void fi_end_end_sleep(fi_end_t *e) {
-    fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
-    fi_barrier_light();
-    fi_end_check(e);
+    if (!fi_end_begin(e)) {
+        fi_end_do_chores(e);
+    }
 }
 
 void fi_end_deliver(fi_end_t *e, fi_mail_t *m) {
@@ -152,7 +156,7 @@ void fi_end_deliver(fi_end_t *e, fi_mail_t *m) {
     if (m) {
         fi_list_add_tail(&e->inbox, &m->link);
     }
-    fi_store_release32(&e->wanted, 1);
+    fi_store_release32(&e->wanted, idle() | FI_WANTED_CHORES);
     fi_barrier_heavy_private();
     /* A thread that has ended may have been cancelled inside its call. */
     bool inside = fi_load_acquire32(&e->busy) == FI_BUSY_CALL && !fi_is_orphan(&e->own); /* A6 */

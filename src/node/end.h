@@ -42,6 +42,10 @@
 #define FI_END_CLOSED 0x58646e45u   /* "EndX" */
 
 enum fi_busy { FI_BUSY_NO = 0, FI_BUSY_CALL = 1, FI_BUSY_ASLEEP = 2 };
+enum fi_wanted {
+    FI_WANTED_CHORES = 1, /* mail or chores wait */
+    FI_WANTED_FENCE = 2   /* always, where the light barrier is none: so the usual case looks at one word for both */
+};
 
 struct fi_end;
 
@@ -63,7 +67,7 @@ typedef struct fi_end_ops {
 typedef struct fi_end {
     uint32_t magic;
     uint32_t busy;   /* enum fi_busy; user's thread writes */
-    uint32_t wanted; /* 1: mail or chores wait; changes under `chores` */
+    uint32_t wanted; /* enum fi_wanted; changes under `chores` */
     fi_owned_t own;
 
     struct ferry *node;
@@ -121,16 +125,33 @@ static inline bool fi_end_is_mine(const fi_end_t *e, uint32_t magic) {
     return e && e->magic == magic && fi_load_acquire32(&e->busy) == FI_BUSY_NO && fi_is_own(&e->own);
 }
 
+static inline bool fi_end_has_chores(const fi_end_t *e) {
+    return fi_load_acquire32(&e->wanted) & FI_WANTED_CHORES;
+}
+
+/* `busy` was stored; a light barrier later: do chores wait? */
+static inline bool fi_end_is_wanted(const fi_end_t *e) {
+    fi_compiler_barrier();
+    uint32_t wanted = fi_load_acquire32(&e->wanted);
+
+    if (fi_likely(wanted == 0)) {
+        return false;
+    }
+    if (wanted & FI_WANTED_FENCE) {
+        fi_fence_seq_cst();
+    }
+    return fi_end_has_chores(e);
+}
+
 /* Begins a call on an end that is mine. False: it has begun, and chores wait. */
 static inline bool fi_end_begin(fi_end_t *e) {
     fi_store_relaxed32(&e->busy, FI_BUSY_CALL);
-    fi_barrier_light();
-    return fi_likely(!fi_load_acquire32(&e->wanted));
+    return fi_likely(!fi_end_is_wanted(e));
 }
 
 /* Goes on with a call that has begun, perhaps with chores waiting. -ECHILD: it has ended. */
 static inline int fi_end_go_on(fi_end_t *e) {
-    return fi_unlikely(fi_load_acquire32(&e->wanted)) ? fi_end_enter_with_chores(e) : 0;
+    return fi_unlikely(fi_end_has_chores(e)) ? fi_end_enter_with_chores(e) : 0;
 }
 
 /* Begins a call. Errors: -EBADF, -EBUSY, -ECHILD, -EOWNERDEAD. */
@@ -144,14 +165,13 @@ static inline int fi_end_enter(fi_end_t *e, uint32_t magic) {
 /* Ends a call. Always 0: a call that has succeeded ends with `return fi_end_leave(e)`, in tail position. */
 static inline int fi_end_leave(fi_end_t *e) {
     fi_store_release32(&e->busy, FI_BUSY_NO); /* R6 */
-    fi_barrier_light();
-    return fi_unlikely(fi_load_acquire32(&e->wanted)) ? fi_end_leave_slow(e) : 0;
+    return fi_unlikely(fi_end_is_wanted(e)) ? fi_end_leave_slow(e) : 0;
 }
 
 /* Does waiting chores in the middle of a call; true when there were some. */
 bool fi_end_do_chores(fi_end_t *e);
 static inline bool fi_end_check(fi_end_t *e) {
-    return fi_unlikely(fi_load_acquire32(&e->wanted)) && fi_end_do_chores(e);
+    return fi_unlikely(fi_end_has_chores(e)) && fi_end_do_chores(e);
 }
 
 /* Its contract as it is now: the steward may be merging another one into it. Any thread, outside of chores. */

@@ -92,7 +92,7 @@ static void orphan(fi_node_t *n) {
 
     fi_store_relaxed32(&n->forked, 1);
     fi_list_each(at, after, &n->ends) {
-        fi_store_relaxed32(&fi_container(at, fi_end_t, link)->wanted, 1); /* off the fast path */
+        fi_store_relaxed32(&fi_container(at, fi_end_t, link)->wanted, FI_WANTED_CHORES); /* off the fast path */
     }
     orphan_handles(n);
     give_peers_up(&n->peers);
