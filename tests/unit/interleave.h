@@ -4,8 +4,8 @@
  *
  * The sources of src/sync are compiled once more with every atomic access, futex call and look at the clock replaced by
  * a function of the model (interleave_hooks.h).  Before each of these another thread may go on, time may run out, a
- * signal may come, or somebody may die; the explorer (interleave_explore.c) tries all of that, by running the scenario
- * anew for each schedule, up to the first choice that has not been made yet.  The bound on preemptions is that of
+ * signal may come, or somebody may die; the explorer (interleave_explore.c) tries all of that: it keeps all stacks as
+ * they are at a choice, and goes back to them for each other way to go on.  The bound on preemptions is that of
  * CHESS (M. Musuvathi, S. Qadeer: "Iterative context bounding for systematic testing of multithreaded programs",
  * PLDI 2007); a schedule that comes to a state which was there before ends there.
  *

@@ -13,12 +13,14 @@
 #define SCHEDULES_MIN 100u     /* fewer explore nothing */
 #define STATES_FIRST (1u << 14)
 #define PREEMPTIONS_SHOWN 8u
+#define ANEW 64u /* one schedule of so many begins anew: what changes and is in no picture is noticed then */
 
 /* ---- the choices of this schedule ---- */
 
 typedef struct choice {
     uint8_t count;
     uint8_t taken;
+    bool kept; /* there is a picture of it: the other ways go on from there */
 } choice_t;
 
 static choice_t path[CHOICES_MAX];
@@ -105,6 +107,42 @@ static uint64_t state_now(void) {
     return digest;
 }
 
+/* ---- pictures: all that decides what can come, at a choice ---- */
+
+static unsigned char *pictures; /* beside those of the fibers: the model, the object, the notes */
+static size_t pictures_room;
+
+static size_t picture_bytes(void) {
+    return sizeof model + model.scenario->bytes + model.scenario->notes_bytes;
+}
+
+/* Each bit of a picture is put, or taken back. */
+static void copy(size_t picture, bool back) {
+    const scenario_t *s = model.scenario;
+    unsigned char *at = pictures + picture * picture_bytes();
+    void *parts[] = {&model, s->memory, s->notes};
+    const size_t bytes[] = {sizeof model, s->bytes, s->notes_bytes};
+    for (size_t i = 0; i < 3; at += bytes[i++])
+        if (bytes[i] > 0)
+            memcpy(back ? parts[i] : at, back ? at : parts[i], bytes[i]);
+}
+
+/* True: the schedule has gone back to it, to go on in another way. */
+static bool keep_picture(void) {
+    if ((fibers_kept() + 1) * picture_bytes() > pictures_room) {
+        pictures_room = 2 * (fibers_kept() + 1) * picture_bytes();
+        pictures = realloc(pictures, pictures_room);
+        assert_non_null(pictures);
+    }
+    copy(fibers_kept(), false);
+    return fibers_keep(model.current, model.born);
+}
+
+static void forget_pictures(void) {
+    while (fibers_kept() > 0)
+        fibers_forget();
+}
+
 int model_choose(unsigned count) {
     if (count == 1)
         return 0;
@@ -121,15 +159,17 @@ int model_choose(unsigned count) {
         model.failure = "it goes on and on";
         return -1;
     }
-    path[path_length++] = (choice_t){(uint8_t)count, 0};
+    /* The program's own stack cannot be put back; it chooses at the very beginning only. */
+    path[path_length++] = (choice_t){(uint8_t)count, 0, model.current != MAIN_FIBER};
     path_at++;
-    return 0;
+    return path[path_length - 1].kept && keep_picture() ? path[path_length - 1].taken : 0;
 }
 
 /* Goes on to the next schedule; false: that was the last one. */
 static bool next_path(void) {
-    while (path_length > 0 && path[path_length - 1].taken + 1u == path[path_length - 1].count)
-        path_length--;
+    for (; path_length > 0 && path[path_length - 1].taken + 1u == path[path_length - 1].count; path_length--)
+        if (path[path_length - 1].kept)
+            fibers_forget();
     if (path_length == 0)
         return false;
     path[path_length - 1].taken++;
@@ -140,8 +180,18 @@ static bool next_path(void) {
 
 static uint64_t digest_at_first; /* of the object; set_up makes the same one each time */
 
+/* Those who were in the middle of something shall not go on with it. */
+static void tear_down(unsigned first) {
+    model.tears_down = true;
+    for (unsigned i = first; i < model.born; i++)
+        if (model.thread[i].begun)
+            fiber_switch(MAIN_FIBER, i);
+    model.tears_down = false;
+}
+
 static void begin(const scenario_t *s) {
     bool prints = model.prints;
+    tear_down(0);
     memset(s->memory, 0, s->bytes);
     if (s->notes)
         memset(s->notes, 0, s->notes_bytes);
@@ -165,24 +215,28 @@ static void begin(const scenario_t *s) {
     path_at = 0;
 }
 
-/* Those who were in the middle of something shall not go on with it. */
-static void tear_down(void) {
-    model.tears_down = true;
-    for (unsigned i = 0; i < model.born; i++)
-        if (model.thread[i].begun)
-            fiber_switch(MAIN_FIBER, i);
-    model.tears_down = false;
-}
-
-static void run_schedule(const scenario_t *s) {
-    begin(s);
-    model_schedule();
-    tear_down();
+static void end(const scenario_t *s) {
     model.alone = true;
     if (!model.failure && model.memory != model_digest())
         model.failure = "the object was changed by other means than the model's";
     if (!model.failure && !model.known && s->finish)
         s->finish();
+}
+
+static void run_schedule(const scenario_t *s) {
+    begin(s);
+    model_schedule();
+    end(s);
+}
+
+/* From the last choice on. The picture has all but those who were born after it. */
+static void run_rest(const scenario_t *s) {
+    model_t then;
+    memcpy(&then, pictures + (fibers_kept() - 1) * picture_bytes(), sizeof then);
+    tear_down(then.born);
+    copy(fibers_kept() - 1, true);
+    fibers_go_back();
+    end(s);
 }
 
 /* ---- all of them ---- */
@@ -191,10 +245,14 @@ static void run_schedule(const scenario_t *s) {
 static unsigned run_all(const scenario_t *s) {
     unsigned count = 0;
     path_length = 0;
+    forget_pictures();
     begin(s);
     digest_at_first = model_digest();
     do {
-        run_schedule(s);
+        if (path_length > 0 && path[path_length - 1].kept && count % ANEW != 0)
+            run_rest(s);
+        else
+            run_schedule(s);
         count++;
     } while (!model.failure && count < SCHEDULES_MAX && next_path());
     return count;
