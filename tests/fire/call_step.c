@@ -69,21 +69,19 @@ static pid_t start_victim(const trial_t *trial) {
     return stepping_start(be_victim, NULL);
 }
 
+static way_t way; /* of the trial */
+
 /* Kills it after so many steps; true when the call had returned before. */
 static bool kill_after(pid_t pid, unsigned steps, bool by_call) {
-    enum stopped at = AT_STEP;
-    for (unsigned i = 0; i < steps && at == AT_STEP; i++)
-        at = stepping_on(pid, by_call, PATIENCE);
+    enum stopped at = stepping_go(pid, &way, steps, by_call, PATIENCE);
     check(at == AT_STEP || at == AT_MARK);
     stepping_kill(pid);
     return at == AT_MARK;
 }
 
 static unsigned count_steps(pid_t pid, bool by_call) {
-    unsigned steps = 0;
-    enum stopped at;
-    while ((at = stepping_on(pid, by_call, PATIENCE)) == AT_STEP)
-        steps++;
+    unsigned steps;
+    enum stopped at = stepping_walk(pid, &way, by_call, PATIENCE, &steps);
     check_is(at, AT_MARK); /* however slow the machine: one that is left in the middle has not answered */
     stepping_kill(pid);
     return steps;
@@ -95,7 +93,7 @@ typedef unsigned attempt_t(helper_t *helpers, const trial_t *trial, unsigned ste
 static void hunt(helper_t *helpers, const trial_t *trial, attempt_t *attempt, unsigned points) {
     unsigned steps = attempt(helpers, trial, UINT32_MAX), count = 0;
     unsigned stride = steps / points + 1;
-    for (unsigned at = 0; at <= steps + stride; at += stride, count++)
+    for (unsigned at = 0; at <= steps + stride; at += way.strayed ? 0 : stride, count++)
         attempt(helpers, trial, at);
     printf("# %-44s %6u %s, killed after every %u: %u times\n", trial->name, steps,
            trial->by_calls ? "doors of system calls" : "instructions", stride, count);

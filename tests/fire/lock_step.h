@@ -58,9 +58,8 @@ typedef struct run {
     /* on the victim's way */
     const void *memory; /* where it has the object */
     size_t size;
-    bool called; /* out of its sleep, for nothing */
-    bool in_library;
-    unsigned instructions; /* of the library's, new ones, since the last point */
+    bool called;  /* out of its sleep, for nothing */
+    bool strayed; /* from the way of those before it */
     /* when it was killed */
     unsigned points;
     enum stage stage;

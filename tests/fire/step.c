@@ -140,6 +140,7 @@ static void be_victim(void *arg) {
 typedef struct hunt {
     conductor_t c;
     unsigned started;
+    way_t way; /* of the scenario */
 } hunt_t;
 
 static pid_t start_victim(hunt_t *h, const scenario_t *scenario) {
@@ -157,11 +158,9 @@ static void kill_traced(hunt_t *h, pid_t pid) {
 
 /* How many steps the whole call takes. */
 static unsigned count_steps(hunt_t *h, const scenario_t *scenario, bool by_call) {
-    unsigned steps = 0;
+    unsigned steps;
     pid_t pid = start_victim(h, scenario);
-    enum stopped at;
-    while ((at = stepping_on(pid, by_call, STEP_PATIENCE)) == AT_STEP)
-        steps++;
+    enum stopped at = stepping_walk(pid, &h->way, by_call, STEP_PATIENCE, &steps);
     if (at == GONE)
         fprintf(stderr, "# %s failed when nobody killed it\n", scenario->name);
     check(at == AT_MARK || at == BLOCKED);
@@ -171,8 +170,7 @@ static unsigned count_steps(hunt_t *h, const scenario_t *scenario, bool by_call)
 
 static void kill_after(hunt_t *h, const scenario_t *scenario, unsigned steps, bool by_call) {
     pid_t pid = start_victim(h, scenario);
-    for (unsigned i = 0; i < steps && stepping_on(pid, by_call, STEP_PATIENCE) == AT_STEP; i++) {
-    }
+    (void)stepping_go(pid, &h->way, steps, by_call, STEP_PATIENCE);
     kill_traced(h, pid);
     conductor_expect_progress(&h->c);
     conductor_expect_no_traces(&h->c, &h->c.w->slots[0]);
@@ -182,11 +180,11 @@ static void kill_after(hunt_t *h, const scenario_t *scenario, unsigned steps, bo
 static void hunt_in(hunt_t *h, const scenario_t *scenario, bool by_call, unsigned points) {
     unsigned steps = count_steps(h, scenario, by_call);
     unsigned stride = steps / points + 1;
-    unsigned before = h->c.deaths;
-    for (unsigned at = 1; at <= steps; at += stride)
+    unsigned deaths = 0;
+    for (unsigned at = 1; at <= steps; at += h->way.strayed ? 0 : stride, deaths++)
         kill_after(h, scenario, at, by_call);
     printf("# %-32s %6u %s, killed after every %u: %u times\n", scenario->name, steps,
-           by_call ? "doors of system calls" : "instructions", stride, h->c.deaths - before);
+           by_call ? "doors of system calls" : "instructions", stride, deaths);
     fflush(stdout);
 }
 

@@ -246,28 +246,46 @@ static bool notes_have_changed(pid_t pid) {
     return changed;
 }
 
+/* How far the victims of a trial have come: each one goes on where the one before it died. */
+typedef struct life {
+    way_t way;
+    unsigned passed; /* points */
+    unsigned since;  /* the last one: instructions of the library */
+} life_t;
+
+static void begin_life(life_t *life) {
+    life->way.steps = life->passed = life->since = 0;
+}
+
 /*
  * So many points further: an instruction that changed the allocator's notes, each change of a block being noted there
  * before; or the last such point is `stride` instructions of the library ago. True: the call has returned before.
  */
-static bool lead(pid_t pid, unsigned points, unsigned stride) {
-    unsigned passed = 0, since = 0;
+static bool lead(pid_t pid, life_t *life, unsigned points, unsigned stride) {
     (void)notes_have_changed(pid);
-    while (passed < points) {
+    while (life->passed < points) {
         if (stepping_on(pid, false, PATIENCE) == AT_MARK)
             return true;
-        since += stepping_in_library(pid);
-        if (notes_have_changed(pid) || since >= stride) {
-            passed++;
-            since = 0;
+        way_note(&life->way, pid);
+        life->since += stepping_in_library(pid);
+        if (notes_have_changed(pid) || life->since >= stride) {
+            life->passed++;
+            life->since = 0;
         }
     }
     return false;
 }
 
+static bool goes_the_known_way(pid_t pid, life_t *life) {
+    return stepping_along(pid, &life->way, 0, life->way.steps, PATIENCE) == AT_STEP &&
+           way_is_kept(&life->way, pid, life->way.steps);
+}
+
 static void kill_the_next_one(const trial_t *trial, unsigned points) {
+    static life_t its;
     pid_t second = stepping_start(be_second, (void *)(uintptr_t)trial);
-    (void)lead(second, points, SELDOM);
+    begin_life(&its);
+    (void)lead(second, &its, points, SELDOM);
     stepping_kill(second);
 }
 
@@ -281,11 +299,15 @@ typedef struct hunt {
     unsigned lost; /* points at which the block was the program's: still, or already */
     unsigned deaths;
     unsigned stride;
+    life_t life;
+    bool strayed; /* the victim took another way than those before it */
 } hunt_t;
 
 /* What the program alone refers to dies with it, which is its own loss; within the call it is in the heap's hand. */
 static bool may_lose(hunt_t *h, bool through) {
     const trial_t *t = h->trial;
+    if (h->strayed)
+        return t->had_it || t->gets_it;
     if (through)
         return t->gets_it;
     unsigned edge = h->stride ? EDGE + EDGE_INSTRUCTIONS / h->stride : EDGE;
@@ -293,11 +315,22 @@ static bool may_lose(hunt_t *h, bool through) {
     return (t->had_it && t->gets_it) || ((t->had_it || t->gets_it) && h->lost <= edge);
 }
 
+/* The victim is led to this point. One that strays dies where it is, and another one is led there, by steps. */
+static bool kill_the_first_one(hunt_t *h, unsigned points) {
+    bool through = false;
+    pid_t victim = stepping_start(be_victim, (void *)(uintptr_t)h->trial);
+    h->strayed = !goes_the_known_way(victim, &h->life);
+    if (h->strayed)
+        begin_life(&h->life);
+    else
+        through = lead(victim, &h->life, points, h->stride ? h->stride : 2 * h->trial->stride);
+    stepping_kill(victim);
+    return through;
+}
+
 static bool kill_at(hunt_t *h, unsigned points) {
     check_is(helper_do(h->judge, hold), 0);
-    pid_t victim = stepping_start(be_victim, (void *)(uintptr_t)h->trial);
-    bool through = lead(victim, points, h->stride ? h->stride : 2 * h->trial->stride);
-    stepping_kill(victim);
+    bool through = kill_the_first_one(h, points);
     h->deaths++;
     if (points % 5 == 0) {
         kill_the_next_one(h->trial, 1 + (unsigned)dice_below(&h->dice, 60));
@@ -329,8 +362,9 @@ static void killed_in_the_allocator(void) {
         h.trial = &trials[i];
         h.deaths = h.lost = 0;
         world->trial = i;
-        for (unsigned points = 1; !kill_at(&h, points); points += trials[i].grows ? 29 : 1)
-            check(points < POINTS_MAX);
+        begin_life(&h.life);
+        for (unsigned points = 1; !kill_at(&h, points); points += h.strayed ? 0 : trials[i].grows ? 29 : 1)
+            check(points < POINTS_MAX && h.deaths < POINTS_MAX);
         printf("# %-34s %5u deaths, %5.1f ms each\n", trials[i].name, h.deaths,
                (double)(clock_ns() - begin) / 1e6 / h.deaths);
         fflush(stdout);

@@ -49,23 +49,26 @@ static void be_victim(void *arg) {
     stepping_mark();
 }
 
+static way_t way; /* of the trial */
+
+static int publish_once(helper_t *h);
+
 /* Kills it after so many steps; true when the call had returned before. */
 static bool kill_after(pid_t pid, unsigned steps, bool by_call) {
-    enum stopped at = AT_STEP;
-    for (unsigned i = 0; i < steps && at == AT_STEP; i++)
-        at = stepping_on(pid, by_call, STEP_PATIENCE);
+    enum stopped at = stepping_go(pid, &way, steps, by_call, STEP_PATIENCE);
     check(at != GONE);
     stepping_kill(pid);
     atomic_fetch_add(&world->deaths, 1);
     return at == AT_MARK;
 }
 
-static unsigned count_steps(const trial_t *trial, bool by_call) {
-    unsigned steps = 0;
-    enum stopped at;
+/* `publisher` publishes when the victim is there, and has not begun its call; NULL: nobody does. */
+static unsigned count_steps(const trial_t *trial, bool by_call, helper_t *publisher) {
+    unsigned steps;
     pid_t pid = stepping_start(be_victim, (void *)(uintptr_t)trial);
-    while ((at = stepping_on(pid, by_call, STEP_PATIENCE)) == AT_STEP)
-        steps++;
+    if (publisher)
+        check_is(helper_do(publisher, publish_once), 0);
+    enum stopped at = stepping_walk(pid, &way, by_call, STEP_PATIENCE, &steps);
     check(at == AT_MARK || at == BLOCKED);
     stepping_kill(pid);
     return steps;
@@ -79,11 +82,11 @@ typedef struct hunt {
 } hunt_t;
 
 static void hunt_in(const hunt_t *hunt, const trial_t *trial, bool by_call) {
-    unsigned steps = count_steps(trial, by_call);
+    unsigned steps = count_steps(trial, by_call, NULL);
     hunt->after(hunt->helper, NULL);
     unsigned stride = steps / hunt->points + 1;
     unsigned before = atomic_load(&world->deaths);
-    for (unsigned at = 0; at <= steps + stride; at += stride) {
+    for (unsigned at = 0; at <= steps + stride; at += way.strayed ? 0 : stride) {
         pid_t pid = stepping_start(be_victim, (void *)(uintptr_t)trial);
         hunt->before(hunt->helper, trial);
         world->completed = kill_after(pid, at, by_call);
@@ -356,11 +359,9 @@ static void publish_and_overtake(helper_t *h) {
 /* The writer publishes after so many steps of the view, and once more when it is had. False: it was had before. */
 static bool overtake_after(helper_t *h, const trial_t *trial, unsigned steps) {
     pid_t pid = stepping_start(be_victim, (void *)(uintptr_t)trial);
-    enum stopped at = AT_STEP;
     if (trial->sleeper)
         check_is(helper_do(h, publish_once), 0);
-    for (unsigned i = 0; i < steps && at == AT_STEP; i++)
-        at = stepping_on(pid, false, PATIENCE);
+    enum stopped at = stepping_go(pid, &way, steps, false, PATIENCE);
     check(at == AT_STEP || at == AT_MARK);
     publish_and_overtake(h);
     if (at != AT_MARK)
@@ -376,13 +377,14 @@ static bool overtake_after(helper_t *h, const trial_t *trial, unsigned steps) {
 static void whatever_the_writer_does_between_two_instructions_a_view_is_whole(void) {
     world = share(sizeof *world);
     helper_t *helper = helpers_start(1, world);
-    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 15, 15);
+    unsigned points = fire_count("FERRY_FIRE_POINTS", "points in each call", 15, 15), stride = 0;
     world->room = 4;
     check(helper_do(helper, be_writer) > 0);
     for (unsigned i = 0; i < sizeof looking / sizeof looking[0]; i++) {
-        unsigned stride = count_steps(&looking[i], false) / points + 1, count = 0;
-        while (overtake_after(helper, &looking[i], count * stride) && count < 4 * points)
-            count++;
+        unsigned steps = count_steps(&looking[i], false, looking[i].sleeper ? helper : NULL), count = 0;
+        stride = stride ? stride : steps / points + 1;
+        while ((overtake_after(helper, &looking[i], count * stride) || way.strayed) && count < 4 * points)
+            count += !way.strayed;
         printf("# %-44s overtaken after every %u instructions: %u times\n", looking[i].name, stride, count);
         fflush(stdout);
     }
