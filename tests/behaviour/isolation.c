@@ -36,6 +36,26 @@ static void write_file(const char *path, const char *text) {
     close(fd);
 }
 
+/* A shared memory of its own. The directory is the same, even if it stands there. */
+static void hide_shared_memory(void) {
+    const char *directory = getenv("FERRY_DIR");
+    char source[64], path[512];
+    int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    check(fd >= 0);
+    check_is(mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL), 0);
+    snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "%s", directory);
+    if (strncmp(path, "/dev/shm/", 9) == 0) {
+        for (char *at = strchr(path + 9, '/'); at; *at = '/', at = strchr(at + 1, '/')) {
+            *at = '\0';
+            (void)mkdir(path, 0700);
+        }
+        check_is(mkdir(path, 0700), 0);
+        check_is(mount(source, path, NULL, MS_BIND, NULL), 0);
+    }
+    close(fd);
+}
+
 /* Goes where nobody outside is seen, except through the directory. False where the system does not allow it. */
 static bool leave_the_others(void) {
     char uid_map[64], gid_map[64];
@@ -47,7 +67,7 @@ static bool leave_the_others(void) {
     write_file("/proc/self/uid_map", uid_map);
     write_file("/proc/self/gid_map", gid_map);
     check_is(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-    check_is(mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL), 0);
+    hide_shared_memory();
     return true;
 }
 
