@@ -238,6 +238,9 @@ __attribute__((noinline)) static int put_message(fi_sender_t *tx, const ferry_re
 
 __attribute__((noinline)) static int reply_far(ferry_request_t *rq, fi_reply_kind_t kind, int error, const void *data,
                                                uint64_t size, const ferry_msg_t *m) {
+    if (fi_node_is_forked(rq->worker->service->node)) { /* else its end tells */
+        return fi_fail(-ECHILD, "this request belongs to the parent process: after fork(), the child answers nothing");
+    }
     return fi_far_calls->reply(rq, rq->far, kind, error, m ? m->data : data, size);
 }
 
