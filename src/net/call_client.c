@@ -79,7 +79,7 @@ void fi_far_client_close(ferry_client_t *k) {
             fi_far_call_forget(k->table[i]);
         }
     }
-    fi_calls_flush(fk->calls); /* one-way calls are on their way then */
+    fi_calls_flush(fk->calls, fi_deadline(FI_NET_ASK_MS * 1000000ll)); /* one-way calls are on their way then */
     fi_calls_unsubscribe(fk->calls, fk->direct_sub);
     fi_foreign_free(fk->foreign);
     k->far = NULL;

@@ -58,7 +58,7 @@ typedef struct fi_far_call {
     uint32_t flags;
     uint32_t attempt;
     uint32_t tries;
-    uint32_t times_up;
+    uint32_t times_up; /* the network's when its request was sent; atomic */
     uint32_t denials;
     uint64_t server; /* the node that has it; 0: not known */
     int64_t begun;
@@ -70,7 +70,8 @@ typedef struct fi_far_call {
     int64_t look_at;  /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
     int64_t look_after;
     bool foreign;
-    uint32_t sent; /* 1: the library has had its request; atomic */
+    uint32_t sent;                /* 1: the library has had its request; atomic */
+    struct fi_kept_message *kept; /* its request, which waits for a connection; NULL: it does not. call_kept.c's */
     bool over;
     bool uploaded; /* the server has said that it has the whole argument */
     bool given;    /* it was sent the whole argument */

@@ -18,6 +18,7 @@
 #define USUAL_QUOTA (UINT64_C(64) << 20)
 #define SEEK_NS INT64_C(1000000000) /* patience with servers that do not answer */
 #define SEEK_AGAIN_NS 10000000
+#define MUCH_KEPT (UINT64_C(1) << 20) /* bytes: as long as so much is still being sent, no more is begun */
 
 /* ---- sending ---- */
 
@@ -92,10 +93,10 @@ static int send_request(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t id, con
         s = foreign ? fi_far_tell_deadline(msg, deadline)
                     : set_headers(fk, fc, id, method, word, deadline, is_large, msg);
     }
-    s = s == NATS_OK ? fi_calls_publish_msg(fk->calls, net->control, &msg, fc->c ? fc : NULL) : s;
+    s = s == NATS_OK ? fi_calls_publish_request(fk->calls, &msg, fc->c ? fc : NULL, deadline) : s;
     fi_nats.natsMsg_Destroy(msg);
-    fc->times_up = fi_load_acquire32(&net->times_up);
-    return s == NATS_OK ? 0 : fi_net_fail(net, s, "call", fk->k->service);
+    int r = s == NATS_OK ? 0 : fi_net_fail(net, s, "call", fk->k->service);
+    return r == -ETIMEDOUT ? -ENOTCONN : r; /* it is the line that was not ready in time */
 }
 
 int fi_far_call_send(fi_far_client_t *fk, fi_far_call_t *fc) {
@@ -269,11 +270,12 @@ static int check_size(const fi_far_client_t *fk, uint64_t size) {
     return 0;
 }
 
-/* What is not answered is sent while there is a connection, or not at all: nobody would hear that it was lost. */
+/* What is not answered is sent while there is a connection, at once, or not at all: nobody would hear that it was
+ * lost, and it must not run after its time. */
 static int await_connection(const fi_far_client_t *fk, const char *method, int64_t deadline) {
     const fi_net_t *net = fk->calls->net;
 
-    while (!fi_net_is_up(net)) {
+    while (!fi_calls_goes_at_once(fk->calls)) {
         fi_cancel_chance(fk->cancel);
         int64_t now = fi_now_ns();
         if (now >= deadline) {
@@ -285,7 +287,10 @@ static int await_connection(const fi_far_client_t *fk, const char *method, int64
         if (fi_node_is_shut(net->node)) {
             return fi_fail(-ESHUTDOWN, "the node was shut down while \"%s\" was called", method);
         }
-        (void)fi_net_await(net, fi_earlier(deadline, now + FI_CALLS_ASK_NS));
+        int64_t until = fi_earlier(deadline, now + FI_CALLS_ASK_NS);
+        if (fi_net_await(net, until)) {
+            fi_calls_await_few(fk->calls, 0, until);
+        }
     }
     return 0;
 }
@@ -422,6 +427,7 @@ int fi_far_call_start(ferry_client_t *k, ferry_call_t *c, const fi_wish_t *wish,
     if (fi_node_is_shut(fk->calls->net->node)) {
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be called any more");
     }
+    fi_calls_await_few(fk->calls, MUCH_KEPT, head->deadline);
     int r = check_size(fk, size);
     r = r == 0 ? fi_far_open_inbox(fk->calls) : r;
     if (r < 0) {

@@ -137,7 +137,7 @@ static int send_piece(fi_calls_t *calls, const char *reply, uint64_t serial, uin
     snprintf(result, sizeof result, "chunk %" PRIx64 " %" PRIx64, serial, from);
     natsStatus s = fi_nats.natsMsg_Create(&msg, reply, NULL, data, (int)size);
     s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Ferry-Result", result) : s;
-    s = s == NATS_OK ? fi_calls_publish_msg(calls, calls->net->bulk, &msg, NULL) : s;
+    s = s == NATS_OK ? fi_calls_publish_msg(calls, calls->net->bulk, &msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK ? 0 : -EIO;
 }

@@ -45,7 +45,7 @@ int fi_far_answer_send(fi_calls_t *calls, const char *subject, const fi_far_answ
         s = fi_nats.natsMsgHeader_Set(msg, "Nats-Service-Error", line);
         s = s == NATS_OK ? fi_nats.natsMsgHeader_Set(msg, "Nats-Service-Error-Code", a->code) : s;
     }
-    s = s == NATS_OK ? fi_calls_publish_msg(calls, c, &msg, NULL) : s;
+    s = s == NATS_OK ? fi_calls_publish_msg(calls, c, &msg) : s;
     fi_nats.natsMsg_Destroy(msg);
     return s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "answer", subject);
 }

@@ -485,6 +485,6 @@ void fi_far_service_ends(ferry_service_t *s) {
         v->endpoint = NULL;
         fi_far_service_done(f);
     }
-    fi_calls_flush(calls); /* the last answers are on their way then */
+    fi_calls_flush(calls, fi_deadline(FI_NET_ASK_MS * 1000000ll)); /* the last answers are on their way then */
     fi_far_service_unref(fs);
 }

@@ -166,8 +166,13 @@ static int64_t tend_one(fi_far_client_t *fk, fi_far_call_t *fc, int64_t now) {
         }
         return fc->ask_at;
     }
-    if (times_up != fc->times_up && fi_net_is_up(net)) {
-        fc->times_up = times_up; /* what was on its way may be lost */
+    if (fi_load_acquire_ptr(&fc->kept)) { /* nobody can have it yet */
+        fc->silent = 0;
+        fc->ask_at = now + FI_CALLS_ASK_AGAIN_NS;
+        return fc->ask_at;
+    }
+    if (times_up != fi_load_relaxed32(&fc->times_up) && fi_net_is_up(net)) {
+        fi_store_relaxed32(&fc->times_up, times_up); /* what was on its way may be lost */
         fc->cut = true;
         fc->ask_at = now;
     }

@@ -226,20 +226,35 @@ static bool take_card(natsMsg *msg, fi_call_card_t *card) {
 
 #define MOST_CARDS 100000
 
+/* Not kept: the answers are waited for, and a question that comes late is of no use. */
+static natsStatus ask_for_cards(const fi_calls_t *calls, const char *service, const char *inbox) {
+    struct {
+        fi_call_frame_t frame;
+        char service[FI_SERVICE_NAME_MAX + 1];
+    } question = {.frame = {.version = FI_CALLS_VERSION, .type = FI_FRAME_CARD, .node = calls->net->node->id}};
+    size_t length = service ? strnlen(service, FI_SERVICE_NAME_MAX) : 0;
+    char subject[FI_SUBJECT_MAX];
+
+    if (length > 0) {
+        memcpy(question.service, service, length);
+    }
+    fi_net_subject(calls->net, subject, "calls", NULL);
+    return fi_nats.natsConnection_PublishRequest(calls->net->control, subject, inbox, &question,
+                                                 (int)(sizeof question.frame + length));
+}
+
 int fi_calls_each_card(fi_calls_t *calls, const char *service, int64_t patience,
                        void (*each)(const fi_call_card_t *card, void *arg), void *arg) {
-    fi_call_frame_t f = {.type = FI_FRAME_CARD, .node = calls->net->node->id};
     natsSubscription *sub = NULL;
     natsInbox *inbox = NULL;
     natsMsg *msg = NULL;
     fi_call_card_t card;
     int count = 0;
 
-    natsStatus s = fi_nats.natsInbox_Create(&inbox);
+    natsStatus s = fi_net_is_up(calls->net) ? fi_nats.natsInbox_Create(&inbox) : NATS_CONNECTION_DISCONNECTED;
     s = s == NATS_OK ? fi_nats.natsConnection_SubscribeSync(&sub, calls->net->control, inbox) : s;
-    int r = s == NATS_OK ? fi_calls_send_frame(calls, calls->net->control, 0, &f, inbox, service ? service : "",
-                                               service ? strlen(service) : 0)
-                         : fi_net_fail(calls->net, s, "ask for the services of", calls->net->address.space);
+    s = s == NATS_OK ? ask_for_cards(calls, service, inbox) : s;
+    int r = s == NATS_OK ? 0 : fi_net_fail(calls->net, s, "ask for the services of", calls->net->address.space);
     while (r == 0 && count < MOST_CARDS && fi_nats.natsSubscription_NextMsg(&msg, sub, patience / 1000000) == NATS_OK) {
         bool alone = fi_nats.natsMsg_IsNoResponders(msg);
         if (!alone && take_card(msg, &card)) {

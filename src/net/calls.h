@@ -114,7 +114,7 @@ typedef struct fi_calls_kept {
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     struct fi_list list;
     uint64_t bytes;
-    uint32_t count; /* of those in the list, and the one that is being sent; atomic, written with the lock */
+    uint32_t count; /* atomic, written with the lock */
     bool sending;   /* there is a thread that sends them */
 } fi_calls_kept_t;
 
@@ -186,15 +186,21 @@ struct fi_far_call;
 /* NATS_OK: it is sent, or kept. NATS_INSUFFICIENT_BUFFER: too much is kept. `reply` may be NULL. */
 natsStatus fi_calls_publish(fi_calls_t *calls, natsConnection *c, const char *subject, const char *reply,
                             const void *data, size_t size);
-/* The same; a message that is kept is taken over, and `*msg` NULL. `call`: whose request it is, which is not sent once
- * its time has passed; NULL: nobody waits for it. */
-natsStatus fi_calls_publish_msg(fi_calls_t *calls, natsConnection *c, natsMsg **msg, struct fi_far_call *call);
-/* The call's request is not sent any more, if it is kept. */
-void fi_calls_take_back(fi_calls_t *calls, const struct fi_far_call *call);
+/* The same; a message that is kept is taken over, and `*msg` NULL. */
+natsStatus fi_calls_publish_msg(fi_calls_t *calls, natsConnection *c, natsMsg **msg);
+/* The same for a request, which is not sent after its deadline. `call`: who waits for the answer; NULL: nobody does. */
+natsStatus fi_calls_publish_request(fi_calls_t *calls, natsMsg **msg, struct fi_far_call *call, int64_t deadline);
+/* There is a connection, and nothing is before what is sent now. */
+bool fi_calls_goes_at_once(const fi_calls_t *calls);
+/* The call's request is not sent any more, if it is kept. The client's thread. */
+void fi_calls_take_back(fi_calls_t *calls, struct fi_far_call *call);
+/* While there is a connection: waits until fewer than `few` bytes are kept, or none, but not beyond `deadline`, and for
+ * 4 s at most. Under load what is kept would never be sent else. */
+void fi_calls_await_few(fi_calls_t *calls, uint64_t few, int64_t deadline);
 /* Does not wait for a callback that runs: what that uses is given back after it. NULL is allowed. */
 void fi_calls_unsubscribe(fi_calls_t *calls, natsSubscription *sub);
-/* While there is a connection, and for half a second at most: waits until all that was sent has reached the server. */
-void fi_calls_flush(fi_calls_t *calls);
+/* While there is a connection, and until `deadline`: waits until all that was sent has reached the server. */
+void fi_calls_flush(fi_calls_t *calls, int64_t deadline);
 
 void fi_kept_init(fi_calls_kept_t *all);
 /* The connection was lost or is there again, or the network is closed. */

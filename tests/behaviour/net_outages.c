@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_outages.c - queues and topics while a line to the server is gone: refused, half open, or for so long that its
- * node is given up.
+ * net_outages.c - queues, topics and calls while a line to the server is gone: refused, half open, or for so long that
+ * its node is given up.
  */
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
+#include "calls.h"
 #include "lines.h"
 
 #define MESSAGES 3000u
@@ -238,6 +240,78 @@ static void who_was_stopped_while_it_opened_an_end_is_told_of_a_contradiction(vo
                           "who was stopped while it opened an end is told of a contradiction");
 }
 
+/* ---- calls that are kept ---- */
+
+#define LOADS 72u
+#define LOAD 400000u /* bytes: all of them take 3.6 s on a line of 8 MB/s, longer than a silent server is waited for */
+
+typedef struct depot {
+    lines_t *lines;
+    server_t *server;
+    atomic_uint unloaded, one_way;
+} depot_t;
+
+static int unload(ferry_request_t *rq, const void *data, size_t size, void *arg) {
+    depot_t *depot = arg;
+    (void)data;
+    atomic_fetch_add(size == LOAD ? &depot->unloaded : &depot->one_way, size > 0);
+    return ferry_reply(rq, NULL, 0);
+}
+
+static void serve_depot(void *arg) {
+    depot_t *depot = arg;
+    ferry_t *node = lines_node(depot->lines, "depot", depot->lines->far);
+    serve(node, depot->server);
+    close_node(node);
+}
+
+static depot_t *new_depot(void) {
+    const method_t method = {.name = "unload", .handler = unload};
+    depot_t *depot = share(sizeof *depot);
+    depot->lines = lines_new();
+    depot->server = new_server("depot", 1, &method, 1, depot);
+    return depot;
+}
+
+/* Once there is a connection again, what was kept before is still in the way. */
+static void call_behind_the_loads(depot_t *depot, ferry_client_t *client) {
+    check_error(ferry_call_one_way(client, "unload", "", 1, 100 * MILLISECOND), -ETIME, "not sent");
+    relay_throttle(depot->lines->near, 8000000);
+    relay_refuse(depot->lines->near, false);
+    int64_t limit = monotonic() + PATIENCE;
+    while (atomic_load(&depot->unloaded) == 0 && monotonic() < limit)
+        nap(10 * MILLISECOND);
+    int r = ferry_call_one_way(client, "unload", "", 1, 100 * MILLISECOND);
+    check(r == -ETIME || r == 0);
+    nap(200 * MILLISECOND);
+    check_is(atomic_load(&depot->one_way), r == 0); /* now, or never */
+}
+
+static void what_is_kept_without_a_connection_is_run_once_or_in_time(void) {
+    static unsigned char load[LOAD];
+    ferry_call_t *calls[LOADS];
+    depot_t *depot = new_depot();
+    pid_t server = child_start(serve_depot, depot);
+    ferry_t *node = lines_node(depot->lines, "caller", depot->lines->near);
+    ferry_client_t *client = open_client(node, "depot", 1);
+    relay_refuse(depot->lines->near, true);
+    while (ferry_call(client, "unload", NULL, 0, 50 * MILLISECOND, NULL) == 0 || !strstr(ferry_last_error(), "not run"))
+        continue;
+    for (unsigned i = 0; i < LOADS; i++)
+        check_is(ferry_call_start(client, "unload", load, LOAD, 0, 2 * PATIENCE, &calls[i]), 0);
+    call_behind_the_loads(depot, client);
+    for (unsigned i = 0; i < LOADS; i++) {
+        check_is(ferry_call_wait(calls[i], 2 * PATIENCE, NULL), 0);
+        release_call(calls[i]);
+    }
+    check_is(atomic_load(&depot->unloaded), LOADS);
+    close_client(client);
+    close_node(node);
+    stop_server(depot->server);
+    child_join(server);
+    lines_end(depot->lines);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(two_machines_can_be_tried_again),
@@ -247,6 +321,7 @@ int main(int argc, char **argv) {
         TEST(a_receiver_that_was_given_up_before_it_got_anything_is_told_so),
         TEST(who_was_stopped_itself_gives_nobody_up_for_that),
         TEST(who_was_stopped_while_it_opened_an_end_is_told_of_a_contradiction),
+        TEST(what_is_kept_without_a_connection_is_run_once_or_in_time),
     };
     return run_suite("net_outages", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
