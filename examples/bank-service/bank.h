@@ -14,6 +14,8 @@
 #ifndef BANK_H
 #define BANK_H
 
+#include <stdatomic.h>
+
 #include "crew.h"
 #include "ledger.h"
 
@@ -47,7 +49,8 @@ typedef struct bank {
     unsigned shifts;             /**< servers that were on duty */
     unsigned orders_of_shift[4]; /**< carried out */
     unsigned repairs;
-    int64_t left; /**< in all accounts, at the end */
+    atomic_uint ended; /**< tellers who were asked to */
+    int64_t left;      /**< in all accounts, at the end */
 } bank_t;
 
 /** A server's life: waits until it is its turn, then serves until it is killed or asked to end. `bank` is a bank_t. */

@@ -138,13 +138,18 @@ static int spend_the_day(customer_t *c, unsigned orders) {
     return 0;
 }
 
-/** Each teller that is asked takes no more calls; so the next one is asked, until nobody is left. */
-static int end_service(const customer_t *c) {
-    int r;
-    do {
-        r = ferry_call(c->bank, "end", NULL, 0, CREW_PATIENCE, NULL);
-    } while (r == 0);
-    return r == -ENOENT ? 0 : crew_failed("ending the service");
+/** Each teller that is asked takes no more calls, so the next one is asked; who has not opened yet is waited for. */
+static int end_service(const customer_t *c, const bank_t *bank) {
+    while (atomic_load(&bank->ended) < bank->tellers) {
+        if (wait_for_server(c) < 0) {
+            return -1;
+        }
+        int r = ferry_call(c->bank, "end", NULL, 0, CREW_PATIENCE, NULL);
+        if (r < 0 && r != -ENOENT) {
+            return crew_failed("ending the service");
+        }
+    }
+    return 0;
 }
 
 static int customer(ferry_t *node, unsigned number, void *arg) {
@@ -163,7 +168,7 @@ static int customer(ferry_t *node, unsigned number, void *arg) {
     }
     int r = ferry_barrier_wait(evening, CREW_PATIENCE);
     if (r == FERRY_BARRIER_LAST) { /* one of them is told so */
-        r = end_service(&c);
+        r = end_service(&c, bank);
     } else if (r < 0) {
         crew_failed("waiting for the evening");
     }

@@ -109,6 +109,7 @@ static int outcome(ferry_request_t *rq, const void *data, size_t size, void *arg
 static int end(ferry_request_t *rq, const void *data, size_t size, void *arg) {
     const teller_t *t = arg;
     (void)rq, (void)data, (void)size;
+    atomic_fetch_add(&t->shift->bank->ended, 1);
     return ferry_service_stop(t->service);
 }
 
