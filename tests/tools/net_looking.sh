@@ -268,6 +268,12 @@ who_is_slow_to_answer_was_there_all_the_same() {
     ended 130 "$follower"
 }
 
+# Who is told to stop may go on for a moment, and answer: until all its threads stand still.
+stop() { # PID
+    kill -STOP "$1"
+    while grep -qs '^State:[^(]*[^T[:space:]] (' "/proc/$1/task/"*/status; do sleep 0.01; done
+}
+
 # It has not answered who came, and so has no name.
 a_space_is_not_empty_whose_only_program_is_stopped() {
     begin
@@ -276,7 +282,7 @@ a_space_is_not_empty_whose_only_program_is_stopped() {
     "${there[@]}" "$FERRY" recv --follow x >none &
     local stopped=$!
     until_true says 'any(e["role"] == "receiver" for e in s["ends"])'
-    kill -STOP "$stopped"
+    stop "$stopped"
     status_of 1 "${ferry[@]}" ls --no-rate 2>said
     has 'somebody listens in the space' said
     "${ferry[@]}" why 2>said
@@ -289,7 +295,7 @@ who_is_stopped_is_shown_if_others_know_it() {
     "${there[@]}" "$FERRY" recv --follow x >none &
     local stopped=$!
     until_true says '("near", "ferry-recv") in l and n["ferry-recv"]["answered"]'
-    kill -STOP "$stopped"
+    stop "$stopped"
     says 'not n["ferry-recv"]["answered"] and n["ferry-recv"]["host"] != "" and n["near"]["answered"]'
     kill -KILL "$stopped"
     says '"ferry-recv" not in n'
