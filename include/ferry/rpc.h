@@ -30,11 +30,12 @@
  *   -ECONNRESET         after a lost connection, where it is not known what became of it
  *   -ENOTCONN           there is no connection to a NATS server, and no room to keep the call until there is
  *   -EACCES             the NATS server denies it
- * While there is no connection to a NATS server, calls and answers are kept, up to 64 MiB in a node, and sent when there
- * is one again; a call whose time passes before that has not been run, and its sentence says so. One that is not
- * answered (ferry_call_one_way) is not kept, but waits. That a server stands still is noticed within 1.5 s; what was
- * sent to it before that counts as sent, and where that is more than sockets hold, some MiB, a call may end up to 4 s
- * late.
+ * While there is no connection to a NATS server, calls and answers are kept, up to 64 MiB in a node, and sent when
+ * there is one again; as long as more than 1 MiB of them is then still being sent, the next call waits for that before
+ * it begins, not beyond its deadline and for 4 s at most. A call whose time passes before it is sent has not been run,
+ * and its sentence says so. One that is not answered (ferry_call_one_way) is not kept, but waits. That a server stands
+ * still is noticed within 1.5 s; what was sent to it before that counts as sent, and where that is more than sockets
+ * hold, some MiB, a call may end up to 4 s late.
  * A signal ends the wait of ferry_call with -EINTR only after its first 5 ms; ferry_call_start with an argument that is
  * larger than a NATS message returns when that is there.
  *

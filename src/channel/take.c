@@ -301,13 +301,12 @@ static bool take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
 /* How a small message stands behind this header. False: it is none. */
 static bool find_form(fi_seen_form_t *form, uint64_t word) {
     unsigned what = (uint16_t)(word >> 32);
-    uint32_t offset = what == FI_QUICK_NEXT_LINE ? FI_LINE : (uint32_t)sizeof(struct fi_record);
+    unsigned flags = fi_word_flags(word);
 
     if (what != FI_QUICK_NEXT_LINE && what != FI_QUICK_SAME_LINE) {
         return false;
     }
-    uint64_t lines = ((uint64_t)offset + fi_word_len(word) + FI_LINE - 1) / FI_LINE;
-    *form = (fi_seen_form_t){word, offset, (uint32_t)lines};
+    *form = (fi_seen_form_t){word, fi_payload_offset(flags), (uint32_t)fi_record_lines(fi_word_len(word), flags)};
     return true;
 }
 
