@@ -165,7 +165,8 @@ typedef struct ferry_contract {
  * A durable topic cannot be plain: any client can read and write its stream.
  */
 
-/** Where a receiver of a durable topic begins to read. */
+/** Where a receiver of a durable topic begins to read: with what is sent next at the latest, also if the time or the
+ *  sequence it names is yet to come, so that it misses nothing that is sent once it is open. */
 typedef enum ferry_replay {
     FERRY_REPLAY_RETAINED = 0, /**< as with other topics: what `retain` says is kept, if a sender has said so; else, and
                                     with no_history, what is sent from now on */

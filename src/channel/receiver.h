@@ -109,8 +109,9 @@ static inline void fi_rxlink_fence(const fi_rxlink_t *l) {
 
 /* Where a receiver of a durable topic begins. */
 typedef struct fi_replay {
-    uint64_t first; /* number in the stream; 0: by time */
-    uint64_t since; /* ns since 1970 */
+    uint64_t first;  /* number in the stream; 0: by time */
+    uint64_t since;  /* ns since 1970 */
+    uint64_t latest; /* number of what is stored next when it is opened: a time begins there at the latest */
 } fi_replay_t;
 
 /* How a receiver sends to its dead-letter queue, where that is not as usual. */

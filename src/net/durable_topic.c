@@ -114,13 +114,13 @@ int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiv
     if (r < 0) {
         return r;
     }
-    *start = (fi_replay_t){0};
+    *start = (fi_replay_t){.latest = s.last + 1};
     switch (o->replay) {
     case FERRY_REPLAY_LAST:
         start->first = last_of(&s, o->replay_from);
         break;
     case FERRY_REPLAY_SEQUENCE:
-        start->first = fi_max(o->replay_from, 1ull);
+        start->first = fi_min(fi_max(o->replay_from, 1ull), start->latest); /* the stream may have lost its end */
         break;
     case FERRY_REPLAY_TIME:
         start->since = fi_min(fi_max(o->replay_from, 1ull), (uint64_t)INT64_MAX); /* servers count no further */

@@ -259,6 +259,12 @@ static void take_made(fi_reader_t *p, natsMsg *msg, int64_t now) {
         begin_again(p, now);
         return;
     }
+    if (!p->next && before >= p->start.latest) { /* the time is yet to come, and the stream has grown meanwhile */
+        forget_consumer(p);
+        p->next = p->start.latest;
+        ask_where(p, now);
+        return;
+    }
     p->next = p->next ? p->next : before + 1;
     p->expected = 1;
     p->state = READING;

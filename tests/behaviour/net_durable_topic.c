@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "engine.h"
+#include "relay.h"
+#include "stranger.h"
 
 static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
 
@@ -102,6 +104,46 @@ static void what_was_published_can_be_read_from_anywhere(void) {
     close_sender(tx);
     close_node(nodes[0]);
     close_node(nodes[1]);
+    engine_stop(e);
+}
+
+/* Two more messages, by a client with a short line to the server. */
+static void publish_two(int client, uint64_t *number) {
+    for (int i = 0; i < 2; i++) {
+        ++*number;
+        stranger_publish(client, "ferry.test.dt.news.client", number, sizeof *number);
+    }
+}
+
+/* What is sent after the opening overtakes the receiver's own questions, whose line is long. */
+static void whoever_begins_with_what_is_yet_to_come_misses_nothing(void) {
+    const struct {
+        ferry_replay_t replay;
+        uint64_t from;
+    } starts[] = {
+        {FERRY_REPLAY_TIME, UINT64_MAX},
+        {FERRY_REPLAY_TIME, wall_clock() + 60 * SECOND}, /* by a clock that is fast */
+        {FERRY_REPLAY_SEQUENCE, 100},                    /* of a stream that has lost its end since */
+        {FERRY_REPLAY_RETAINED, 0},
+    };
+    enum { STARTS = sizeof starts / sizeof starts[0] };
+    engine_t *e = engine_start();
+    relay_t *line = relay_start(e);
+    int client = stranger_new(e, "");
+    uint64_t number = 0;
+    engine_machine(e, "a");
+    ferry_t *node = open_node(relay_space(line));
+    relay_delay(line, 10 * MILLISECOND);
+    for (int i = 0; i < STARTS; i++) {
+        uint64_t first = number + 1;
+        ferry_receiver_t *rx = replaying(node, starts[i].replay, starts[i].from);
+        publish_two(client, &number);
+        check_numbers(rx, first, number);
+        close_receiver(rx);
+    }
+    close(client);
+    close_node(node);
+    relay_stop(line);
     engine_stop(e);
 }
 
@@ -319,6 +361,7 @@ static void what_cannot_be_says_so(void) {
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_was_published_can_be_read_from_anywhere),
+        TEST(whoever_begins_with_what_is_yet_to_come_misses_nothing),
         TEST(live_receivers_get_all_once_though_the_server_is_killed),
         TEST(a_killed_receiver_goes_on_where_it_was),
         TEST(the_stream_keeps_what_its_senders_say_and_counts_the_rest_as_lost),
