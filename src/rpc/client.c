@@ -229,7 +229,8 @@ static int wait_for_servers(ferry_client_t *k, unsigned servers, int64_t deadlin
     }
 }
 
-int fi_client_wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
+/* -ETIMEDOUT, -EAGAIN: not enough, without a sentence. */
+static int wait_near(ferry_client_t *k, unsigned servers, int64_t timeout) {
     int r = fi_end_enter(&k->tx->end, FI_END_SENDER);
 
     if (r < 0) {
@@ -237,11 +238,20 @@ int fi_client_wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
     }
     r = wait_for_servers(k, servers, timeout == FERRY_NOW ? 0 : fi_deadline(timeout));
     fi_end_leave(&k->tx->end);
-    if (r == -ETIMEDOUT || r == -EAGAIN) {
-        return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "fewer threads than the %u waited for serve \"%s\"",
-                       servers, k->service);
-    }
     return r;
+}
+
+/* However little of its time was left for the last look: it is the caller's timeout that says which error it is. */
+static int told(const ferry_client_t *k, int r, unsigned servers, int64_t timeout) {
+    if (r != -ETIMEDOUT && r != -EAGAIN) {
+        return r;
+    }
+    return fi_fail(timeout == FERRY_NOW ? -EAGAIN : -ETIMEDOUT, "fewer threads than the %u waited for serve \"%s\"",
+                   servers, k->service);
+}
+
+int fi_client_wait_here(ferry_client_t *k, unsigned servers, int64_t timeout) {
+    return told(k, wait_near(k, servers, timeout), servers, timeout);
 }
 
 /* On this machine and elsewhere. Who is elsewhere is asked now and then. */
@@ -255,12 +265,12 @@ static int wait_anywhere(ferry_client_t *k, unsigned servers, int64_t timeout) {
         int64_t now = fi_now_ns();
         int64_t left = deadline == FI_NEVER ? ASK_AGAIN_NS : deadline - now;
         int64_t wait = left > ASK_AGAIN_NS ? ASK_AGAIN_NS : left;
-        int r = fi_client_wait_here(k, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
+        int r = wait_near(k, servers > far ? servers - far : 0, left > 0 ? wait : FERRY_NOW);
         if (r >= 0) {
             return r + (int)far;
         }
         if ((r != -ETIMEDOUT && r != -EAGAIN) || (deadline != FI_NEVER && left <= wait)) {
-            return r;
+            return told(k, r, servers, timeout);
         }
     }
 }

@@ -455,7 +455,7 @@ static void serve_later(void *arg) {
     serve_there(arg);
 }
 
-static void a_server_elsewhere_may_be_waited_for_without_a_limit(void) {
+static void a_server_elsewhere_may_be_waited_for_without_a_limit_or_briefly(void) {
     remote_t *r = share(sizeof *r);
     ferry_client_t *client = NULL;
     r->engine = engine_start();
@@ -465,6 +465,7 @@ static void a_server_elsewhere_may_be_waited_for_without_a_limit(void) {
     ferry_t *node = open_node(engine_space(r->engine));
     check_is(ferry_client_open(node, "bank", NULL, &client), 0);
     check(ferry_client_wait(client, 1, FERRY_FOREVER) >= 1);
+    check_error(ferry_client_wait(client, 90, 1), -ETIMEDOUT, "the 90 waited"); /* over before it was looked for */
     close_client(client);
     close_node(node);
     atomic_store(&r->stop, 1);
@@ -588,7 +589,7 @@ int main(int argc, char **argv) {
                                    TEST(the_only_server_dies),
                                    TEST(the_only_server_dies_and_poll_tells),
                                    TEST(another_server_goes_on),
-                                   TEST(a_server_elsewhere_may_be_waited_for_without_a_limit),
+                                   TEST(a_server_elsewhere_may_be_waited_for_without_a_limit_or_briefly),
                                    TEST(the_nats_server_is_restarted_between_calls),
                                    TEST(the_nats_server_is_restarted_during_calls),
                                    TEST(who_is_cancelled_in_a_call_disturbs_nobody),
