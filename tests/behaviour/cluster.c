@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster.h"
 
+#include <arpa/inet.h>
+#include <glob.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-/* Servers know each other by routes to all. */
+/* Servers know each other by routes to all, and answer questions at a port of their choice. */
 static void write_config(const char *path, int number, const int ports[CLUSTER_SERVERS]) {
     FILE *out = fopen(path, "w");
     check(out != NULL);
-    fprintf(out, "server_name: s%d\ncluster { name: test, listen: \"127.0.0.1:%d\", routes: [\n", number,
-            ports[number]);
+    fprintf(out,
+            "http: \"127.0.0.1:-1\"\nserver_name: s%d\ncluster { name: test, listen: \"127.0.0.1:%d\", routes: [\n",
+            number, ports[number]);
     for (int i = 0; i < CLUSTER_SERVERS; i++)
         fprintf(out, "    \"nats-route://127.0.0.1:%d\"\n", ports[i]);
     fprintf(out, "] }\n");
@@ -37,15 +43,61 @@ static engine_t *newest(const cluster_t *cluster, const char *text, const char *
     return found;
 }
 
-/* All of them: streams made while one is missing would have fewer copies. */
-static bool has_leader(void *arg) {
-    const cluster_t *cluster = arg;
-    int know = 0;
-    for (int i = 0; i < CLUSTER_SERVERS; i++) {
-        cluster_t one = {.servers = {cluster->servers[i]}};
-        know += newest(&one, "JetStream cluster", "metadata leader") != NULL;
+/* The port at which the server answers questions; 0: none yet. */
+static int question_port(const engine_t *server) {
+    static const char before[] = "\"monitoring\"";
+    char path[300], text[1024] = "";
+    glob_t found;
+    snprintf(path, sizeof path, "%s/*.ports", engine_directory(server));
+    if (glob(path, 0, NULL, &found) == 0) {
+        FILE *in = fopen(found.gl_pathv[0], "re");
+        text[in ? fread(text, 1, sizeof text - 1, in) : 0] = '\0';
+        if (in)
+            fclose(in);
     }
-    return know == CLUSTER_SERVERS;
+    globfree(&found);
+    const char *at = strstr(text, before);
+    at = at ? strstr(at, "127.0.0.1:") : NULL;
+    return at ? atoi(at + strlen("127.0.0.1:")) : 0;
+}
+
+/* What it says of its streams and of its cluster, in JSON. */
+static void ask(const engine_t *server, char *answer, size_t size) {
+    static const char question[] = "GET /jsz HTTP/1.0\r\n\r\n";
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)question_port(server))};
+    struct timeval limit = {.tv_sec = 1};
+    size_t len = 0;
+    ssize_t got = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    check(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, question, strlen(question), MSG_NOSIGNAL) > 0)
+        while (len < size - 1 && (got = recv(fd, answer + len, size - 1 - len, 0)) > 0)
+            len += (size_t)got;
+    answer[len] = '\0';
+    close(fd);
+}
+
+/* Only who leads tells how far the others have come. */
+static int followers(const char *answer) {
+    static const char follows[] = "\"current\": true";
+    int count = 0;
+    for (const char *at = strstr(answer, "\"replicas\""); at && (at = strstr(at, follows)); at += strlen(follows))
+        count++;
+    return count;
+}
+
+/* By one of them, which all others follow: streams made while one is missing would have fewer copies. Their logs do not
+ * tell: a server that comes after the election writes nothing. */
+static bool has_leader(const cluster_t *cluster) {
+    char answer[4096];
+    for (int i = 0; i < CLUSTER_SERVERS; i++) {
+        ask(cluster->servers[i], answer, sizeof answer);
+        if (followers(answer) == CLUSTER_SERVERS - 1)
+            return true;
+    }
+    return false;
 }
 
 /* An election takes the servers 4 to 9 s, and is held anew when one of them did not run meanwhile. */
