@@ -34,10 +34,10 @@
     X(natsSubscription_WaitForDrainCompletion) X(natsSubscription_SetOnCompleteCB) X(natsInbox_Create) \
     X(natsInbox_Destroy) X(natsMsg_Create) X(natsMsg_Destroy) X(natsMsg_GetData) X(natsMsg_GetDataLength) \
     X(natsMsg_GetSubject) X(natsMsg_GetReply) X(natsMsg_IsNoResponders) X(natsMsg_GetMetaData) \
-    X(natsMsg_GetSequence) X(natsMsgHeader_Set) X(natsMsgHeader_Get) X(jsCtx_Destroy) X(jsOptions_Init) \
+    X(natsMsgHeader_Set) X(natsMsgHeader_Get) X(jsCtx_Destroy) X(jsOptions_Init) \
     X(jsPubOptions_Init) X(jsSubOptions_Init) X(jsStreamConfig_Init) X(js_AddStream) X(js_DeleteStream) \
     X(js_PurgeStream) X(js_GetStreamInfo) X(jsStreamInfo_Destroy) X(js_StreamNames) \
-    X(jsStreamNamesList_Destroy) X(js_Publish) X(js_PublishMsg) X(jsPubAck_Destroy) X(js_GetLastMsg) \
+    X(jsStreamNamesList_Destroy) X(js_Publish) X(js_PublishMsg) X(jsPubAck_Destroy) \
     X(js_SubscribeSync) X(jsMsgMetaData_Destroy) X(js_GetAccountInfo) X(jsAccountInfo_Destroy)
 /* clang-format on */
 

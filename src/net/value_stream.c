@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "net/last.h"
 #include "net/streams.h"
 #include "platform/clock.h"
 
@@ -58,6 +59,8 @@ static int outcome(const fi_value_t *r, natsStatus s, jsErrCode code, uint32_t d
     case 0:
         break;
     case JSClusterNotAvailErr:
+    case JSClusterNotLeaderErr:
+    case JSClusterNotAssignedErr:
     case JSNotEnabledErr:   /* also said while a stream is being made */
     case JSStreamCreateErr: /* the server is just deleting one */
         return FI_UNKNOWN;
@@ -111,24 +114,37 @@ static bool is_away(const fi_value_t *r) {
     return !fi_net_is_up(r->net);
 }
 
-/* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN or an error. */
+/* What the engine's answer holds. */
+static int decode(const fi_last_t *last, fi_lease_state_t *s) {
+    char *data = malloc(last->len + 1);
+
+    if (!data) {
+        return -ENOMEM;
+    }
+    fi_last_copy(last, data);
+    int r = fi_lease_decode(s, data, last->len);
+    free(data);
+    return r;
+}
+
+/* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN or an error. Not by libnats' own call, which does not tell why there is
+ * no message: that of a stream which is gone would be waited for. */
 int fi_stream_read(const fi_value_t *r, const char *stream, const fi_term_t *p, fi_lease_state_t *s, uint64_t *seq) {
-    natsMsg *msg = NULL;
-    jsErrCode code = 0;
-    jsOptions o;
+    fi_ask_t ask = {.net = r->net};
+    fi_last_t last;
     uint32_t denials = fi_load_relaxed32(&r->net->denials);
 
     if (is_away(r)) {
         return FI_UNKNOWN;
     }
-    fi_nats.jsOptions_Init(&o);
-    o.Wait = wait_ms(p);
-    int how = outcome(r, fi_nats.js_GetLastMsg(&msg, r->net->js, stream, r->subject, &o, &code), code, denials, "read");
+    ask.options.Wait = wait_ms(p);
+    natsStatus got = fi_last_ask(&ask, stream, r->subject, &last);
+    int how = outcome(r, got, ask.code, denials, "read");
     if (how == FI_DONE) {
-        *seq = fi_nats.natsMsg_GetSequence(msg);
-        how = take_in(r, fi_lease_decode(s, fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg)));
+        *seq = last.number;
+        how = take_in(r, decode(&last, s));
     }
-    fi_nats.natsMsg_Destroy(msg);
+    fi_last_done(&last);
     return how;
 }
 
@@ -146,22 +162,17 @@ static bool is_stream_of(const fi_net_t *net, const char *stream, const char *na
 }
 
 int fi_value_read_other(fi_net_t *net, const char *stream, const char *name, fi_lease_state_t *s) {
+    fi_ask_t ask = {.net = net};
     char subject[FI_SUBJECT_MAX];
-    natsMsg *msg = NULL;
-    jsErrCode code = 0;
-    jsOptions o;
+    fi_last_t last;
 
     if (!is_stream_of(net, stream, name)) {
         return -EPROTO;
     }
     fi_net_subject(net, subject, FI_VALUE_KIND, name);
-    fi_nats.jsOptions_Init(&o);
-    o.Wait = FI_NET_ASK_MS;
-    natsStatus got = fi_nats.js_GetLastMsg(&msg, net->js, stream, subject, &o, &code);
-    int r = got == NATS_OK
-                ? fi_lease_decode(s, fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg))
-                : -ENOENT;
-    fi_nats.natsMsg_Destroy(msg);
+    ask.options.Wait = FI_NET_ASK_MS;
+    int r = fi_last_ask(&ask, stream, subject, &last) == NATS_OK ? decode(&last, s) : -ENOENT;
+    fi_last_done(&last);
     return r;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_made.c - who makes a durable queue's stream and consumer. nats-server 2.9 makes a consumer that never says a word
- * when it is asked for one of a stream that it is just making for somebody else.
+ * net_made.c - who makes a durable queue's stream and consumer, and a lock's stream. nats-server 2.9 makes a consumer
+ * that never says a word when it is asked for one of a stream that it is just making for somebody else.
  */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -127,11 +128,51 @@ static void what_is_gone_is_made_again_one_after_the_other(void) {
                           "there was time between the end of a stream, the next one, and its consumer");
 }
 
+/* ---- a lock's stream ---- */
+
+#define LOCK "FERRY=test=sync=one_"
+
+static void make_lock_stream(const engine_t *engine, const char *number) {
+    char subject[128], json[256];
+    int stranger = stranger_new(engine, "");
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE." LOCK "%s", number);
+    snprintf(json, sizeof json,
+             "{\"name\":\"" LOCK "%s\",\"subjects\":[\"ferry.test.sync.one\"],\"retention\":\"limits\","
+             "\"storage\":\"file\",\"max_msgs\":1,\"num_replicas\":1}",
+             number);
+    ask(stranger, subject, json);
+    close(stranger);
+}
+
+static ferry_mutex_t *mutex_of(ferry_t *node) {
+    ferry_mutex_t *mutex;
+    check_is(ferry_mutex_open(node, "one", NULL, &mutex), 0);
+    return mutex;
+}
+
+static void a_lock_whose_stream_was_removed_is_made_again(void) {
+    engine_t *engine = engine_start();
+    make_lock_stream(engine, "0123456789abcdef");
+    ferry_t *node = on(engine, "a");
+    ferry_mutex_t *mutex = mutex_of(node);
+    check_is(ferry_mutex_lock(mutex, PATIENCE), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    int stranger = stranger_new(engine, "");
+    ask(stranger, "$JS.API.STREAM.DELETE." LOCK "0123456789abcdef", "");
+    close(stranger);
+    check_is(ferry_mutex_lock(mutex, 3 * SECOND), 0);
+    check_is(ferry_mutex_unlock(mutex), 0);
+    check_is(ferry_mutex_close(mutex), 0);
+    close_node(node);
+    engine_stop(engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_has_not_made_the_stream_waits_for_its_consumer),
         TEST(who_has_made_the_stream_waits_for_nobody),
         TEST(what_is_gone_is_made_again_one_after_the_other),
+        TEST(a_lock_whose_stream_was_removed_is_made_again),
     };
     return run_suite("net_made", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
