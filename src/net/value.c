@@ -14,6 +14,7 @@
 
 #define PAUSE_NS 20000000
 #define PING_NS 100000000
+#define UNDECIDED_NS 2000000000
 
 uint64_t fi_value_number(void) {
     static uint64_t last;
@@ -162,56 +163,130 @@ static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t
     return how;
 }
 
-/* One try. FI_DONE, or what else there is, or an error. */
-static int attach_once(fi_value_t *r, const char *own_stream, const fi_term_t *p) {
+/*
+ * Which stream is it? Usually there is one. In a cluster two that are made in the same moment are both listed, until the
+ * server takes the one back that came second, since the first has its subject: that one is never made. Others may not
+ * have seen it, and use the first already. So what holds a value counts, then what is made, and what was made earlier;
+ * and while nothing holds one, it is waited for what becomes of the others.
+ */
+typedef struct fi_choice {
+    const char *stream; /* NULL: none */
+    int how;            /* FI_DONE: it holds a value; FI_EMPTY: it is made */
+    uint64_t base;
+    bool undecided; /* another may still be made */
+    bool own_is_spare;
+} fi_choice_t;
+
+typedef struct fi_attaching {
+    char own[FI_SUBJECT_MAX]; /* the name of what this node makes */
+    int64_t undecided_since;  /* ns; 0: it is not */
+} fi_attaching_t;
+
+static bool is_better(int how, uint64_t base, const fi_choice_t *than) {
+    if (how != FI_DONE && how != FI_EMPTY) {
+        return false;
+    }
+    return !than->stream || (how == than->how ? base < than->base : how == FI_DONE);
+}
+
+/* 0 or an error. */
+static int choose(const fi_value_t *r, const fi_found_t *found, const char *own, const fi_term_t *p, fi_choice_t *c) {
+    *c = (fi_choice_t){.how = FI_STREAM_GONE};
+    for (unsigned i = 0; i < found->count; i++) {
+        uint64_t base;
+        int how = fi_stream_look(r, found->names[i], p, &base);
+        if (how < 0) {
+            return how;
+        }
+        if (is_better(how, base, c)) {
+            c->stream = found->names[i];
+            c->how = how;
+            c->base = base;
+        }
+        c->undecided |= how == FI_UNKNOWN;
+        c->own_is_spare |= how != FI_DONE && strcmp(found->names[i], own) == 0;
+    }
+    return 0;
+}
+
+/* The server may forget to take one back. */
+static bool is_settled(const fi_choice_t *c, fi_attaching_t *a) {
+    int64_t now = fi_now_ns();
+
+    if (!c->undecided || c->how == FI_DONE) {
+        a->undecided_since = 0;
+        return true;
+    }
+    a->undecided_since = a->undecided_since ? a->undecided_since : now;
+    return c->stream && now - a->undecided_since > UNDECIDED_NS;
+}
+
+static int enter(fi_value_t *r, const fi_choice_t *c, bool may_create, const fi_term_t *p) {
     fi_lease_state_t s = {.changed = false};
-    fi_found_t found;
     uint64_t seq = 0;
 
-    int how = fi_stream_find(r, p, &found);
-    if (how != FI_DONE) {
-        return how;
-    }
-    bool may_create = !r->must_exist && !((r->kind == 's' || r->kind == 'b') && r->count == FI_COUNT_ANY);
-    if (found.count == 0) {
-        if (!may_create) {
-            return -ENOENT;
-        }
-        how = fi_stream_make(r, own_stream, p);
-        return how == FI_DONE ? FI_RACE_LOST : how; /* look again: somebody may have been as fast */
-    }
-    if (found.count > 1 && strcmp(found.first, own_stream) != 0) {
-        fi_stream_delete(r, own_stream, p);
-    }
-    uint64_t base;
-    how = fi_stream_look(r, found.first, p, &base);
-    how = how == FI_DONE ? fi_stream_read(r, found.first, p, &s, &seq) : how;
+    int how = c->how == FI_DONE ? fi_stream_read(r, c->stream, p, &s, &seq) : c->how;
     if (how == FI_EMPTY) {
-        how = may_create ? begin(r, found.first, base, p) : -ENOENT;
+        how = may_create ? begin(r, c->stream, c->base, p) : -ENOENT;
     } else if (how == FI_DONE) {
-        how = join(r, found.first, &s, seq, p);
+        how = join(r, c->stream, &s, seq, p);
     }
     fi_lease_free(&s);
     return how;
 }
 
-int fi_value_attach(fi_value_t *r, const fi_term_t *p) {
+/* One try. FI_DONE, or what else there is, or an error. */
+static int attach_once(fi_value_t *r, fi_attaching_t *a, const fi_term_t *p) {
+    bool may_create = !r->must_exist && !((r->kind == 's' || r->kind == 'b') && r->count == FI_COUNT_ANY);
+    fi_found_t found;
+    fi_choice_t c;
+
+    int how = fi_stream_find(r, p, &found);
+    if (how != FI_DONE) {
+        return how;
+    }
+    if (found.count == 0) {
+        if (!may_create) {
+            return -ENOENT;
+        }
+        how = fi_stream_make(r, a->own, p);
+        return how == FI_DONE ? FI_RACE_LOST : how; /* look again: somebody may have been as fast */
+    }
+    how = choose(r, &found, a->own, p, &c);
+    if (how < 0) {
+        return how;
+    }
+    if (!is_settled(&c, a)) {
+        return FI_UNKNOWN;
+    }
+    if (c.how == FI_DONE && c.own_is_spare) {
+        fi_stream_delete(r, a->own, p);
+    }
+    return enter(r, &c, may_create, p);
+}
+
+static void name_own(const fi_value_t *r, fi_attaching_t *a) {
     char base[FI_SUBJECT_MAX];
-    char own[FI_SUBJECT_MAX];
+
+    fi_net_stream(r->net, base, FI_VALUE_KIND, r->name);
+    snprintf(a->own, sizeof a->own, "%.200s_%016" PRIx64, base, fi_random64());
+}
+
+int fi_value_attach(fi_value_t *r, const fi_term_t *p) {
+    fi_attaching_t a = {.undecided_since = 0};
     int how;
 
     if (!r->net->js) {
         return fi_net_stream_check(r->net, "locks and events");
     }
-    fi_net_stream(r->net, base, FI_VALUE_KIND, r->name);
-    snprintf(own, sizeof own, "%.200s_%016" PRIx64, base, fi_random64());
-    while ((how = attach_once(r, own, p)) > 0) {
+    name_own(r, &a);
+    while ((how = attach_once(r, &a, p)) > 0) {
         int e = how == FI_UNKNOWN ? fi_value_pause(r->net, PAUSE_NS, p) : 0;
         if (e < 0) {
             return fi_fail(e, "cannot open the %s \"%s\": %s", r->word, r->name, fi_error_text());
         }
         if (how == FI_STREAM_GONE) {
-            snprintf(own, sizeof own, "%.200s_%016" PRIx64, base, fi_random64());
+            name_own(r, &a);
         }
     }
     if (how == -ENOENT) {

@@ -13,7 +13,7 @@
  *
  * The stream's name ends in a random number of its own, so a stream can be deleted although others may just be opening
  * it: the last to close writes GONE, after which nothing is changed any more, and deletes that stream and no other.  A
- * subject is in one stream at a time; the server sees to that.
+ * subject is in one stream at a time; the server sees to that, in a cluster after a moment (choose, in value.c).
  */
 #ifndef FI_NET_VALUE_H
 #define FI_NET_VALUE_H

@@ -234,18 +234,14 @@ static void take_names(const char *json, fi_found_t *found) {
         return;
     }
     at += strlen("\"streams\":[");
-    while (*at == '"') {
+    while (*at == '"' && found->count < FI_FOUND_MOST) {
         const char *end = strchr(at + 1, '"');
         size_t len = end ? (size_t)(end - at - 1) : 0;
         if (len == 0 || len >= FI_SUBJECT_MAX) {
             return;
         }
-        char name[FI_SUBJECT_MAX];
-        memcpy(name, at + 1, len);
-        name[len] = '\0';
-        if (found->count++ == 0 || strcmp(name, found->first) < 0) {
-            memcpy(found->first, name, len + 1);
-        }
+        memcpy(found->names[found->count], at + 1, len);
+        found->names[found->count++][len] = '\0';
         at = end[1] == ',' ? end + 2 : end + 1;
     }
 }

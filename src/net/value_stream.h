@@ -12,10 +12,11 @@
 /* What becomes of a request; or a negative errno, with a sentence. UNKNOWN: no answer, or none yet. */
 enum { FI_DONE = 0, FI_RACE_LOST = 1, FI_STREAM_GONE = 2, FI_EMPTY = 3, FI_UNKNOWN = 4 };
 
-/* Streams of one subject. */
+/* Streams of one subject: one, or for a moment more, see fi_value_attach. */
+#define FI_FOUND_MOST 4u
 typedef struct fi_found {
     unsigned count;
-    char first[FI_SUBJECT_MAX]; /* in the order of the alphabet: all who look choose the same */
+    char names[FI_FOUND_MOST][FI_SUBJECT_MAX];
 } fi_found_t;
 
 /* FI_DONE, FI_STREAM_GONE, FI_EMPTY, FI_UNKNOWN. */

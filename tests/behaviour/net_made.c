@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * net_made.c - who makes a durable queue's stream and consumer, and a lock's stream. nats-server 2.9 makes a consumer
- * that never says a word when it is asked for one of a stream that it is just making for somebody else.
+ * that never says a word when it is asked for one of a stream that it is just making for somebody else. In a cluster it
+ * lists two streams of one lock for a moment, when two have asked for theirs at once.
  */
 #include <stdio.h>
 #include <string.h>
@@ -167,12 +168,38 @@ static void a_lock_whose_stream_was_removed_is_made_again(void) {
     engine_stop(engine);
 }
 
+/* What is listed beside it is none, and never will be. Who opened it before saw it alone. */
+static void a_lock_is_where_others_have_it_not_where_it_is_only_listed(void) {
+    static const char *const asked[] = {"$JS.API.STREAM.NAMES", NULL};
+    static const char *const answers[] = {"{\"streams\":[\"" LOCK "aaaaaaaaaaaaaaaa\"]}",
+                                          "{\"streams\":[\"" LOCK "0000000000000000\",\"" LOCK "aaaaaaaaaaaaaaaa\"]}",
+                                          NULL};
+    engine_t *engine = stranger_engine(asked);
+    pid_t stranger = stranger_answers(engine, answers);
+    make_lock_stream(engine, "aaaaaaaaaaaaaaaa");
+    ferry_t *first = on(engine, "a"), *second = on(engine, "b");
+    ferry_mutex_t *held = mutex_of(first);
+    check_is(ferry_mutex_lock(held, PATIENCE), 0);
+    ferry_mutex_t *other = mutex_of(second);
+    check_is(ferry_mutex_lock(other, FERRY_NOW), -EAGAIN);
+    check_is(ferry_mutex_unlock(held), 0);
+    check_is(ferry_mutex_lock(other, PATIENCE), 0);
+    check_is(ferry_mutex_unlock(other), 0);
+    child_join(stranger);
+    check_is(ferry_mutex_close(held), 0);
+    check_is(ferry_mutex_close(other), 0);
+    close_node(first);
+    close_node(second);
+    engine_stop(engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(who_has_not_made_the_stream_waits_for_its_consumer),
         TEST(who_has_made_the_stream_waits_for_nobody),
         TEST(what_is_gone_is_made_again_one_after_the_other),
         TEST(a_lock_whose_stream_was_removed_is_made_again),
+        TEST(a_lock_is_where_others_have_it_not_where_it_is_only_listed),
     };
     return run_suite("net_made", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
