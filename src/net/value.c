@@ -125,16 +125,18 @@ static int compare(const fi_value_t *r, const fi_lease_head_t *h) {
 }
 
 /* The value is there: this node joins those who have it open. FI_DONE, FI_RACE_LOST, FI_STREAM_GONE, FI_UNKNOWN,
- * error. */
-static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_term_t *p) {
+ * error. `*known_to_live`: one of them has answered, and is not asked again. */
+static int join_once(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_term_t *p,
+                     bool *known_to_live) {
     if (s->head.flags & FI_LEASE_GONE) {
         fi_stream_delete(r, stream, p);
         return FI_STREAM_GONE;
     }
-    int lives = anybody_lives(r, s, p);
+    int lives = *known_to_live ? 1 : anybody_lives(r, s, p);
     if (lives < 0) {
         return lives;
     }
+    *known_to_live = lives == 1;
     if (!lives && (r->must_exist || r->count == FI_COUNT_ANY) && (r->kind == 's' || r->kind == 'b')) {
         return -ENOENT;
     }
@@ -161,6 +163,18 @@ static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t
         r->count = s->head.count;
     }
     return how;
+}
+
+/* Where others change it all the time, who begins anew after each lost race comes too late each time. */
+static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_term_t *p) {
+    bool known_to_live = false;
+    int how = join_once(r, stream, s, seq, p, &known_to_live);
+
+    while (how == FI_RACE_LOST && known_to_live && fi_time_left(p->deadline) > 0) {
+        how = fi_stream_read(r, stream, p, s, &seq);
+        how = how == FI_DONE ? join_once(r, stream, s, seq, p, &known_to_live) : how;
+    }
+    return how == FI_EMPTY ? FI_STREAM_GONE : how;
 }
 
 /*
