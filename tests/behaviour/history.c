@@ -14,6 +14,7 @@ typedef struct hold {
 
 struct history {
     atomic_uint count;
+    atomic_uint writers;
     atomic_uint enough;
     hold_t holds[HOLDS_MAX];
 };
@@ -40,6 +41,7 @@ static void write_one(history_t *history, ferry_mutex_t *mutex) {
 
 void history_write(history_t *history, ferry_t *node, int64_t pause) {
     ferry_mutex_t *mutex = open_mutex(node, "history");
+    atomic_fetch_add(&history->writers, 1);
     while (!atomic_load(&history->enough)) {
         write_one(history, mutex);
         if (pause > 0)
@@ -50,6 +52,10 @@ void history_write(history_t *history, ferry_t *node, int64_t pause) {
 
 void history_end(history_t *history) {
     atomic_store(&history->enough, 1);
+}
+
+unsigned history_writers(history_t *history) {
+    return atomic_load(&history->writers);
 }
 
 unsigned history_count(history_t *history) {

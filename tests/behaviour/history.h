@@ -15,6 +15,8 @@ history_t *history_new(void);
 /** Takes the mutex "history" again and again, writes each time down, and rests for `pause` ns; until history_end. */
 void history_write(history_t *history, ferry_t *node, int64_t pause);
 void history_end(history_t *history);
+/** How many have opened it to write. */
+unsigned history_writers(history_t *history);
 /** How often it was held until now. */
 unsigned history_count(history_t *history);
 /** Fails unless all tokens are different and, in their order, nobody begins before the one before ends. */

@@ -21,7 +21,7 @@
 typedef struct scene {
     cluster_t *cluster;
     history_t *history;
-    atomic_uint ready;
+    atomic_uint ready; /* who has all open, the writers of the history apart */
     atomic_uint enough;
     atomic_uint sent, received, counted;
     atomic_uint unknown; /* changes of the count whose answers were lost for good: made or not */
@@ -86,6 +86,7 @@ static void count(void *arg) {
     const ferry_cell_options_t options = {.patience = PATIENCE};
     ferry_t *node = cluster_node(s->cluster, "counter");
     ferry_cell_t *cell = open_cell(node, "count", &options);
+    atomic_fetch_add(&s->ready, 1);
     while (!atomic_load(&s->enough)) {
         uint64_t number = 0, version = 0;
         int r = ferry_cell_get(cell, &number, sizeof number, NULL, &version);
@@ -105,6 +106,12 @@ static void count(void *arg) {
 
 #define USERS 6
 
+/* To open may take no longer than 5 s: an election may take more. */
+static bool all_are_ready(void *arg) {
+    scene_t *s = arg;
+    return atomic_load(&s->ready) + history_writers(s->history) == USERS;
+}
+
 static void start(scene_t **scene, pid_t pids[USERS]) {
     void (*const users[USERS])(void *) = {receive_all, send_all, hold_a, hold_b, count, count};
     cluster_t *cluster = cluster_start();
@@ -113,6 +120,7 @@ static void start(scene_t **scene, pid_t pids[USERS]) {
     s->history = history_new();
     for (int i = 0; i < USERS; i++)
         pids[i] = child_start(users[i], s);
+    await_that(all_are_ready, s, "not all have opened what they use");
     *scene = s;
 }
 
