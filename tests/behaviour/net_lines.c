@@ -107,6 +107,8 @@ static void a_message_whose_line_is_cut_in_its_middle_comes_whole_and_once(void)
     n.node = lines_node(s, "sender", s->near);
     n.queue = open_sender(n.node, "numbers", FERRY_QUEUE, NULL);
     n.topic = open_sender(n.node, "news", FERRY_TOPIC, NULL);
+    check_is(ferry_sender_wait(n.queue, 1, PATIENCE), 1);
+    check_is(ferry_sender_wait(n.topic, 1, PATIENCE), 1);
     for (unsigned i = 0; i < LARGE_ONES; i++) {
         relay_cut_after(i % 2 ? s->far : s->near, LARGE / 2 + 100001 * i);
         fill(bytes, LARGE, i);
@@ -137,8 +139,7 @@ static void receive_from_many(void *arg) {
     close_node(node);
 }
 
-/* What the server has to say to keep the line waits behind all that is on its way over it. */
-static void many_senders_do_not_cost_a_slow_line_its_connection(void) {
+static bool does_a_slow_line_keep_its_connection(void) {
     static unsigned char bytes[MEGABYTE];
     lines_t *s = lines_new();
     ferry_sender_t *tx[SENDERS];
@@ -152,12 +153,18 @@ static void many_senders_do_not_cost_a_slow_line_its_connection(void) {
     for (int i = 0; i < SENDERS * EACH; i++)
         check_is(ferry_send(tx[i % SENDERS], bytes, sizeof bytes, PATIENCE), 0);
     await(&s->received, SENDERS * EACH);
-    check_is(relay_accepted(s->far), before);
+    bool kept = relay_accepted(s->far) == before;
     for (int i = 0; i < SENDERS; i++)
         close_sender(tx[i]);
     child_join(receiver);
     close_node(node);
     lines_end(s);
+    return kept;
+}
+
+/* What the server has to say to keep the line waits behind all that is on its way over it. */
+static void many_senders_do_not_cost_a_slow_line_its_connection(void) {
+    check_in_some_process(does_a_slow_line_keep_its_connection, "a slow line keeps its connection");
 }
 
 int main(int argc, char **argv) {
