@@ -80,9 +80,9 @@ void fi_bridge_drop(fi_bridge_t *b, natsMsg *msg) {
     }
 }
 
-/* Where messages come densely they are dropped over several turns. True: some are left. */
+/* While there is something to do they are kept for later. True: some are left. */
 static bool tidy(fi_bridge_t *b) {
-    if (!b->dense || !b->progress) {
+    if (!b->progress) {
         destroy_dropped(b);
     }
     return b->dropped_count > 0;
@@ -113,6 +113,10 @@ void fi_bridge_wake(const fi_bridge_t *b) {
     uint64_t one = 1;
 
     (void)!write(b->bell, &one, sizeof one);
+}
+
+bool fi_bridge_is_its_thread(const fi_bridge_t *b) {
+    return pthread_equal(pthread_self(), b->thread) != 0;
 }
 
 /* The next turn makes it anew. */
@@ -358,11 +362,12 @@ static void *bridge_main(void *arg) {
     while (!is_stopping(b)) {
         b->progress = false;
         gather(b);
+        fi_way_hear(b->net);
         empty_box(b);
         int64_t ns = fi_far_look_after(b);
         bool waits = false;
         ns = fi_sooner(ns, fi_leases_touch(b->net));
-        ns = fi_sooner(ns, fi_net_mend_ways(b->net));
+        ns = fi_sooner(ns, fi_way_mend(b->net));
         bool more = fi_out_turn(b, &waits);
         waits |= fi_in_turn(b);
         more |= fi_deposit_turn(b, &ns, &waits);
@@ -371,6 +376,7 @@ static void *bridge_main(void *arg) {
         waits |= fi_reader_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
+        fi_way_flush(b->net);
         more |= tidy(b);
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
         sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? fi_sooner(ns, nap) : ns);
@@ -491,6 +497,7 @@ int fi_bridge_open(fi_net_t *net) {
         return r;
     }
     net->bridge = b;
+    net->way.epoll = b->epoll;
     fi_net_watch(net, &b->watch);
     answers(net, true);
     net->node->net = net;
@@ -531,6 +538,7 @@ void fi_bridge_close(fi_net_t *net) {
     fi_plain_end(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
+    fi_way_close(net);
     say_farewell(b);
     fi_inquiry_end_all(b);
     fi_far_watches_end(b);

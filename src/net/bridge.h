@@ -330,6 +330,8 @@ void fi_bridge_close(fi_net_t *net);
 
 /* bridge.c */
 void fi_bridge_post(fi_bridge_t *b, fi_box_item_t *item);
+/* Is the caller its thread? */
+bool fi_bridge_is_its_thread(const fi_bridge_t *b);
 /* It takes one more turn. Any thread. */
 void fi_bridge_wake(const fi_bridge_t *b);
 /* Puts an arrived message into the box. Any thread. */

@@ -16,11 +16,9 @@
 #include "platform/clock.h"
 
 #define CONNECT_MS 5000
-#define HANDSHAKES 4 /* are begun with a server that answers, but not in time, before that is an error */
 #define RECONNECT_MS 50
 #define PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (MAX_PINGS of them unanswered) */
 #define MAX_PINGS 2
-#define WAYS_NS 100000000ll /* between attempts to make a way anew */
 #define RECONNECT_BYTES                                                                                                \
     (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
 #define BULK_BYTES (128 << 10) /* what libnats reads or writes at once there: a batch needs one call, not three */
@@ -70,6 +68,10 @@ static void tell(fi_net_t *net, enum news news) {
     pthread_mutex_unlock(&net->lock);
 }
 
+void fi_net_tell_torn(fi_net_t *net) {
+    tell(net, TORN);
+}
+
 void fi_net_watch(fi_net_t *net, fi_net_watch_t *w) {
     pthread_mutex_lock(&net->lock);
     fi_list_add_tail(&net->watches, &w->link);
@@ -105,7 +107,7 @@ static void lost(natsConnection *c, void *arg) {
 }
 
 /* One that was never made is not missing. */
-static bool is_connected(natsConnection *c) {
+bool fi_net_is_connected(natsConnection *c) {
     return !c || fi_nats.natsConnection_Status(c) == NATS_CONN_STATUS_CONNECTED;
 }
 
@@ -113,7 +115,8 @@ static void found(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
     fi_handshake_end(again_of(net, c));
-    if (is_connected(net->control) && is_connected(net->bulk) && !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
+    if (fi_net_is_connected(net->control) && fi_net_is_connected(net->bulk) &&
+        !__atomic_exchange_n(&net->up, 1, __ATOMIC_ACQ_REL)) {
         __atomic_store_n(&net->lost_at, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&net->changed_at, fi_now_ns(), __ATOMIC_RELAXED);
         fi_add32(&net->times_up, 1);
@@ -122,7 +125,7 @@ static void found(natsConnection *c, void *arg) {
 }
 
 /* The last that is heard of a connection. */
-static void closed(natsConnection *c, void *arg) {
+void fi_net_closed(natsConnection *c, void *arg) {
     fi_net_t *net = arg;
 
     if (c == net->control || c == net->bulk) {
@@ -272,7 +275,7 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
     TRY(fi_nats.natsOptions_SetErrorHandler(opts, failed, net));
     TRY(fi_nats.natsOptions_SetDisconnectedCB(opts, lost, net));
     TRY(fi_nats.natsOptions_SetReconnectedCB(opts, found, net));
-    TRY(fi_nats.natsOptions_SetClosedCB(opts, closed, net));
+    TRY(fi_nats.natsOptions_SetClosedCB(opts, fi_net_closed, net));
 #undef TRY
     return NATS_OK;
 }
@@ -306,7 +309,7 @@ static const char *others_of(const fi_net_t *net) {
     return net->address.server_count > 1 ? " or the others named" : "";
 }
 
-static int explain(const fi_net_t *net, natsStatus s) {
+int fi_net_explain(const fi_net_t *net, natsStatus s) {
     const char *words = fi_net_words(s);
     const char *server = server_of(net);
     const char *more = others_of(net);
@@ -363,8 +366,7 @@ static unsigned connect_in_time(fi_net_t *net, natsConnection **made, unsigned h
     return fi_handshake_end(&h);
 }
 
-/* One more connection, as `net->options` say. */
-static int connect_again(fi_net_t *net, natsConnection **c, unsigned handshakes) {
+int fi_net_connect(fi_net_t *net, natsConnection **c, unsigned handshakes) {
     natsConnection *made = NULL;
     natsStatus s;
 
@@ -377,7 +379,7 @@ static int connect_again(fi_net_t *net, natsConnection **c, unsigned handshakes)
                        server_of(net), others_of(net), CONNECT_MS / 1000);
     }
     if (s != NATS_OK) {
-        return explain(net, s);
+        return fi_net_explain(net, s);
     }
     pthread_mutex_lock(&net->lock);
     net->open++;
@@ -396,10 +398,10 @@ static int connect_one(fi_net_t *net, const ferry_options_t *o, natsConnection *
     s = s == NATS_OK && net->address.tls ? set_tls(net, opts, o, &error) : s;
     if (s == NATS_OK) {
         net->options = opts;
-        return connect_again(net, c, HANDSHAKES);
+        return fi_net_connect(net, c, FI_NET_HANDSHAKES);
     }
     fi_nats.natsOptions_Destroy(opts);
-    return error < 0 ? error : explain(net, s);
+    return error < 0 ? error : fi_net_explain(net, s);
 }
 
 static void warn(fi_net_t *net) {
@@ -416,7 +418,7 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
 
     if (r == 0) {
         natsStatus s = fi_nats.natsOptions_SetIOBufSize(net->options, BULK_BYTES);
-        r = s == NATS_OK ? connect_again(net, &net->bulk, HANDSHAKES) : explain(net, s);
+        r = s == NATS_OK ? fi_net_connect(net, &net->bulk, FI_NET_HANDSHAKES) : fi_net_explain(net, s);
     }
     net->silent = false;
     if (r == 0) {
@@ -428,84 +430,9 @@ static int connect_both(fi_net_t *net, const ferry_options_t *o) {
     return r;
 }
 
-/* ---- ways ---- */
-
-static pthread_mutex_t ways_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void way_closed(natsConnection *c, void *arg) {
-    fi_net_t *net = arg;
-
-    fi_store_release32(&net->ways_torn, 1);
-    tell(net, TORN);
-    closed(c, net);
-}
-
-/* With the lock. No other connections are made any more: the options may stay as they are for ways. */
-static int make_way(fi_net_t *net, enum fi_net_way which, unsigned handshakes) {
-    natsConnection *old = net->ways[which];
-
-    natsStatus s = fi_nats.natsOptions_SetAllowReconnect(net->options, false);
-    s = s == NATS_OK ? fi_nats.natsOptions_SetSendAsap(net->options, which == FI_WAY_PROMPT) : s;
-    s = s == NATS_OK ? fi_nats.natsOptions_SetDisconnectedCB(net->options, NULL, NULL) : s;
-    s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, way_closed, net) : s;
-    int r = s == NATS_OK ? connect_again(net, &net->ways[which], handshakes) : explain(net, s);
-    if (r == 0) {
-        fi_nats.natsConnection_Destroy(old);
-    }
-    return r;
-}
-
-int fi_net_open_ways(fi_net_t *net) {
-    sigset_t before;
-    int r = 0;
-
-    fi_net_signals_off(&before);
-    pthread_mutex_lock(&ways_lock);
-    for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
-        r = net->ways[i] ? 0 : make_way(net, i, HANDSHAKES);
-    }
-    pthread_mutex_unlock(&ways_lock);
-    fi_net_signals_restore(&before);
-    return r;
-}
-
-natsConnection *fi_net_way(const fi_net_t *net, enum fi_net_way which) {
-    natsConnection *c = __atomic_load_n(&net->ways[which], __ATOMIC_ACQUIRE);
-
-    return c && is_connected(c) ? c : NULL;
-}
-
-int64_t fi_net_mend_ways(fi_net_t *net) {
-    int64_t now;
-    int r = 0;
-
-    if (!fi_load_acquire32(&net->ways_torn) || !fi_net_is_up(net)) {
-        return -1;
-    }
-    now = fi_now_ns();
-    if (now < net->ways_at) {
-        return net->ways_at - now;
-    }
-    fi_store_release32(&net->ways_torn, 0);
-    pthread_mutex_lock(&ways_lock);
-    for (enum fi_net_way i = 0; i < FI_WAYS && r == 0; i++) {
-        if (!is_connected(net->ways[i])) {
-            r = make_way(net, i, 1); /* the next ones follow after WAYS_NS */
-            net->ways_lost += r == 0;
-        }
-    }
-    pthread_mutex_unlock(&ways_lock);
-    if (r == 0) {
-        return -1;
-    }
-    fi_store_release32(&net->ways_torn, 1);
-    net->ways_at = fi_now_ns() + WAYS_NS;
-    return WAYS_NS;
-}
-
 /* What the library calls back looks at both connections: so they are freed when nothing is heard of any. */
 static void disconnect(fi_net_t *net) {
-    natsConnection *all[] = {net->ways[FI_WAY_GATHERING], net->ways[FI_WAY_PROMPT], net->bulk, net->control};
+    natsConnection *all[] = {net->way.connection, net->bulk, net->control};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         fi_nats.natsConnection_Close(all[i]);
@@ -526,6 +453,7 @@ static void free_net(fi_net_t *net) {
     fi_net_destroy_all(net);
     fi_nats.natsOptions_Destroy(net->options);
     pthread_cond_destroy(&net->closed);
+    fi_way_destroy(&net->way);
     pthread_mutex_destroy(&net->lock);
     pthread_mutex_destroy(&net->ended_lock);
     free(net);
@@ -550,6 +478,7 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
         pthread_mutex_init(&net->lock, NULL);
         pthread_mutex_init(&net->ended_lock, NULL);
         pthread_cond_init(&net->closed, NULL);
+        fi_way_init(&net->way);
         fi_net_word(a->space, net->space, sizeof net->space);
         warn(net);
         r = fi_shares_open(net);

@@ -76,7 +76,6 @@ typedef struct fi_depositor {
     uint32_t window;
     fi_put_out_t parcel;
     fi_chain_t chain;
-    enum fi_net_way way; /* of what is under way */
     uint32_t losses;     /* of connections, when something was last put on its way */
     int64_t answered_at; /* ns: when an answer last came, or one was first waited for */
     int64_t paused_until;

@@ -86,7 +86,7 @@ static void answer_subject(const fi_depositor_t *d, uint64_t number, const fi_pu
     put_next(at, put->again);
 }
 
-static bool publish(fi_bridge_t *b, fi_depositor_t *d, natsConnection *way, uint64_t number) {
+static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);
     char reply[FI_SUBJECT_MAX + 64];
     char text[FI_MESSAGE_ID];
@@ -112,7 +112,7 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, natsConnection *way, uint
     }
     put->losses = number > d->most ? d->losses : put->losses;
     d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
-    s = s == NATS_OK ? fi_nats.natsConnection_PublishMsg(way, msg) : s;
+    s = s == NATS_OK ? fi_way_publish(b->net, msg) : s;
     fi_bridge_drop(b, msg);
     return s == NATS_OK;
 }
@@ -126,7 +126,6 @@ static void begin_again(fi_depositor_t *d) {
 
 static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
     uint32_t losses = fi_net_losses(b->net);
-    natsConnection *way;
 
     if (losses != d->losses) {
         d->losses = losses;
@@ -135,12 +134,7 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
     if (!fi_net_is_up(b->net) || now < d->paused_until) {
         return;
     }
-    if (d->sent == d->stored) {
-        d->way = fi_durable_way(b);
-    } else if (d->way != fi_durable_way(b) && b->dense) {
-        return; /* what is under way arrives first: on another connection it could be overtaken */
-    }
-    while (may_publish(d) && (way = fi_net_way(b->net, d->way)) != NULL) {
+    while (may_publish(d) && fi_way_has_room(b->net)) {
         const fi_put_t *put = fi_put_at(d, d->sent + 1);
         if (put->msg && put->token && !fi_chain_is_ready(b, p, d, now)) {
             return;
@@ -148,7 +142,7 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
         if (put->msg && fi_is_parcel(b->net, put->size) && !fi_parcel_put(b, p, d, d->sent + 1, now)) {
             return;
         }
-        if (put->msg && !publish(b, d, way, d->sent + 1)) {
+        if (put->msg && !publish(b, d, d->sent + 1)) {
             fi_chain_break(d);
             d->paused_until = now + PAUSE_NS;
             return;
@@ -261,7 +255,7 @@ bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
     fi_bridge_t *b = net->bridge;
     bool known = true;
 
-    if (!fi_net_is_up(net) || fi_load_acquire32(&net->ways_torn)) {
+    if (!fi_net_is_up(net) || fi_load_acquire32(&net->way.torn)) {
         snprintf(text, cap, "'%s' is durable, and there is no connection to its server now; it is being tried again",
                  tx->end.channel);
         return true;

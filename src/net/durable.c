@@ -224,7 +224,7 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
                                   topic ? "look for the durable topic" : "look for the durable queue", channel);
         c->durable = fi_net_is_up(net) && exists(&a, stream) > 0 ? FERRY_DURABLE : FERRY_DURABLE_NOT;
         if (c->durable == FERRY_DURABLE_NOT || !topic) { /* a topic's sender may have something to state */
-            return c->durable == FERRY_DURABLE ? fi_net_open_ways(net) : 0;
+            return c->durable == FERRY_DURABLE ? fi_way_open(net) : 0;
         }
     }
     if (c->durable != FERRY_DURABLE) {
@@ -232,7 +232,7 @@ int fi_durable_settle(fi_net_t *net, const char *channel, ferry_kind_t kind, con
     }
     fi_ask_t a = fi_ask_begin(net, ASK_NS, topic ? "open the durable topic" : "open the durable queue", channel);
     int r = make_stream_in_time(&a, kind, channel, stream, kept);
-    return r < 0 ? r : fi_net_open_ways(net);
+    return r < 0 ? r : fi_way_open(net);
 }
 
 /* ---- making it again ---- */

@@ -84,11 +84,6 @@ int fi_durable_error(natsMsg *msg);
 /* Its description there; `words` stay as they are if there is none. */
 void fi_durable_words(natsMsg *msg, char *words, size_t cap);
 
-/* The way for what goes into streams now: where messages come densely, the one that gathers them. */
-static inline enum fi_net_way fi_durable_way(const fi_bridge_t *b) {
-    return b->dense ? FI_WAY_GATHERING : FI_WAY_PROMPT;
-}
-
 /* What stands for the kind in names; "t" is what topics use that are not durable. */
 static inline const char *fi_durable_word(ferry_kind_t kind) {
     return kind == FERRY_TOPIC ? "dt" : "q";

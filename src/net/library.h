@@ -22,11 +22,13 @@
     X(natsOptions_LoadCATrustedCertificates) X(natsOptions_LoadCertificatesChain) \
     X(natsOptions_SetExpectedHostname) X(natsOptions_SetUserInfo) X(natsOptions_SetToken) \
     X(natsOptions_SetUserCredentialsFromFiles) X(natsOptions_SetFailRequestsOnDisconnect) \
-    X(natsOptions_SetNoEcho) X(natsConnection_Connect) X(natsConnection_Close) X(natsConnection_Destroy) \
+    X(natsOptions_SetNoEcho) X(natsOptions_SetEventLoop) X(natsConnection_Connect) X(natsConnection_Close) \
+    X(natsConnection_Destroy) \
     X(natsConnection_Status) X(natsConnection_GetMaxPayload) X(natsConnection_GetRTT) \
     X(natsConnection_GetStats) X(natsStatistics_Create) X(natsStatistics_GetCounts) X(natsStatistics_Destroy) \
     X(natsConnection_GetConnectedUrl) X(natsConnection_GetConnectedServerId) X(natsConnection_GetLastError) \
     X(natsConnection_Publish) X(natsConnection_PublishRequest) X(natsConnection_PublishMsg) \
+    X(natsConnection_ProcessReadEvent) X(natsConnection_ProcessWriteEvent) \
     X(natsConnection_FlushTimeout) X(natsConnection_Request) X(natsConnection_Subscribe) \
     X(natsConnection_SubscribeSync) X(natsConnection_QueueSubscribe) X(natsConnection_JetStream) \
     X(natsSubscription_NextMsg) X(natsSubscription_Unsubscribe) X(natsSubscription_Destroy) \

@@ -7,11 +7,7 @@
  * send every message as soon as they can, and come back by themselves when a server is lost, for as long as the node is
  * open.
  *
- * Where there are durable channels, two more, the `ways`, carry what goes into streams: one sends at once, the other
- * gathers for up to a millisecond, for a flow of messages that each go alone.  A way does not come back.  The library
- * would keep what is published while it is away and send that first, before what was lost with the connection and is
- * published again: the order would be lost. So a way has one connection in its life, in which nothing is overtaken, and
- * the bridge makes another one in its place.
+ * Where there are durable channels, one more carries what goes into streams: the way (way.h).
  *
  *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
  *     ferry.SPACE.all                  frames to every node (bridge.h)
@@ -36,6 +32,7 @@
 #include "base/list.h"
 #include "net/handshake.h"
 #include "net/library.h"
+#include "net/way.h"
 #include "node/address.h"
 #include "node/node.h"
 
@@ -55,8 +52,6 @@ typedef struct fi_net_watch {
     void *arg;
 } fi_net_watch_t;
 
-enum fi_net_way { FI_WAY_PROMPT, FI_WAY_GATHERING, FI_WAYS };
-
 struct fi_bridge;
 struct fi_leases;
 struct fi_shares;
@@ -67,12 +62,7 @@ typedef struct fi_net {
     char space[64]; /* as a word of a subject */
     natsConnection *control;
     natsConnection *bulk;
-    /* NULL until a durable channel is opened; atomic; only the bridge's thread uses them, and makes others in their
-     * place. */
-    natsConnection *ways[FI_WAYS];
-    uint32_t ways_torn;   /* one of them has ended; atomic */
-    uint32_t ways_lost;   /* how many were made in place of others; the bridge's thread's, as the next one */
-    int64_t ways_at;      /* ns: not to be tried again before */
+    fi_way_t way;
     natsOptions *options; /* of the newest connection */
     jsCtx *js;            /* of `control`; NULL: the engine has no JetStream (see fi_net_stream_check) */
     size_t max_payload;   /* bytes that one message may have */
@@ -151,17 +141,25 @@ static inline void fi_net_leave(fi_net_t *net) {
 /* Nobody is inside a call of the node's any more, and it has been left. */
 void fi_net_close(fi_net_t *net);
 
-/* Makes sure that there are ways. Errors: as fi_net_open. */
-int fi_net_open_ways(fi_net_t *net);
-/* For the bridge's thread: makes those anew that have ended, waiting for the server as fi_net_open does. Returns ns
- * until it is to be called again, or -1: when it is woken. */
-int64_t fi_net_mend_ways(fi_net_t *net);
-/* The same: NULL if it has ended, or was never there. */
-natsConnection *fi_net_way(const fi_net_t *net, enum fi_net_way which);
-/* The same: grows with each connection that was lost, and with what was on its way there. */
+/* For the bridge's thread: grows with each connection that was lost, and with what was on its way there. */
 static inline uint32_t fi_net_losses(const fi_net_t *net) {
-    return fi_load_acquire32(&net->times_lost) + net->ways_lost;
+    return fi_load_acquire32(&net->times_lost) + net->way.lost;
 }
+
+/* ---- for those who make connections: connect.c, way.c ---- */
+
+#define FI_NET_HANDSHAKES 4 /* are begun with a server that answers, but not in time, before that is an error */
+
+/* One more connection, as `net->options` say. */
+int fi_net_connect(fi_net_t *net, natsConnection **c, unsigned handshakes);
+/* What `s` means there, as an error with its sentence. */
+int fi_net_explain(const fi_net_t *net, natsStatus s);
+/* One that was never made is not missing. */
+bool fi_net_is_connected(natsConnection *c);
+/* The last that is heard of a connection; `net` is the net's. */
+void fi_net_closed(natsConnection *c, void *net);
+/* The way has ended: so all that watch are told. */
+void fi_net_tell_torn(fi_net_t *net);
 
 /* How long to wait for another node's answer: `ns` where lines are short. The way there may be as long as ours to the
  * server, and twice. */

@@ -57,9 +57,14 @@ static fi_picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
 
 /* In any order: so `bulk` may keep it while a server is away. */
 static void say(fi_bridge_t *b, const char *subject, const char *what) {
-    natsConnection *way = b->dense ? fi_net_way(b->net, FI_WAY_GATHERING) : NULL;
+    (void)fi_nats.natsConnection_Publish(b->net->bulk, subject, what, (int)strlen(what));
+}
 
-    (void)fi_nats.natsConnection_Publish(way ? way : b->net->bulk, subject, what, (int)strlen(what));
+/* The same, of what many are told in a turn. */
+static void say_released(fi_bridge_t *b, const char *subject) {
+    if (!fi_way_say(b->net, subject, "+ACK")) {
+        say(b, subject, "+ACK");
+    }
 }
 
 static void forget(fi_pickup_t *p, fi_picked_t *k) {
@@ -77,7 +82,7 @@ static uint32_t at_least(uint32_t n, uint32_t least) {
 }
 
 static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t now) {
-    say(b, k->ack, "+ACK");
+    say_released(b, k->ack);
     fi_parcel_remove(b, p->channel, k->pieces);
     k->pieces = NULL;
     if (now - k->since < QUICK_NS) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_stuck.c - a line that takes nothing any more, while much is to be sent: whoever writes waits in the middle of it,
- * and nobody else shall.
+ * net_stuck.c - a line, or a server, that takes nothing any more, while much is to be sent: whoever writes waits in the
+ * middle of it, and nobody else shall.
  */
 #include <string.h>
 
@@ -70,9 +70,31 @@ static void a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up(void) {
     lines_end(s);
 }
 
+/* Its own connections find out that they are stale only when nobody is in the middle of writing. */
+static void who_leaves_a_server_that_takes_nothing_is_not_held_up(void) {
+    static const unsigned char bytes[LARGE / 2];
+    const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE, .quota = 64 * sizeof bytes};
+    engine_t *engine = engine_start();
+    ferry_t *node = open_node(engine_space(engine));
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    engine_freeze(engine);
+    for (int i = 0; i < 32; i++) /* more than the sockets take */
+        check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
+    nap(100 * MILLISECOND);
+    int64_t before = monotonic();
+    check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
+    close_node(node);
+    check(monotonic() - before < 3000 * MILLISECOND); /* a write waits for four seconds */
+    engine_thaw(engine);
+    engine_stop(engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up),
+        TEST(who_leaves_a_server_that_takes_nothing_is_not_held_up),
     };
     return run_suite("net_stuck", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net/way.h - the way: the connection on which a node's bridge publishes what goes into streams.
+ *
+ * It has one life.  libnats makes other connections again by itself, keeps what is published meanwhile, and sends that
+ * first, before what was lost with the connection and is published again: the order would be lost.  So what is given to
+ * a way that has ended goes nowhere, and the bridge makes another one in its place.
+ *
+ * It has no thread.  libnats would send each message by a call of its own, or after a millisecond; but it lets an event
+ * loop read and write for it.  The bridge's thread is that loop: what it publishes in a turn leaves by one call at the
+ * turn's end, whether it is one message or a thousand, and nothing waits for more.  What does not fit into the socket
+ * stays, and until it has left nothing is added; the thread does not wait for that.  (Of TLS it does, up to
+ * FI_NET_WRITE_MS: libnats 3.4 waits there by itself.)
+ *
+ * Threads: those of the bridge's thread say so; the others may be called by any.
+ */
+#ifndef FI_NET_WAY_H
+#define FI_NET_WAY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/library.h"
+
+struct fi_net;
+
+typedef struct fi_way {
+    natsConnection *connection; /* NULL until a durable channel is opened; atomic */
+    pthread_mutex_t lock;       /* of who makes it */
+    int epoll;                  /* the bridge's, which sets `ready` */
+    uint32_t fd;                /* of the newest connection; atomic */
+    bool ready;                 /* there may be something to read, or room to write; the bridge's thread's */
+    uint32_t unsent;            /* libnats has something to be written; atomic */
+    size_t gathered;            /* bytes, about, since it was last written; the bridge's thread's */
+    uint32_t torn;              /* it has ended; atomic */
+    uint32_t lost;              /* how many were made in place of others; the bridge's thread's, as the next one */
+    int64_t again_at;           /* ns: not to be tried again before */
+} fi_way_t;
+
+void fi_way_init(fi_way_t *w);
+/* Its connection was destroyed. */
+void fi_way_destroy(fi_way_t *w);
+
+/* Makes sure that there is one. Errors: as fi_net_open. */
+int fi_way_open(struct fi_net *net);
+
+/* ---- for the bridge's thread ---- */
+
+/* Makes it anew if it has ended, waiting for the server as fi_net_open does. Returns ns until it is to be called again,
+ * or -1: when it is woken. */
+int64_t fi_way_mend(struct fi_net *net);
+/* Can something be published? Not if there is none, or while the socket takes nothing. */
+bool fi_way_has_room(struct fi_net *net);
+/* Leaves with the next fi_way_flush, or before. */
+natsStatus fi_way_publish(struct fi_net *net, natsMsg *msg);
+/* Words to `subject`, likewise; false: there is no room. */
+bool fi_way_say(struct fi_net *net, const char *subject, const char *words);
+/* Takes what has arrived: the server's questions and answers whether the other is still there. */
+void fi_way_hear(struct fi_net *net);
+void fi_way_flush(struct fi_net *net);
+/* Ends it, when the thread has ended. */
+void fi_way_close(struct fi_net *net);
+
+#endif
