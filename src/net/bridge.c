@@ -377,6 +377,7 @@ static void *bridge_main(void *arg) {
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
         fi_way_flush(b->net);
+        ns = fi_sooner(ns, fi_way_watch(b->net));
         more |= tidy(b);
         nap = b->progress ? SHORT_NAP_NS : fi_earlier(2 * nap, LONG_NAP_NS);
         sleep_until_something(b, more || is_stopping(b) ? 0 : waits ? fi_sooner(ns, nap) : ns);
@@ -538,8 +539,10 @@ void fi_bridge_close(fi_net_t *net) {
     fi_plain_end(b);
     bye = fi_far_frame(b, FI_FAR_BYE, 0, "");
     fi_far_send_each(b, &bye);
-    fi_way_close(net);
+    int64_t until = fi_now_ns() + FAREWELL_MS * 1000000ll;
+    fi_way_leave(net, until);
     say_farewell(b);
+    fi_way_close(net, until);
     fi_inquiry_end_all(b);
     fi_far_watches_end(b);
     fi_out_end(b);

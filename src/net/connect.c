@@ -17,8 +17,6 @@
 
 #define CONNECT_MS 5000
 #define RECONNECT_MS 50
-#define PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (MAX_PINGS of them unanswered) */
-#define MAX_PINGS 2
 #define RECONNECT_BYTES                                                                                                \
     (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
 #define BULK_BYTES (128 << 10) /* what libnats reads or writes at once there: a batch needs one call, not three */
@@ -267,8 +265,8 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
     TRY(fi_nats.natsOptions_SetReconnectWait(opts, RECONNECT_MS));
     TRY(fi_nats.natsOptions_SetReconnectJitter(opts, RECONNECT_MS, RECONNECT_MS));
     TRY(fi_nats.natsOptions_SetReconnectBufSize(opts, RECONNECT_BYTES));
-    TRY(fi_nats.natsOptions_SetPingInterval(opts, PING_MS));
-    TRY(fi_nats.natsOptions_SetMaxPingsOut(opts, MAX_PINGS));
+    TRY(fi_nats.natsOptions_SetPingInterval(opts, FI_NET_PING_MS));
+    TRY(fi_nats.natsOptions_SetMaxPingsOut(opts, FI_NET_PINGS));
     TRY(fi_nats.natsOptions_SetWriteDeadline(opts, FI_NET_WRITE_MS));
     TRY(fi_nats.natsOptions_SetNoEcho(opts, true));
     TRY(fi_nats.natsOptions_SetFailRequestsOnDisconnect(opts, true));

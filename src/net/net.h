@@ -148,6 +148,8 @@ static inline uint32_t fi_net_losses(const fi_net_t *net) {
 
 /* ---- for those who make connections: connect.c, way.c ---- */
 
+#define FI_NET_PING_MS 500 /* a cut line is noticed in 1 to 1.5 s (FI_NET_PINGS of them unanswered) */
+#define FI_NET_PINGS 2
 #define FI_NET_HANDSHAKES 4 /* are begun with a server that answers, but not in time, before that is an error */
 
 /* One more connection, as `net->options` say. */

@@ -8,10 +8,13 @@
 #include "net/way.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "base/atomic.h"
 #include "net/bridge.h"
@@ -22,6 +25,8 @@
 #define GATHERED_MOST (128 << 10) /* bytes that are published before they are written, more or less */
 #define HEAD 256                  /* bytes of a message that are not its data, about */
 #define READS 16                  /* in a turn, at most */
+#define PING_NS (FI_NET_PING_MS * 1000000ll)
+#define TLS_HEAD 5 /* bytes before a record's, the last two of which say how many those are */
 
 /* ---- what libnats asks of an event loop ---- */
 
@@ -118,18 +123,69 @@ bool fi_way_say(fi_net_t *net, const char *subject, const char *words) {
     return fi_nats.natsConnection_Publish(connection_of(net), subject, words, (int)strlen(words)) == NATS_OK;
 }
 
+/*
+ * Can it be read without waiting? Of TLS, libnats waits for the rest of a record, for as long as that takes, and nobody
+ * else would do what the bridge does meanwhile. After an end there is nothing to wait for.
+ */
+static bool can_be_read(const fi_net_t *net, int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    unsigned char head[TLS_HEAD];
+    int there = 0;
+
+    if (poll(&p, 1, 0) <= 0) {
+        return false;
+    }
+    if (!net->address.tls || (p.revents & ~POLLIN)) {
+        return true;
+    }
+    return recv(fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT) == sizeof head && ioctl(fd, FIONREAD, &there) == 0 &&
+           there >= TLS_HEAD + (head[3] << 8 | head[4]);
+}
+
 void fi_way_hear(fi_net_t *net) {
     fi_way_t *w = &net->way;
     natsConnection *c = connection_of(net);
-    struct pollfd p = {.fd = (int)fi_load_relaxed32(&w->fd), .events = POLLIN};
+    int fd = (int)fi_load_relaxed32(&w->fd);
+    int reads = 0;
 
     if (!w->ready || !c) {
         return;
     }
-    w->ready = false;
-    for (int i = 0; i < READS && poll(&p, 1, 0) > 0; i++) { /* of TLS, each call takes one piece */
+    for (; reads < READS && fi_net_is_connected(c) && can_be_read(net, fd); reads++) { /* of TLS, each takes a record */
+        w->silent = 0;
         fi_nats.natsConnection_ProcessReadEvent(c);
     }
+    w->ready = reads == READS;
+}
+
+/* Nothing is waited for: libnats reads that it has ended. */
+static void hang_up(fi_net_t *net, natsConnection *c) {
+    (void)shutdown((int)fi_load_relaxed32(&net->way.fd), SHUT_RDWR);
+    for (int i = 0; i < READS && fi_net_is_connected(c); i++) { /* what has arrived comes first */
+        fi_nats.natsConnection_ProcessReadEvent(c);
+    }
+}
+
+int64_t fi_way_watch(fi_net_t *net) {
+    fi_way_t *w = &net->way;
+    natsConnection *c = connection_of(net);
+
+    if (!c || !fi_net_is_connected(c)) {
+        return -1;
+    }
+    int64_t now = fi_now_ns();
+    if (now - w->looked_at >= PING_NS) {
+        w->silent += w->looked_at > 0;
+        w->looked_at = now;
+    }
+    if (w->silent > FI_NET_PINGS) {
+        hang_up(net, c);
+        return -1;
+    }
+    if (w->ready) {
+        return 0; /* there was more to be read than is read at once */
+    }
+    return fi_load_acquire32(&w->unsent) ? w->looked_at + PING_NS - now : -1; /* else libnats' next ping wakes */
 }
 
 /* ---- coming and going ---- */
@@ -150,6 +206,7 @@ static int make(fi_net_t *net, unsigned handshakes) {
     s = s == NATS_OK
             ? fi_nats.natsOptions_SetEventLoop(net->options, net, attach, poll_for_reading, poll_for_writing, detach)
             : s;
+    s = s == NATS_OK ? fi_nats.natsOptions_SetMaxPingsOut(net->options, INT_MAX) : s;
     s = s == NATS_OK ? fi_nats.natsOptions_SetDisconnectedCB(net->options, NULL, NULL) : s;
     s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, closed, net) : s;
     int r = s == NATS_OK ? fi_net_connect(net, &net->way.connection, handshakes) : fi_net_explain(net, s);
@@ -172,8 +229,12 @@ int fi_way_open(fi_net_t *net) {
 
     fi_net_signals_off(&before);
     pthread_mutex_lock(&net->way.lock);
-    int r = net->way.connection ? 0 : make(net, FI_NET_HANDSHAKES);
+    bool is_there = net->way.connection != NULL;
+    int r = is_there ? 0 : make(net, FI_NET_HANDSHAKES);
     pthread_mutex_unlock(&net->way.lock);
+    if (!is_there) {
+        fi_bridge_wake(net->bridge); /* it may have been asked to write before there was a connection to be found */
+    }
     fi_net_signals_restore(&before);
     return r;
 }
@@ -194,7 +255,8 @@ int64_t fi_way_mend(fi_net_t *net) {
     if (!fi_net_is_connected(w->connection)) {
         r = make(net, 1); /* the next ones follow after AGAIN_NS */
         w->lost += r == 0;
-        w->gathered = 0;
+        w->gathered = w->silent = 0;
+        w->looked_at = fi_now_ns();
     }
     pthread_mutex_unlock(&w->lock);
     if (r == 0) {
@@ -205,9 +267,34 @@ int64_t fi_way_mend(fi_net_t *net) {
     return AGAIN_NS;
 }
 
-void fi_way_close(fi_net_t *net) {
-    fi_way_flush(net);
-    net->way.ready = true;
-    fi_way_hear(net); /* a socket that is closed with something to be read would take back what it has sent */
-    fi_nats.natsConnection_Close(connection_of(net));
+/* False: it is too late. */
+static bool wait_for(int fd, short events, int64_t until) {
+    struct pollfd p = {.fd = fd, .events = events};
+    int64_t left = until - fi_now_ns();
+
+    return left > 0 && poll(&p, 1, (int)(left / 1000000) + 1) > 0;
+}
+
+/* A socket that is closed takes back what has not left, if anything comes after that: the answer to a ping is enough.
+ * So the server is told that this was all, and hangs up when it has taken it. */
+void fi_way_leave(fi_net_t *net, int64_t until) {
+    natsConnection *c = connection_of(net);
+    int fd = (int)fi_load_relaxed32(&net->way.fd);
+
+    do {
+        fi_way_flush(net);
+    } while (fi_load_acquire32(&net->way.unsent) && wait_for(fd, POLLOUT, until));
+    if (c && fi_net_is_connected(c)) {
+        (void)shutdown(fd, SHUT_WR);
+    }
+}
+
+void fi_way_close(fi_net_t *net, int64_t until) {
+    natsConnection *c = connection_of(net);
+
+    if (c && fi_net_is_connected(c)) {
+        (void)wait_for((int)fi_load_relaxed32(&net->way.fd), POLLRDHUP, until);
+        hang_up(net, c);
+    }
+    fi_nats.natsConnection_Close(c); /* nothing of the bridge's is touched from now on */
 }

@@ -12,6 +12,10 @@
  * stays, and until it has left nothing is added; the thread does not wait for that.  (Of TLS it does, up to
  * FI_NET_WRITE_MS: libnats 3.4 waits there by itself.)
  *
+ * Nobody else may end it: libnats reads without a lock, and its timer would close the descriptor, and free what TLS
+ * has there, under the one who reads. So the timer only asks whether the server is still there, and the bridge counts
+ * how long it hears nothing. (What it did not hear because it was busy itself does not count.)
+ *
  * Threads: those of the bridge's thread say so; the others may be called by any.
  */
 #ifndef FI_NET_WAY_H
@@ -34,9 +38,11 @@ typedef struct fi_way {
     bool ready;                 /* there may be something to read, or room to write; the bridge's thread's */
     uint32_t unsent;            /* libnats has something to be written; atomic */
     size_t gathered;            /* bytes, about, since it was last written; the bridge's thread's */
-    uint32_t torn;              /* it has ended; atomic */
-    uint32_t lost;              /* how many were made in place of others; the bridge's thread's, as the next one */
-    int64_t again_at;           /* ns: not to be tried again before */
+    unsigned silent;   /* so many pings' time it has not been heard of; the bridge's thread's, as the next one */
+    int64_t looked_at; /* ns: when that was last counted */
+    uint32_t torn;     /* it has ended; atomic */
+    uint32_t lost;     /* how many were made in place of others; the bridge's thread's, as the next one */
+    int64_t again_at;  /* ns: not to be tried again before */
 } fi_way_t;
 
 void fi_way_init(fi_way_t *w);
@@ -60,7 +66,11 @@ bool fi_way_say(struct fi_net *net, const char *subject, const char *words);
 /* Takes what has arrived: the server's questions and answers whether the other is still there. */
 void fi_way_hear(struct fi_net *net);
 void fi_way_flush(struct fi_net *net);
-/* Ends it, when the thread has ended. */
-void fi_way_close(struct fi_net *net);
+/* Ends it if nothing has been heard for too long. Returns ns until it is to be called again, or -1: when it is woken. */
+int64_t fi_way_watch(struct fi_net *net);
+/* When the thread has ended: lets the last leave, as far as the server takes it until then, */
+void fi_way_leave(struct fi_net *net, int64_t until);
+/* and ends it, once the server has it all, or when it is so late. */
+void fi_way_close(struct fi_net *net, int64_t until);
 
 #endif

@@ -3,7 +3,10 @@
  * net_stuck.c - a line, or a server, that takes nothing any more, while much is to be sent: whoever writes waits in the
  * middle of it, and nobody else shall.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lines.h"
 
@@ -91,10 +94,56 @@ static void who_leaves_a_server_that_takes_nothing_is_not_held_up(void) {
     engine_stop(engine);
 }
 
+/* Starts a server that speaks TLS, and trusts it from now on. */
+static engine_t *engine_start_with_tls(void) {
+    static char key[256], cert[256], command[1024];
+    const char *arguments[] = {"--tls", "--tlscert", cert, "--tlskey", key, NULL};
+    snprintf(key, sizeof key, "%s/.key.pem", getenv("FERRY_DIR"));
+    snprintf(cert, sizeof cert, "%s/.cert.pem", getenv("FERRY_DIR"));
+    snprintf(command, sizeof command,
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout '%s' -out '%s' -days 2 "
+             "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+             key, cert);
+    check_is(system(command), 0);
+    setenv("FERRY_TLS_CA", cert, 1);
+    engine_t *engine = engine_start_with(arguments);
+    check(unlink(key) == 0); /* the server has read it */
+    return engine;
+}
+
+static bool is_made_anew(void *arg) {
+    return relay_accepted(arg) > 3;
+}
+
+/* Who asks for more of it waits; and the bridge has other things to do. */
+static void a_record_of_which_the_rest_does_not_come_holds_up_nobody(void) {
+    const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
+    char space[128];
+    engine_t *engine = engine_start_with_tls();
+    relay_t *line = relay_start(engine);
+    snprintf(space, sizeof space, "nats+tls%s", strchr(relay_space(line), ':'));
+    engine_machine(engine, "a");
+    ferry_t *node = open_node(space);
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    send_number(tx, 0);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    check_is(relay_accepted(line), 3); /* the last is that on which it was sent */
+    relay_stop_after(line, 7);
+    await_that(is_made_anew, line, "nobody has noticed that nothing more comes");
+    send_number(tx, 1);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    check_is(ferry_sender_close(tx, FERRY_NOW, NULL), 0);
+    close_node(node);
+    check(unlink(getenv("FERRY_TLS_CA")) == 0);
+    relay_stop(line);
+    engine_stop(engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_stuck_line_holds_up_only_what_goes_over_it_and_is_given_up),
         TEST(who_leaves_a_server_that_takes_nothing_is_not_held_up),
+        TEST(a_record_of_which_the_rest_does_not_come_holds_up_nobody),
     };
     return run_suite("net_stuck", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

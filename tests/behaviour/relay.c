@@ -28,6 +28,7 @@ typedef struct wishes {
     uint64_t cut_after; /* 0: not asked for */
     unsigned late;      /* connections, counted down */
     int64_t late_by;
+    uint64_t stop_after; /* 0: not asked for */
     bool cut, refuses, swallows, abandons, holds;
 } wishes_t;
 
@@ -50,6 +51,7 @@ typedef struct way {
     } marks[MARKS]; /* circular */
     unsigned first_mark, next_mark;
     int64_t free_at; /* throttled: when the line is free for more */
+    size_t most;     /* bytes that are passed on, and no more; 0: all */
     bool ended;      /* `from` says no more */
 } way_t;
 
@@ -64,6 +66,7 @@ static struct place {
     int listener, bell, port, engine_port;
     uint64_t random;
     uint64_t left; /* bytes until all are cut; 0: not asked for */
+    line_t *newest;
     line_t lines[LINES];
 } place;
 
@@ -130,6 +133,7 @@ static void accept_one(void) {
     atomic_fetch_add(&place.wishes->accepted, 1);
     line_t *line = &place.lines[i];
     *line = (line_t){.used = true};
+    place.newest = line;
     if (place.wishes->late > 0) {
         place.wishes->late--;
         line->late_by = place.wishes->late_by;
@@ -146,6 +150,8 @@ static size_t room_in(const way_t *way) {
     size_t free_bytes = ROOM - (way->in - way->out);
     size_t to_edge = ROOM - way->in % ROOM;
     size_t room = free_bytes < to_edge ? free_bytes : to_edge;
+    if (way->most > 0 && way->most - way->in < room)
+        room = way->most - way->in;
     return way->next_mark - way->first_mark == MARKS || way->ended ? 0 : room < PIECE ? room : PIECE;
 }
 
@@ -243,6 +249,9 @@ static void obey(void) {
         cut_all(true);
     if (w->cut_after > 0)
         place.left = w->cut_after;
+    if (w->stop_after > 0)
+        place.newest->ways[1].most = place.newest->ways[1].in + w->stop_after;
+    w->stop_after = 0;
     w->cut = w->abandons = false;
     w->cut_after = 0;
     atomic_store(&w->done, asked);
@@ -371,6 +380,11 @@ void relay_cut(relay_t *relay) {
 
 void relay_cut_after(relay_t *relay, uint64_t bytes) {
     relay->wishes->cut_after = bytes;
+    wish(relay);
+}
+
+void relay_stop_after(relay_t *relay, uint64_t bytes) {
+    relay->wishes->stop_after = bytes;
     wish(relay);
 }
 

@@ -39,6 +39,8 @@ void relay_lose_each(relay_t *relay, uint64_t bytes);
 void relay_cut(relay_t *relay);
 /** All connections end after so many more bytes, the next of which are lost: in the middle of a frame. */
 void relay_cut_after(relay_t *relay, uint64_t bytes);
+/** Of what the server says on the newest connection so many more bytes are passed on, and then none. */
+void relay_stop_after(relay_t *relay, uint64_t bytes);
 /** Ends all connections and accepts no more, until `refuses` is false. */
 void relay_refuse(relay_t *relay, bool refuses);
 /**
