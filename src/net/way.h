@@ -7,10 +7,10 @@
  * a way that has ended goes nowhere, and the bridge makes another one in its place.
  *
  * It has no thread.  libnats would send each message by a call of its own, or after a millisecond; but it lets an event
- * loop read and write for it.  The bridge's thread is that loop: what it publishes in a turn leaves by one call at the
- * turn's end, whether it is one message or a thousand, and nothing waits for more.  What does not fit into the socket
- * stays, and until it has left nothing is added; the thread does not wait for that.  (Of TLS it does, up to
- * FI_NET_WRITE_MS: libnats 3.4 waits there by itself.)
+ * loop read and write for it.  The bridge's thread is that loop: what it publishes in a turn leaves in pieces of some
+ * KiB, the last of them at the turn's end, and nothing waits for more.  What does not fit into the socket stays, and
+ * until it has left nothing is added; the thread does not wait for that.  (Of TLS it does, up to FI_NET_WRITE_MS: libnats
+ * 3.4 waits there by itself.)
  *
  * Nobody else may end it: libnats reads without a lock, and its timer would close the descriptor, and free what TLS
  * has there, under the one who reads. So the timer only asks whether the server is still there, and the bridge counts
