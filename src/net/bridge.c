@@ -251,17 +251,12 @@ static void take_item(fi_bridge_t *b, fi_box_item_t *item) {
         fi_meet_again(b, 0);
         fi_out_again(b);
         fi_deposit_again(b);
-        fi_pickup_again(b);
         fi_reader_again(b);
         break;
     case FI_BOX_STORED:
         b->singles++;
         fi_deposit_answer(b, item->msg);
         fi_bridge_drop(b, item->msg);
-        break;
-    case FI_BOX_PICKED:
-        b->singles++;
-        fi_pickup_arrived(b, item->number, item->msg);
         break;
     case FI_BOX_READ:
         b->singles++;

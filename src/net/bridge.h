@@ -248,7 +248,6 @@ enum fi_box_kind {
     FI_BOX_CLOSING,
     FI_BOX_UP,
     FI_BOX_STORED,
-    FI_BOX_PICKED,
     FI_BOX_READ,
     FI_BOX_HEARD,
     FI_BOX_PIECE,

@@ -60,8 +60,13 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     d->window = FI_DEPOSIT_WINDOW;
     set_limits(p, d, own);
     fi_durable_sender_subject(b->net, p->kind, p->channel, l->tx, d->subject);
-    snprintf(word, sizeof word, "d.%" PRIx32 ".", d->number);
+    snprintf(word, sizeof word, "w.%" PRIx32 ".", d->number);
     fi_net_node_subject(b->net, d->answers, b->net->node->id, word);
+    d->deposit = p;
+    d->ear = (fi_way_ear_t){.take = fi_depositor_hear, .arg = d};
+    snprintf(word, sizeof word, "w.%" PRIx32 ".*", d->number);
+    fi_net_node_subject(b->net, d->ear.subject, b->net->node->id, word);
+    fi_way_listen(b->net, &d->ear);
     fi_list_add_tail(&p->depositors, &d->link);
     l->far = d;
 }
@@ -81,6 +86,7 @@ static void free_marks(fi_deposit_t *p, uint64_t tx, uint64_t before) {
 
 static void free_depositor(fi_deposit_t *p, fi_depositor_t *d) {
     free_marks(p, d->tx, UINT64_MAX);
+    fi_way_unlisten(&d->ear);
     fi_list_remove(&d->link);
     free(d->puts);
     free(d);

@@ -59,6 +59,8 @@ typedef struct fi_mark {
 /* One sender's messages, numbered from 1. */
 typedef struct fi_depositor {
     struct fi_list link;
+    struct fi_deposit *deposit;
+    fi_way_ear_t ear;
     uint64_t tx;
     uint32_t number; /* in the subjects of answers */
     bool ended;      /* its sender has closed, and all was taken */
@@ -109,6 +111,9 @@ static inline fi_put_t *fi_put_at(const fi_depositor_t *d, uint64_t number) {
 void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char id[FI_MESSAGE_ID]);
 /* Releases a message: it is stored, or shall not be. The end is held. */
 void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
+
+/* Takes what the engine says, on the way, of its messages: an ear's. */
+void fi_depositor_hear(void *depositor, natsMsg *msg);
 
 /* Publishes what may be published now. Returns ns until this one is to be looked at again, or -1. The deposit's end is
  * held. */

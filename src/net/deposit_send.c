@@ -227,8 +227,13 @@ void fi_depositor_settle(fi_depositor_t *d, uint64_t number) {
     }
 }
 
+/* NULL: the library has said so itself. */
+static bool is_silence(natsMsg *msg) {
+    return !msg || fi_nats.natsMsg_IsNoResponders(msg);
+}
+
 static bool is_refusal(natsMsg *msg) {
-    return fi_nats.natsMsg_IsNoResponders(msg) || fi_durable_error(msg) != 0;
+    return is_silence(msg) || fi_durable_error(msg) != 0;
 }
 
 /* For those who wait. */
@@ -244,7 +249,7 @@ static void note_words(fi_bridge_t *b, const fi_deposit_t *p, const char *words,
 static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, int64_t now) {
     char words[sizeof b->refusal.words] = "nobody answers for its stream";
 
-    if (!fi_nats.natsMsg_IsNoResponders(msg)) {
+    if (!is_silence(msg)) {
         fi_durable_words(msg, words, sizeof words);
     }
     note_words(b, p, words, now);
@@ -335,7 +340,7 @@ static void marked(fi_depositor_t *d, natsMsg *msg, uint64_t number, int64_t now
 
 /* The engine does not store it now. */
 static void refused(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, natsMsg *msg, int64_t now) {
-    if (fi_nats.natsMsg_IsNoResponders(msg)) { /* a server may have lost its streams, or not found them yet */
+    if (is_silence(msg)) { /* a server may have lost its streams, or not found them yet */
         fi_durable_mend(&p->mending, now);
     }
     note_refusal(b, p, msg, now);
@@ -423,6 +428,21 @@ void fi_deposit_answer(fi_bridge_t *b, natsMsg *msg) {
         take_answer(b, p, d, msg, end + 1);
         fi_end_leave(&p->rx->end);
     }
+}
+
+void fi_depositor_hear(void *depositor, natsMsg *msg) {
+    fi_depositor_t *d = depositor;
+    fi_deposit_t *p = d->deposit;
+
+    if (fi_end_enter(&p->rx->end, FI_END_RECEIVER) == 0) {
+        if (msg) {
+            take_answer(p->bridge, p, d, msg, strrchr(fi_nats.natsMsg_GetSubject(msg), '.') + 1);
+        } else if (d->sent > d->stored) {
+            refused(p->bridge, p, d, NULL, fi_now_ns());
+        }
+        fi_end_leave(&p->rx->end);
+    }
+    fi_bridge_drop(p->bridge, msg);
 }
 
 void fi_deposit_denied(fi_bridge_t *b, const char *words) {

@@ -160,9 +160,6 @@ void fi_deposits_tell(fi_bridge_t *b, fi_peer_t *p);
 /* pickup.c: own receivers. */
 int fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own);
 void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own);
-/* A message or a word of the engine's has come for the pickup of that number. Takes it over. */
-void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg);
-void fi_pickup_again(fi_bridge_t *b);
 /* True: something is not released, or waits for room. */
 bool fi_pickup_turn(fi_bridge_t *b, int64_t *next);
 void fi_pickup_end(fi_bridge_t *b);

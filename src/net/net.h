@@ -36,7 +36,6 @@
 #include "node/address.h"
 #include "node/node.h"
 
-#define FI_SUBJECT_MAX 256u         /* longest subject, with its end */
 #define FI_NET_ASK_MS 500           /* for an answer of the engine, before it is asked again */
 #define FI_NET_WRITE_MS 4000        /* a server that takes nothing for so long is lost: whoever writes waits for it */
 #define FI_NET_DEAD_NS 2000000000ll /* "no responders" for so long, while we are connected: the node has gone */

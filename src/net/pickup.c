@@ -28,13 +28,13 @@
 
 /* ---- finding ---- */
 
-static fi_pickup_t *find(fi_bridge_t *b, const char *channel, uint32_t number) {
+static fi_pickup_t *find(fi_bridge_t *b, const char *channel) {
     struct fi_list *at;
     struct fi_list *after;
 
     fi_list_each(at, after, &b->pickups) {
         fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
-        if (channel ? strcmp(p->channel, channel) == 0 : p->number == number) {
+        if (strcmp(p->channel, channel) == 0) {
             return p;
         }
     }
@@ -62,7 +62,7 @@ static void say(fi_bridge_t *b, const char *subject, const char *what) {
 
 /* The same, of what many are told in a turn. */
 static void say_released(fi_bridge_t *b, const char *subject) {
-    if (!fi_way_say(b->net, subject, "+ACK")) {
+    if (!fi_way_say(b->net, subject, NULL, "+ACK")) {
         say(b, subject, "+ACK");
     }
 }
@@ -119,20 +119,23 @@ static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
 /* ---- arriving ---- */
 
 /* The engine says something about a question: it has expired, or there is no consumer. */
-static void word_arrived(fi_pickup_t *p, natsMsg *msg, int64_t now) {
-    const char *status = NULL;
-
-    (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
-    if (status && strcmp(status, "100") == 0) {
+static void word_arrived(fi_pickup_t *p, const char *status, int64_t now) {
+    if (strcmp(status, "100") == 0) {
         return; /* it waits there */
     }
     *fi_pickup_oldest(p) = 0;
-    if (!status ||
-        strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
+    if (strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
         p->paused_until = now + FI_PICKUP_SLOW_NS;
         p->heard = false; /* the next question may find nobody */
         fi_durable_mend(&p->mending, now);
     }
+}
+
+static const char *status_of(natsMsg *msg) {
+    const char *status = NULL;
+
+    (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
+    return status ? status : "";
 }
 
 static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identity_t id, int64_t now) {
@@ -168,7 +171,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
 
     fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
-        word_arrived(p, msg, now);
+        word_arrived(p, status_of(msg), now);
         fi_bridge_drop(b, msg);
         return;
     }
@@ -193,18 +196,13 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
     }
 }
 
-void fi_pickup_arrived(fi_bridge_t *b, uint32_t number, natsMsg *msg) {
-    fi_pickup_t *p = find(b, NULL, number);
+static void fetched(void *whole, natsMsg *msg) {
+    fi_pickup_t *p = whole;
 
-    if (p) {
-        message_arrived(b, p, msg, fi_now_ns());
+    if (msg) {
+        message_arrived(p->bridge, p, msg, fi_now_ns());
     } else {
-        const char *ack = fi_nats.natsMsg_GetReply(msg);
-        fi_delivery_t d;
-        if (fi_durable_read_ack(ack, &d)) {
-            say(b, ack, "-NAK"); /* nobody receives here any more */
-        }
-        fi_bridge_drop(b, msg);
+        word_arrived(p, "503", fi_now_ns());
     }
 }
 
@@ -388,27 +386,7 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
     return waits;
 }
 
-void fi_pickup_again(fi_bridge_t *b) {
-    struct fi_list *at;
-    struct fi_list *after;
-
-    fi_list_each(at, after, &b->pickups) {
-        fi_pickup_t *p = fi_container(at, fi_pickup_t, link);
-        memset(p->pulls, 0, sizeof p->pulls);
-        p->heard = false;
-        p->paused_until = 0;
-    }
-}
-
 /* ---- opening and closing ---- */
-
-static void came(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
-    fi_pickup_t *p = arg;
-
-    (void)c;
-    (void)sub;
-    fi_bridge_post_message(p->bridge, FI_BOX_PICKED, p->number, msg);
-}
 
 /* Something has come back, or was released. Also by the steward, while the sender is being opened. */
 static void released(void *whole) {
@@ -437,7 +415,9 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
 }
 
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
-    fi_net_unsubscribe(b->net, b->net->bulk, p->sub);
+    b->net->way.ready = true;
+    fi_way_hear(b->net); /* what has come is handed back with the rest */
+    fi_way_unlisten(&p->ear);
     take_questions_back(b, p);
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
         give_back_tried(b, p, fi_now_ns());
@@ -459,7 +439,6 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
         return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
-    p->number = ++b->pickups_ever;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->held);
     fi_list_init(&p->waiting);
@@ -468,15 +447,17 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     }
     fi_durable_names(b->net, FERRY_QUEUE, channel, subject, stream);
     snprintf(p->next, sizeof p->next, "$JS.API.CONSUMER.MSG.NEXT.%s.ferry", stream);
-    snprintf(word, sizeof word, "p.%" PRIx32, p->number);
-    fi_net_node_subject(b->net, p->reply, b->net->node->id, word);
+    snprintf(word, sizeof word, "p.%" PRIx32, ++b->pickups_ever);
+    fi_net_node_subject(b->net, p->ear.subject, b->net->node->id, word);
+    p->ear.take = fetched;
+    p->ear.arg = p;
     fi_list_add_tail(&b->pickups, &p->link);
     int r = fi_parcel_listen(b);
     r = r == 0 ? open_sender(b, p) : r;
     p->parcel.kind = FERRY_QUEUE;
     p->parcel.tx = p->tx;
     memcpy(p->parcel.channel, p->channel, sizeof p->parcel.channel);
-    r = r == 0 ? fi_net_subscribe(b->net, b->net->bulk, p->reply, NULL, came, p, &p->sub) : r;
+    fi_way_listen(b->net, &p->ear);
     if (r < 0) {
         close_pickup(b, p);
         return r;
@@ -486,7 +467,7 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
 }
 
 int fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own) {
-    fi_pickup_t *p = find(b, own->channel, 0);
+    fi_pickup_t *p = find(b, own->channel);
 
     int r = p ? 0 : open_pickup(b, own->channel, &p);
     if (r == 0) {
@@ -497,7 +478,7 @@ int fi_pickup_opened(fi_bridge_t *b, const fi_own_t *own) {
 }
 
 void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own) {
-    fi_pickup_t *p = find(b, own->channel, 0);
+    fi_pickup_t *p = find(b, own->channel);
 
     if (p && --p->receivers == 0) {
         close_pickup(b, p);

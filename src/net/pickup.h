@@ -32,13 +32,11 @@ typedef struct fi_picked {
 typedef struct fi_pickup {
     struct fi_list link;
     fi_bridge_t *bridge;
-    uint32_t number;
     uint32_t receivers; /* own ones that are open */
     char channel[104];
     char next[FI_DURABLE_API_MAX]; /* where to ask, */
-    char reply[FI_SUBJECT_MAX];    /* and where answers come */
+    fi_way_ear_t ear;              /* and where answers come */
     fi_sender_t *tx;
-    natsSubscription *sub;
     struct fi_list held;    /* fi_picked_t in own receivers' hands */
     struct fi_list waiting; /* fi_picked_t without room there yet */
     struct fi_list buckets[FI_PICKUP_BUCKETS];
@@ -54,7 +52,8 @@ typedef struct fi_pickup {
         int64_t asked; /* ns */
         int64_t until; /* ns: then the question was lost */
     } pulls[FI_PICKUP_PULLS];
-    bool heard; /* the consumer has said something since the last question that was lost */
+    uint32_t losses; /* of connections, when it was last asked */
+    bool heard;      /* the consumer has said something since the last question that was lost */
     int64_t paused_until;
     fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */

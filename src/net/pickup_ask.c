@@ -28,15 +28,16 @@ static uint32_t asked_for(const fi_pickup_t *p) {
  * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the
  * leader has died. So the first question is short, and others are not believed to wait there unless the engine says so.
  */
-static int ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
+static void ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
     p->pulls[place].left = batch;
     p->pulls[place].asked = now;
     p->pulls[place].until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
     if (!p->heard) {
-        return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)FIRST_NS);
+        snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)FIRST_NS);
+        return;
     }
-    return snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", batch, (long long)PULL_NS,
-                    (long long)BEAT_NS);
+    snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", batch, (long long)PULL_NS,
+             (long long)BEAT_NS);
 }
 
 void fi_pickup_hear(fi_pickup_t *p, int64_t now) {
@@ -46,9 +47,23 @@ void fi_pickup_hear(fi_pickup_t *p, int64_t now) {
     }
 }
 
+/* What was asked on a connection that was lost has to be asked once more. */
+static void forget_lost(const fi_net_t *net, fi_pickup_t *p) {
+    uint32_t losses = fi_net_losses(net);
+
+    if (losses != p->losses) {
+        p->losses = losses;
+        memset(p->pulls, 0, sizeof p->pulls);
+        p->heard = false;
+        p->paused_until = 0;
+    }
+}
+
 int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     uint32_t free_place = FI_PICKUP_PULLS;
     int64_t next = -1;
+
+    forget_lost(b->net, p);
 
     for (uint32_t i = 0; i < FI_PICKUP_PULLS; i++) {
         if (p->pulls[i].left > 0 && now >= p->pulls[i].until) {
@@ -64,7 +79,7 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     uint32_t busy = asked_for(p) + p->count - p->slow; /* without those that were lost */
     if (p->receivers == 0 || !fi_net_is_up(b->net) || busy >= p->ahead || p->count >= 2 * FI_PICKUP_AHEAD ||
         p->bytes >= MOST_BYTES || free_place == FI_PICKUP_PULLS ||
-        (asked_for(p) > 0 && p->ahead - busy < p->ahead / 2)) {
+        (asked_for(p) > 0 && p->ahead - busy < p->ahead / 2) || !fi_way_has_room(b->net)) {
         return next;
     }
     if (now < p->paused_until) {
@@ -73,8 +88,8 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     char text[96];
     uint64_t usual = p->usual_size + 1;
     uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
-    int len = ask_for(p, free_place, batch, now, text, sizeof text);
-    (void)fi_nats.natsConnection_PublishRequest(b->net->bulk, p->next, p->reply, text, len);
+    ask_for(p, free_place, batch, now, text, sizeof text);
+    (void)fi_way_say(b->net, p->next, p->ear.subject, text);
     b->progress = true;
     return fi_sooner(next, p->pulls[free_place].until - now);
 }

@@ -99,10 +99,58 @@ void fi_way_flush(fi_net_t *net) {
     w->gathered = fi_load_acquire32(&w->unsent) ? GATHERED_MOST : 0;
 }
 
+static void close_ear(fi_way_ear_t *ear) {
+    fi_nats.natsSubscription_Destroy(ear->sub);
+    ear->sub = NULL;
+}
+
+static bool open_ear(fi_way_ear_t *ear, natsConnection *c) {
+    if (fi_nats.natsConnection_SubscribeSync(&ear->sub, c, ear->subject) != NATS_OK) {
+        return false;
+    }
+    if (fi_nats.natsSubscription_SetPendingLimits(ear->sub, -1, -1) != NATS_OK) {
+        close_ear(ear);
+    }
+    return ear->sub != NULL;
+}
+
+/* Before anything is published there whose answer is to be heard. */
+static bool listen_on(fi_way_t *w, natsConnection *c) {
+    struct fi_list *at;
+    struct fi_list *after;
+    bool all = true;
+
+    if (w->listens == c && !w->deaf) {
+        return true;
+    }
+    fi_list_each(at, after, &w->ears) {
+        fi_way_ear_t *ear = fi_container(at, fi_way_ear_t, link);
+        if (w->listens != c) {
+            close_ear(ear);
+        }
+        all = (ear->sub || open_ear(ear, c)) && all;
+    }
+    w->listens = c;
+    w->deaf = !all;
+    return all;
+}
+
+void fi_way_listen(fi_net_t *net, fi_way_ear_t *ear) {
+    fi_list_add_tail(&net->way.ears, &ear->link);
+    net->way.deaf = true;
+}
+
+void fi_way_unlisten(fi_way_ear_t *ear) {
+    if (ear->link.next) {
+        close_ear(ear);
+        fi_list_remove(&ear->link);
+    }
+}
+
 bool fi_way_has_room(fi_net_t *net) {
     natsConnection *c = connection_of(net);
 
-    if (!c || !fi_net_is_connected(c)) {
+    if (!c || !fi_net_is_connected(c) || !listen_on(&net->way, c)) {
         return false;
     }
     if (net->way.gathered >= GATHERED_MOST) {
@@ -116,12 +164,38 @@ natsStatus fi_way_publish(fi_net_t *net, natsMsg *msg) {
     return fi_nats.natsConnection_PublishMsg(connection_of(net), msg);
 }
 
-bool fi_way_say(fi_net_t *net, const char *subject, const char *words) {
+bool fi_way_say(fi_net_t *net, const char *subject, const char *reply, const char *words) {
+    natsConnection *c = connection_of(net);
+    int len = (int)strlen(words);
+
     if (!fi_way_has_room(net)) {
         return false;
     }
     net->way.gathered += HEAD;
-    return fi_nats.natsConnection_Publish(connection_of(net), subject, words, (int)strlen(words)) == NATS_OK;
+    return (reply ? fi_nats.natsConnection_PublishRequest(c, subject, reply, words, len)
+                  : fi_nats.natsConnection_Publish(c, subject, words, len)) == NATS_OK;
+}
+
+static void take_of(fi_bridge_t *b, fi_way_ear_t *ear) {
+    while (ear->sub) {
+        natsMsg *msg = NULL;
+        natsStatus s = fi_nats.natsSubscription_NextMsg(&msg, ear->sub, 0);
+        if (s != NATS_OK && s != NATS_NO_RESPONDERS) {
+            return;
+        }
+        b->singles++;
+        b->progress = true;
+        ear->take(ear->arg, msg);
+    }
+}
+
+static void take_all(fi_net_t *net) {
+    struct fi_list *at;
+    struct fi_list *after;
+
+    fi_list_each(at, after, &net->way.ears) {
+        take_of(net->bridge, fi_container(at, fi_way_ear_t, link));
+    }
 }
 
 /*
@@ -155,6 +229,7 @@ void fi_way_hear(fi_net_t *net) {
     for (; reads < READS && fi_net_is_connected(c) && can_be_read(net, fd); reads++) { /* of TLS, each takes a record */
         w->silent = 0;
         fi_nats.natsConnection_ProcessReadEvent(c);
+        take_all(net);
     }
     w->ready = reads == READS;
 }
@@ -218,6 +293,7 @@ static int make(fi_net_t *net, unsigned handshakes) {
 }
 
 void fi_way_init(fi_way_t *w) {
+    fi_list_init(&w->ears);
     pthread_mutex_init(&w->lock, NULL);
 }
 
@@ -258,6 +334,7 @@ int64_t fi_way_mend(fi_net_t *net) {
         w->lost += r == 0;
         w->gathered = w->silent = 0;
         w->looked_at = fi_now_ns();
+        w->listens = NULL;
     }
     pthread_mutex_unlock(&w->lock);
     if (r == 0) {

@@ -140,7 +140,7 @@ static void sending_fails_once_it_is_denied(void) {
 /* Here the server stores messages, but may not say so. */
 static void who_waits_is_told_that_the_server_does_not_answer(void) {
     const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE, .capacity = 1};
-    engine_t *e = start("subscribe: {deny: [\"ferry.test.n.*.d.*.*\"]}");
+    engine_t *e = start("subscribe: {deny: [\"ferry.test.n.*.w.*.*\"]}");
     ferry_t *node = open_as(e, "a", "some");
     ferry_sender_t *tx = open_sender(node, "numbers", FERRY_QUEUE, &durable);
     send_number(tx, 1);
