@@ -234,6 +234,18 @@ static int run_office(ferry_t *node, office_t *o, pid_t *workers, unsigned *deat
     return 0;
 }
 
+/** Before the office closes: a worker who comes later than that would wait for another one to open. */
+static int await_all(office_t *o, pid_t *workers, unsigned *deaths) {
+    int r;
+
+    while ((r = ferry_sender_wait(o->jobs, WORKERS, 20 * ms)) == -ETIMEDOUT) {
+        if (replace_the_dead(workers, deaths, hire) < 0) {
+            break;
+        }
+    }
+    return r < 0 ? failed("the office: waiting for its workers") : 0;
+}
+
 static bool anybody_works(pid_t *workers) {
     bool some = false;
 
@@ -260,6 +272,7 @@ int main(void) {
         return failed("the office: the space") < 0;
     }
     int r = run_office(node, &o, workers, &deaths);
+    r = r == 0 ? await_all(&o, workers, &deaths) : r;
     if (r == 0) {
         r = ferry_sender_close(o.jobs, minute, &left); /* the workers see that there are no more */
     }
