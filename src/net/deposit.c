@@ -60,8 +60,6 @@ static void add_depositor(fi_bridge_t *b, fi_deposit_t *p, fi_rxlink_t *l) {
     d->window = FI_DEPOSIT_WINDOW;
     set_limits(p, d, own);
     fi_durable_sender_subject(b->net, p->kind, p->channel, l->tx, d->subject);
-    snprintf(word, sizeof word, "w.%" PRIx32 ".", d->number);
-    fi_net_node_subject(b->net, d->answers, b->net->node->id, word);
     d->deposit = p;
     d->ear = (fi_way_ear_t){.take = fi_depositor_hear, .arg = d};
     snprintf(word, sizeof word, "w.%" PRIx32 ".*", d->number);

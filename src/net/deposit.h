@@ -60,13 +60,12 @@ typedef struct fi_mark {
 typedef struct fi_depositor {
     struct fi_list link;
     struct fi_deposit *deposit;
-    fi_way_ear_t ear;
+    fi_way_ear_t ear; /* for answers: its subject's last word, "*", is a message's own in each */
     uint64_t tx;
     uint32_t number; /* in the subjects of answers */
     bool ended;      /* its sender has closed, and all was taken */
     char subject[FI_SUBJECT_MAX];
-    char answers[FI_SUBJECT_MAX]; /* where they come: this, and a message's own word */
-    fi_put_t *puts;               /* circular, from `stored` + 1 on; cap is a power of two */
+    fi_put_t *puts; /* circular, from `stored` + 1 on; cap is a power of two */
     uint32_t cap;
     uint64_t gone;   /* number of the last that receivers have released, as far as known */
     uint64_t stored; /* of the last up to which all is stored */

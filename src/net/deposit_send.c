@@ -75,7 +75,7 @@ void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char i
 /* Where the answer to message `number` is to come: its last word is "N-AGAIN", or, in a chain, "qROUND-N-AGAIN". */
 static void answer_subject(const fi_depositor_t *d, uint64_t number, const fi_put_t *put,
                            char subject[FI_SUBJECT_MAX + 64]) {
-    char *at = stpcpy(subject, d->answers);
+    char *at = stpcpy(subject, d->ear.subject) - 1; /* in place of "*" */
 
     if (put->token) {
         *at++ = 'q';

@@ -10,6 +10,8 @@
 
 #include <nats/nats.h>
 
+#define FI_SUBJECT_MAX 256u /* longest subject that is used, with its end */
+
 /* clang-format off */
 #define FI_NATS_FUNCTIONS(X) \
     X(nats_Open) X(nats_GetLastError) X(natsStatus_GetText) X(natsOptions_Create) X(natsOptions_Destroy) \

@@ -7,7 +7,7 @@
  * send every message as soon as they can, and come back by themselves when a server is lost, for as long as the node is
  * open.
  *
- * Where there are durable channels, one more carries what goes into streams: the way (way.h).
+ * Where there are durable channels, one more carries what goes into streams and out of queues: the way (way.h).
  *
  *     ferry.SPACE.who                  "who is there?": every node answers with its fi_net_card_t
  *     ferry.SPACE.all                  frames to every node (bridge.h)

@@ -7,7 +7,6 @@
  */
 #include "net/way.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -82,7 +81,7 @@ static natsStatus detach(void *user) {
     return NATS_OK;
 }
 
-/* ---- a turn of the bridge's ---- */
+/* ---- writing ---- */
 
 static natsConnection *connection_of(const fi_net_t *net) {
     return __atomic_load_n(&net->way.connection, __ATOMIC_ACQUIRE);
@@ -98,6 +97,8 @@ void fi_way_flush(fi_net_t *net) {
     }
     w->gathered = fi_load_acquire32(&w->unsent) ? GATHERED_MOST : 0;
 }
+
+/* ---- ears ---- */
 
 static void close_ear(fi_way_ear_t *ear) {
     fi_nats.natsSubscription_Destroy(ear->sub);
@@ -147,6 +148,8 @@ void fi_way_unlisten(fi_way_ear_t *ear) {
     }
 }
 
+/* ---- publishing ---- */
+
 bool fi_way_has_room(fi_net_t *net) {
     natsConnection *c = connection_of(net);
 
@@ -175,6 +178,8 @@ bool fi_way_say(fi_net_t *net, const char *subject, const char *reply, const cha
     return (reply ? fi_nats.natsConnection_PublishRequest(c, subject, reply, words, len)
                   : fi_nats.natsConnection_Publish(c, subject, words, len)) == NATS_OK;
 }
+
+/* ---- hearing ---- */
 
 static void take_of(fi_bridge_t *b, fi_way_ear_t *ear) {
     while (ear->sub) {

@@ -30,8 +30,6 @@
 #include "base/list.h"
 #include "net/library.h"
 
-#define FI_SUBJECT_MAX 256u /* longest subject, with its end */
-
 struct fi_net;
 
 /* What is heard on it, with each new one again. NULL for a message: nobody listens where it was published to which that
