@@ -499,7 +499,7 @@ static int next_held(fi_receiver_t *rx, size_t cap, int64_t timeout, ferry_msg_t
         if (r < 0 || (*out)->size > cap || end_hold(*out)) {
             return r;
         }
-        timeout = deadline == FI_NEVER ? timeout : fi_time_left(deadline); /* 0 is FERRY_NOW */
+        timeout = deadline == FI_NEVER ? timeout : fi_timeout_left(deadline);
     }
 }
 

@@ -305,7 +305,7 @@ int fi_sender_send_copy(fi_sender_t *tx, const void *data, uint64_t size, uint64
         r = fi_sender_alloc(tx, size, timeout, &block);
         if (r == 0) {
             memcpy(fi_block_data(block), data, size);
-            timeout = timeout > 0 ? fi_time_left(deadline) : timeout;
+            timeout = timeout > 0 ? fi_timeout_left(deadline) : timeout;
         }
     }
     if (r < 0) {

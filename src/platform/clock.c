@@ -57,6 +57,11 @@ int64_t fi_time_left(int64_t deadline) {
     return deadline > now ? deadline - now : 0;
 }
 
+int64_t fi_timeout_left(int64_t deadline) {
+    int64_t left = fi_time_left(deadline);
+    return left > 0 ? left : 1;
+}
+
 struct timespec fi_timespec(int64_t ns) {
     if (ns < 0)
         ns = 0;

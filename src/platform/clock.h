@@ -24,6 +24,9 @@ int64_t fi_deadline(int64_t timeout);
 /** Nanoseconds left until `deadline`, never negative; FI_NEVER for FI_NEVER. */
 int64_t fi_time_left(int64_t deadline);
 
+/** The same as the timeout of what is left to do: 1 at least, since 0 would be FERRY_NOW, which has another error. */
+int64_t fi_timeout_left(int64_t deadline);
+
 /** `ns` as a timespec; negative counts as 0. */
 struct timespec fi_timespec(int64_t ns);
 

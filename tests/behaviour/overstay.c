@@ -120,6 +120,14 @@ static void a_stopped_receivers_messages_go_to_others(void) {
 
 /* One that did not fit, and was too late to be asked for again with more room. */
 static void what_another_one_has_is_not_received_into_a_buffer(void) {
+    const struct {
+        int64_t timeout;
+        int answer;
+    } cases[] = {
+        {FERRY_NOW, -EAGAIN},
+        {1, -ETIMEDOUT}, /* over with the one that is too late */
+        {MILLISECOND, -ETIMEDOUT},
+    };
     ferry_t *node = open_node("test");
     ferry_sender_t *tx = open_sender(node, "work", FERRY_QUEUE, NULL);
     ferry_receiver_t *slow = open_bounded(node, WITHIN, 0);
@@ -127,14 +135,16 @@ static void what_another_one_has_is_not_received_into_a_buffer(void) {
     uint64_t small = 0;
     size_t len = 0;
     fill(large, sizeof large, 1);
-    check_is(ferry_send(tx, large, sizeof large, PATIENCE), 0);
-    check_error(ferry_recv_into(slow, &small, sizeof small, PATIENCE, &len), -EMSGSIZE, "");
-    ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
-    ferry_msg_t *m = receive(rx);
-    check_is(info_of(m).attempt, 2);
-    check_error(ferry_recv_into(slow, large, sizeof large, FERRY_NOW, &len), -EAGAIN, "");
-    release(m);
-    close_receiver(rx);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_is(ferry_send(tx, large, sizeof large, PATIENCE), 0);
+        check_error(ferry_recv_into(slow, &small, sizeof small, PATIENCE, &len), -EMSGSIZE, "");
+        ferry_receiver_t *rx = open_receiver(node, "work", FERRY_QUEUE, NULL);
+        ferry_msg_t *m = receive(rx);
+        check_is(info_of(m).attempt, 2);
+        check_error(ferry_recv_into(slow, large, sizeof large, cases[i].timeout, &len), cases[i].answer, "");
+        release(m);
+        close_receiver(rx);
+    }
     send_number(tx, 7);
     check_is(ferry_recv_into(slow, large, sizeof large, PATIENCE, &len), 0);
     check_is(len, sizeof small);

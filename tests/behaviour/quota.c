@@ -42,6 +42,7 @@ static void capacity_is_counted_exactly(void) {
 }
 
 static void a_full_sender_that_may_wait_waits_as_long_as_it_may(void) {
+    static unsigned char large[5000]; /* takes a block before it waits for room */
     ferry_t *node = open_node("test");
     ferry_contract_t contract = {.capacity = 3};
     ferry_sender_t *tx = open_sender(node, "q", FERRY_QUEUE, &contract);
@@ -50,6 +51,8 @@ static void a_full_sender_that_may_wait_waits_as_long_as_it_may(void) {
     void *data = NULL;
     check_is(send_until_full(tx, FERRY_NOW, -EAGAIN), 3);
     check_error(ferry_send(tx, &number, sizeof number, 5 * MILLISECOND), -ETIMEDOUT, "");
+    check_error(ferry_send(tx, large, sizeof large, FERRY_NOW), -EAGAIN, "");
+    check_error(ferry_send(tx, large, sizeof large, 1), -ETIMEDOUT, "");
     check_error(ferry_claim(tx, 8, FERRY_NOW, &data), -EAGAIN, "");
     check_error(ferry_claim(tx, 8, 5 * MILLISECOND, &data), -ETIMEDOUT, "");
     check(data == NULL);
