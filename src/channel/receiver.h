@@ -107,10 +107,13 @@ static inline void fi_rxlink_fence(const fi_rxlink_t *l) {
     }
 }
 
+#define FI_CREATED_MAX 40
+
 /* Where a receiver of a durable topic begins. */
 typedef struct fi_replay {
-    uint64_t first;  /* number in the stream; 0: by time */
-    uint64_t since;  /* ns since 1970 */
+    char created[FI_CREATED_MAX]; /* when the stream was made whose numbers these are, as the engine says it */
+    uint64_t first;               /* number in the stream; 0: by time */
+    uint64_t since;               /* ns since 1970 */
     uint64_t latest; /* number of what is stored next when it is opened: a time begins there at the latest */
 } fi_replay_t;
 

@@ -315,21 +315,30 @@ int fi_durable_error(natsMsg *msg) {
     return (int)(code & 0xffff);
 }
 
-void fi_durable_words(natsMsg *msg, char *words, size_t cap) {
-    static const char key[] = "\"description\":\"";
+/* The text behind `"key":"` in an answer; it stays as it is if there is none. */
+static void take_text(natsMsg *msg, const char *key, char *text, size_t cap) {
     const char *data = fi_nats.natsMsg_GetData(msg);
     size_t len = (size_t)fi_nats.natsMsg_GetDataLength(msg);
-    const char *at = memmem(data, len, key, sizeof key - 1);
+    const char *at = len > 0 ? memmem(data, len, key, strlen(key)) : NULL;
 
     if (!at) {
         return;
     }
-    at += sizeof key - 1;
+    at += strlen(key);
     size_t n = 0;
     while (n + 1 < cap && at < data + len && *at != '"' && *at != '\\' && *at >= ' ') {
-        words[n++] = *at++;
+        text[n++] = *at++;
     }
-    words[n] = '\0';
+    text[n] = '\0';
+}
+
+void fi_durable_words(natsMsg *msg, char *words, size_t cap) {
+    take_text(msg, "\"description\":\"", words, cap);
+}
+
+void fi_durable_created(natsMsg *msg, char created[FI_CREATED_MAX]) {
+    created[0] = '\0';
+    take_text(msg, "\"created\":\"", created, FI_CREATED_MAX);
 }
 
 /* $JS.ACK.[DOMAIN.ACCOUNT.]STREAM.CONSUMER.DELIVERED.SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING[.RANDOM] */

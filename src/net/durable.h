@@ -83,6 +83,8 @@ bool fi_durable_number(natsMsg *msg, const char *key, uint64_t *number);
 int fi_durable_error(natsMsg *msg);
 /* Its description there; `words` stay as they are if there is none. */
 void fi_durable_words(natsMsg *msg, char *words, size_t cap);
+/* When a stream was made, in an answer about it: another one of its name counts anew. "" if it does not say. */
+void fi_durable_created(natsMsg *msg, char created[FI_CREATED_MAX]);
 
 /* What stands for the kind in names; "t" is what topics use that are not durable. */
 static inline const char *fi_durable_word(ferry_kind_t kind) {

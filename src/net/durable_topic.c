@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/error.h"
@@ -23,6 +24,7 @@ typedef struct stream_state {
     fi_kept_bounds_t kept;
     uint64_t replicas;
     uint64_t first, last; /* numbers of what is kept; `first` is one more than `last` when nothing is */
+    char created[FI_CREATED_MAX];
 } stream_state_t;
 
 /* -1: no limit. */
@@ -68,6 +70,7 @@ static int look(fi_ask_t *a, const char *channel, stream_state_t *s) {
     (void)fi_durable_number(msg, "\"max_bytes\":", &s->kept.bytes);
     (void)fi_durable_number(msg, "\"max_age\":", &s->kept.age);
     (void)fi_durable_number(msg, "\"num_replicas\":", &s->replicas);
+    fi_durable_created(msg, s->created);
     fi_nats.natsMsg_Destroy(msg);
     if (code || !known) {
         return fi_durable_refused(a, code);
@@ -115,6 +118,7 @@ int fi_durable_find_start(fi_net_t *net, const char *channel, const ferry_receiv
         return r;
     }
     *start = (fi_replay_t){.latest = s.last + 1};
+    memcpy(start->created, s.created, sizeof start->created);
     switch (o->replay) {
     case FERRY_REPLAY_LAST:
         start->first = last_of(&s, o->replay_from);

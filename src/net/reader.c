@@ -41,7 +41,6 @@
 #define FIRST_NS 500000000ll  /* the first ones hold for so long, as pickup.c says why, are lost after twice that, */
 #define LOST_NS 12000000000ll /* and after this so is the consumer */
 #define FORGOTTEN_NS 60000000000ll /* the engine drops a consumer that nobody asks */
-#define CREATED_MAX 40u
 #define CONSUMER_MAX 40u
 
 enum state { WHERE, ASKED, MADE, READING };
@@ -65,15 +64,14 @@ typedef struct fi_reader {
     bool linked;     /* with the receiver */
     natsSubscription *sub;
     fi_replay_t start;
-    uint64_t next;             /* number in the stream of the first that has not come; 0: not known yet */
-    uint64_t expected;         /* number that the consumer gives it */
-    char created[CREATED_MAX]; /* when the stream was made: another one of its name counts anew */
-    struct fi_list waiting;    /* fetched_t without room in the receiver's ring */
-    uint32_t count;            /* of these, */
-    uint64_t bytes;            /* and what they take */
-    uint64_t usual_size;       /* of a message: the largest of late */
-    uint32_t left;             /* messages asked for that have not come */
-    int64_t until;             /* ns: then the answer that is waited for is lost, or the pause over */
+    uint64_t next;          /* number in the stream of the first that has not come; 0: not known yet */
+    uint64_t expected;      /* number that the consumer gives it */
+    struct fi_list waiting; /* fetched_t without room in the receiver's ring */
+    uint32_t count;         /* of these, */
+    uint64_t bytes;         /* and what they take */
+    uint64_t usual_size;    /* of a message: the largest of late */
+    uint32_t left;          /* messages asked for that have not come */
+    int64_t until;          /* ns: then the answer that is waited for is lost, or the pause over */
     int64_t pause;
     int64_t made_at; /* ns: the consumer */
     bool heard;      /* it has said something */
@@ -218,22 +216,10 @@ static int open_sender(fi_reader_t *p) {
     return r;
 }
 
-/* The text behind `"key":"` in an answer. */
-static void take_text(natsMsg *msg, const char *key, char *out, size_t cap) {
-    const char *data = fi_nats.natsMsg_GetData(msg);
-    size_t len = (size_t)fi_nats.natsMsg_GetDataLength(msg);
-    const char *at = len > 0 ? memmem(data, len, key, strlen(key)) : NULL;
-    size_t n = 0;
-
-    for (at = at ? at + strlen(key) : NULL; at && at < data + len && *at != '"' && n + 1 < cap; at++) {
-        out[n++] = *at;
-    }
-    out[n] = '\0';
-}
-
-/* The stream is there: it may be another one than the last time, or have lost its end with its server's disk. */
+/* The stream is there: it may be another one than the last time, the receiver's opening included, or have lost its end
+ * with its server's disk. */
 static void take_where(fi_reader_t *p, natsMsg *msg, int64_t now) {
-    char created[CREATED_MAX];
+    char created[FI_CREATED_MAX];
     uint64_t first = 0, last = 0;
 
     if (fi_durable_error(msg) || !fi_durable_number(msg, "\"first_seq\":", &first) ||
@@ -242,13 +228,13 @@ static void take_where(fi_reader_t *p, natsMsg *msg, int64_t now) {
         begin_again(p, now);
         return;
     }
-    take_text(msg, "\"created\":\"", created, sizeof created);
-    if (p->created[0] && strcmp(p->created, created) != 0) {
+    fi_durable_created(msg, created);
+    if (strcmp(p->start.created, created) != 0) {
+        memcpy(p->start.created, created, sizeof created);
         p->next = fi_max(first, 1ull);
-    } else if (p->created[0] && p->next > last + 1) {
-        p->next = last + 1;
     }
-    memcpy(p->created, created, sizeof created);
+    p->next = fi_min(p->next, last + 1);
+    p->start.latest = fi_min(p->start.latest, last + 1);
     make_consumer(p, now);
 }
 
@@ -256,6 +242,10 @@ static void take_made(fi_reader_t *p, natsMsg *msg, int64_t now) {
     uint64_t before = 0;
 
     if (fi_durable_error(msg) || !fi_durable_number(msg, "\"stream_seq\":", &before)) {
+        begin_again(p, now);
+        return;
+    }
+    if (before + 1 < p->next) { /* the stream has become another one, or lost its end, since it was looked at */
         begin_again(p, now);
         return;
     }

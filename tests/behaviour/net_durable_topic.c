@@ -147,6 +147,46 @@ static void whoever_begins_with_what_is_yet_to_come_misses_nothing(void) {
     engine_stop(e);
 }
 
+#define STREAM "FERRY=test=dt=news"
+#define SAID(date, last)                                                                                               \
+    "{\"created\":\"" date "\",\"state\":{\"messages\":" last ",\"first_seq\":1,\"last_seq\":" last "}}"
+#define THREE SAID("2026-01-01T00:00:00Z", "3")
+#define NONE SAID("2026-01-01T00:00:00Z", "0") /* its server has lost it */
+#define NEW SAID("2026-02-02T00:00:00Z", "0")  /* it was removed, and made again */
+
+static void make_stream(int client) {
+    static const char stream[] = "{\"name\":\"" STREAM "\",\"subjects\":[\"ferry.test.dt.news.*\"],\"num_replicas\":1}";
+    char text[STRANGER_TEXT];
+    stranger_publish(client, "$JS.API.STREAM.CREATE." STREAM " answer", stream, sizeof stream - 1);
+    while (!strstr(stranger_hears(client, text), "stream_create_response"))
+        nap(MILLISECOND);
+}
+
+static void read_after(void *answers) {
+    static const char *const asked[] = {"$JS.API.STREAM.INFO." STREAM, NULL};
+    uint64_t number = 0;
+    engine_t *e = stranger_engine(asked);
+    int client = stranger_new(e, "SUB answer 1\r\n");
+    make_stream(client);
+    pid_t liar = stranger_answers(e, answers);
+    ferry_t *node = on(e, "a");
+    ferry_receiver_t *rx = replaying(node, FERRY_REPLAY_RETAINED, 0);
+    child_join(liar); /* all is asked that is to be asked */
+    publish_two(client, &number);
+    check_numbers(rx, 1, number);
+    close(client);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(e);
+}
+
+/* Twice while it opens the receiver is told of three messages; they are gone when its reader looks, or thereafter. */
+static void a_stream_that_loses_its_messages_while_it_is_opened_is_read_from_what_it_has_then(void) {
+    static const char *const answers[][5] = {{THREE, THREE, NEW}, {THREE, THREE, NONE}, {THREE, THREE, THREE, NONE}};
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
+        child_join(child_start(read_after, (void *)answers[i]));
+}
+
 /* Publishes from two machines at once; the number says from which. */
 static void live_receivers_get_all_once_though_the_server_is_killed(void) {
     enum { MESSAGES = 1200 };
@@ -362,6 +402,7 @@ int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_was_published_can_be_read_from_anywhere),
         TEST(whoever_begins_with_what_is_yet_to_come_misses_nothing),
+        TEST(a_stream_that_loses_its_messages_while_it_is_opened_is_read_from_what_it_has_then),
         TEST(live_receivers_get_all_once_though_the_server_is_killed),
         TEST(a_killed_receiver_goes_on_where_it_was),
         TEST(the_stream_keeps_what_its_senders_say_and_counts_the_rest_as_lost),
