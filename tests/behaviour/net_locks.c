@@ -440,6 +440,9 @@ static void signals_and_shutdown_end_a_wait(void) {
 
 /* ---- threads that are cancelled ---- */
 
+/* ThreadSanitizer does not see what a thread locks after it was cancelled in ppoll (to it that call has not ended), so
+ * from then on it takes all that locks protect for races. */
+#if !UNDER_TSAN
 static void *lock_until_cancelled(void *mutex) {
     atomic_fetch_add(&scene->step, 1);
     (void)ferry_mutex_lock(mutex, FERRY_FOREVER);
@@ -476,6 +479,7 @@ static void who_is_cancelled_in_a_wait_leaves_the_line(void) {
     check_is(ferry_close(b), 1);
     engine_stop(engine);
 }
+#endif
 
 static void *thaw_soon(void *arg) {
     (void)arg;
@@ -585,7 +589,9 @@ int main(int argc, char **argv) {
         TEST(locks_and_waits_outlive_a_server),
         TEST(without_a_server_a_lease_is_over_and_told),
         TEST(signals_and_shutdown_end_a_wait),
+#if !UNDER_TSAN
         TEST(who_is_cancelled_in_a_wait_leaves_the_line),
+#endif
         TEST(a_slow_server_is_waited_for_though_nobody_else_is),
         TEST(a_death_is_noticed_among_many),
         TEST(what_is_left_open_is_closed_and_counted),
