@@ -6,7 +6,8 @@
  * is held is held until it is given back.  Only who waits asks, about every FI_LEASE_ASK_NS, the nodes that stand in
  * his way
  *
- *     ferry.SPACE.n.NODE.locks           what of yours is held or waits? (answer: lease_ask.h)
+ *     ferry.SPACE.n.NODE.locks           what of yours is held or waits? (answer: lease_ask.h; without a reply: see
+ *                                        value_turn.h)
  *
  * and takes the hold of one that has not answered for FI_NET_DEAD_NS, while he was connected himself.  On its side a
  * node takes its own leases for lost FI_LEASE_NS after it sent the last that a server has answered, which is sooner

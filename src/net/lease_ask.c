@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/value_turn.h"
 #include "node/picture.h"
 #include "platform/clock.h"
 
@@ -92,6 +93,25 @@ static size_t answer_bytes(const fi_answer_head_t *h) {
     return sizeof *h + h->handles * sizeof(fi_answer_handle_t) + h->waits * sizeof(fi_answer_wait_t);
 }
 
+/* Who asks for no answer asks for his turn. */
+static void hear_plea(fi_leases_t *leases, natsMsg *msg) {
+    struct fi_list *at;
+    struct fi_list *after;
+    fi_plea_t plea;
+
+    if (!fi_turn_hear(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), &plea)) {
+        return;
+    }
+    pthread_mutex_lock(&leases->lock);
+    fi_list_each(at, after, &leases->objects) {
+        fi_lease_object_t *o = fi_container(at, fi_lease_object_t, link);
+        if (strcmp(o->record.name, plea.name) == 0) {
+            fi_turn_yield(&o->record, plea.ns);
+        }
+    }
+    pthread_mutex_unlock(&leases->lock);
+}
+
 static void answer(natsConnection *c, natsSubscription *sub, natsMsg *msg, void *arg) {
     fi_leases_t *leases = arg;
     const char *reply = fi_nats.natsMsg_GetReply(msg);
@@ -99,6 +119,9 @@ static void answer(natsConnection *c, natsSubscription *sub, natsMsg *msg, void 
 
     (void)c;
     (void)sub;
+    if (!reply) {
+        hear_plea(leases, msg);
+    }
     if (a) {
         size_t handles = a->head.handles * sizeof *a->handles;
         size_t len = answer_bytes(&a->head);

@@ -56,7 +56,7 @@ static int explain(const fi_lease_t *l, int r, int64_t timeout, const char *want
                        name, wanted, (double)timeout / 1e6);
     case -ETIMEDOUT:
         if (timeout == FERRY_NOW) {
-            return fi_fail(r, "the %s \"%s\": the server has not answered within %d ms", word, name, FI_NET_ASK_MS);
+            return fi_fail(r, "the %s \"%s\" was not %s at once: %s", word, name, wanted, fi_error_text());
         }
         return fi_fail(r, "the %s \"%s\" was not %s within %.3f ms", word, name, wanted, (double)timeout / 1e6);
     default:

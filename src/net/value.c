@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "net/value_stream.h"
+#include "net/value_turn.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -167,11 +167,12 @@ static int join_once(fi_value_t *r, const char *stream, fi_lease_state_t *s, uin
 
 /* Where others change it all the time, who begins anew after each lost race comes too late each time. */
 static int join(fi_value_t *r, const char *stream, fi_lease_state_t *s, uint64_t seq, const fi_term_t *p) {
+    fi_turn_t turn = {.tried = seq};
     bool known_to_live = false;
     int how = join_once(r, stream, s, seq, p, &known_to_live);
 
-    while (how == FI_RACE_LOST && known_to_live && fi_time_left(p->deadline) > 0) {
-        how = fi_stream_read(r, stream, p, s, &seq);
+    while (how == FI_RACE_LOST && known_to_live) {
+        how = fi_turn_read(r, stream, p, &turn, s, &seq);
         how = how == FI_DONE ? join_once(r, stream, s, seq, p, &known_to_live) : how;
     }
     return how == FI_EMPTY ? FI_STREAM_GONE : how;
@@ -318,6 +319,7 @@ typedef struct fi_changing {
     char stream[FI_SUBJECT_MAX];
     fi_lease_state_t s;
     uint64_t seq;
+    fi_turn_t turn;
     bool fresh;  /* read during this call */
     bool placed; /* the change is in place */
 } fi_changing_t;
@@ -333,7 +335,7 @@ static int copy_known(fi_changing_t *c) {
 
 /* The value as it is now. 0, FI_UNKNOWN, or an error. */
 static int read_anew(fi_changing_t *c) {
-    int how = fi_stream_read(c->r, c->stream, c->p, &c->s, &c->seq);
+    int how = fi_turn_read(c->r, c->stream, c->p, &c->turn, &c->s, &c->seq);
 
     if (how == FI_STREAM_GONE || how == FI_EMPTY || (how == FI_DONE && (c->s.head.flags & FI_LEASE_GONE))) {
         /* We were taken for dead, and the others have closed it. */
@@ -346,12 +348,16 @@ static int read_anew(fi_changing_t *c) {
     return how;
 }
 
-/* Publishes what has been changed. FI_DONE: it is in place. */
+/* Publishes what has been changed, unless it is others' turn. FI_DONE: it is in place. */
 static int put(fi_changing_t *c, uint64_t number) {
     fi_value_t *r = c->r;
     uint64_t seq = c->seq;
 
-    int how = fi_lease_add_opener(&c->s, r->net->node->id);
+    int how = fi_turn_give_way(r, c->p, &c->turn);
+    if (how != FI_DONE) {
+        return how;
+    }
+    how = fi_lease_add_opener(&c->s, r->net->node->id);
     if (how < 0) {
         return fi_fail(how, "%u nodes have the %s \"%s\" open already", FI_LEASE_OPENERS, r->word, r->name);
     }
@@ -461,7 +467,7 @@ void fi_value_part(fi_value_t *r) {
             break;
         }
         how = how == FI_UNKNOWN ? fi_value_pause(r->net, PAUSE_NS, &p) : how;
-        how = how >= 0 ? fi_stream_read(r, c.stream, &p, &c.s, &c.seq) : how;
+        how = how >= 0 ? fi_turn_read(r, c.stream, &p, &c.turn, &c.s, &c.seq) : how;
         if (how == FI_STREAM_GONE || how == FI_EMPTY || (how == FI_DONE && !fi_lease_has_opener(&c.s, node))) {
             if (how == FI_DONE && (c.s.head.flags & FI_LEASE_GONE)) {
                 fi_stream_delete(r, c.stream, &p);

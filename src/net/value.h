@@ -11,6 +11,8 @@
  * answer (a lost connection, a server that dies) it is found out by reading: the value names the operations that
  * changed it last.
  *
+ * Who has a long way to the server would lose every race against those who have a short one: value_turn.h.
+ *
  * The stream's name ends in a random number of its own, so a stream can be deleted although others may just be opening
  * it: the last to close writes GONE, after which nothing is changed any more, and deletes that stream and no other.  A
  * subject is in one stream at a time; the server sees to that, in a cluster after a moment (choose, in value.c).
@@ -35,6 +37,8 @@ typedef struct fi_value {
     char stream[FI_SUBJECT_MAX]; /* these guarded by lock */
     fi_lease_state_t state;      /* as last seen */
     uint64_t seq;                /* its number; 0: not seen yet */
+
+    int64_t yield_until; /* ns: others have asked for their turn (value_turn.h); atomic */
 } fi_value_t;
 
 /* How long a call may take, and what ends it sooner. */

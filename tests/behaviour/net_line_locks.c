@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; and who is cut
- * off is told so before another one has it, whichever way he is cut off.
+ * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; who is cut off
+ * is told so before another one has it, whichever way he is cut off; and who is far away gets his turn among the near.
  */
 #include "lines.h"
 #include "objects.h"
+
+#include <stdio.h>
 
 #define LARGE ((size_t)1 << 20)
 
@@ -260,11 +262,53 @@ static void a_holder_that_hears_nothing_of_its_end_is_told_before_another_has_it
     check_in_some_process(is_a_holder_that_hears_nothing_told, "the holder had its lock until it was cut off");
 }
 
+/* ---- a long line among short ones ---- */
+
+#define FAR_IN_TIME (10 * SECOND)
+
+/* With units for all, so that nobody stands in line, and hears of the others for that. */
+static void change_all_the_time(void *arg) {
+    scene_t *s = arg;
+    char machine[16];
+    snprintf(machine, sizeof machine, "near%u", atomic_fetch_add(&s->kept, 1));
+    engine_machine(s->lines->engine, machine);
+    ferry_t *node = open_node(engine_space(s->lines->engine));
+    ferry_semaphore_t *units = open_semaphore(node, s->name, 9);
+    atomic_fetch_add(&s->held, 1);
+    for (int64_t end = monotonic() + FAR_IN_TIME; !atomic_load(&s->done) && monotonic() < end;) {
+        check_is(ferry_semaphore_acquire(units, PATIENCE), 0);
+        check_is(ferry_semaphore_release(units), 0);
+    }
+    atomic_fetch_add(&s->told, !atomic_load(&s->done));
+    check_is(ferry_semaphore_close(units), 0);
+    close_node(node);
+}
+
+static void a_far_node_gets_its_turn_among_near_ones(void) {
+    lines_t *lines = lines_new();
+    scene_t *s = scene_new(lines, lines->far, "busy");
+    pid_t near[2] = {child_start(change_all_the_time, s), child_start(change_all_the_time, s)};
+    await(&s->held, 2);
+    relay_delay(lines->far, 10 * MILLISECOND);
+    ferry_t *node = lines_node(lines, "far", lines->far);
+    ferry_semaphore_t *units = open_semaphore(node, s->name, 9);
+    check_is(ferry_semaphore_acquire(units, PATIENCE), 0);
+    check_is(ferry_semaphore_release(units), 0);
+    check_is(ferry_semaphore_close(units), 0);
+    check_is(atomic_load(&s->told), 0); /* while they were at it */
+    atomic_store(&s->done, 1);
+    child_join(near[0]);
+    child_join(near[1]);
+    close_node(node);
+    lines_end(lines);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_holder_whose_answers_come_late_keeps_its_lock),
         TEST(a_holder_that_is_cut_off_is_told_before_another_has_it),
         TEST(a_holder_that_hears_nothing_of_its_end_is_told_before_another_has_it),
+        TEST(a_far_node_gets_its_turn_among_near_ones),
     };
     return run_suite("net_line_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
