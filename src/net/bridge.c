@@ -19,6 +19,7 @@
 #include "net/parcel.h"
 #include "net/plain.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 
 #define EVENTS 64
 #define SHORT_NAP_NS 1000000ll   /* between looks at what own receivers have released, */
@@ -426,14 +427,9 @@ static void free_bridge(fi_bridge_t *b) {
 }
 
 static void init(fi_bridge_t *b, fi_net_t *net) {
-    pthread_condattr_t monotonic;
-
     b->net = net;
     pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->answered, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    fi_condition_init(&b->answered);
     fi_list_init(&b->box);
     fi_list_init(&b->nodes);
     fi_list_init(&b->owns);

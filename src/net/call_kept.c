@@ -11,6 +11,7 @@
 
 #include "net/call_client.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 
 #define MOST_KEPT (UINT64_C(64) << 20) /* bytes */
 #define LONG_NS 4000000000ll           /* longer nobody waits for others to be sent */
@@ -288,13 +289,8 @@ void fi_calls_flush(fi_calls_t *calls, int64_t deadline) {
 /* ---- beginning and end ---- */
 
 void fi_kept_init(fi_calls_kept_t *all) {
-    pthread_condattr_t attributes;
-
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    fi_condition_init(&all->changed);
     fi_list_init(&all->list);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 
 /* ---- how long it lives ---- */
 
@@ -62,7 +63,6 @@ bool fi_calls_is_settling(const fi_calls_t *calls, int64_t now) {
 }
 
 int fi_calls_open(fi_net_t *net) {
-    pthread_condattr_t attributes;
     fi_calls_t *calls = calloc(1, sizeof *calls);
 
     if (!calls) {
@@ -72,10 +72,7 @@ int fi_calls_open(fi_net_t *net) {
     calls->refs = 1;
     pthread_mutex_init(&calls->opening, NULL);
     pthread_mutex_init(&calls->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&calls->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    fi_condition_init(&calls->changed);
     fi_kept_init(&calls->kept);
     fi_list_init(&calls->clients);
     fi_list_init(&calls->services);

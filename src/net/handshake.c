@@ -8,6 +8,7 @@
 
 #include "base/atomic.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 #include "platform/tcp.h"
 
 #define LOOK_NS 500000000ll /* between looks at all descriptors */
@@ -105,12 +106,7 @@ static void *watch(void *unused) {
 }
 
 static void init(void) {
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&over, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    fi_condition_init(&over);
 }
 
 /* With the lock. Without a thread, a handshake takes as long as it takes. */

@@ -11,6 +11,7 @@
 #include "net/mirror.h"
 #include "net/publisher_inside.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 
 static void stir(fi_publisher_t *p) {
     pthread_cond_signal(&p->stir);
@@ -223,7 +224,6 @@ int fi_publisher_claim(fi_net_t *net, const char *name, fi_publisher_t **out) {
     fi_pub_frame_t question = fi_pub_frame(net, FI_PUB_ASK, 0);
     char subject[FI_SUBJECT_MAX];
     fi_pub_frame_t info;
-    pthread_condattr_t monotonic;
 
     fi_publisher_t *p = calloc(1, sizeof *p);
     if (!p) {
@@ -238,10 +238,7 @@ int fi_publisher_claim(fi_net_t *net, const char *name, fi_publisher_t **out) {
     snprintf(p->name, sizeof p->name, "%s", name);
     fi_list_init(&p->readers);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->stir, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    fi_condition_init(&p->stir);
     pthread_mutex_lock(&net->shares->lock);
     fi_list_add_tail(&net->shares->publishers, &p->link);
     pthread_mutex_unlock(&net->shares->lock);

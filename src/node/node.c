@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "node/host.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 #include "platform/process.h"
 
 #define FAREWELL_NS 2000000000ll   /* at most */
@@ -51,14 +52,9 @@ static int start_steward(fi_node_t *n) {
 }
 
 static void init_locks(fi_node_t *n) {
-    pthread_condattr_t attr;
-
     pthread_mutex_init(&n->lock, NULL);
     pthread_mutex_init(&n->mail_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&n->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    fi_condition_init(&n->changed);
     fi_list_init(&n->ends);
     fi_list_init(&n->objects);
     fi_list_init(&n->waits);

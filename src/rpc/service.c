@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "channel/sender.h"
 #include "platform/clock.h"
+#include "platform/condition.h"
 
 #define USUAL_QUEUE 1024u
 #define FIRST_ROOM 16u
@@ -237,11 +238,7 @@ int fi_service_open(fi_node_t *n, const char *name, const ferry_service_options_
     }
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->far.lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    fi_condition_init(&s->changed);
     s->magic = FI_SERVICE_MAGIC;
     *out = s;
     return 0;
