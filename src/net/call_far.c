@@ -18,7 +18,6 @@
 #define USUAL_QUOTA (UINT64_C(64) << 20)
 #define SEEK_NS INT64_C(1000000000) /* patience with servers that do not answer */
 #define SEEK_AGAIN_NS 10000000
-#define MUCH_KEPT (UINT64_C(1) << 20) /* bytes: as long as so much is still being sent, no more is begun */
 
 /* ---- sending ---- */
 
@@ -427,7 +426,7 @@ int fi_far_call_start(ferry_client_t *k, ferry_call_t *c, const fi_wish_t *wish,
     if (fi_node_is_shut(fk->calls->net->node)) {
         return fi_fail(-ESHUTDOWN, "the node was shut down: nothing can be called any more");
     }
-    fi_calls_await_few(fk->calls, MUCH_KEPT, head->deadline);
+    fi_calls_await_few(fk->calls, FI_CALLS_MUCH, head->deadline);
     int r = check_size(fk, size);
     r = r == 0 ? fi_far_open_inbox(fk->calls) : r;
     if (r < 0) {

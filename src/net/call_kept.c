@@ -52,15 +52,18 @@ static bool send_it(fi_calls_t *calls, const fi_kept_message_t *k, bool is_asked
            fi_nats.natsConnection_PublishMsg(k->c, k->msg) != NATS_INSUFFICIENT_BUFFER;
 }
 
-/* With the lock. It is in the list no more. */
+/* With the lock. It is in the list no more. Who waits for fewer to be kept is woken when they are, not by each one. */
 static void forget(fi_calls_kept_t *all, fi_kept_message_t *k) {
     fi_list_remove(&k->link);
     if (k->call) {
         fi_store_release_ptr(&k->call->kept, NULL);
     }
+    bool was_much = all->bytes >= FI_CALLS_MUCH;
     all->bytes -= k->size;
     fi_store_release32(&all->count, all->count - 1);
-    pthread_cond_broadcast(&all->changed);
+    if (all->count == 0 || (was_much && all->bytes < FI_CALLS_MUCH)) {
+        pthread_cond_broadcast(&all->changed);
+    }
     fi_nats.natsMsg_Destroy(k->msg);
     free(k);
 }

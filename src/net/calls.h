@@ -194,8 +194,9 @@ natsStatus fi_calls_publish_request(fi_calls_t *calls, natsMsg **msg, struct fi_
 bool fi_calls_goes_at_once(const fi_calls_t *calls);
 /* The call's request is not sent any more, if it is kept. The client's thread. */
 void fi_calls_take_back(fi_calls_t *calls, struct fi_far_call *call);
-/* While there is a connection: waits until fewer than `few` bytes are kept, or none, but not beyond `deadline`, and for
- * 4 s at most. Under load what is kept would never be sent else. */
+#define FI_CALLS_MUCH (UINT64_C(1) << 20) /* bytes: as long as so much is still being sent, no more is begun */
+/* While there is a connection: waits until fewer than `few` bytes are kept (FI_CALLS_MUCH, or 0: until none is), but not
+ * beyond `deadline`, and for 4 s at most. Under load what is kept would never be sent else. */
 void fi_calls_await_few(fi_calls_t *calls, uint64_t few, int64_t deadline);
 /* Does not wait for a callback that runs: what that uses is given back after it. NULL is allowed. */
 void fi_calls_unsubscribe(fi_calls_t *calls, natsSubscription *sub);
