@@ -103,7 +103,6 @@ void fi_calls_close(fi_net_t *net) {
     pthread_mutex_lock(&calls->lock);
     pthread_cond_broadcast(&calls->changed);
     pthread_mutex_unlock(&calls->lock);
-    fi_calls_unsubscribe(calls, calls->replies);
     fi_calls_unsubscribe(calls, calls->all);
     fi_calls_unsubscribe(calls, calls->mine);
     fi_calls_unsubscribe(calls, calls->srv);
@@ -113,6 +112,7 @@ void fi_calls_close(fi_net_t *net) {
     while (__atomic_load_n(&calls->users, __ATOMIC_SEQ_CST)) {
         usleep(100);
     }
+    fi_calls_unsubscribe(calls, calls->replies); /* who sends what was kept may have subscribed to them last of all */
     fi_kept_drop(calls);
     while (!fi_list_empty(&calls->outgoing)) {
         fi_outgoing_t *o = fi_container(calls->outgoing.next, fi_outgoing_t, link);
