@@ -153,6 +153,7 @@ static void arguments_and_results_of_every_size_arrive_whole(where_t where) {
     end(&s);
 }
 
+#if !UNDER_TSAN /* it notes each word of them, and finds nothing that it does not find with the sizes above */
 static void an_argument_and_a_result_of_64_mib_arrive_whole(where_t where) {
     scene_t s = begin(where);
     void *bytes = malloc(64 * MIB);
@@ -162,6 +163,7 @@ static void an_argument_and_a_result_of_64_mib_arrive_whole(where_t where) {
     free(bytes);
     end(&s);
 }
+#endif
 
 static void nothing_is_a_result_too(where_t where) {
     scene_t s = begin(where);
@@ -458,7 +460,9 @@ static void a_client_that_keeps_its_results_stops_only_itself(where_t where) {
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST_ALL(arguments_and_results_of_every_size_arrive_whole),
+#if !UNDER_TSAN
         TEST_BOTH(an_argument_and_a_result_of_64_mib_arrive_whole),
+#endif
         TEST_BOTH(nothing_is_a_result_too),
         TEST_ALL(an_argument_by_pointer_is_read_where_it_was_written),
         TEST_ALL(a_result_by_pointer_is_read_where_it_was_written),

@@ -156,7 +156,7 @@ what_a_liar_tells_does_no_harm() {
     "$STUCK" near 0 one:lock=a two:lock=a three:hold=q four:fill=q &
     "${there[@]}" "$STUCK" far 0 five:hold=q six:lock=a &
     until_true waits 'len(w) >= 3'
-    python3 "$here/liar.py" "${ENGINE_URL##*:}" "$name" 1 >liar &
+    "$PYTHON" "$here/liar.py" "${ENGINE_URL##*:}" "$name" 1 >liar &
     until_true has ready liar
     says 'n["near"]["answered"] and n["far"]["answered"] and len(n) == 3'
     "${ferry[@]}" why --json >why
