@@ -81,9 +81,9 @@ void fi_bridge_drop(fi_bridge_t *b, natsMsg *msg) {
     }
 }
 
-/* While there is something to do they are kept for later. True: some are left. */
+/* While there is something to do, or soon will be, they are kept for later. True: some are left. */
 static bool tidy(fi_bridge_t *b) {
-    if (!b->progress) {
+    if (!b->progress && !b->dense) {
         destroy_dropped(b);
     }
     return b->dropped_count > 0;
