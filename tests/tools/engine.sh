@@ -10,7 +10,7 @@
 . "$here/engine-lib.sh"
 unset FERRY_USER FERRY_PASSWORD FERRY_TOKEN FERRY_CREDENTIALS FERRY_TLS_CA FERRY_TLS_CERT FERRY_TLS_KEY
 
-peer=(timeout -k 2 20 python3 "$here/engine_peer.py")
+peer=(timeout -k 2 20 "$PYTHON" -S "$here/engine_peer.py")
 
 # refused_peer TEXT WORD...: it is not let in, for that reason
 refused_peer() {
