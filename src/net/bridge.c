@@ -369,6 +369,7 @@ static void *bridge_main(void *arg) {
         more |= fi_deposit_turn(b, &ns, &waits);
         more |= fi_plain_turn(b, &waits);
         waits |= fi_pickup_turn(b, &ns);
+        ns = fi_sooner(ns, fi_pickup_late_turn(b));
         waits |= fi_reader_turn(b, &ns);
         ns = fi_sooner(ns, fi_meet_settle(b));
         ns = fi_sooner(ns, fi_inquiry_turn(b));
@@ -442,6 +443,7 @@ static void init(fi_bridge_t *b, fi_net_t *net) {
     fi_list_init(&b->noted);
     fi_list_init(&b->deposits);
     fi_list_init(&b->pickups);
+    fi_list_init(&b->lates);
     fi_list_init(&b->readers);
     fi_list_init(&b->plains);
     fi_list_init(&b->ears);
@@ -532,6 +534,7 @@ void fi_bridge_close(fi_net_t *net) {
     fi_far_send_each(b, &bye);
     int64_t until = fi_now_ns() + FAREWELL_MS * 1000000ll;
     fi_way_leave(net, until);
+    fi_pickup_late_end(b);
     say_farewell(b);
     fi_way_close(net, until);
     fi_inquiry_end_all(b);

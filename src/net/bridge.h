@@ -295,9 +295,9 @@ typedef struct fi_bridge {
     struct fi_list hearings;
     struct fi_list noted; /* heard.c */
     uint32_t noted_count;
-    struct fi_list deposits, pickups, readers; /* durable.h */
-    struct fi_list plains, ears;               /* plain.h */
-    struct fi_list parcels;                    /* fetches that go on: parcel.h */
+    struct fi_list deposits, pickups, lates, readers; /* durable.h */
+    struct fi_list plains, ears;                      /* plain.h */
+    struct fi_list parcels;                           /* fetches that go on: parcel.h */
     natsSubscription *pieces;
     struct { /* the newest of the engine's to store a message */
         char channel[104];

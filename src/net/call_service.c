@@ -427,7 +427,7 @@ int fi_far_service_begins(ferry_service_t *s) {
 static void drain(const ferry_service_t *s, natsSubscription *sub) {
     bool is_up = fi_net_is_up(s->node->net); /* else nothing comes */
 
-    if (sub && is_up && fi_nats.natsSubscription_DrainTimeout(sub, FI_NET_DEAD_NS / 1000000) == NATS_OK) {
+    if (sub && is_up && fi_net_drain(sub)) {
         natsStatus status = NATS_TIMEOUT;
         for (unsigned i = 0; status == NATS_TIMEOUT && (i < LEAST_SLICES || !fi_load_acquire32(&s->hurry)); i++) {
             status = fi_nats.natsSubscription_WaitForDrainCompletion(sub, DRAIN_SLICE_MS);

@@ -165,6 +165,9 @@ void fi_pickup_closing(fi_bridge_t *b, const fi_own_t *own);
 /* True: something is not released, or waits for room. */
 bool fi_pickup_turn(fi_bridge_t *b, int64_t *next);
 void fi_pickup_end(fi_bridge_t *b);
+/* pickup_late.c: what was on its way to those that have left. Returns ns until the next turn, or -1. */
+int64_t fi_pickup_late_turn(fi_bridge_t *b);
+void fi_pickup_late_end(fi_bridge_t *b);
 
 /* reader.c: own receivers of topics. */
 int fi_reader_opened(fi_bridge_t *b, const fi_own_t *own);

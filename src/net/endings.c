@@ -123,3 +123,13 @@ void fi_net_unsubscribe(fi_net_t *net, natsConnection *c, natsSubscription *sub)
     pthread_mutex_unlock(&e.lock);
     fi_net_destroy(net, c, sub);
 }
+
+/* The library has a thread wait until the server has answered. */
+bool fi_net_drain(natsSubscription *sub) {
+    sigset_t before;
+
+    fi_net_signals_off(&before);
+    natsStatus s = fi_nats.natsSubscription_DrainTimeout(sub, FI_NET_DEAD_NS / 1000000);
+    fi_net_signals_restore(&before);
+    return s == NATS_OK;
+}

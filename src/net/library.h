@@ -34,7 +34,7 @@
     X(natsConnection_FlushTimeout) X(natsConnection_Request) X(natsConnection_Subscribe) \
     X(natsConnection_SubscribeSync) X(natsConnection_QueueSubscribe) X(natsConnection_JetStream) \
     X(natsSubscription_NextMsg) X(natsSubscription_Unsubscribe) X(natsSubscription_Destroy) \
-    X(natsSubscription_SetPendingLimits) X(natsSubscription_DrainTimeout) \
+    X(natsSubscription_SetPendingLimits) X(natsSubscription_DrainTimeout) X(natsSubscription_DrainCompletionStatus) \
     X(natsSubscription_WaitForDrainCompletion) X(natsSubscription_SetOnCompleteCB) X(natsInbox_Create) \
     X(natsInbox_Destroy) X(natsMsg_Create) X(natsMsg_Destroy) X(natsMsg_GetData) X(natsMsg_GetDataLength) \
     X(natsMsg_GetSubject) X(natsMsg_GetReply) X(natsMsg_IsNoResponders) X(natsMsg_GetMetaData) \

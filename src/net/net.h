@@ -218,6 +218,9 @@ int fi_net_subscribe(fi_net_t *net, natsConnection *c, const char *subject, cons
                      void *arg, natsSubscription **sub);
 /* endings.c. Ends it, waiting for a callback that runs; `c`: whose it is. NULL is allowed. */
 void fi_net_unsubscribe(fi_net_t *net, natsConnection *c, natsSubscription *sub);
+/* Unsubscribes it; what the server has sent by the time it hears of that still comes, as far as it comes within
+ * FI_NET_DEAD_NS. False: it cannot be. */
+bool fi_net_drain(natsSubscription *sub);
 /* Destroys one that is unsubscribed already: in place of the library's, which is too early. */
 void fi_net_destroy(fi_net_t *net, natsConnection *c, natsSubscription *sub);
 /* When there are no connections any more. */

@@ -24,7 +24,6 @@
 
 #define QUICK_NS 50000000ll /* released sooner: more can be asked for */
 #define QUOTA (64ull << 20)
-#define NAK_DELAY "20000000" /* ns */
 
 /* ---- finding ---- */
 
@@ -56,8 +55,17 @@ static fi_picked_t *find_picked(fi_pickup_t *p, uint64_t seq) {
 /* ---- what the engine is told ---- */
 
 /* In any order: so `bulk` may keep it while a server is away. */
-static void say(fi_bridge_t *b, const char *subject, const char *what) {
-    (void)fi_nats.natsConnection_Publish(b->net->bulk, subject, what, (int)strlen(what));
+static void say(fi_bridge_t *b, const char *ack, const char *what) {
+    (void)fi_nats.natsConnection_Publish(b->net->bulk, ack, what, (int)strlen(what));
+}
+
+void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay) {
+    char text[48] = "-NAK";
+
+    if (delay > 0) {
+        snprintf(text, sizeof text, "-NAK {\"delay\":%" PRId64 "}", delay);
+    }
+    say(b, ack, text);
 }
 
 /* The same, of what many are told in a turn. */
@@ -96,22 +104,26 @@ static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t 
 
 /*
  * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for
- * new, and begins to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first,
- * and what is given back then is to come a moment later.
+ * new, and begins to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first, on
+ * the way, where it has just been told that nobody listens; and what is given back then is to come a moment later.
  */
 static void take_questions_back(fi_bridge_t *b, const fi_pickup_t *p) {
     char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], api[FI_DURABLE_API_MAX];
 
     fi_durable_names(b->net, FERRY_QUEUE, p->channel, base, stream);
     fi_durable_api(api, "CONSUMER.INFO", stream, ".ferry");
-    (void)fi_net_send(b->net, b->net->bulk, api, "", 0);
+    if (fi_way_say(b->net, api, NULL, "")) {
+        fi_way_flush(b->net); /* before the rest goes by the other connection */
+    } else {
+        (void)fi_net_send(b->net, b->net->bulk, api, "", 0);
+    }
 }
 
 /* Others shall have them. */
 static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
     while (!fi_list_empty(all)) {
         fi_picked_t *k = fi_container(all->next, fi_picked_t, link);
-        say(b, k->ack, "-NAK {\"delay\":" NAK_DELAY "}");
+        fi_pickup_hand_back(b, k->ack, FI_PICKUP_LATER_NS);
         forget(p, k);
     }
 }
@@ -268,7 +280,7 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
         }
         fi_parcel_end(&p->parcel);
         if (verdict == FITS_NOT) { /* the contract of own receivers has no room for it: somebody else's may */
-            say(b, k->ack, "-NAK {\"delay\":5000000000}");
+            fi_pickup_hand_back(b, k->ack, 5000000000);
             fi_known_forget(&p->known, k->id);
             forget(p, k);
         } else if (verdict == IS_GONE) { /* somebody has released it, and removed the pieces */
@@ -300,18 +312,14 @@ static bool note_held(const fi_unreleased_t *u, void *arg) {
  * so its attempts are counted over all machines, and it waits for its moment where nothing is lost with us. The end is
  * held.
  */
-static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
-    char text[48] = "-NAK";
+static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now, int64_t least) {
     uint64_t seq;
     int64_t due;
 
     while (fi_returned_next(p->tx, &seq, &due)) {
         fi_picked_t *k = find_picked(p, seq);
         if (k) {
-            if (due > now) {
-                snprintf(text, sizeof text, "-NAK {\"delay\":%" PRId64 "}", due - now);
-            }
-            say(b, k->ack, due > now ? text : "-NAK");
+            fi_pickup_hand_back(b, k->ack, (int64_t)fi_max((uint64_t)least, due > now ? (uint64_t)(due - now) : 0));
             fi_known_forget(&p->known, k->id);
             forget(p, k);
             b->progress = true;
@@ -373,7 +381,7 @@ bool fi_pickup_turn(fi_bridge_t *b, int64_t *next) {
             continue;
         }
         pass_on(b, p, now);
-        give_back_tried(b, p, now);
+        give_back_tried(b, p, now, 0);
         find_released(b, p, now);
         fi_end_leave(&p->tx->end);
         *next = fi_sooner(*next, tell_progress(b, &p->held, now));
@@ -417,10 +425,10 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     b->net->way.ready = true;
     fi_way_hear(b->net); /* what has come is handed back with the rest */
-    fi_way_unlisten(&p->ear);
+    fi_pickup_listen_late(b, &p->ear);
     take_questions_back(b, p);
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
-        give_back_tried(b, p, fi_now_ns());
+        give_back_tried(b, p, fi_now_ns(), FI_PICKUP_LATER_NS);
         find_released(b, p, fi_now_ns());
         fi_parcel_end(&p->parcel);
         give_back(b, p, &p->held);
@@ -431,8 +439,20 @@ static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     free(p);
 }
 
+/*
+ * Questions that were asked on a way that has ended still hold: the engine would answer them to whoever listens there.
+ * So on each way it is another place.
+ */
+static void name_ear(void *whole) {
+    fi_pickup_t *p = whole;
+    char word[32];
+
+    snprintf(word, sizeof word, "p.%" PRIx32, ++p->bridge->pickups_ever);
+    fi_net_node_subject(p->bridge->net, p->ear.subject, p->bridge->net->node->id, word);
+}
+
 static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
-    char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], word[32];
+    char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX];
     fi_pickup_t *p = calloc(1, sizeof *p);
 
     if (!p) {
@@ -447,10 +467,10 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     }
     fi_durable_names(b->net, FERRY_QUEUE, channel, subject, stream);
     snprintf(p->next, sizeof p->next, "$JS.API.CONSUMER.MSG.NEXT.%s.ferry", stream);
-    snprintf(word, sizeof word, "p.%" PRIx32, ++b->pickups_ever);
-    fi_net_node_subject(b->net, p->ear.subject, b->net->node->id, word);
     p->ear.take = fetched;
+    p->ear.anew = name_ear;
     p->ear.arg = p;
+    name_ear(p);
     fi_list_add_tail(&b->pickups, &p->link);
     int r = fi_parcel_listen(b);
     r = r == 0 ? open_sender(b, p) : r;

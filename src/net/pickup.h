@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * net/pickup.h - what pickup.c and pickup_ask.c share: what a node takes from a durable queue for its receivers.
+ * net/pickup.h - what pickup.c, pickup_ask.c and pickup_late.c share: what a node takes from a durable queue for its
+ * receivers.
  */
 #ifndef FI_NET_PICKUP_H
 #define FI_NET_PICKUP_H
@@ -58,6 +59,16 @@ typedef struct fi_pickup {
     fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */
 } fi_pickup_t;
+
+#define FI_PICKUP_LATER_NS 20000000ll /* what is handed back by who leaves comes then: see take_questions_back */
+
+/* The message is somebody else's, after so many ns. */
+void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay);
+
+/* ---- pickup_late.c ---- */
+
+/* Ends the ear; what is still on its way there is handed back. */
+void fi_pickup_listen_late(fi_bridge_t *b, fi_way_ear_t *ear);
 
 /* ---- pickup_ask.c ---- */
 

@@ -26,6 +26,7 @@
 #define HEAD 256 /* bytes of a message that are not its data, about */
 #define READS 16 /* in a turn, at most */
 #define PING_NS (FI_NET_PING_MS * 1000000ll)
+#define MOMENT_NS 1000000ll
 #define TLS_HEAD 5 /* bytes before a record's, the last two of which say how many those are */
 
 /* ---- what libnats asks of an event loop ---- */
@@ -115,6 +116,12 @@ static bool open_ear(fi_way_ear_t *ear, natsConnection *c) {
     return ear->sub != NULL;
 }
 
+static void renew(fi_way_ear_t *ear) {
+    if (ear->anew) {
+        ear->anew(ear->arg);
+    }
+}
+
 /* Before anything is published there whose answer is to be heard. */
 static bool listen_on(fi_way_t *w, natsConnection *c) {
     struct fi_list *at;
@@ -128,8 +135,9 @@ static bool listen_on(fi_way_t *w, natsConnection *c) {
         fi_way_ear_t *ear = fi_container(at, fi_way_ear_t, link);
         if (w->listens != c) {
             close_ear(ear);
+            renew(ear);
         }
-        all = (ear->sub || open_ear(ear, c)) && all;
+        all = (ear->sub || ear->is_late || open_ear(ear, c)) && all;
     }
     w->listens = c;
     w->deaf = !all;
@@ -146,6 +154,21 @@ void fi_way_unlisten(fi_way_ear_t *ear) {
         close_ear(ear);
         fi_list_remove(&ear->link);
     }
+}
+
+void fi_way_hand_on(fi_net_t *net, fi_way_ear_t *ear, fi_way_ear_t *late) {
+    late->is_late = true;
+    late->sub = ear->sub;
+    ear->sub = NULL;
+    fi_way_unlisten(ear);
+    fi_list_add_tail(&net->way.ears, &late->link);
+    if (late->sub && !fi_net_drain(late->sub)) {
+        close_ear(late);
+    }
+}
+
+bool fi_way_is_over(const fi_way_ear_t *late) {
+    return !late->sub || fi_nats.natsSubscription_DrainCompletionStatus(late->sub) != NATS_ILLEGAL_STATE;
 }
 
 /* ---- publishing ---- */
@@ -358,6 +381,27 @@ static bool wait_for(int fd, short events, int64_t until) {
     return left > 0 && poll(&p, 1, (int)(left / 1000000) + 1) > 0;
 }
 
+static bool late_ones_are_over(const fi_way_t *w) {
+    for (const struct fi_list *at = w->ears.next; at != &w->ears; at = at->next) {
+        const fi_way_ear_t *ear = fi_container(at, fi_way_ear_t, link);
+        if (ear->is_late && !fi_way_is_over(ear)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* For a moment. */
+static void hear_on(fi_net_t *net, int fd) {
+    if (wait_for(fd, POLLIN, fi_now_ns() + MOMENT_NS) && !can_be_read(net, fd)) {
+        fi_sleep_until(fi_now_ns() + MOMENT_NS); /* half a record of TLS */
+        return;
+    }
+    fi_way_flush(net);
+    net->way.ready = true;
+    fi_way_hear(net);
+}
+
 /* A socket that is closed takes back what has not left, if anything comes after that: the answer to a ping is enough.
  * So the server is told that this was all, and hangs up when it has taken it. */
 void fi_way_leave(fi_net_t *net, int64_t until) {
@@ -367,6 +411,9 @@ void fi_way_leave(fi_net_t *net, int64_t until) {
     do {
         fi_way_flush(net);
     } while (fi_load_acquire32(&net->way.unsent) && wait_for(fd, POLLOUT, until));
+    while (c && fi_net_is_connected(c) && !late_ones_are_over(&net->way) && fi_now_ns() < until) {
+        hear_on(net, fd);
+    }
     if (c && fi_net_is_connected(c)) {
         (void)shutdown(fd, SHUT_WR);
     }

@@ -38,7 +38,9 @@ typedef struct fi_way_ear {
     struct fi_list link;
     char subject[FI_SUBJECT_MAX];
     void (*take)(void *arg, natsMsg *msg); /* by the bridge's thread, in fi_way_hear; takes it over */
+    void (*anew)(void *arg); /* before it hears on another way; it may change its subject. NULL: it need not know */
     void *arg;
+    bool is_late; /* see fi_way_hand_on */
     natsSubscription *sub;
 } fi_way_ear_t;
 
@@ -82,12 +84,16 @@ bool fi_way_say(struct fi_net *net, const char *subject, const char *reply, cons
 void fi_way_listen(struct fi_net *net, fi_way_ear_t *ear);
 /* No more; also if it never did, and is all zeros. */
 void fi_way_unlisten(fi_way_ear_t *ear);
+/* The same; but what the engine has sent there by the time it learns of it goes to `late`, if it comes on this way.
+ * That one is to be ended, too; fi_way_is_over says that nothing more comes. */
+void fi_way_hand_on(struct fi_net *net, fi_way_ear_t *ear, fi_way_ear_t *late);
+bool fi_way_is_over(const fi_way_ear_t *late);
 /* Takes what has arrived. */
 void fi_way_hear(struct fi_net *net);
 void fi_way_flush(struct fi_net *net);
 /* Ends it if nothing has been heard for too long. Returns ns until it is to be called again, or -1: when it is woken. */
 int64_t fi_way_watch(struct fi_net *net);
-/* When the thread has ended: lets the last leave, as far as the server takes it until then, */
+/* When the thread has ended: lets the last leave, and takes what comes late, as far as that goes until then, */
 void fi_way_leave(struct fi_net *net, int64_t until);
 /* and ends it, once the server has it all, or when it is so late. */
 void fi_way_close(struct fi_net *net, int64_t until);
