@@ -2,7 +2,9 @@
 #include "engine.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
@@ -189,8 +191,35 @@ void engine_reload(engine_t *engine) {
     check(engine->pid > 0 && kill(engine->pid, SIGHUP) == 0);
 }
 
+static bool is_stopped(int tasks, const char *task) {
+    char path[300], stat[200] = "";
+    snprintf(path, sizeof path, "%s/stat", task);
+    int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        check(read(fd, stat, sizeof stat - 1) >= 0 || errno == ESRCH);
+        close(fd);
+    }
+    const char *name_end = strrchr(stat, ')');
+    return !name_end || name_end[2] == 'T';
+}
+
+static bool stands_still(void *arg) {
+    const engine_t *engine = arg;
+    char path[40];
+    bool all = true;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)engine->pid);
+    DIR *tasks = opendir(path);
+    check(tasks != NULL);
+    for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
+        all &= task->d_name[0] == '.' || is_stopped(dirfd(tasks), task->d_name);
+    closedir(tasks);
+    return all;
+}
+
+/* Its threads stop one by one: whoever was asked something just before might answer it yet. */
 void engine_freeze(engine_t *engine) {
     check(engine->pid > 0 && kill(engine->pid, SIGSTOP) == 0);
+    await_that(stands_still, engine, "the server goes on");
 }
 
 void engine_thaw(engine_t *engine) {

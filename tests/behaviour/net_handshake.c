@@ -208,6 +208,15 @@ static void close_beside_silence(void *arg) {
     check(monotonic() - before < MADE_AGAIN);
 }
 
+/* It takes a second to see that its connections are stale. */
+static void lock_until_the_loss_is_noticed(ferry_mutex_t *mutex) {
+    int64_t limit = monotonic() + PATIENCE;
+    do {
+        check_is(ferry_mutex_lock(mutex, 200 * MILLISECOND), -ETIMEDOUT);
+        check(monotonic() < limit);
+    } while (!strstr(ferry_last_error(), "no connection to a server"));
+}
+
 /* It does not even greet whoever connects again; libnats waits for that with each connection's lock held. */
 static void lock_and_close_beside_a_frozen_server(void *arg) {
     static const ferry_contract_t durable = {.size = sizeof durable, .durable = FERRY_DURABLE};
@@ -219,7 +228,7 @@ static void lock_and_close_beside_a_frozen_server(void *arg) {
     send_number(tx, 1);
     check_is(ferry_sender_flush(tx, PATIENCE), 0);
     engine_freeze(engine);
-    nap(1500 * MILLISECOND); /* it takes a second to see that its connections are stale */
+    lock_until_the_loss_is_noticed(mutex);
     int64_t before = monotonic();
     check_error(ferry_mutex_lock(mutex, 200 * MILLISECOND), -ETIMEDOUT, "no connection to a server");
     check(monotonic() - before < 2000 * MILLISECOND);
