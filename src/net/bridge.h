@@ -285,6 +285,7 @@ typedef struct fi_bridge {
     bool stopping;
 
     struct fi_list nodes;
+    uint32_t node_count; /* atomic: for who closes */
     struct fi_list owns;
     struct fi_list askings;
     struct fi_list inquiries; /* tell.c */

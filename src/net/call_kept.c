@@ -303,11 +303,15 @@ void fi_kept_look(fi_calls_kept_t *all) {
     pthread_mutex_unlock(&all->lock);
 }
 
-void fi_kept_send_last(fi_calls_t *calls) {
+bool fi_kept_any(fi_calls_t *calls) {
     pthread_mutex_lock(&calls->kept.lock);
     bool any = calls->kept.bytes > 0;
     pthread_mutex_unlock(&calls->kept.lock);
-    if (any && fi_net_await(calls->net, calls->net->leave_by)) {
+    return any;
+}
+
+void fi_kept_send_last(fi_calls_t *calls) {
+    if (fi_kept_any(calls) && fi_net_await(calls->net, calls->net->leave_by)) {
         fi_calls_flush(calls, calls->net->leave_by);
     }
 }

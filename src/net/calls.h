@@ -208,6 +208,8 @@ void fi_kept_init(fi_calls_kept_t *all);
 void fi_kept_look(fi_calls_kept_t *all);
 /* Before it is closed: answers that were given have some time to leave. */
 void fi_kept_send_last(fi_calls_t *calls);
+/* Is there anything? */
+bool fi_kept_any(fi_calls_t *calls);
 /* When it is closed, and nobody is inside: drops what is left. */
 void fi_kept_drop(fi_calls_t *calls);
 void fi_kept_done(fi_calls_kept_t *all);

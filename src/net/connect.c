@@ -10,13 +10,16 @@
 
 #include "base/error.h"
 #include "net/bridge.h"
+#include "net/calls.h"
 #include "net/lease.h"
 #include "net/net.h"
 #include "net/shares.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 
 #define CONNECT_MS 5000
-#define RECONNECT_MS 50
+#define RECONNECT_MS 50   /* up to twice that, so that not all come at once */
+#define NO_MORE_MS 600000 /* a close ends it */
 #define RECONNECT_BYTES                                                                                                \
     (1 << 20) /* what libnats keeps while it is not connected: requests only, channels send again themselves */
 #define BULK_BYTES (128 << 10) /* what libnats reads or writes at once there: a batch needs one call, not three */
@@ -176,6 +179,19 @@ static void failed(natsConnection *c, natsSubscription *sub, natsStatus s, void 
     fi_add32(&net->denials, 1);
 }
 
+/*
+ * Before all servers are tried again.  libnats holds the connection's lock while one does not answer, but not now: who
+ * leaves, and has nothing more to say, shall not have to wait for the next one, and not for each connection in turn.
+ */
+static int64_t pause_ms(natsConnection *c, int attempts, void *arg) {
+    const fi_net_t *net = arg;
+    int64_t by = __atomic_load_n(&net->leave_by, __ATOMIC_ACQUIRE);
+
+    (void)c;
+    (void)attempts;
+    return by && fi_now_ns() >= by ? NO_MORE_MS : RECONNECT_MS + (int64_t)(fi_random64() % RECONNECT_MS);
+}
+
 /* ---- options ---- */
 
 static const char *or_environment(const char *given, const char *variable) {
@@ -263,7 +279,7 @@ static natsStatus set_connection(fi_net_t *net, natsOptions *opts) {
     TRY(fi_nats.natsOptions_SetTimeout(opts, CONNECT_MS));
     TRY(fi_nats.natsOptions_SetMaxReconnect(opts, -1));
     TRY(fi_nats.natsOptions_SetReconnectWait(opts, RECONNECT_MS));
-    TRY(fi_nats.natsOptions_SetReconnectJitter(opts, RECONNECT_MS, RECONNECT_MS));
+    TRY(fi_nats.natsOptions_SetCustomReconnectDelay(opts, pause_ms, net));
     TRY(fi_nats.natsOptions_SetReconnectBufSize(opts, RECONNECT_BYTES));
     TRY(fi_nats.natsOptions_SetPingInterval(opts, FI_NET_PING_MS));
     TRY(fi_nats.natsOptions_SetMaxPingsOut(opts, FI_NET_PINGS));
@@ -496,11 +512,21 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
     return r;
 }
 
+/* From then on no connection is made any more. */
+static void leave_by(fi_net_t *net, int64_t at) {
+    __atomic_store_n(&net->leave_by, at, __ATOMIC_RELEASE);
+}
+
+static bool has_last_words(const fi_net_t *net) {
+    return fi_load_acquire32(&net->bridge->node_count) > 0 || fi_kept_any(net->calls);
+}
+
 void fi_net_close(fi_net_t *net) {
-    net->leave_by = fi_now_ns() + FI_NET_DEAD_NS;
+    leave_by(net, fi_now_ns() + (has_last_words(net) ? FI_NET_DEAD_NS : 0));
     fi_calls_close(net);
     fi_leases_close(net);
     fi_bridge_close(net);
+    leave_by(net, fi_now_ns());
     fi_net_absent(net);
     fi_shares_close(net);
     free_net(net);

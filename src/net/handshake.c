@@ -11,7 +11,8 @@
 #include "platform/condition.h"
 #include "platform/tcp.h"
 
-#define LOOK_NS 500000000ll /* between looks at all descriptors */
+#define LOOK_NS 500000000ll      /* between looks at all descriptors, */
+#define SOON_LOOK_NS 100000000ll /* where somebody leaves */
 #define SOON_NS 1000000000ll
 #define LATE_NS 2000000000ll /* we may hear so late that a handshake has begun */
 #define LITTLE 8192          /* bytes that a handshake sends, at most: credentials are the longest part */
@@ -82,13 +83,18 @@ static void look_for(fi_handshake_t *h) {
     h->cut += l.cut;
 }
 
-static void look_for_all(void) {
+/* Returns ns until the next look. */
+static int64_t look_for_all(void) {
     struct fi_list *at;
     struct fi_list *after;
+    bool left = false;
 
     fi_list_each(at, after, &all) {
-        look_for(fi_container(at, fi_handshake_t, link));
+        fi_handshake_t *h = fi_container(at, fi_handshake_t, link);
+        look_for(h);
+        left |= is_left(h);
     }
+    return left ? SOON_LOOK_NS : LOOK_NS;
 }
 
 static void *watch(void *unused) {
@@ -96,8 +102,8 @@ static void *watch(void *unused) {
     (void)pthread_setname_np(pthread_self(), "ferry-handshake");
     pthread_mutex_lock(&lock);
     while (!fi_list_empty(&all)) {
-        struct timespec next = fi_timespec(fi_now_ns() + LOOK_NS);
-        look_for_all();
+        int64_t now = fi_now_ns();
+        struct timespec next = fi_timespec(now + look_for_all());
         (void)pthread_cond_timedwait(&over, &lock, &next);
     }
     watching = false;

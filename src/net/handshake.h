@@ -17,7 +17,7 @@
  *
  * A connection that is made again after it was lost is held by calls that would end soon: there a server has a second,
  * then two, four and five, also to greet, so that one which is only slow is not asked again for ever.  Who leaves the
- * space gives each a second.
+ * space gives each a second, and begins no further one if nothing more is to be said (connect.c).
  *
  * One thread for the process, as long as there are handshakes.
  */

@@ -17,7 +17,7 @@
     X(nats_Open) X(nats_GetLastError) X(natsStatus_GetText) X(natsOptions_Create) X(natsOptions_Destroy) \
     X(natsOptions_SetServers) X(natsOptions_SetName) X(natsOptions_SetSendAsap) \
     X(natsOptions_SetAllowReconnect) X(natsOptions_SetMaxReconnect) X(natsOptions_SetReconnectWait) \
-    X(natsOptions_SetReconnectJitter) X(natsOptions_SetPingInterval) X(natsOptions_SetMaxPingsOut) \
+    X(natsOptions_SetCustomReconnectDelay) X(natsOptions_SetPingInterval) X(natsOptions_SetMaxPingsOut) \
     X(natsOptions_SetIOBufSize) X(natsOptions_SetWriteDeadline) X(natsOptions_SetTimeout) \
     X(natsOptions_SetReconnectBufSize) X(natsOptions_SetErrorHandler) X(natsOptions_SetDisconnectedCB) \
     X(natsOptions_SetReconnectedCB) X(natsOptions_SetClosedCB) X(natsOptions_SetSecure) \

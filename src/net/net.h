@@ -67,7 +67,7 @@ typedef struct fi_net {
     size_t max_payload;   /* bytes that one message may have */
     uint32_t up;          /* `control` and `bulk` are there; atomic */
     uint32_t leaves;      /* 1: it is being closed; atomic */
-    int64_t leave_by;     /* ns: until then it waits for a connection, to say what is to be said last */
+    int64_t leave_by;     /* ns: until then it waits for a connection, to say what is to be said last; atomic */
     uint32_t times_up;    /* grows whenever they come back; atomic */
     uint32_t times_lost;  /* atomic, as the next one */
     int64_t changed_at;   /* ns, when they were lost or came back */

@@ -86,6 +86,7 @@ static fi_far_node_t *find_or_make(fi_bridge_t *b, uint64_t id) {
     if (!n && id != 0 && (n = calloc(1, sizeof *n)) != NULL) {
         n->id = id;
         fi_list_add_tail(&b->nodes, &n->link);
+        fi_add32(&b->node_count, 1);
     }
     return n;
 }
@@ -126,6 +127,7 @@ void fi_far_forget(fi_bridge_t *b, fi_far_node_t *n, ferry_change_t how) {
     fi_out_node_gone(b, n);
     fi_in_node_gone(b, n);
     fi_list_remove(&n->link);
+    fi_sub32(&b->node_count, 1);
     free(n);
 }
 
