@@ -117,7 +117,7 @@ start_build() { # DIRECTORY TARGET MESON-OPTIONS...
 }
 
 variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR
-    local build=$1 name=$2 factor=$3 wrapper=() suites=() counts status
+    local build=$1 name=$2 factor=$3 wrapper=() suites=() processes=$(($(nproc) + 2)) counts status
     say "$name: build"
     while kill -0 "${builder[$build]}" 2>/dev/null; do
         hurry
@@ -135,9 +135,11 @@ variant() { # DIRECTORY SENTENCE TIMEOUT-FACTOR
     [ "$build" = build-tsan ] && setarch -R true 2>/dev/null && wrapper=(setarch -R)
     # What these run has its threads tested by the behaviour tests, in less time.
     [ "$build" = build-tsan ] && suites=(--no-suite examples --no-suite proto)
+    # Beside the first, others are built.
+    [ "$build" = build ] || processes=$((processes + 1))
     rm -f "$build"/meson-logs/testlog*
     timeout -k 10 "$(left)" "${wrapper[@]}" env FERRY_TEST_RUN="$mark" meson test -C "$build" "${suites[@]}" --no-rebuild --timeout-multiplier "$factor" \
-        --num-processes $(($(nproc) + 2)) 2>&1 | sed -u '/^ninja: /d;/^$/d'
+        --num-processes "$processes" 2>&1 | sed -u '/^ninja: /d;/^$/d'
     counts=$(python3 tests/count.py "$build" "$name" "${suites[@]}")
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))
