@@ -150,14 +150,6 @@ static const char *status_of(natsMsg *msg) {
     return status ? status : "";
 }
 
-/* Of the words with which a question ends, those that say that the next message has more bytes than it allows. */
-static bool is_of_size(natsMsg *msg) {
-    const char *words = NULL;
-
-    (void)fi_nats.natsMsgHeader_Get(msg, "Description", &words);
-    return words && strstr(words, "MaxBytes") != NULL;
-}
-
 static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identity_t id, int64_t now) {
     const char *ack = fi_nats.natsMsg_GetReply(msg);
     size_t len = strlen(ack) + 1;
@@ -191,11 +183,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
 
     fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
-        if (is_of_size(msg)) {
-            fi_pickup_is_large(p);
-        } else {
-            word_arrived(p, status_of(msg), now);
-        }
+        word_arrived(p, status_of(msg), now);
         fi_bridge_drop(b, msg);
         return;
     }

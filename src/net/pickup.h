@@ -49,10 +49,9 @@ typedef struct fi_pickup {
     uint32_t ahead;      /* how much may be asked for and not released */
     uint32_t round;
     struct {
-        uint32_t batch; /* messages asked for, */
-        uint32_t left;  /* and of these, those that have not come */
-        int64_t asked;  /* ns */
-        int64_t until;  /* ns: then the question was lost */
+        uint32_t left; /* messages asked for that have not come */
+        int64_t asked; /* ns */
+        int64_t until; /* ns: then the question was lost */
     } pulls[FI_PICKUP_PULLS];
     uint32_t losses; /* of connections, when it was last asked */
     bool heard;      /* the consumer has said something since the last question that was lost */
@@ -78,8 +77,6 @@ void fi_pickup_listen_late(fi_bridge_t *b, fi_way_ear_t *ear);
 int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now);
 /* The consumer has said something. */
 void fi_pickup_hear(fi_pickup_t *p, int64_t now);
-/* What comes next has more bytes than the oldest question allows: it has ended. */
-void fi_pickup_is_large(fi_pickup_t *p);
 /* What the oldest question asks for still. */
 uint32_t *fi_pickup_oldest(fi_pickup_t *p);
 

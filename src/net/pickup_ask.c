@@ -14,7 +14,6 @@
 #define BEAT_NS 2000000000ll     /* while the engine says that often that it has it, */
 #define QUIET_NS 4500000000ll    /* and is lost after so long without a word */
 #define FIRST_NS 500000000ll     /* the first one holds for so long, and is lost after twice that */
-#define HEAD_BYTES 1024u         /* of a message, that the engine counts with it, at most about */
 
 static uint32_t asked_for(const fi_pickup_t *p) {
     uint32_t sum = 0;
@@ -29,24 +28,16 @@ static uint32_t asked_for(const fi_pickup_t *p) {
  * Among several servers a question is lost without a word when the consumer has no leader: it was just made, or the
  * leader has died. So the first question is short, and others are not believed to wait there unless the engine says so.
  */
-static int say_how_long(const fi_pickup_t *p, char *text, size_t cap) {
-    return p->heard ? snprintf(text, cap, ",\"expires\":%lld,\"idle_heartbeat\":%lld", (long long)PULL_NS,
-                               (long long)BEAT_NS)
-                    : snprintf(text, cap, ",\"expires\":%lld", (long long)FIRST_NS);
-}
-
-/* How large what comes will be is only known of what has come. One message is asked for whatever its size. */
 static void ask_for(fi_pickup_t *p, uint32_t place, uint32_t batch, int64_t now, char *text, size_t cap) {
-    p->pulls[place].batch = p->pulls[place].left = batch;
+    p->pulls[place].left = batch;
     p->pulls[place].asked = now;
     p->pulls[place].until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
-    int len = snprintf(text, cap, "{\"batch\":%u", batch);
-    len += say_how_long(p, text + len, cap - (size_t)len);
-    if (batch > 1) {
-        uint64_t most = MOST_BYTES - p->bytes + p->usual_size + (uint64_t)batch * HEAD_BYTES;
-        len += snprintf(text + len, cap - (size_t)len, ",\"max_bytes\":%llu", (unsigned long long)most);
+    if (!p->heard) {
+        snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld}", batch, (long long)FIRST_NS);
+        return;
     }
-    snprintf(text + len, cap - (size_t)len, "}");
+    snprintf(text, cap, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", batch, (long long)PULL_NS,
+             (long long)BEAT_NS);
 }
 
 void fi_pickup_hear(fi_pickup_t *p, int64_t now) {
@@ -94,7 +85,7 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     if (now < p->paused_until) {
         return p->paused_until - now;
     }
-    char text[160];
+    char text[96];
     uint64_t usual = p->usual_size + 1;
     uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
     ask_for(p, free_place, batch, now, text, sizeof text);
@@ -103,19 +94,8 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     return fi_sooner(next, p->pulls[free_place].until - now);
 }
 
-static uint32_t oldest(const fi_pickup_t *p) {
-    return p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked < p->pulls[0].asked);
-}
-
-void fi_pickup_is_large(fi_pickup_t *p) {
-    uint32_t place = oldest(p);
-
-    if (p->pulls[place].left == p->pulls[place].batch) { /* even the first */
-        p->usual_size = MOST_BYTES;
-    }
-    p->pulls[place].left = 0;
-}
-
 uint32_t *fi_pickup_oldest(fi_pickup_t *p) {
-    return &p->pulls[oldest(p)].left;
+    uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked < p->pulls[0].asked);
+
+    return &p->pulls[first].left;
 }

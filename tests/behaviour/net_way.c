@@ -106,43 +106,6 @@ static void what_a_server_does_not_take_is_not_kept_twice(void) {
     stage_end(s);
 }
 
-#define LARGE_ONES 64
-
-static void send_small_ones_then_large_ones(void *arg) {
-    static const unsigned char bytes[LARGE - 4096];
-    stage_t *s = arg;
-    ferry_t *node = on(s, "a");
-    send_numbers(node, 200);
-    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
-    await(&s->step, 1);
-    for (int i = 0; i < LARGE_ONES; i++)
-        check_is(ferry_send(tx, bytes, sizeof bytes, PATIENCE), 0);
-    close_sender(tx);
-    close_node(node);
-}
-
-/* It has asked for many when they were small. */
-static void who_asked_for_many_is_not_flooded_when_they_become_large(void) {
-    stage_t *s = stage_new();
-    pid_t sender = child_start(send_small_ones_then_large_ones, s);
-    ferry_t *node = on(s, "b");
-    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
-    take_numbers(rx, 200);
-    long before = memory("VmRSS");
-    atomic_store(&s->step, 1);
-    child_join(sender); /* all are stored */
-    nap(200 * MILLISECOND);
-    check_grown("VmRSS", before, 40 * MIB); /* of 64 */
-    for (int i = 0; i < LARGE_ONES; i++) {
-        ferry_msg_t *m = receive(rx);
-        check_is(ferry_msg_size(m), LARGE - 4096);
-        release(m);
-    }
-    close_receiver(rx);
-    close_node(node);
-    stage_end(s);
-}
-
 /* ---- leaving ---- */
 
 #define NUMBERS 600u
@@ -242,7 +205,6 @@ static void what_was_asked_on_a_connection_that_has_ended_holds_no_more(void) {
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_a_server_does_not_take_is_not_kept_twice),
-        TEST(who_asked_for_many_is_not_flooded_when_they_become_large),
         TEST(what_is_on_its_way_to_who_leaves_goes_to_others_at_once),
         TEST(what_who_leaves_had_comes_to_others_as_the_next_attempt),
         TEST(what_was_asked_on_a_connection_that_has_ended_holds_no_more),
