@@ -29,7 +29,7 @@ static void widen(fi_sender_t *tx) {
 
 int fi_put_claim(fi_sender_t *tx, uint64_t total, int64_t deadline, unsigned char **room) {
     void *data = NULL;
-    int r = fi_sender_claim(tx, total, fi_patience(deadline), &data);
+    int r = fi_sender_claim(tx, total, fi_patience_of_waiter(deadline), &data);
 
     if (r == 0) {
         widen(tx);
@@ -43,7 +43,7 @@ int fi_put_message(fi_sender_t *tx, ferry_msg_t *m, const void *head, int64_t de
     void *found;
 
     if (m && m->magic == FI_MSG_SENT && m->sender == tx) {
-        return fi_sent_send(m, head, fi_patience(deadline));
+        return fi_sent_send(m, head, fi_patience_of_waiter(deadline));
     }
     if (!m || (m->magic != FI_MSG_SENT && m->magic != FI_MSG_TAKEN)) {
         return fi_fail(-EBADF, "this message handle was released before, or is none");

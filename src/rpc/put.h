@@ -15,6 +15,11 @@ static inline int64_t fi_patience(int64_t deadline) {
     return deadline == FI_NEVER ? FERRY_FOREVER : fi_time_left(deadline);
 }
 
+/* The same for who waits: with nothing left it is over, not FERRY_NOW. */
+static inline int64_t fi_patience_of_waiter(int64_t deadline) {
+    return deadline == FI_NEVER ? FERRY_FOREVER : fi_timeout_left(deadline);
+}
+
 /* Room for a message of `total` bytes that the usual way does not have. */
 int fi_put_claim(fi_sender_t *tx, uint64_t total, int64_t deadline, unsigned char **room);
 /* The message by pointer, if it is this sender's; else a copy. `head`: of FI_ANNEX bytes. The end is held. As

@@ -314,7 +314,7 @@ static int new_reply(ferry_request_t *rq, size_t size, void **data, ferry_msg_t 
     if (r < 0) {
         return r;
     }
-    r = fi_sent_new(rq->caller->tx, size, fi_patience(rq->call.deadline), data, m);
+    r = fi_sent_new(rq->caller->tx, size, fi_patience_of_waiter(rq->call.deadline), data, m);
     fi_end_leave(&rq->caller->tx->end);
     return r == -ETIMEDOUT || r == -ECANCELED ? tell_over(rq) : r;
 }
