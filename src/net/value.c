@@ -341,6 +341,7 @@ static int read_anew(fi_changing_t *c) {
         /* We were taken for dead, and the others have closed it. */
         how = fi_value_attach(c->r, c->p);
         how = how == 0 ? copy_known(c) : how;
+        c->turn.tried = 0; /* another stream has numbers of its own */
     } else if (how == FI_DONE) {
         adopt(c->r, c->stream, &c->s, c->seq);
     }
@@ -417,7 +418,10 @@ static int make_change(fi_changing_t *c, uint64_t number, fi_change_fn *change, 
             if (how == FI_DONE) {
                 return result;
             }
-            unknown |= how == FI_UNKNOWN;
+            if (how == FI_UNKNOWN) { /* the next look shall show whether it is in place, before others hide it */
+                unknown = true;
+                c->turn.tried = c->turn.passed = 0;
+            }
             tried = how == FI_UNKNOWN ? result : tried;
             tried_as = how == FI_UNKNOWN ? c->seq + 1 : tried_as;
         }

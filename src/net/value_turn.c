@@ -8,10 +8,12 @@
 #include "platform/clock.h"
 
 #define PLEA_VERSION 1u
-#define PASSED_MOST 16u /* by others, before one asks */
+#define PASSED_MOST 16u /* by others, before one asks; */
+#define PASSED_NEAR 2u  /* by so many in one try even who is as near as they are */
 #define DOUBLINGS 3u
 #define OPENERS_MOST 64u /* to be asked one by one */
 #define YIELD_MOST_NS INT64_C(1000000000)
+#define TRIES_NS (10 * YIELD_MOST_NS) /* for what has to be done, whatever its time */
 
 /* The time of a call does not count: who has none still lets others go first. */
 static int let_pass(fi_net_t *net, int64_t ns, const fi_term_t *p) {
@@ -25,7 +27,7 @@ static int let_pass(fi_net_t *net, int64_t ns, const fi_term_t *p) {
 static void send_plea(const fi_value_t *r, uint64_t node, const fi_plea_t *plea) {
     char subject[FI_SUBJECT_MAX];
 
-    if (node != 0 && node != r->net->node->id) {
+    if (node != 0 && node != r->net->node->id && fi_net_is_up(r->net)) {
         fi_net_node_subject(r->net, subject, node, "locks");
         (void)fi_net_send(r->net, r->net->control, subject, plea, sizeof *plea);
     }
@@ -47,16 +49,22 @@ static void plead(const fi_value_t *r, const fi_lease_state_t *s, int64_t ns) {
 /* Reading took so long, and putting will. */
 static int ask_for_turn(const fi_value_t *r, const fi_term_t *p, fi_turn_t *t, const fi_lease_state_t *s,
                         int64_t took) {
-    int64_t settled = (took / 4) << t->pleas; /* what others had under way has arrived then */
+    took = fi_earlier(took, YIELD_MOST_NS / 4); /* a process that stood still read for long */
+    int64_t settled = (took / 4) << t->pleas;   /* what others had under way has arrived then */
 
     plead(r, s, fi_earlier(settled + 2 * took, YIELD_MOST_NS));
     t->pleas += t->pleas < DOUBLINGS;
     return let_pass(r->net, settled, p);
 }
 
-/* Who has no time to wait for others has a moment for those who only change it. */
+/* Who has no time to wait for others has a moment for those who only change it; and who gives something back, longer. */
 static bool is_too_late(const fi_term_t *p, const fi_turn_t *t, int64_t now) {
-    return now > p->deadline && now - t->lost_since > YIELD_MOST_NS;
+    return now > p->deadline && now - t->lost_since > (p->stubborn ? TRIES_NS : YIELD_MOST_NS);
+}
+
+/* Who is near, too, is passed now and then, but not by so many at once. */
+static uint64_t passed_by(uint64_t changes) {
+    return changes > PASSED_NEAR ? changes : 0;
 }
 
 int fi_turn_read(const fi_value_t *r, const char *stream, const fi_term_t *p, fi_turn_t *t, fi_lease_state_t *s,
@@ -69,7 +77,7 @@ int fi_turn_read(const fi_value_t *r, const char *stream, const fi_term_t *p, fi
     }
     int how = fi_stream_read(r, stream, p, s, seq);
     if (how == FI_DONE && t->tried != 0) {
-        t->passed += *seq - t->tried;
+        t->passed += passed_by(*seq - t->tried);
     }
     if (how == FI_DONE && t->passed >= PASSED_MOST) {
         how = ask_for_turn(r, p, t, s, fi_now_ns() - begin);
@@ -104,7 +112,8 @@ int fi_turn_give_way(const fi_value_t *r, const fi_term_t *p, fi_turn_t *t) {
         int64_t left = fi_time_left(__atomic_load_n(&r->yield_until, __ATOMIC_RELAXED));
         int64_t in_time = fi_time_left(p->deadline);
         left = fi_earlier(left, YIELD_MOST_NS - t->gave);
-        left = in_time > 0 || t->gave > 0 ? fi_earlier(left, in_time) : left; /* who has no time at all waits once */
+        /* Who has no time at all waits once, unless he gives back or tidies up. */
+        left = in_time > 0 || t->gave > 0 || p->stubborn ? fi_earlier(left, in_time) : left;
         if (left <= 0) {
             return how;
         }
