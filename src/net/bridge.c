@@ -27,7 +27,8 @@
 #define COUNT_NS 1000000ll       /* messages are counted for so long; */
 #define DENSE 16                 /* with so many of them they come densely, */
 #define GATHER_NS 300000ll       /* and are taken together after this */
-#define DROPPED_BYTES (1u << 20) /* messages of so many bytes are not kept for being destroyed together */
+#define DROPPED_BYTES (1u << 20) /* messages of so many bytes are not kept for being destroyed together, */
+#define DROPPED_HEAD 512u        /* with about so many for what is no data */
 #define FAREWELL_MS 500
 
 /* ---- the box ---- */
@@ -75,7 +76,7 @@ void fi_bridge_drop(fi_bridge_t *b, natsMsg *msg) {
         return;
     }
     b->dropped[b->dropped_count++] = msg;
-    b->dropped_bytes += (size_t)fi_nats.natsMsg_GetDataLength(msg);
+    b->dropped_bytes += DROPPED_HEAD + (size_t)fi_nats.natsMsg_GetDataLength(msg);
     if (b->dropped_count == FI_BRIDGE_DROPPED || b->dropped_bytes >= DROPPED_BYTES) {
         destroy_dropped(b);
     }

@@ -269,7 +269,7 @@ typedef struct fi_box_item {
     struct fi_far_watch *watch; /* FI_BOX_WATCH: it begins or ends */
 } fi_box_item_t;
 
-#define FI_BRIDGE_DROPPED 4096u
+#define FI_BRIDGE_DROPPED 2048u
 
 typedef struct fi_bridge {
     fi_net_t *net;

@@ -65,7 +65,9 @@ void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay) {
     if (delay > 0) {
         snprintf(text, sizeof text, "-NAK {\"delay\":%" PRId64 "}", delay);
     }
-    say(b, ack, text);
+    if (fi_net_is_up(b->net)) { /* kept until then it could take it from who has it by now */
+        say(b, ack, text);
+    }
 }
 
 /* The same, of what many are told in a turn. */
