@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/error.h"
@@ -482,6 +481,7 @@ static void abandoned(fi_sender_t *tx) {
     tx->claim = (fi_claim_t){0};
     tx->abandoned = true;
     fi_sender_waited(tx); /* it may have been cancelled in its sleep */
+    fi_store_release32(&tx->tends, 0);
     fi_dispatch_rest(tx);
     fi_backlog_drop(tx);
     fi_sender_unlink_all(tx);
@@ -515,6 +515,17 @@ static void on_link(fi_sender_t *tx, fi_mail_t *m) {
         drop_link(tx, l, l->live ? DROP_LEFT : DROP_GONE);
     }
     fi_backlog_watch(tx);
+}
+
+/* What readers have left or released. */
+static void free_what_is_done(fi_sender_t *tx) {
+    if (tx->topic && tx->topic->ghosts) {
+        fi_outlet_flee(tx->topic);
+    }
+    fi_sender_free_old(tx);
+    if (tx->part.released) {
+        tx->part.released(tx->part.whole);
+    }
 }
 
 void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
@@ -564,31 +575,12 @@ void fi_sender_deliver(fi_end_t *e, fi_mail_t *m) {
         default: /* REFUSE, CLOSE, EXPEL, RING_OK, REJECT, SKIPPED, RATION, UNTRIED */
             on_link(tx, m);
         }
-        if (tx->topic && tx->topic->ghosts) {
-            fi_outlet_flee(tx->topic);
-        }
-        fi_sender_free_old(tx);
-        if (tx->part.released) {
-            tx->part.released(tx->part.whole);
-        }
+        free_what_is_done(tx);
     }
     fi_mail_free(m);
 }
 
-bool fi_sender_wants_room(fi_end_t *e) {
-    return fi_load_acquire32(&fi_sender_of(e)->waiting) != 0;
-}
-
-void fi_sender_wake(fi_end_t *e) {
-    fi_sender_t *tx = fi_sender_of(e);
-    uint64_t one = 1;
-
-    fi_add32(&tx->room, 1);
-    if (fi_load_acquire32(&e->busy) == FI_BUSY_ASLEEP) {
-        (void)fi_futex_wake(&tx->room, 1);
-    }
-    int fd = __atomic_load_n(&tx->room_fd, __ATOMIC_ACQUIRE);
-    if (fd >= 0 && write(fd, &one, sizeof one) < 0) {
-        /* full: it is readable already */
-    }
+void fi_sender_take_room(fi_sender_t *tx) {
+    fi_backlog_watch(tx);
+    free_what_is_done(tx);
 }

@@ -134,9 +134,10 @@ typedef struct fi_rxpart {
     bool alone;                 /* for its end, as is in_haste */
     bool in_haste;
     bool hidden;
-    uint64_t to_node;          /* a hidden one: to which its messages go on; 0: to several */
-    bool stays;                /* also when the thread ends that used it last: what is held stays where it is */
-    bool unchecked;            /* FERRY_CHECK=1: what it takes may change */
+    bool rings_late;  /* its owner says when senders that wait for room are woken, with fi_receiver_ring_senders */
+    uint64_t to_node; /* a hidden one: to which its messages go on; 0: to several */
+    bool stays;       /* also when the thread ends that used it last: what is held stays where it is */
+    bool unchecked;   /* FERRY_CHECK=1: what it takes may change */
     const fi_dead_end_t *dead; /* while it is opened; NULL: as usual */
     fi_replay_t replay;        /* for the bridge */
     bool plain;                /* likewise: it gets what clients that are not Ferry's publish, too */
@@ -292,6 +293,8 @@ void fi_receiver_collect(fi_receiver_t *rx);
 /* Publishes the cursor; in a stream, gives up the lines that it passes. */
 void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log);
 void fi_receiver_publish(fi_receiver_t *rx);
+/* Wakes those who wait for room, of which there is more: where the owner says when. The end is held. */
+void fi_receiver_ring_senders(fi_receiver_t *rx);
 
 /* Takes a message of a closed receiver out of the books, which takes the receiver along if it was the last. Called with
  * returned_lock taken, which it gives back. */

@@ -53,6 +53,30 @@ void fi_sender_disarm(fi_sender_t *tx) {
     fi_store_release32(&tx->waiting, 0);
 }
 
+bool fi_sender_wants_room(fi_end_t *e) {
+    return fi_load_acquire32(&fi_sender_of(e)->waiting) != 0;
+}
+
+/* An exchange on both sides: either this thread finds that the sleeper has left, or that one sees, after it has, what
+ * this thread has seen. */
+bool fi_sender_tends(fi_end_t *e) {
+    return fi_add32(&fi_sender_of(e)->tends, 0) != 0;
+}
+
+void fi_sender_wake(fi_end_t *e) {
+    fi_sender_t *tx = fi_sender_of(e);
+    uint64_t one = 1;
+
+    fi_add32(&tx->room, 1);
+    if (fi_load_acquire32(&e->busy) == FI_BUSY_ASLEEP) {
+        (void)fi_futex_wake(&tx->room, 1);
+    }
+    int fd = __atomic_load_n(&tx->room_fd, __ATOMIC_ACQUIRE);
+    if (fd >= 0 && write(fd, &one, sizeof one) < 0) {
+        /* full: it is readable already */
+    }
+}
+
 static void refresh_all(fi_sender_t *tx, bool exactly) {
     for (uint32_t i = 0; i < tx->outlet_count; i++) {
         if (exactly) {
@@ -86,21 +110,32 @@ static int look_why(fi_sender_t *tx, fi_try_fn *try, void *arg) {
     return r;
 }
 
+/* Until `room` has changed. What the steward would do for one that is not there, this thread does when it wakes. */
+static int sleep_for_room(fi_sender_t *tx, uint32_t room, int64_t deadline) {
+    fi_store_release32(&tx->tends, 1);
+    fi_end_begin_sleep(&tx->end);
+    int r = fi_futex_wait(&tx->room, room, deadline);
+    fi_end_end_sleep(&tx->end);
+    (void)fi_exchange32(&tx->tends, 0);
+    fi_sender_take_room(tx);
+    return r;
+}
+
 /* Sleeps until something may have changed. -EDEADLK: nothing will, since those who could make room wait for us. */
 static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadline) {
     uint32_t room = fi_load_acquire32(&tx->room);
     fi_pace_t *pace = &tx->stall.pace;
 
     consider_growth(tx, false);
-    fi_sender_arm(tx);
+    if (!tx->waiting) {
+        fi_sender_arm(tx);
+    }
     refresh_all(tx, true);
     int r = try(tx, arg);
     if (r == -EAGAIN && !fi_node_is_shut(tx->end.node)) {
         tx->stats.waits++;
         fi_store_relaxed32(&tx->stall.room, room);
-        fi_end_begin_sleep(&tx->end);
-        r = fi_futex_wait(&tx->room, room, fi_earlier(pace->check, deadline));
-        fi_end_end_sleep(&tx->end);
+        r = sleep_for_room(tx, room, fi_earlier(pace->check, deadline));
         r = r == -EINTR ? -EINTR : -EAGAIN;
         int64_t now = fi_now_ns();
         if (r == -EAGAIN && now < deadline && fi_pace_is_due(pace, now)) { /* what is over anyhow is no deadlock */

@@ -42,6 +42,7 @@ static const fi_end_ops_t sender_ops = {
     .wake = fi_sender_wake,
     .figures = figures,
     .wants_room = fi_sender_wants_room,
+    .tends = fi_sender_tends,
     .stirs = fi_sender_stirs,
 };
 

@@ -22,6 +22,7 @@
 #include "channel/message.h"
 #include "channel/part.h"
 #include "channel/sample.h"
+#include "channel/stall.h"
 #include "channel/wait.h"
 #include "channel/window.h"
 #include "ferry/channel.h"
@@ -29,7 +30,6 @@
 #include "node/node.h"
 #include "ring/ring_reader.h"
 #include "ring/ring_writer.h"
-#include "sync/pace.h"
 
 #define FI_LOGS 4u               /* rings of one outlet that may be in use at once */
 #define FI_SMALL_RING_LINES 118u /* two pages with its head and starts: what an idle link costs */
@@ -185,15 +185,6 @@ typedef struct fi_meet {
     uint64_t pos;
 } fi_meet_t;
 
-/* A wait for room that goes on. */
-typedef struct fi_stall {
-    bool bears_it; /* this wait does not end because of a deadlock */
-    uint32_t room; /* the sender's `room` when its sleep began */
-    int64_t deadline;
-    fi_pace_t pace;
-    fi_blocked_t blocked;
-} fi_stall_t;
-
 /* Who has asked last that what waits be dropped. */
 typedef struct fi_purge {
     fi_peer_t *asker; /* counted; NULL: nobody, or all is told */
@@ -227,6 +218,7 @@ struct ferry_sender {
     bool stalled;         /* the receivers did not make room while we spun: messages may go to the backlog */
     bool stuck;           /* nor have they released anything since, as far as is known */
     uint32_t waiting;     /* 1: a release shall ring the node's bell */
+    uint32_t tends;       /* 1: its thread sleeps for room, and sends what waits when it wakes */
     uint64_t sleeps;      /* number of the current sleep, as the rings' `want` has it */
     fi_stall_t stall;     /* why the wait that goes on takes so long */
     fi_spinner_t spinner;
@@ -351,13 +343,11 @@ typedef int fi_try_fn(fi_sender_t *tx, void *arg);
 int fi_sender_wait_until(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t timeout, bool fail_at_once);
 void fi_sender_arm(fi_sender_t *tx);
 void fi_sender_disarm(fi_sender_t *tx);
+bool fi_sender_wants_room(fi_end_t *e);
+bool fi_sender_tends(fi_end_t *e);
+void fi_sender_wake(fi_end_t *e);
 int fi_sender_alloc_now(fi_sender_t *tx, uint64_t size, fi_block_t **out);
 int fi_sender_alloc(fi_sender_t *tx, uint64_t size, int64_t timeout, fi_block_t **out);
-
-/* stall.c: -EAGAIN: wait on; -EDEADLK: those who could make room wait for us. */
-int fi_sender_look_why(fi_sender_t *tx);
-void fi_sender_waited(fi_sender_t *tx);
-bool fi_sender_stirs(const fi_end_t *e);
 
 /* backlog.c */
 int fi_backlog_add(fi_sender_t *tx, const fi_item_t *item);
@@ -533,8 +523,8 @@ void fi_txlink_free(fi_txlink_t *l);
 void fi_sender_unlink_all(fi_sender_t *tx);
 int fi_sender_add_outlet(fi_sender_t *tx, uint32_t lines, fi_outlet_t **out);
 void fi_sender_forget_outlet(fi_sender_t *tx, fi_outlet_t *o);
-bool fi_sender_wants_room(fi_end_t *e);
-void fi_sender_wake(fi_end_t *e);
+/* Something has been released: sends what waits, and frees what is needed no more. */
+void fi_sender_take_room(fi_sender_t *tx);
 void fi_sender_retire(void *tx, fi_segment_t *s);
 /*
  * Hands the segment to every reader of the outlet that does not have it yet.  -EAGAIN: one of them is slow to read what

@@ -121,12 +121,24 @@ void fi_rxlog_publish(const fi_receiver_t *rx, fi_rxlog_t *log) {
 }
 
 /* Ends the sender's sleep for room, if it sleeps. */
-static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
+static void ring_now(fi_rxlink_t *l, const fi_rxlog_t *log) {
     uint64_t want = fi_rxlog_wanted(l, log);
 
     if (want != 0 && fi_load_relaxed64(&l->rung) != want) {
         fi_store_relaxed64(&l->rung, want);
         fi_bell_ring(l->peer->bell);
+    }
+}
+
+static void ring_sender(fi_rxlink_t *l, const fi_rxlog_t *log) {
+    if (fi_likely(!l->rx->part.rings_late)) {
+        ring_now(l, log);
+    }
+}
+
+void fi_receiver_ring_senders(fi_receiver_t *rx) {
+    for (uint32_t i = 0; i < rx->link_count; i++) {
+        ring_now(rx->links[i], rx->links[i]->log);
     }
 }
 

@@ -447,6 +447,7 @@ typedef struct fi_hidden {
     void *whole;
     void (*changed)(void *whole);
     fi_intake_t *intake;
+    bool rings_late; /* see fi_rxpart_t */
 } fi_hidden_t;
 
 int fi_hidden_receiver_open(fi_bridge_t *b, const fi_hidden_t *h, fi_receiver_t **rx);

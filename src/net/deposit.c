@@ -15,7 +15,9 @@
 #include "net/deposit.h"
 #include "platform/clock.h"
 
-#define TURN 4096u /* messages taken in one turn */
+#define TURN 4096u       /* messages taken in one turn */
+#define WAKE_NS 10000000 /* a sender that waits for room is told of it at the latest so long after */
+#define ENOUGH 8u        /* or when it is so large a part of what is still under way */
 #define DEFAULT_CAPACITY 1000000ull
 #define DEFAULT_QUOTA (1ull << 30)
 
@@ -179,6 +181,7 @@ static void take(fi_bridge_t *b, fi_deposit_t *p) {
         fi_depositor_t *d = m->link->far;
         if (!d || make_room(d) < 0) {
             fi_taken_release_held(m); /* no memory at all: it is lost, as it would be with this process */
+            fi_receiver_ring_senders(p->rx);
             continue;
         }
         keep(p, d, m);
@@ -215,9 +218,33 @@ static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
 
 /* ---- a turn ---- */
 
+/*
+ * Is a sender that waits for room to be woken? What is stored is released at once, but to wake somebody costs as much as
+ * to send several messages, and answers come by the hundred: so not for each turn's, while more of them are to come.
+ */
+static bool shall_wake(fi_depositor_t *d, int64_t now, int64_t *next) {
+    uint64_t room = d->stored - d->woken;
+
+    if (room == 0) {
+        return false;
+    }
+    if (d->wake_at == 0) {
+        d->wake_at = now + WAKE_NS;
+    }
+    if (d->sent > d->stored && room < (d->taken - d->stored) / ENOUGH && now < d->wake_at) {
+        *next = fi_sooner(*next, d->wake_at - now);
+        return false;
+    }
+    d->woken = d->stored;
+    d->wake_at = 0;
+    return true;
+}
+
 static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next, bool *waits) {
     struct fi_list *at;
     struct fi_list *after;
+
+    bool rings = false;
 
     if (fi_end_enter(&p->rx->end, FI_END_RECEIVER) < 0) {
         return false;
@@ -231,9 +258,13 @@ static bool turn(fi_bridge_t *b, fi_deposit_t *p, int64_t now, int64_t *next, bo
         fi_depositor_t *d = fi_container(at, fi_depositor_t, link);
         int64_t ns = fi_depositor_tend(b, p, d, now);
         *next = fi_sooner(*next, ns);
+        rings |= shall_wake(d, now, next);
         if (d->ended && d->stored == d->taken) {
             free_depositor(p, d);
         }
+    }
+    if (rings) {
+        fi_receiver_ring_senders(p->rx);
     }
     fi_end_leave(&p->rx->end);
     *waits |= p->intake.held_up;
@@ -287,8 +318,12 @@ static int open_deposit(fi_bridge_t *b, ferry_kind_t kind, const char *channel, 
     fi_list_init(&p->depositors);
     fi_list_init(&p->marks);
     fi_list_add_tail(&b->deposits, &p->link);
-    const fi_hidden_t hidden = {
-        .channel = p->channel, .kind = kind, .whole = p, .changed = links_changed, .intake = &p->intake};
+    const fi_hidden_t hidden = {.channel = p->channel,
+                                .kind = kind,
+                                .whole = p,
+                                .changed = links_changed,
+                                .intake = &p->intake,
+                                .rings_late = true};
     int r = listen_for_answers(b);
     r = r == 0 ? fi_hidden_receiver_open(b, &hidden, &p->rx) : r;
     if (r < 0) {

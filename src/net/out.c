@@ -142,6 +142,7 @@ int fi_hidden_receiver_open(fi_bridge_t *b, const fi_hidden_t *h, fi_receiver_t 
                               .loses = h->changed,
                               .in_haste = true,
                               .hidden = true,
+                              .rings_late = h->rings_late,
                               .to_node = h->to_node,
                               .stays = true,
                               .unchecked = true};

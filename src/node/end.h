@@ -60,6 +60,8 @@ typedef struct fi_end_ops {
     void (*figures)(struct fi_end *e, fi_frame_t *f);
     /* Senders: the node's bell rang; true when this end sleeps for room or has a backlog. Steward, end not held. */
     bool (*wants_room)(struct fi_end *e);
+    /* Likewise: its thread sleeps for that, and will look after the backlog itself when it is woken. */
+    bool (*tends)(struct fi_end *e);
     /* The thread that waits by this end is awake, or has been woken, and has yet to look what has come. Steward. */
     bool (*stirs)(const struct fi_end *e);
 } fi_end_ops_t;

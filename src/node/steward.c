@@ -96,6 +96,19 @@ static void bury_orphans(fi_node_t *n) {
     }
 }
 
+/* Something has been released. Who sleeps for that is only woken: to do its chores here would make it wait for them. */
+static void tell_of_room(fi_end_t *e) {
+    if (e->ops->tends(e)) {
+        e->ops->wake(e);
+        return;
+    }
+    fi_frame_t f = fi_frame(FI_ROOM, 0, 0);
+    fi_mail_t *m = fi_mail_new(NULL, &f);
+    if (m) {
+        fi_end_deliver(e, m);
+    }
+}
+
 static void look_after_ends(fi_node_t *n) {
     struct fi_list *at;
     struct fi_list *after;
@@ -104,11 +117,7 @@ static void look_after_ends(fi_node_t *n) {
     fi_list_each(at, after, &n->ends) {
         fi_end_t *e = fi_container(at, fi_end_t, link);
         if (e->ops->wants_room && e->ops->wants_room(e)) {
-            fi_frame_t f = fi_frame(FI_ROOM, 0, 0);
-            fi_mail_t *m = fi_mail_new(NULL, &f);
-            if (m) {
-                fi_end_deliver(e, m);
-            }
+            tell_of_room(e);
         } else if (shut) {
             e->ops->wake(e);
         }
