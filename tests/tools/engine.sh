@@ -61,6 +61,28 @@ json_tells_where_everything_is() {
     none_left store
 }
 
+# what the server has in its environment for Go
+go_settings() {
+    tr '\0' '\n' <"/proc/$ENGINE_SERVER_PID/environ" | grep '^GO' | sort
+}
+
+the_server_collects_garbage_less_often() {
+    unset GOGC GOMEMLIMIT
+    local half limit
+    half=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) * 512))
+    engine_start store
+    go_settings >set
+    engine_stop
+    has GOGC=400 set
+    limit=$(sed -n 's/^GOMEMLIMIT=//p' set)
+    [ "$limit" -ge $((16 << 20)) ] && [ "$limit" -le "$half" ] || fail "$limit of $half bytes"
+    export GOGC=90
+    engine_start store
+    go_settings >set
+    engine_stop
+    [ "$(cat set)" = GOGC=90 ] || fail "what the user has set: $(cat set)"
+}
+
 what_is_stored_stays() {
     engine_start store
     "${peer[@]}" "$ENGINE_URL" stream jobs 1 put jobs a put jobs b >info
@@ -292,6 +314,8 @@ commands_of_a_cluster_are_printed() {
 
 test_that "the URL is printed when the server is ready" the_url_is_printed_when_the_server_is_ready
 test_that "JSON tells where everything is" json_tells_where_everything_is
+test_that "the server collects garbage less often, unless the user has said how often" \
+    the_server_collects_garbage_less_often
 test_that "what is stored stays" what_is_stored_stays
 test_that "an interrupt ends it in good order" an_interrupt_ends_it_in_good_order
 test_that "killing ferry takes the server down" killing_ferry_takes_the_server_down

@@ -141,6 +141,11 @@ int engine_attend(engine_t *e);
 /* The last line of this run's log that holds `text`, without its date. False, and "": none does. */
 bool engine_log_line(const engine_t *e, const char *text, char *line, size_t cap);
 
+/* --- engine_garbage.c --- */
+
+/* Sets what the server, as our child, will find in its environment, unless the user has. */
+void engine_set_garbage(void);
+
 /* --- engine_ready.c --- */
 
 /* Waits until the server serves, and fills `info`. 0, or an exit status; after a signal STATUS_FAILED, unsaid. */

@@ -126,6 +126,7 @@ int engine_start(engine_t *e) {
 
     if (log < 0)
         return STATUS_FAILED;
+    engine_set_garbage();
     if (pipe2(ends, O_CLOEXEC) < 0)
         return start_failed(e, errno);
     e->pid = fork();
