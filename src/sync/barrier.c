@@ -235,8 +235,8 @@ int fi_barrier_wait(const fi_barrier_t *b, uint64_t me, fi_wait_t *w) {
         }
         int r = arrive(b, word, me, &slot);
         r = r == -EAGAIN ? wait_on(b, &word, w) : r;
-        if (r == -ETIMEDOUT && fi_load_acquire64(&b->shared->word) & FI_BROKEN) {
-            return -EOWNERDEAD; /* before the time was over, for all we know; as in a round */
+        if (r < 0 && fi_load_acquire64(&b->shared->word) & FI_BROKEN) {
+            return -EOWNERDEAD; /* before the wait ended, for all we know; as in a round */
         }
         if (r != 0) {
             return r;
