@@ -104,16 +104,14 @@ bool fi_ask_doubt(fi_ask_t *a, uint64_t *since) {
 }
 
 static int denied(const fi_ask_t *a) {
-    char words[sizeof a->net->denied];
+    char words[sizeof a->net->denied] = "the server denies permission";
 
-    pthread_mutex_lock(&a->net->lock);
-    memcpy(words, a->net->denied, sizeof words);
-    pthread_mutex_unlock(&a->net->lock);
+    (void)fi_net_newest_denial(a->net, a->denials, words);
     return fi_fail(-EACCES, "cannot %s '%s': %s", a->doing, a->what, words);
 }
 
 int fi_ask_fail(const fi_ask_t *a, natsStatus s) {
-    if (s == NATS_NOT_PERMITTED || is_denied(a)) {
+    if (s == NATS_NOT_PERMITTED || (a->code == 0 && is_denied(a))) { /* what was answered was not denied */
         return denied(a);
     }
     switch (a->code) {

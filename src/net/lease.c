@@ -242,6 +242,9 @@ static int new_object(fi_leases_t *leases, const fi_lease_opening_t *o, fi_lease
     made->record.replicas = &leases->replicas;
     made->record.changed = changed_here;
     int r = fi_value_attach(&made->record, &p);
+    if (r == 0 && (r = fi_answers_check(leases)) < 0) {
+        fi_value_part(&made->record);
+    }
     if (r < 0) {
         free_object(made);
         return r;
@@ -563,7 +566,7 @@ int fi_lease_wait(fi_lease_t *l, uint32_t role, fi_change_fn *change, void *arg,
             pace = pace < LAST_PACE_NS ? pace * 2 : pace;
             look_at = fi_deadline(pace);
         } else if (now >= ask_at) {
-            fi_lease_look_after(l, now);
+            r = fi_lease_look_after(l, now);
             ask_at = fi_now_ns() + FI_LEASE_ASK_NS;
         } else {
             r = sleep_until(l, earlier(deadline, earlier(look_at, ask_at)));

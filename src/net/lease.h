@@ -88,6 +88,7 @@ typedef struct fi_lease {
 typedef struct fi_leases {
     fi_net_t *net;
     pthread_mutex_t opening;
+    bool mute; /* this node cannot hear what others ask; guarded by opening */
     pthread_mutex_t lock;
     struct fi_list objects; /* guarded by lock */
     fi_suspect_t suspects[FI_LEASE_SUSPECTS];

@@ -145,6 +145,21 @@ int fi_answers_open(fi_leases_t *leases) {
     return fi_leases_subscribe(leases, subject, answer, leases, &leases->questions);
 }
 
+/* The server says no before it answers what was asked since. */
+int fi_answers_check(fi_leases_t *leases) {
+    char subject[FI_SUBJECT_MAX];
+    const char *words = NULL;
+
+    fi_net_node_subject(leases->net, subject, leases->net->node->id, "locks");
+    leases->mute |= fi_nats.natsConnection_GetLastError(leases->net->control, &words) == NATS_NOT_PERMITTED && words &&
+                    fi_net_denies(words, subject);
+    return leases->mute ? fi_fail(-EACCES,
+                                  "locks between machines cannot be used: others would take this node for "
+                                  "dead, since the server denies it to hear their questions on %s",
+                                  subject)
+                        : 0;
+}
+
 void fi_answers_close(fi_leases_t *leases) {
     fi_leases_unsubscribe(&leases->questions);
 }
@@ -184,6 +199,7 @@ int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out) {
     fi_net_t *net = leases->net;
     char subject[FI_SUBJECT_MAX];
     natsMsg *msg = NULL;
+    uint32_t denials = fi_load_acquire32(&net->denials);
 
     if (node == net->node->id) { /* a connection does not hear itself */
         *out = answer_of(leases);
@@ -200,7 +216,7 @@ int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out) {
         r = take_answer(fi_nats.natsMsg_GetData(msg), (size_t)fi_nats.natsMsg_GetDataLength(msg), out);
     }
     fi_nats.natsMsg_Destroy(msg);
-    return r;
+    return r == -ETIMEDOUT && fi_net_was_denied(net, denials, subject) ? -EACCES : r;
 }
 
 uint32_t fi_answer_bits(const fi_answer_t *a, uint32_t handle, int32_t *tid) {
@@ -393,36 +409,47 @@ static void compare(fi_lease_object_t *o, const fi_line_t *line, uint64_t node, 
     }
 }
 
-/* Its line may be longer than ours: before it counts as dead it has a second for one more answer. */
-static bool is_silent_for_good(fi_leases_t *leases, uint64_t node, int r, int64_t pause) {
+/* Its line may be longer than ours: before it counts as dead it has a second for one more answer. 1: it does; 0;
+ * -EACCES. */
+static int is_silent_for_good(fi_leases_t *leases, uint64_t node, int r, int64_t pause) {
     if (r != 0 && r != -ETIMEDOUT) {
         clear(leases, node);
-        return false;
+        return r == -EACCES ? r : 0;
     }
     if (!is_dead(leases, node, pause)) {
-        return false;
+        return 0;
     }
     int there = r == 0 ? 0 : fi_net_is_there(leases->net, node, LAST_WORD_NS);
     if (there == 1) {
         clear(leases, node);
     }
-    return there == 0 || there == -ETIMEDOUT;
+    return there == -EACCES ? there : there == 0 || there == -ETIMEDOUT;
 }
 
-static void look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) {
+/* What it holds is not told to us; whether it lives, perhaps. */
+static int ask(fi_leases_t *leases, uint64_t node, fi_answer_t **a) {
+    int r = fi_answer_ask(leases, node, a);
+
+    return r == -EACCES ? fi_net_is_there(leases->net, node, fi_net_patience(leases->net, FI_LEASE_PATIENCE_NS)) : r;
+}
+
+/* 0 or -EACCES. */
+static int look_at(fi_lease_object_t *o, const fi_line_t *line, uint64_t node) {
     fi_answer_t *a = NULL;
 
-    int r = fi_answer_ask(o->leases, node, &a);
+    int r = ask(o->leases, node, &a);
     /* Others who are asked in between take their time to be silent, too. */
     int64_t pause = fi_net_patience(o->leases->net, 4 * FI_LEASE_ASK_NS) + o->asked_for + fi_now_ns() - line->began;
-    if (is_silent_for_good(o->leases, node, r, pause)) {
+    int silent = is_silent_for_good(o->leases, node, r, pause);
+    if (silent == 1) {
         fi_burial_t b = {.node = node};
         change(o, &b);
     }
-    if (r == 1) {
+    if (a) {
         compare(o, line, node, a);
     }
     free(a);
+    return silent < 0 ? silent : 0;
 }
 
 /* One of the node's waiting threads at a time does it for all. */
@@ -437,19 +464,20 @@ static bool is_my_turn(fi_lease_object_t *o, int64_t now, uint32_t *next) {
     return mine;
 }
 
-void fi_lease_look_after(fi_lease_t *l, int64_t now) {
+int fi_lease_look_after(fi_lease_t *l, int64_t now) {
     fi_lease_object_t *o = l->object;
     fi_line_t line = {.me = fi_lease_net(l)->node->id, .handle = l->number, .is_barrier = o->record.kind == 'b'};
     uint32_t next;
+    int r = 0;
 
     if (o->record.kind == 'e' || !fi_net_is_up(o->leases->net) || !is_my_turn(o, now, &next)) {
-        return;
+        return 0;
     }
     line.began = fi_now_ns();
     fi_value_look(&o->record, see_line, &line);
     next = choose_whom_to_ask(o->leases, &line, next);
-    for (uint32_t i = 0; i < line.nodes; i++) {
-        look_at(o, &line, line.node[i]);
+    for (uint32_t i = 0; i < line.nodes && r == 0; i++) {
+        r = look_at(o, &line, line.node[i]);
     }
     pthread_mutex_lock(&o->leases->lock);
     o->asked_next = next;
@@ -457,4 +485,5 @@ void fi_lease_look_after(fi_lease_t *l, int64_t now) {
     pthread_mutex_unlock(&o->leases->lock);
     free(line.entries);
     free(line.there);
+    return r;
 }

@@ -57,15 +57,19 @@ typedef struct fi_answer {
 
 /* Answers questions, as long as the node has leases. */
 int fi_answers_open(fi_leases_t *leases);
+/* For who opens something, once the server has answered: -EACCES, it does not let this node hear questions. */
+int fi_answers_check(fi_leases_t *leases);
 void fi_answers_close(fi_leases_t *leases);
 
-/* 1: *out is what it says, to be freed; 0: its connection is gone; -ETIMEDOUT silence; -ENOTCONN; -EPROTO; -ENOMEM. */
+/* 1: *out is what it says, to be freed; 0: its connection is gone; -ETIMEDOUT silence; -ENOTCONN; -EPROTO; -ENOMEM;
+ * -EACCES the server does not let us ask. */
 int fi_answer_ask(fi_leases_t *leases, uint64_t node, fi_answer_t **out);
 /* What it says of a handle: FI_ANSWER bits; 0: it knows none that holds or is inside a call. `tid` may be NULL. */
 uint32_t fi_answer_bits(const fi_answer_t *a, uint32_t handle, int32_t *tid);
 
-/* Asks those who stand in the way, and takes from the dead. Now and then; the rest of the time it does nothing. */
-void fi_lease_look_after(fi_lease_t *l, int64_t now);
+/* Asks those who stand in the way, and takes from the dead. Now and then; the rest of the time it does nothing. 0, or
+ * -EACCES: the server does not let us ask, so that a wait for a dead one would never end. */
+int fi_lease_look_after(fi_lease_t *l, int64_t now);
 
 /* Does this wait close a circle? 0, or -EDEADLK with the circle in words. */
 int fi_lease_circle(fi_lease_t *l);

@@ -262,7 +262,7 @@ static void add_silent(fi_looking_t *at) {
         }
         asked++;
         int there = fi_net_is_there(at->net, link->to, PATIENCE_NS);
-        if (there == 1 || there == -ETIMEDOUT) {
+        if (there == 1 || there == -ETIMEDOUT || there == -EACCES) {
             const ferry_look_node_t node = {.id = link->to, .name = link->name, .host = link->host, .uid = UINT32_MAX};
             (void)add_node(l, &node);
         }

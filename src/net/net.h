@@ -206,6 +206,10 @@ const char *fi_net_words(natsStatus s);
 
 /* Is a denial about that subject? */
 bool fi_net_denies(const char *words, const char *subject);
+/* The newest denial, in the server's words. False: there was none since `net->denials` was `before`. */
+bool fi_net_newest_denial(fi_net_t *net, uint32_t before, char words[256]);
+/* Was it about that subject? */
+bool fi_net_was_denied(fi_net_t *net, uint32_t before, const char *subject);
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len);
 /* Waits for a connection that is coming back. Is there one? */
 bool fi_net_await(const fi_net_t *net, int64_t deadline);
@@ -236,7 +240,7 @@ void fi_net_signals_restore(const sigset_t *before);
 /* ---- who is there ---- */
 
 /* 1: the node answers; 0: its connection is gone; -ETIMEDOUT no answer in `timeout` ns; -ENOTCONN we are not
- * connected. */
+ * connected; -EACCES with a sentence: the server does not let us ask, so nothing is known. */
 int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout);
 /* Asks all nodes and calls `each` for every card, this node's too, until they have been silent for `patience` ns.
  * Returns how many. */

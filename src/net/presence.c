@@ -97,6 +97,7 @@ int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout) {
     char subject[FI_SUBJECT_MAX];
     natsMsg *msg = NULL;
     int64_t ms = timeout / 1000000;
+    uint32_t denials = fi_load_acquire32(&net->denials);
 
     if (!fi_net_is_up(net)) {
         return -ENOTCONN;
@@ -109,6 +110,9 @@ int fi_net_is_there(fi_net_t *net, uint64_t node, int64_t timeout) {
     }
     if (s == NATS_NO_RESPONDERS) {
         return 0;
+    }
+    if (s == NATS_TIMEOUT && fi_net_was_denied(net, denials, subject)) {
+        return fi_fail(-EACCES, "the server denies to ask whether a node lives: let all publish on %s", subject);
     }
     return s == NATS_TIMEOUT ? -ETIMEDOUT : -ENOTCONN;
 }

@@ -104,6 +104,22 @@ bool fi_net_denies(const char *words, const char *subject) {
     return quoted && strncmp(quoted + 1, subject, len) == 0 && quoted[1 + len] == '"';
 }
 
+bool fi_net_newest_denial(fi_net_t *net, uint32_t before, char words[256]) {
+    if (fi_load_acquire32(&net->denials) == before) {
+        return false;
+    }
+    pthread_mutex_lock(&net->lock);
+    memcpy(words, net->denied, sizeof net->denied);
+    pthread_mutex_unlock(&net->lock);
+    return true;
+}
+
+bool fi_net_was_denied(fi_net_t *net, uint32_t before, const char *subject) {
+    char words[sizeof net->denied];
+
+    return fi_net_newest_denial(net, before, words) && fi_net_denies(words, subject);
+}
+
 int fi_net_send(fi_net_t *net, natsConnection *c, const char *subject, const void *data, size_t len) {
     natsStatus s = fi_nats.natsConnection_Publish(c, subject, data, (int)len);
 

@@ -75,8 +75,9 @@ static int anybody_lives(const fi_value_t *r, const fi_lease_state_t *s, const f
 
     do {
         for (uint32_t i = 0; i < s->head.openers; i++) {
-            if (s->openers[i] == r->net->node->id || fi_net_is_there(r->net, s->openers[i], patience) == 1) {
-                return 1;
+            int there = s->openers[i] == r->net->node->id ? 1 : fi_net_is_there(r->net, s->openers[i], patience);
+            if (there == 1 || there == -EACCES) {
+                return there;
             }
         }
         patience = fi_net_patience(r->net, 5 * PING_NS); /* its line may be longer than ours */

@@ -2,12 +2,14 @@
  *
  * net_denied.c - what the server does not permit comes as an error of the call that needs it, in the server's words.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine.h"
+#include "objects.h"
 
 /* "all" may do everything; the others lack what their names say. */
 static const char users[] = "authorization { users = [\n"
@@ -150,6 +152,76 @@ static void who_waits_is_told_that_the_server_does_not_answer(void) {
     stop(e);
 }
 
+/* ---- locks ---- */
+
+typedef struct rivals {
+    ferry_t *node;
+    atomic_uint done;
+} rivals_t;
+
+static void *acquire_and_release(void *arg) {
+    rivals_t *r = arg;
+    ferry_semaphore_t *units = open_semaphore(r->node, "units", 9);
+    while (!atomic_load(&r->done)) {
+        check_is(ferry_semaphore_acquire(units, PATIENCE), 0);
+        check_is(ferry_semaphore_release(units), 0);
+    }
+    check_is(ferry_semaphore_close(units), 0);
+    return NULL;
+}
+
+/* Both change it all the time, so each comes too late half of the time, while a denial comes that is about something
+ * else. */
+static void a_lock_is_not_denied_because_something_else_is(void) {
+    engine_t *e = start("publish: {deny: \"ferry.test.t.secret.>\"}");
+    rivals_t rivals[2] = {{.node = open_as(e, "b", "all")}, {.node = open_as(e, "a", "some")}};
+    pthread_t threads[2];
+    ferry_sender_t *tx;
+    for (int i = 0; i < 2; i++)
+        check_is(pthread_create(&threads[i], NULL, acquire_and_release, &rivals[i]), 0);
+    for (int i = 0; i < 50; i++)
+        check_error(ferry_sender_open(rivals[1].node, "secret", FERRY_TOPIC, NULL, &tx), -EACCES, "t.secret.");
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&rivals[i].done, 1);
+        check_is(pthread_join(threads[i], NULL), 0);
+        close_node(rivals[i].node);
+    }
+    stop(e);
+}
+
+/* It would take who does not answer for dead, and have the lock beside him. */
+static void who_may_not_ask_whether_a_holder_lives_is_told_so(void) {
+    engine_t *e = start("publish: {deny: \"ferry.test.n.>\"}");
+    ferry_t *here = open_as(e, "a", "some");
+    ferry_t *there = open_as(e, "b", "all");
+    ferry_mutex_t *mine = open_mutex(here, "ledger");
+    ferry_mutex_t *theirs = open_mutex(there, "ledger");
+    check_is(ferry_mutex_lock(theirs, PATIENCE), 0);
+    check_error(ferry_mutex_lock(mine, PATIENCE), -EACCES, "denies ferry.test.n.");
+    check_is(ferry_mutex_check(theirs), 0);
+    check_is(ferry_mutex_unlock(theirs), 0);
+    check_is(ferry_mutex_lock(mine, PATIENCE), 0);
+    check_is(ferry_mutex_unlock(mine), 0);
+    ferry_mutex_t *another = open_mutex(there, "another");
+    check_error(ferry_mutex_open(here, "another", NULL, &mine), -EACCES, "denies ferry.test.n.");
+    check_is(ferry_mutex_close(another), 0);
+    check_is(ferry_mutex_close(theirs), 0);
+    close_node(there);
+    check_is(ferry_close(here), 1); /* `mine` */
+    stop(e);
+}
+
+/* What it held would be given to others. */
+static void who_cannot_be_asked_has_no_locks(void) {
+    engine_t *e = start("subscribe: {deny: \"ferry.test.n.*.locks\"}");
+    ferry_t *node = open_as(e, "a", "some");
+    ferry_mutex_t *mutex;
+    check_error(ferry_mutex_open(node, "ledger", NULL, &mutex), -EACCES, "denies .locks");
+    check_error(ferry_mutex_open(node, "ledger", NULL, &mutex), -EACCES, "denies .locks");
+    close_node(node);
+    stop(e);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(no_sender_can_be_opened_where_publishing_is_denied),
@@ -158,6 +230,9 @@ int main(int argc, char **argv) {
         TEST(no_durable_sender_can_be_opened_where_storing_is_denied),
         TEST(who_waits_is_told_that_the_server_does_not_answer),
         TEST(sending_fails_once_it_is_denied),
+        TEST(a_lock_is_not_denied_because_something_else_is),
+        TEST(who_may_not_ask_whether_a_holder_lives_is_told_so),
+        TEST(who_cannot_be_asked_has_no_locks),
     };
     return run_suite("net_denied", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
