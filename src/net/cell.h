@@ -17,6 +17,9 @@
  * way: whoever comes with a smaller token after the fence was raised is refused, and one who had looked before is, too,
  * as L has changed.
  *
+ * Who has a long way to the engine would come too late each time where others put into the name's other cells.  So where
+ * one server alone keeps the stream, its check of a subject is used, whatever is put elsewhere.
+ *
  * Answers that are lost with a connection: each put carries an id, by which the server knows it when it comes again.
  *
  * Waiting: a handle that waits hears the news, which the server tells once a value is stored, and keeps the newest

@@ -158,12 +158,15 @@ static int not_known(const fi_net_cell_t *c) {
 
 /* On which condition the server shall store a message. */
 typedef struct condition {
-    enum { ALWAYS, STREAM_ENDS_AT, NO_MESSAGE } kind;
+    enum { ALWAYS, STREAM_ENDS_AT, SUBJECT_ENDS_AT, NO_MESSAGE } kind;
     uint64_t last;
 } condition_t;
 
 static condition_t ends_at(uint64_t last) {
     return (condition_t){.kind = last == 0 ? NO_MESSAGE : STREAM_ENDS_AT, .last = last};
+}
+static condition_t subject_ends_at(uint64_t last) {
+    return (condition_t){.kind = last == 0 ? NO_MESSAGE : SUBJECT_ENDS_AT, .last = last};
 }
 
 /* The server names the number that it has. */
@@ -210,6 +213,7 @@ static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t
     fi_nats.jsPubOptions_Init(&options);
     options.MsgId = id;
     options.ExpectLastSeq = on.kind == STREAM_ENDS_AT ? on.last : 0;
+    options.ExpectLastSubjectSeq = on.kind == SUBJECT_ENDS_AT ? on.last : 0;
     options.ExpectNoMessage = on.kind == NO_MESSAGE;
     do {
         int r = fi_ask_next(&ask);
@@ -244,11 +248,15 @@ static int store(fi_net_cell_t *c, const char *subject, const void *data, size_t
     return fi_ask_fail(&ask, s);
 }
 
+static int others_put(const fi_net_cell_t *c) {
+    return fi_fail(-ETIMEDOUT, "others have put into cells of the name \"%s\" without a pause for %.3f ms", c->name,
+                   (double)c->patience / 1e6);
+}
+
 /* The condition on `last` did not hold: is there time to try again with what is known now? */
 static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
     if (fi_time_left(deadline) == 0) {
-        return fi_fail(-ETIMEDOUT, "others have put into cells of the name \"%s\" without a pause for %.3f ms", c->name,
-                       (double)c->patience / 1e6);
+        return others_put(c);
     }
     return fi_load_relaxed64(&c->last) == last ? fi_net_cell_ask_last(c, "put into the cell", deadline) : 0;
 }
@@ -256,8 +264,8 @@ static int try_again(fi_net_cell_t *c, uint64_t last, int64_t deadline) {
 static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *version) {
     bool unsure = false;
 
-    if (*p->only_if == 0) {
-        int r = store(c, subject, p->data, p->len, ends_at(0), deadline, version, &unsure);
+    if (*p->only_if == 0 || !c->clustered) {
+        int r = store(c, subject, p->data, p->len, subject_ends_at(*p->only_if), deadline, version, &unsure);
         return r != -ESTALE ? r : unsure ? not_known(c) : stale();
     }
     uint64_t last = fi_max(fi_load_relaxed64(&c->last), *p->only_if);
@@ -281,15 +289,17 @@ static int put_if(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, 
 
 /* ---- tokens ---- */
 
-static int read_fence(fi_net_cell_t *c, const char *subject, uint64_t *token) {
+/* The largest token that was used, and the number of the message that says so; 0: none. */
+static int read_fence(fi_net_cell_t *c, const char *subject, uint64_t *token, uint64_t *number) {
     fi_fence_t fence = {.version = 0};
     fi_last_t last;
 
     int r = last_of(c, subject, c->patience, &last);
-    *token = 0;
+    *token = *number = 0;
     if (r < 0) {
         return r == -ENODATA ? 0 : r;
     }
+    *number = last.number;
     if (last.len == sizeof fence) {
         fi_last_copy(&last, &fence);
     }
@@ -301,12 +311,14 @@ static int read_fence(fi_net_cell_t *c, const char *subject, uint64_t *token) {
     return 0;
 }
 
-/* 0: no larger token was used, and none smaller will be, if the stream still ends at `*last`; 1: look again. */
+/* 0: no larger token was used, and none smaller will be, if the stream still ends at `*last` (NULL: in any case);
+ * 1: look again. */
 static int raise_fence(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline, uint64_t *last) {
     fi_fence_t fence = {.version = 1, .token = p->token};
     uint64_t raised;
+    uint64_t number;
 
-    int r = read_fence(c, subject, &raised);
+    int r = read_fence(c, subject, &raised, &number);
     if (r < 0 || raised == p->token) {
         return r;
     }
@@ -314,8 +326,32 @@ static int raise_fence(fi_net_cell_t *c, const fi_net_put_t *p, const char *subj
         return fi_fail(-ESTALE, "the cell \"%s\" was put into with token %" PRIu64 ", which is newer than %" PRIu64,
                        c->name, raised, p->token);
     }
-    r = store(c, subject, &fence, sizeof fence, ends_at(*last), deadline, last, NULL);
+    r = store(c, subject, &fence, sizeof fence, last ? ends_at(*last) : subject_ends_at(number), deadline,
+              last ? last : &number, NULL);
     return r == -ESTALE ? 1 : r;
+}
+
+/*
+ * Not with replicas, but whatever is put into other cells of the name.  The version is looked at before the fence: who
+ * raises that afterwards, and puts, changes it.
+ */
+static int put_fenced_alone(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, const char *fence,
+                            int64_t deadline, uint64_t *version) {
+    for (;;) {
+        uint64_t now;
+        int r = fi_net_cell_look(c, p->index, c->patience, &now);
+        r = r == 0 ? raise_fence(c, p, fence, deadline, NULL) : r;
+        if (r == 0) {
+            r = store(c, subject, p->data, p->len, subject_ends_at(now), deadline, version, NULL);
+            r = r == -ESTALE ? 1 : r;
+        }
+        if (r <= 0) {
+            return r;
+        }
+        if (fi_time_left(deadline) == 0) {
+            return others_put(c);
+        }
+    }
 }
 
 static int put_fenced(fi_net_cell_t *c, const fi_net_put_t *p, const char *subject, int64_t deadline,
@@ -339,6 +375,9 @@ static int put_fenced(fi_net_cell_t *c, const fi_net_put_t *p, const char *subje
         }
         if (r <= 0) {
             return r;
+        }
+        if (!c->clustered) {
+            return put_fenced_alone(c, p, subject, fence, deadline, version);
         }
         r = try_again(c, known, deadline);
         if (r < 0) {

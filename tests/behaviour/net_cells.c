@@ -4,6 +4,7 @@
  * comes back.
  */
 #include "cells.h"
+#include "relay.h"
 #include "stranger.h"
 
 #include <arpa/inet.h>
@@ -468,6 +469,46 @@ static void a_frozen_server_and_shutdown_end_waits(void) {
     engine_stop(c->engine);
 }
 
+/* ---- a long way ---- */
+
+static void put_beside(void *arg) {
+    common_t *c = arg;
+    ferry_t *node = node_on(c, "near");
+    ferry_cell_t *cells = open_cells(node, "state", 2);
+    atomic_fetch_add(&c->ready, 1);
+    for (int64_t end = monotonic() + PATIENCE; !atomic_load(&c->go) && monotonic() < end;)
+        put_number(cells, 1, 1);
+    close_cell(cells);
+    close_node(node);
+}
+
+/* On the way something is put into the other one, each time. */
+static void what_is_put_into_other_cells_of_the_name_does_not_keep_a_far_one_from_being_changed(void) {
+    common_t *c = common_new();
+    relay_t *line = relay_start(c->engine);
+    pid_t near = child_start(put_beside, c);
+    await(&c->ready, 1);
+    relay_delay(line, 5 * MILLISECOND);
+    engine_machine(c->engine, "far");
+    ferry_t *node = open_node(relay_space(line));
+    const ferry_cell_options_t options = {.count = 2, .patience = SECOND};
+    ferry_cell_t *cells = open_cell(node, "state", &options);
+    uint64_t value = 7, version = 0;
+    for (int i = 0; i < 3; i++)
+        check_is(ferry_cell_cas_at(cells, 0, version, &value, sizeof value, &version), 0);
+    check_is(ferry_cell_cas_at(cells, 0, version + 1, &value, sizeof value, NULL), -ESTALE);
+    check_is(ferry_cell_put_fenced(cells, 0, 5, &value, sizeof value, &version), 0);
+    check_is(version_of(cells, 0), version);
+    check_is(ferry_cell_put_fenced(cells, 0, 5, &value, sizeof value, NULL), 0);
+    check_error(ferry_cell_put_fenced(cells, 0, 4, &value, sizeof value, NULL), -ESTALE, "token 5 4");
+    atomic_store(&c->go, 1);
+    child_join(near);
+    close_cell(cells);
+    close_node(node);
+    relay_stop(line);
+    engine_stop(c->engine);
+}
+
 int main(int argc, char **argv) {
     static const test_t tests[] = {
         TEST(a_value_is_had_changed_and_waited_for_on_another_machine),
@@ -477,6 +518,7 @@ int main(int argc, char **argv) {
         TEST(a_wait_and_a_value_outlive_the_server),
         TEST(all_of_a_thousand_cells_are_watched),
         TEST(an_older_token_is_refused_on_all_machines),
+        TEST(what_is_put_into_other_cells_of_the_name_does_not_keep_a_far_one_from_being_changed),
         TEST(openers_agree_and_a_cell_stays_until_it_is_removed),
         TEST(a_stream_of_somebody_else_with_its_subjects_is_named),
         TEST(a_removed_cell_is_looked_for_before_its_value_is),
