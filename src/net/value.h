@@ -39,6 +39,8 @@ typedef struct fi_value {
     uint64_t seq;                /* its number; 0: not seen yet */
 
     int64_t yield_until; /* ns: others have asked for their turn (value_turn.h); atomic */
+    int64_t yield_asked; /* ns: when they did; this and the next one are the hearing thread's */
+    int64_t yield_spent; /* ns given to them, less what was not */
 } fi_value_t;
 
 /* How long a call may take, and what ends it sooner. */

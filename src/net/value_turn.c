@@ -97,11 +97,20 @@ bool fi_turn_hear(const void *message, size_t len, fi_plea_t *plea) {
     return plea->version == PLEA_VERSION && memchr(plea->name, '\0', sizeof plea->name) != NULL;
 }
 
+/* One thread hears all pleas. What was given is earned again by as much time in which nobody asked for it. */
 void fi_turn_yield(fi_value_t *r, int64_t ns) {
-    int64_t until = fi_now_ns() + fi_earlier(ns, YIELD_MOST_NS);
+    int64_t now = fi_now_ns();
+    int64_t until = __atomic_load_n(&r->yield_until, __ATOMIC_RELAXED);
+    int64_t own = now - (until > r->yield_asked ? until : r->yield_asked);
 
-    if (until > __atomic_load_n(&r->yield_until, __ATOMIC_RELAXED)) { /* one thread hears all pleas */
-        __atomic_store_n(&r->yield_until, until, __ATOMIC_RELAXED);
+    r->yield_spent -= own > 0 ? fi_earlier(own, r->yield_spent) : 0;
+    r->yield_asked = now;
+    until = until > now ? until : now;
+    int64_t more = now - until + fi_earlier(ns, YIELD_MOST_NS);
+    more = fi_earlier(more, YIELD_MOST_NS - r->yield_spent);
+    if (ns > 0 && more > 0) {
+        r->yield_spent += more;
+        __atomic_store_n(&r->yield_until, until + more, __ATOMIC_RELAXED);
     }
 }
 

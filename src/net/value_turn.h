@@ -9,7 +9,8 @@
  *     ferry.SPACE.n.NODE.locks     with no reply, and a plea: for so long, do not change the value of this name
  *
  * These read on, but put nothing until that time is over; a change waits so for a second at most, however many ask, and
- * one that gives back or tidies up no longer than its own time.  He waits until what they had under way has come to the
+ * one that gives back or tidies up no longer than its own time.  Nor do all pleas together, needed or not, hold up a
+ * node for more than half of the time, once they have had a second.  He waits until what they had under way has come to the
  * engine, reads, and puts.  Was it not enough, he asks for more.
  * Nobody has to obey: values are right without that.
  */

@@ -44,10 +44,31 @@ static void a_turn_is_a_second_long_at_most_and_is_not_cut_short_by_another(void
     assert_true(value.yield_until > first && value.yield_until <= fi_now_ns() + SECOND);
 }
 
+static void pass_time(fi_value_t *value, int64_t ns) {
+    value->yield_until -= ns;
+    value->yield_asked -= ns;
+}
+
+static void who_asks_all_the_time_gets_half_of_it(void **state) {
+    (void)state;
+    const int64_t step = SECOND / 100;
+    fi_value_t value = {.yield_until = 0};
+    int64_t given = 0;
+
+    for (int64_t passed = 0; passed < 20 * SECOND; passed += step) {
+        fi_turn_yield(&value, SECOND);
+        int64_t now = fi_now_ns();
+        given += value.yield_until > now ? fi_earlier(value.yield_until - now, step) : 0;
+        pass_time(&value, step);
+    }
+    assert_true(given >= 9 * SECOND && given <= 12 * SECOND);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_a_plea_is_taken_for_one),
         cmocka_unit_test(a_turn_is_a_second_long_at_most_and_is_not_cut_short_by_another),
+        cmocka_unit_test(who_asks_all_the_time_gets_half_of_it),
     };
     return cmocka_run_group_tests_name("turn", tests, NULL, NULL);
 }
