@@ -108,6 +108,18 @@ typedef struct fi_delivery {
 } fi_delivery_t;
 bool fi_durable_read_ack(const char *ack, fi_delivery_t *d);
 
+/* What a consumer says about a question for messages, in place of messages (status.c). */
+typedef enum fi_word {
+    FI_WORD_WAITS,  /* it waits there */
+    FI_WORD_OVER,   /* it has ended, as it had to */
+    FI_WORD_LARGE,  /* likewise, since the next message has more bytes than it allows */
+    FI_WORD_FEWER,  /* the newest is refused: it asks for more messages than may be asked for at once */
+    FI_WORD_AWAY,   /* it has ended, or is refused: not all is there for the moment, but nothing is missing */
+    FI_WORD_TROUBLE /* nobody answers, the consumer was removed, or something unknown */
+} fi_word_t;
+/* NULL: the library says that nobody answers. `*most`: of FI_WORD_FEWER, so many may be asked for; else untouched. */
+fi_word_t fi_durable_word_on(natsMsg *msg, uint32_t *most);
+
 fi_identity_t fi_durable_identify(natsMsg *msg, const fi_delivery_t *d);
 uint64_t fi_durable_tag(natsMsg *msg);
 /* Where a dead letter comes from. False: it is none. */

@@ -104,23 +104,6 @@ static void acknowledge(fi_bridge_t *b, fi_pickup_t *p, fi_picked_t *k, int64_t 
     b->progress = true;
 }
 
-/*
- * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for
- * new, and begins to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that first, on
- * the way, where it has just been told that nobody listens; and what is given back then is to come a moment later.
- */
-static void take_questions_back(fi_bridge_t *b, const fi_pickup_t *p) {
-    char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], api[FI_DURABLE_API_MAX];
-
-    fi_durable_names(b->net, FERRY_QUEUE, p->channel, base, stream);
-    fi_durable_api(api, "CONSUMER.INFO", stream, ".ferry");
-    if (fi_way_say(b->net, api, NULL, "")) {
-        fi_way_flush(b->net); /* before the rest goes by the other connection */
-    } else {
-        (void)fi_net_send(b->net, b->net->bulk, api, "", 0);
-    }
-}
-
 /* Others shall have them. */
 static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
     while (!fi_list_empty(all)) {
@@ -132,24 +115,21 @@ static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
 
 /* ---- arriving ---- */
 
-/* The engine says something about a question: it has expired, or there is no consumer. */
-static void word_arrived(fi_pickup_t *p, const char *status, int64_t now) {
-    if (strcmp(status, "100") == 0) {
-        return; /* it waits there */
+/* The engine says something about a question: it has ended, is refused, or there is no consumer. */
+static void word_arrived(fi_pickup_t *p, natsMsg *msg, int64_t now) {
+    fi_word_t word = fi_durable_word_on(msg, &p->most);
+
+    if (word == FI_WORD_WAITS) {
+        return;
     }
-    *fi_pickup_oldest(p) = 0;
-    if (strcmp(status, "408") != 0) { /* 503: nobody answers; 409: it was deleted, or is led by another server */
+    *(word == FI_WORD_FEWER ? fi_pickup_newest(p) : fi_pickup_oldest(p)) = 0;
+    if (word == FI_WORD_AWAY || word == FI_WORD_TROUBLE) {
         p->paused_until = now + FI_PICKUP_SLOW_NS;
         p->heard = false; /* the next question may find nobody */
+    }
+    if (word == FI_WORD_TROUBLE) {
         fi_durable_mend(&p->mending, now);
     }
-}
-
-static const char *status_of(natsMsg *msg) {
-    const char *status = NULL;
-
-    (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
-    return status ? status : "";
 }
 
 static bool keep(fi_pickup_t *p, natsMsg *msg, const fi_delivery_t *d, fi_identity_t id, int64_t now) {
@@ -185,7 +165,7 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
 
     fi_pickup_hear(p, now);
     if (!fi_durable_read_ack(ack, &d)) {
-        word_arrived(p, status_of(msg), now);
+        word_arrived(p, msg, now);
         fi_bridge_drop(b, msg);
         return;
     }
@@ -216,7 +196,7 @@ static void fetched(void *whole, natsMsg *msg) {
     if (msg) {
         message_arrived(p->bridge, p, msg, fi_now_ns());
     } else {
-        word_arrived(p, "503", fi_now_ns());
+        word_arrived(p, NULL, fi_now_ns());
     }
 }
 
@@ -428,7 +408,7 @@ static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     b->net->way.ready = true;
     fi_way_hear(b->net); /* what has come is handed back with the rest */
     fi_pickup_listen_late(b, &p->ear);
-    take_questions_back(b, p);
+    fi_pickup_take_back(b, p); /* first; and what is given back then is to come a moment later */
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
         give_back_tried(b, p, fi_now_ns(), FI_PICKUP_LATER_NS);
         find_released(b, p, fi_now_ns());
@@ -461,6 +441,8 @@ static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
         return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
+    p->lost = b->net->way.lost;
+    p->most = FI_PICKUP_AHEAD;
     snprintf(p->channel, sizeof p->channel, "%s", channel);
     fi_list_init(&p->held);
     fi_list_init(&p->waiting);

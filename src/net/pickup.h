@@ -46,21 +46,22 @@ typedef struct fi_pickup {
     uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
     uint64_t bytes;
     uint64_t usual_size; /* of a message: the largest of late */
-    uint32_t ahead;      /* how much may be asked for and not released */
+    uint32_t ahead;      /* how much may be asked for and not released, */
+    uint32_t most;       /* and with one question, as the engine says */
     uint32_t round;
     struct {
         uint32_t left; /* messages asked for that have not come */
         int64_t asked; /* ns */
         int64_t until; /* ns: then the question was lost */
     } pulls[FI_PICKUP_PULLS];
-    uint32_t losses; /* of connections, when it was last asked */
-    bool heard;      /* the consumer has said something since the last question that was lost */
+    uint32_t lost; /* of the way, when it was last asked */
+    bool heard;    /* the consumer has said something since the last question that was lost */
     int64_t paused_until;
     fi_mending_t mending;
     fi_parcel_t parcel; /* the first that waits, if it is large */
 } fi_pickup_t;
 
-#define FI_PICKUP_LATER_NS 20000000ll /* what is handed back by who leaves comes then: see take_questions_back */
+#define FI_PICKUP_LATER_NS 20000000ll /* what is handed back by who leaves comes then: see fi_pickup_take_back */
 
 /* The message is somebody else's, after so many ns. */
 void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay);
@@ -75,9 +76,12 @@ void fi_pickup_listen_late(fi_bridge_t *b, fi_way_ear_t *ear);
 /* Asks when it is worth a question: for half of what may be ahead, or if nothing is asked for. Returns ns until it is
  * to ask again, or -1. */
 int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now);
+/* Has the engine forget what those asked who do not listen any more. */
+void fi_pickup_take_back(fi_bridge_t *b, const fi_pickup_t *p);
 /* The consumer has said something. */
 void fi_pickup_hear(fi_pickup_t *p, int64_t now);
 /* What the oldest question asks for still. */
 uint32_t *fi_pickup_oldest(fi_pickup_t *p);
+uint32_t *fi_pickup_newest(fi_pickup_t *p);
 
 #endif

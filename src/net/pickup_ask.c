@@ -47,15 +47,31 @@ void fi_pickup_hear(fi_pickup_t *p, int64_t now) {
     }
 }
 
-/* What was asked on a connection that was lost has to be asked once more. */
-static void forget_lost(const fi_net_t *net, fi_pickup_t *p) {
-    uint32_t losses = fi_net_losses(net);
-
-    if (losses != p->losses) {
-        p->losses = losses;
+/* What was asked on a way that was lost has to be asked once more. The other connections may come and go. */
+static void forget_lost(fi_bridge_t *b, fi_pickup_t *p) {
+    if (p->lost != b->net->way.lost && fi_way_has_room(b->net)) {
+        p->lost = b->net->way.lost;
         memset(p->pulls, 0, sizeof p->pulls);
         p->heard = false;
         p->paused_until = 0;
+        fi_pickup_take_back(b, p); /* this one may have as much as it asks for, and ask nothing that says so */
+    }
+}
+
+/*
+ * A server that has something to deliver again, and nobody who asks but those who do not listen any more, takes it for
+ * new, and begins to count anew (2.9.10).  Asked for information it forgets such questions.  So it is asked that on the
+ * way, where it knows by then that nobody listens.
+ */
+void fi_pickup_take_back(fi_bridge_t *b, const fi_pickup_t *p) {
+    char base[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX], api[FI_DURABLE_API_MAX];
+
+    fi_durable_names(b->net, FERRY_QUEUE, p->channel, base, stream);
+    fi_durable_api(api, "CONSUMER.INFO", stream, ".ferry");
+    if (fi_way_say(b->net, api, NULL, "")) {
+        fi_way_flush(b->net); /* before the rest goes by the other connection */
+    } else {
+        (void)fi_net_send(b->net, b->net->bulk, api, "", 0);
     }
 }
 
@@ -63,7 +79,7 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     uint32_t free_place = FI_PICKUP_PULLS;
     int64_t next = -1;
 
-    forget_lost(b->net, p);
+    forget_lost(b, p);
 
     for (uint32_t i = 0; i < FI_PICKUP_PULLS; i++) {
         if (p->pulls[i].left > 0 && now >= p->pulls[i].until) {
@@ -88,6 +104,7 @@ int64_t fi_pickup_pull(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
     char text[96];
     uint64_t usual = p->usual_size + 1;
     uint32_t batch = (uint32_t)fi_min((uint64_t)(p->ahead - busy), 1 + (MOST_BYTES - p->bytes) / usual);
+    batch = batch < p->most ? batch : p->most;
     ask_for(p, free_place, batch, now, text, sizeof text);
     (void)fi_way_say(b->net, p->next, p->ear.subject, text);
     b->progress = true;
@@ -98,4 +115,10 @@ uint32_t *fi_pickup_oldest(fi_pickup_t *p) {
     uint32_t first = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked < p->pulls[0].asked);
 
     return &p->pulls[first].left;
+}
+
+uint32_t *fi_pickup_newest(fi_pickup_t *p) {
+    uint32_t last = p->pulls[0].left == 0 || (p->pulls[1].left > 0 && p->pulls[1].asked >= p->pulls[0].asked);
+
+    return &p->pulls[last].left;
 }

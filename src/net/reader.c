@@ -71,6 +71,9 @@ typedef struct fi_reader {
     uint64_t bytes;         /* and what they take */
     uint64_t usual_size;    /* of a message: the largest of late */
     uint32_t left;          /* messages asked for that have not come */
+    uint32_t most;          /* may be asked for at once, as the engine says */
+    uint32_t asks;          /* questions for messages; the number of the last */
+    bool large;             /* the next message has more bytes than was allowed */
     int64_t until;          /* ns: then the answer that is waited for is lost, or the pause over */
     int64_t pause;
     int64_t made_at; /* ns: the consumer */
@@ -97,11 +100,11 @@ static fi_reader_t *find(fi_bridge_t *b, uint64_t rx, uint32_t number) {
 
 /* ---- asking the engine ---- */
 
-/* Where an answer to `what` of this round is to come. */
+/* Where an answer to `what` of this round is to come; behind that stands the number of the question for messages. */
 static void reply_subject(const fi_reader_t *p, char what, char out[FI_SUBJECT_MAX]) {
-    char word[48];
+    char word[64];
 
-    snprintf(word, sizeof word, "s.%" PRIx32 ".%c%" PRIx32, p->number, what, p->round);
+    snprintf(word, sizeof word, "s.%" PRIx32 ".%c%" PRIx32 "-%" PRIx32, p->number, what, p->round, p->asks);
     fi_net_node_subject(p->bridge->net, out, p->bridge->net->node->id, word);
 }
 
@@ -184,15 +187,26 @@ static void begin_again(fi_reader_t *p, int64_t now) {
     p->until = now + p->pause;
 }
 
+/* How large the next ones are is not known: so only one alone comes whatever its size. */
+static int put_bound(const fi_reader_t *p, char *text, size_t cap) {
+    int len = snprintf(text, cap, "{\"batch\":%u", p->left);
+
+    return p->left == 1 ? len
+                        : len + snprintf(text + len, cap - (size_t)len, ",\"max_bytes\":%llu",
+                                         MOST_BYTES - fi_min(p->bytes, MOST_BYTES / 2));
+}
+
 static void pull(fi_reader_t *p, int64_t now) {
-    char subject[FI_DURABLE_API_MAX], text[96];
+    char subject[FI_DURABLE_API_MAX], text[128];
     uint64_t usual = p->usual_size + 1;
 
-    p->left = (uint32_t)fi_min((uint64_t)MOST_AHEAD, 1 + MOST_BYTES / usual);
+    p->asks++;
+    p->left = p->large ? 1 : (uint32_t)fi_min((uint64_t)p->most, 1 + MOST_BYTES / usual);
     p->until = now + (p->heard ? QUIET_NS : 2 * FIRST_NS);
-    int len = p->heard ? snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld,\"idle_heartbeat\":%lld}", p->left,
-                                  PULL_NS, BEAT_NS)
-                       : snprintf(text, sizeof text, "{\"batch\":%u,\"expires\":%lld}", p->left, FIRST_NS);
+    int len = put_bound(p, text, sizeof text);
+    len += p->heard ? snprintf(text + len, sizeof text - (size_t)len, ",\"expires\":%lld,\"idle_heartbeat\":%lld}",
+                               PULL_NS, BEAT_NS)
+                    : snprintf(text + len, sizeof text - (size_t)len, ",\"expires\":%lld}", FIRST_NS);
     consumer_subject(p, "MSG.NEXT", subject);
     ask(p, subject, 'm', text, len);
 }
@@ -274,18 +288,24 @@ static void hear(fi_reader_t *p, int64_t now) {
     }
 }
 
-/* The question for messages has expired (408); or the consumer is gone, or nobody answers. */
-static void take_status(fi_reader_t *p, natsMsg *msg, int64_t now) {
-    const char *status = NULL;
+/* Which of them it says something about is told by the subject. */
+static bool is_of_last(const fi_reader_t *p, const char *word) {
+    const char *at = strchr(word, '-');
 
-    (void)fi_nats.natsMsgHeader_Get(msg, "Status", &status);
+    return at && strtoul(at + 1, NULL, 16) == p->asks;
+}
+
+/* The question for messages has ended, or is refused; or the consumer is gone, or nobody answers. `last`: the newest.
+ * One that has got all that it asked for may be said to have ended when the next is on its way. */
+static void take_status(fi_reader_t *p, natsMsg *msg, bool last, int64_t now) {
+    fi_word_t word = fi_durable_word_on(msg, &p->most);
+
     hear(p, now);
-    if (status && strcmp(status, "100") == 0) {
-        return; /* it waits there */
-    }
-    p->left = 0;
-    if (!status || strcmp(status, "408") != 0) {
+    if (word == FI_WORD_TROUBLE || word == FI_WORD_AWAY) { /* it is in one server's memory only */
         begin_again(p, now);
+    } else if (word != FI_WORD_WAITS && last) {
+        p->left = 0;
+        p->large = word == FI_WORD_LARGE;
     }
 }
 
@@ -325,6 +345,7 @@ static bool take_message(fi_reader_t *p, natsMsg *msg, const fi_delivery_t *d, i
         return false;
     }
     p->expected++;
+    p->large = false;
     (void)fi_nats.natsMsgHeader_Get(msg, "Ferry-Again", &again);
     fi_identity_t id = fi_durable_identify(msg, d);
     bool known = fi_known_add(&p->known, id);
@@ -361,7 +382,7 @@ static bool arrived(fi_reader_t *p, natsMsg *msg, int64_t now) {
         return false;
     }
     if (p->state == READING && word[1] == 'm') {
-        take_status(p, msg, now);
+        take_status(p, msg, is_of_last(p, word), now);
     } else if (fi_nats.natsMsg_IsNoResponders(msg)) {
         begin_again(p, now);
     } else if (p->state == ASKED && word[1] == 'i') {
@@ -527,6 +548,7 @@ int fi_reader_opened(fi_bridge_t *b, const fi_own_t *own) {
     p->start = own->replay;
     p->next = own->replay.first;
     memcpy(p->channel, own->channel, sizeof p->channel);
+    p->most = MOST_AHEAD;
     fi_list_init(&p->waiting);
     fi_list_add_tail(&b->readers, &p->link);
     fi_durable_names(b->net, FERRY_TOPIC, p->channel, base, p->stream);

@@ -198,12 +198,81 @@ static void what_was_asked_on_a_connection_that_has_ended_holds_no_more(void) {
     stage_end(s);
 }
 
+/* Places of a node's connections, in the order in which they are made. */
+enum { CONTROL, BULK, WAY };
+
+/* What was asked on the way holds still: who asked again would have twice as much sent to him. */
+static void the_loss_of_another_connection_does_not_ask_twice(void) {
+    stage_t *s = stage_new();
+    pid_t holder = child_start(hold_what_comes, s);
+    await(&s->step, 1);
+    for (unsigned i = CONTROL; i <= BULK; i++) {
+        unsigned before = relay_accepted(s->line);
+        relay_cut_one(s->line, i);
+        while (relay_accepted(s->line) == before)
+            nap(5 * MILLISECOND);
+        nap(100 * MILLISECOND);
+    }
+    ferry_t *node = on(s, "a");
+    send_numbers(node, 10);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    take_numbers(rx, 8); /* the other one has two ahead */
+    atomic_store(&s->step, 2);
+    child_join(holder);
+    close_receiver(rx);
+    close_node(node);
+    stage_end(s);
+}
+
+/* Takes one, and makes it known that it is slow: so nothing more is asked for than was before. */
+static void reject_after_a_loss(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = behind_line(s);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    nap(700 * MILLISECOND); /* the first question is short */
+    atomic_store(&s->step, 1);
+    ferry_msg_t *slow = receive(rx);
+    nap(600 * MILLISECOND);
+    atomic_store(&s->step, 2);
+    ferry_msg_t *m = receive(rx);
+    release(slow);
+    nap(50 * MILLISECOND);
+    relay_cut(s->line);
+    await_that(is_made_anew, s->line, "the connections have not been made anew");
+    nap(150 * MILLISECOND);
+    check_is(ferry_msg_reject(m, 0), 0);
+    m = receive(rx);
+    check_is(number_in(m), 1);
+    check_is(info_of(m).attempt, 2);
+    release(m);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* The server would deliver again to who is there no more, and begin to count anew. */
+static void attempts_are_counted_on_after_a_loss(void) {
+    stage_t *s = stage_new();
+    pid_t receiver = child_start(reject_after_a_loss, s);
+    await(&s->step, 1);
+    ferry_t *node = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    send_number(tx, 0);
+    await(&s->step, 2);
+    send_number(tx, 1);
+    close_sender(tx);
+    child_join(receiver);
+    close_node(node);
+    stage_end(s);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(what_a_server_does_not_take_is_not_kept_twice),
         TEST(what_is_on_its_way_to_who_leaves_goes_to_others_at_once),
         TEST(what_who_leaves_had_comes_to_others_as_the_next_attempt),
         TEST(what_was_asked_on_a_connection_that_has_ended_holds_no_more),
+        TEST(the_loss_of_another_connection_does_not_ask_twice),
+        TEST(attempts_are_counted_on_after_a_loss),
     };
     return run_suite("net_way", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

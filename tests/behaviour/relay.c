@@ -29,6 +29,7 @@ typedef struct wishes {
     unsigned late;      /* connections, counted down */
     int64_t late_by;
     uint64_t stop_after; /* 0: not asked for */
+    unsigned cut_one;    /* its place and 1; 0: not asked for */
     bool cut, refuses, swallows, abandons, holds;
 } wishes_t;
 
@@ -234,6 +235,9 @@ static void obey(void) {
         return;
     if (w->cut || w->refuses)
         cut_all(false);
+    if (w->cut_one > 0 && place.lines[w->cut_one - 1].used)
+        cut(&place.lines[w->cut_one - 1]);
+    w->cut_one = 0;
     if (w->refuses && place.listener >= 0) {
         close(place.listener);
         place.listener = -1;
@@ -375,6 +379,11 @@ void relay_lose_each(relay_t *relay, uint64_t bytes) {
 
 void relay_cut(relay_t *relay) {
     relay->wishes->cut = true;
+    wish(relay);
+}
+
+void relay_cut_one(relay_t *relay, unsigned i) {
+    relay->wishes->cut_one = i + 1;
     wish(relay);
 }
 

@@ -37,6 +37,8 @@ void relay_lose_each(relay_t *relay, uint64_t bytes);
 
 /** Ends all connections, as a reset does. New ones are accepted. */
 void relay_cut(relay_t *relay);
+/** Ends one connection: that in place `i`, from 0 on. Each new one takes the first place that is free. */
+void relay_cut_one(relay_t *relay, unsigned i);
 /** All connections end after so many more bytes, the next of which are lost: in the middle of a frame. */
 void relay_cut_after(relay_t *relay, uint64_t bytes);
 /** Of what the server says on the newest connection so many more bytes are passed on, and then none. */
