@@ -113,6 +113,9 @@ void fi_deposit_id(const fi_depositor_t *d, uint64_t seq, uint32_t again, char i
 /* Releases a message: it is stored, or shall not be. The end is held. */
 void fi_depositor_settle(fi_depositor_t *d, uint64_t number);
 
+/* Why the engine does not take messages now: for those who wait. */
+void fi_deposit_note(fi_bridge_t *b, const fi_deposit_t *p, const char *words, int64_t now);
+
 /* Takes what the engine says, on the way, of its messages: an ear's. */
 void fi_depositor_hear(void *depositor, natsMsg *msg);
 

@@ -86,7 +86,7 @@ static void answer_subject(const fi_depositor_t *d, uint64_t number, const fi_pu
     put_next(at, put->again);
 }
 
-static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
+static natsStatus publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     fi_put_t *put = fi_put_at(d, number);
     char reply[FI_SUBJECT_MAX + 64];
     char text[FI_MESSAGE_ID];
@@ -114,7 +114,30 @@ static bool publish(fi_bridge_t *b, fi_depositor_t *d, uint64_t number) {
     d->most = fi_max(d->most, number); /* whatever is said of it now, it may have left */
     s = s == NATS_OK ? fi_way_publish(b->net, msg) : s;
     fi_bridge_drop(b, msg);
-    return s == NATS_OK;
+    return s;
+}
+
+void fi_deposit_note(fi_bridge_t *b, const fi_deposit_t *p, const char *words, int64_t now) {
+    pthread_mutex_lock(&b->lock);
+    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
+    snprintf(b->refusal.words, sizeof b->refusal.words, "%s", words);
+    b->refusal.at = now;
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* The library does not take it. */
+static void cannot_publish(fi_bridge_t *b, const fi_deposit_t *p, fi_depositor_t *d, natsStatus s, int64_t now) {
+    char words[sizeof b->refusal.words];
+
+    if (s == NATS_MAX_PAYLOAD) {
+        snprintf(words, sizeof words, "with its headers, one is larger than its max_payload, which is %u: raise that",
+                 fi_load_relaxed32(&b->net->way.most));
+    } else {
+        snprintf(words, sizeof words, "%s", fi_net_words(s));
+    }
+    fi_deposit_note(b, p, words, now);
+    fi_chain_break(d);
+    d->paused_until = now + PAUSE_NS;
 }
 
 /* The first that is not stored is next again. */
@@ -142,9 +165,9 @@ static void publish_all(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int6
         if (put->msg && fi_is_parcel(b->net, put->size) && !fi_parcel_put(b, p, d, d->sent + 1, now)) {
             return;
         }
-        if (put->msg && !publish(b, d, d->sent + 1)) {
-            fi_chain_break(d);
-            d->paused_until = now + PAUSE_NS;
+        natsStatus s = put->msg ? publish(b, d, d->sent + 1) : NATS_OK;
+        if (s != NATS_OK) {
+            cannot_publish(b, p, d, s, now);
             return;
         }
         if (put->msg && put->token) {
@@ -236,15 +259,6 @@ static bool is_refusal(natsMsg *msg) {
     return is_silence(msg) || fi_durable_error(msg) != 0;
 }
 
-/* For those who wait. */
-static void note_words(fi_bridge_t *b, const fi_deposit_t *p, const char *words, int64_t now) {
-    pthread_mutex_lock(&b->lock);
-    memcpy(b->refusal.channel, p->channel, sizeof b->refusal.channel);
-    snprintf(b->refusal.words, sizeof b->refusal.words, "%s", words);
-    b->refusal.at = now;
-    pthread_mutex_unlock(&b->lock);
-}
-
 /* In the engine's words. */
 static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, int64_t now) {
     char words[sizeof b->refusal.words] = "nobody answers for its stream";
@@ -252,7 +266,7 @@ static void note_refusal(fi_bridge_t *b, const fi_deposit_t *p, natsMsg *msg, in
     if (!is_silence(msg)) {
         fi_durable_words(msg, words, sizeof words);
     }
-    note_words(b, p, words, now);
+    fi_deposit_note(b, p, words, now);
 }
 
 bool fi_durable_explain(fi_sender_t *tx, char *text, size_t cap) {
@@ -475,7 +489,7 @@ void fi_deposit_again(fi_bridge_t *b) {
 /* ns until this one is to be looked at again, or -1. */
 int64_t fi_depositor_tend(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, int64_t now) {
     if (d->sent > d->stored && now - d->answered_at > ANSWER_NS && fi_net_is_up(b->net)) {
-        note_words(b, p, "it does not answer", now);
+        fi_deposit_note(b, p, "it does not answer", now);
         begin_again(d);
         fi_durable_mend(&p->mending, now);
     }

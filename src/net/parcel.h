@@ -27,13 +27,19 @@
 
 #define FI_PARCEL_MOST (1ull << 30) /* bytes of a durable message */
 
-/* The largest message that goes in one piece. */
+/* A server that takes less than that takes no heads either. Another one, or the same after a restart, may take more or
+ * less than the last; so this changes with the way, on which all that is not stored goes once more. */
+static inline uint64_t fi_parcel_most(const fi_net_t *net) {
+    return fi_max((uint64_t)fi_load_relaxed32(&net->way.most), 2ull * FI_DURABLE_HEAD);
+}
+
+/* The bytes of a piece. */
 static inline uint64_t fi_parcel_piece(const fi_net_t *net) {
-    return fi_min((uint64_t)net->max_payload, (uint64_t)FI_FAR_PIECE) - FI_DURABLE_HEAD;
+    return fi_min(fi_parcel_most(net), (uint64_t)FI_FAR_PIECE) - FI_DURABLE_HEAD;
 }
 
 static inline bool fi_is_parcel(const fi_net_t *net, uint64_t size) {
-    return size > net->max_payload - FI_DURABLE_HEAD;
+    return size > fi_parcel_most(net) - FI_DURABLE_HEAD;
 }
 
 /* "ferry.SPACE.qb.NAME", with its stream in `stream`. */

@@ -94,8 +94,9 @@ bool fi_parcel_put(fi_bridge_t *b, fi_deposit_t *p, fi_depositor_t *d, uint64_t 
         return true;
     }
     if (now - o->answered_at > ANSWER_NS) {
+        fi_deposit_note(b, p, "it does not answer", now);
         o->sent = o->stored;
-        o->there = false; /* nobody answered for it */
+        o->there = false;
         o->asked = false;
         o->answered_at = now;
     }

@@ -315,6 +315,7 @@ static int make(fi_net_t *net, unsigned handshakes) {
     s = s == NATS_OK ? fi_nats.natsOptions_SetClosedCB(net->options, closed, net) : s;
     int r = s == NATS_OK ? fi_net_connect(net, &net->way.connection, handshakes) : fi_net_explain(net, s);
     if (r == 0) {
+        fi_store_relaxed32(&net->way.most, (uint32_t)fi_nats.natsConnection_GetMaxPayload(net->way.connection));
         fi_nats.natsConnection_Destroy(old);
     }
     return r;

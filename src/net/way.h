@@ -57,6 +57,7 @@ typedef struct fi_way {
     struct fi_list ears;
     natsConnection *listens; /* the one on which these are, */
     bool deaf;               /* but not all */
+    uint32_t most;           /* bytes that a message may have there, as the server said when it was made; atomic */
     uint32_t torn;           /* it has ended; atomic */
     uint32_t lost;           /* how many were made in place of others; the bridge's thread's, as the next one */
     int64_t again_at;        /* ns: not to be tried again before */

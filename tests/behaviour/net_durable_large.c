@@ -259,6 +259,62 @@ static void many_come_one_after_the_other(void) {
     engine_stop(e);
 }
 
+static void allow(const char *file, const char *bytes) {
+    FILE *out = fopen(file, "w");
+    check(out != NULL);
+    fprintf(out, "jetstream: enabled\nmax_payload: %s\n", bytes);
+    check(fclose(out) == 0);
+}
+
+/* What a server took before may be more than it takes now: then it goes in pieces, too. */
+static void what_waits_for_a_server_that_takes_less_now_goes_in_pieces(bool reload) {
+    char file[300];
+    snprintf(file, sizeof file, "%s/.most", getenv("FERRY_DIR"));
+    allow(file, "1MB");
+    const char *const arguments[] = {"-c", file, NULL};
+    engine_t *e = engine_start_with(arguments);
+    ferry_t *node = on(e, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, &durable);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    send_filled(tx, MIB / 2, 1);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    allow(file, "64KB");
+    if (reload) {
+        engine_reload(e);
+        nap(200 * MILLISECOND);
+    } else {
+        engine_kill(e);
+    }
+    send_filled(tx, MIB / 2, 2);
+    send_filled(tx, 10, 3);
+    if (!reload)
+        engine_restart(e);
+    check_is(ferry_sender_flush(tx, PATIENCE), 0);
+    static const size_t each[] = {MIB / 2, MIB / 2, 10};
+    uint64_t next = 1;
+    while (next <= 3) {
+        ferry_msg_t *m = receive(rx);
+        uint64_t seed = info_of(m).tag;
+        check(seed == next || (seed < next && info_of(m).attempt > 1));
+        check_filled(m, each[seed - 1], seed);
+        next = seed == next ? next + 1 : next;
+        release(m);
+    }
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    engine_stop(e);
+    unlink(file);
+}
+
+static void what_waits_for_a_server_that_restarts_and_takes_less_goes_in_pieces(void) {
+    what_waits_for_a_server_that_takes_less_now_goes_in_pieces(false);
+}
+
+static void what_is_sent_to_a_server_that_takes_less_now_goes_in_pieces(void) {
+    what_waits_for_a_server_that_takes_less_now_goes_in_pieces(true);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(large_and_small_ones_come_whole_and_in_order),
@@ -268,6 +324,8 @@ int main(int argc, char **argv) {
         TEST(one_that_is_gone_when_its_sender_comes_back_is_put_once_more),
         TEST(topics_have_them_too),
         TEST(many_come_one_after_the_other),
+        TEST(what_waits_for_a_server_that_restarts_and_takes_less_goes_in_pieces),
+        TEST(what_is_sent_to_a_server_that_takes_less_now_goes_in_pieces),
     };
     return run_suite("net_durable_large", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
