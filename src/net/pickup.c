@@ -70,6 +70,10 @@ void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay) {
     }
 }
 
+void fi_pickup_acknowledge_again(fi_bridge_t *b, const char *ack) {
+    say(b, ack, "+ACK");
+}
+
 /* The same, of what many are told in a turn. */
 static void say_released(fi_bridge_t *b, const char *subject) {
     if (!fi_way_say(b->net, subject, NULL, "+ACK")) {
@@ -109,6 +113,7 @@ static void give_back(fi_bridge_t *b, fi_pickup_t *p, struct fi_list *all) {
     while (!fi_list_empty(all)) {
         fi_picked_t *k = fi_container(all->next, fi_picked_t, link);
         fi_pickup_hand_back(b, k->ack, FI_PICKUP_LATER_NS);
+        fi_known_forget(p->known, k->id);
         forget(p, k);
     }
 }
@@ -177,13 +182,13 @@ static void message_arrived(fi_bridge_t *b, fi_pickup_t *p, natsMsg *msg, int64_
         k = NULL;
     }
     fi_identity_t id = fi_durable_identify(msg, &d);
-    bool known = fi_known_add(&p->known, id);
+    bool known = fi_known_add(p->known, id);
     if (known && !k) {
-        say(b, ack, "+ACK"); /* the first was lost, or it was sent twice */
+        fi_pickup_acknowledge_again(b, ack); /* the first was lost, or it was sent twice */
     }
     bool kept = !known && !k && keep(p, msg, &d, id, now);
     if (!known && !k && !kept) {
-        fi_known_forget(&p->known, id); /* no memory: it comes again */
+        fi_known_forget(p->known, id); /* no memory: it comes again */
     }
     if (!kept) {
         fi_bridge_drop(b, msg);
@@ -263,7 +268,7 @@ static void pass_on(fi_bridge_t *b, fi_pickup_t *p, int64_t now) {
         fi_parcel_end(&p->parcel);
         if (verdict == FITS_NOT) { /* the contract of own receivers has no room for it: somebody else's may */
             fi_pickup_hand_back(b, k->ack, 5000000000);
-            fi_known_forget(&p->known, k->id);
+            fi_known_forget(p->known, k->id);
             forget(p, k);
         } else if (verdict == IS_GONE) { /* somebody has released it, and removed the pieces */
             acknowledge(b, p, k, now);
@@ -302,7 +307,7 @@ static void give_back_tried(fi_bridge_t *b, fi_pickup_t *p, int64_t now, int64_t
         fi_picked_t *k = find_picked(p, seq);
         if (k) {
             fi_pickup_hand_back(b, k->ack, (int64_t)fi_max((uint64_t)least, due > now ? (uint64_t)(due - now) : 0));
-            fi_known_forget(&p->known, k->id);
+            fi_known_forget(p->known, k->id);
             forget(p, k);
             b->progress = true;
         }
@@ -407,7 +412,7 @@ static int open_sender(fi_bridge_t *b, fi_pickup_t *p) {
 static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
     b->net->way.ready = true;
     fi_way_hear(b->net); /* what has come is handed back with the rest */
-    fi_pickup_listen_late(b, &p->ear);
+    bool taken = fi_pickup_listen_late(b, &p->ear, p->known);
     fi_pickup_take_back(b, p); /* first; and what is given back then is to come a moment later */
     if (p->tx && fi_end_enter(&p->tx->end, FI_END_SENDER) == 0) {
         give_back_tried(b, p, fi_now_ns(), FI_PICKUP_LATER_NS);
@@ -418,6 +423,9 @@ static void close_pickup(fi_bridge_t *b, fi_pickup_t *p) {
         (void)fi_sender_close(p->tx, FERRY_NOW, NULL);
     }
     fi_list_remove(&p->link);
+    if (!taken) {
+        free(p->known);
+    }
     free(p);
 }
 
@@ -436,11 +444,15 @@ static void name_ear(void *whole) {
 static int open_pickup(fi_bridge_t *b, const char *channel, fi_pickup_t **out) {
     char subject[FI_SUBJECT_MAX], stream[FI_SUBJECT_MAX];
     fi_pickup_t *p = calloc(1, sizeof *p);
+    fi_known_t *known = calloc(1, sizeof *known);
 
-    if (!p) {
+    if (!p || !known) {
+        free(known);
+        free(p);
         return fi_fail(-ENOMEM, "no memory for the durable queue '%s'", channel);
     }
     p->bridge = b;
+    p->known = known;
     p->lost = b->net->way.lost;
     p->most = FI_PICKUP_AHEAD;
     snprintf(p->channel, sizeof p->channel, "%s", channel);

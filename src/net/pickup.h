@@ -41,7 +41,7 @@ typedef struct fi_pickup {
     struct fi_list held;    /* fi_picked_t in own receivers' hands */
     struct fi_list waiting; /* fi_picked_t without room there yet */
     struct fi_list buckets[FI_PICKUP_BUCKETS];
-    fi_known_t known;
+    fi_known_t *known;
     uint32_t count; /* held and waiting, */
     uint32_t slow;  /* and, of these, being worked on for long: they do not keep others from being asked for */
     uint64_t bytes;
@@ -68,8 +68,11 @@ void fi_pickup_hand_back(fi_bridge_t *b, const char *ack, int64_t delay);
 
 /* ---- pickup_late.c ---- */
 
-/* Ends the ear; what is still on its way there is handed back. */
-void fi_pickup_listen_late(fi_bridge_t *b, fi_way_ear_t *ear);
+/* Ends the ear; what is still on its way there is handed back, unless it was released here: `known`, which is taken
+ * over. False: it is not, for want of memory. */
+bool fi_pickup_listen_late(fi_bridge_t *b, fi_way_ear_t *ear, fi_known_t *known);
+/* It was released: for what comes again. */
+void fi_pickup_acknowledge_again(fi_bridge_t *b, const char *ack);
 
 /* ---- pickup_ask.c ---- */
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "relay.h"
+#include "stranger.h"
 
 #define LARGE ((size_t)1 << 20)
 #define MIB 1024 /* in KiB */
@@ -162,6 +163,59 @@ static void what_who_leaves_had_comes_to_others_as_the_next_attempt(void) {
     stage_end(s);
 }
 
+/* With an id of its own: a server that was started anew takes it again. */
+static void put_again(stage_t *s) {
+    static const char head[] = "NATS/1.0\r\nNats-Msg-Id: 00000000000000aa-1-1\r\n\r\n";
+    char text[STRANGER_TEXT], frame[300];
+    int fd = stranger_new(s->engine, "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n");
+    snprintf(frame, sizeof frame, "HPUB ferry.test.q.jobs.other %zu %zu\r\n%s12345678\r\n", sizeof head - 1,
+             sizeof head - 1 + 8, head);
+    stranger_say(fd, frame, strlen(frame));
+    (void)stranger_hears(fd, text);
+    close(fd);
+}
+
+static void release_and_leave(void *arg) {
+    stage_t *s = arg;
+    ferry_t *node = behind_line(s);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    atomic_store(&s->step, 1);
+    release(receive(rx));
+    atomic_store(&s->step, 2);
+    await(&s->step, 3);
+    release(receive(rx)); /* it is there, and asks again */
+    relay_delay(s->line, 150 * MILLISECOND);
+    atomic_store(&s->step, 4);
+    await(&s->step, 5);
+    close_receiver(rx);
+    close_node(node);
+}
+
+/* What comes again is acknowledged by who has released it, also if he is just leaving. */
+static void what_was_released_by_who_leaves_does_not_go_to_others(void) {
+    stage_t *s = stage_new();
+    pid_t receiver = child_start(release_and_leave, s);
+    await(&s->step, 1);
+    put_again(s);
+    await(&s->step, 2);
+    nap(100 * MILLISECOND);
+    engine_restart(s->engine);
+    ferry_t *node = on(s, "a");
+    send_numbers(node, 1);
+    atomic_store(&s->step, 3);
+    await(&s->step, 4);
+    put_again(s);
+    nap(50 * MILLISECOND);
+    atomic_store(&s->step, 5);
+    child_join(receiver);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    ferry_msg_t *m;
+    check_error(ferry_recv(rx, 300 * MILLISECOND, &m), -ETIMEDOUT, "");
+    close_receiver(rx);
+    close_node(node);
+    stage_end(s);
+}
+
 /* ---- a connection that has ended ---- */
 
 static void hold_what_comes(void *arg) {
@@ -270,6 +324,7 @@ int main(int argc, char **argv) {
         TEST(what_a_server_does_not_take_is_not_kept_twice),
         TEST(what_is_on_its_way_to_who_leaves_goes_to_others_at_once),
         TEST(what_who_leaves_had_comes_to_others_as_the_next_attempt),
+        TEST(what_was_released_by_who_leaves_does_not_go_to_others),
         TEST(what_was_asked_on_a_connection_that_has_ended_holds_no_more),
         TEST(the_loss_of_another_connection_does_not_ask_twice),
         TEST(attempts_are_counted_on_after_a_loss),
