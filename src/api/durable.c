@@ -41,8 +41,9 @@ static int check_age(int64_t age, ferry_kind_t kind) {
                          (long long)age, LEAST_AGE_NS);
 }
 
-/* Before the server is asked: what it makes for a sender would stay, though that cannot be opened. */
-static int check_sender(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
+/* Before the server is asked: what it makes for a sender would stay, though that cannot be opened. (What other machines
+ * have against it is heard later.) */
+static int check_sender(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_contract_t *c,
                         fi_part_t *part) {
     ferry_contract_t own = *c;
     fi_contract_t shared;
@@ -53,10 +54,11 @@ static int check_sender(const fi_node_t *n, const char *channel, ferry_kind_t ki
     }
     own.retain = 0; /* the stream's matter */
     r = fi_sender_check(n, kind, &own, &shared);
+    r = r < 0 ? r : fi_node_would_refuse(n, channel, (uint32_t)kind, true, &shared);
     return r < 0 ? r : fi_settle_plain_sender(n, channel, kind, c, part);
 }
 
-static int check_receiver(const fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
+static int check_receiver(fi_node_t *n, const char *channel, ferry_kind_t kind, const ferry_receiver_options_t *o,
                           const ferry_contract_t *c, fi_rxpart_t *part) {
     fi_contract_t shared;
 
@@ -65,6 +67,7 @@ static int check_receiver(const fi_node_t *n, const char *channel, ferry_kind_t 
         return r;
     }
     r = fi_receiver_check(channel, kind, o, &shared);
+    r = r < 0 ? r : fi_node_would_refuse(n, channel, (uint32_t)kind, false, &shared);
     return r < 0 ? r : fi_settle_plain_receiver(n, channel, kind, o, c, part);
 }
 

@@ -365,6 +365,17 @@ static int visit_under_lock(const char *name, void *arg) {
     return compare_entry(&e, p);
 }
 
+int fi_entry_compare(fi_space_t *s, const fi_entry_t *mine, const fi_contract_t *contract,
+                     bool (*alive)(uint64_t node, void *arg), void *arg) {
+    publishing_t p = {.space = s, .mine = mine, .merged = *contract, .alive = alive, .arg = arg};
+    int lock = fi_space_lock(s);
+    if (lock < 0)
+        return lock;
+    int rc = fi_space_each_name(s, visit_under_lock, &p);
+    fi_space_unlock(lock);
+    return rc;
+}
+
 int fi_entry_publish(fi_space_t *s, fi_entry_t *mine, fi_contract_t *contract, bool (*alive)(uint64_t node, void *arg),
                      void *arg) {
     int lock = fi_space_lock(s);

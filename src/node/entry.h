@@ -73,4 +73,8 @@ void fi_entry_remove(fi_space_t *s, const fi_entry_t *e);
 int fi_entry_publish(fi_space_t *s, fi_entry_t *mine, fi_contract_t *contract, bool (*alive)(uint64_t node, void *arg),
                      void *arg);
 
+/** Would that be refused with -EPROTOTYPE or -EEXIST? Writes nothing. Errors likewise. */
+int fi_entry_compare(fi_space_t *s, const fi_entry_t *mine, const fi_contract_t *contract,
+                     bool (*alive)(uint64_t node, void *arg), void *arg);
+
 #endif

@@ -232,6 +232,9 @@ bool fi_node_republish(fi_node_t *n);                   /* false: not yet possib
 int fi_node_watch_name(fi_node_t *n, const char *name); /* -ESTALE: it has vanished already */
 bool fi_node_is_missing(const fi_node_t *n, const char *name);
 int fi_node_publish(fi_node_t *n, fi_end_t *e);
+/* Would the contract of such an end be refused by those that are open on this machine? -EPROTOTYPE, with a sentence; else
+ * 0. The lock is not taken. */
+int fi_node_would_refuse(fi_node_t *n, const char *channel, uint32_t kind, bool sender, const fi_contract_t *c);
 void fi_node_unpublish(fi_node_t *n, fi_end_t *e);
 int fi_node_meet(fi_node_t *n, fi_end_t *e);
 int fi_node_meet_named(fi_node_t *n, fi_end_t *e); /* only who has counterparts in the directory, this node included */

@@ -82,6 +82,16 @@ static bool node_lives(uint64_t id, void *arg) {
     return r != -ECONNREFUSED;
 }
 
+int fi_node_would_refuse(fi_node_t *n, const char *channel, uint32_t kind, bool sender, const fi_contract_t *c) {
+    fi_entry_t entry = {.node = n->id, .end = UINT64_MAX, .is_sender = sender, .kind = kind};
+
+    memcpy(entry.channel, channel, strlen(channel) + 1);
+    pthread_mutex_lock(&n->lock);
+    int r = fi_entry_compare(&n->space, &entry, c, node_lives, n);
+    pthread_mutex_unlock(&n->lock);
+    return r == -EPROTOTYPE ? r : 0; /* whatever else is wrong is found when it is published */
+}
+
 static int watch_entry(fi_node_t *n, const fi_entry_t *entry) {
     char name[FI_ENTRY_NAME_MAX];
 

@@ -544,8 +544,34 @@ static void attempts_are_counted_over_all_machines(void) {
     engine_stop(s->engine);
 }
 
+static int count_streams(const ferry_durable_info_t *info, void *arg) {
+    (void)info;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* What stayed on the server would make the channel durable for whoever opens it next. */
+static void one_that_cannot_be_opened_leaves_nothing_on_the_server(void) {
+    stage_t *s = stage_new();
+    ferry_t *node = on(s, "a"), *other = on(s, "a");
+    ferry_sender_t *tx = open_sender(node, "jobs", FERRY_QUEUE, NULL), *refused;
+    ferry_receiver_t *rx = open_receiver(node, "news", FERRY_TOPIC, NULL), *neither;
+    int count = 0;
+    check_error(ferry_sender_open(other, "jobs", FERRY_QUEUE, &durable, &refused), -EPROTOTYPE, "durable");
+    check_error(ferry_receiver_open(other, "jobs", FERRY_QUEUE, &takes_durable, &neither), -EPROTOTYPE, "durable");
+    check_error(ferry_sender_open(other, "news", FERRY_QUEUE, &durable, &refused), -EPROTOTYPE, "topic");
+    check_is(ferry_durable_each(node, count_streams, &count), 0);
+    check_is(count, 0);
+    close_sender(tx);
+    close_receiver(rx);
+    close_node(node);
+    close_node(other);
+    engine_stop(s->engine);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
+        TEST(one_that_cannot_be_opened_leaves_nothing_on_the_server),
         TEST(messages_outlive_their_sender_and_the_server),
         TEST(tags_and_sizes_stay),
         TEST(receivers_everywhere_share_it),
