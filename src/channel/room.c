@@ -132,7 +132,8 @@ static int sleep_once(fi_sender_t *tx, fi_try_fn *try, void *arg, int64_t deadli
     }
     refresh_all(tx, true);
     int r = try(tx, arg);
-    if (r == -EAGAIN && !fi_node_is_shut(tx->end.node)) {
+    bool armed = tx->waiting; /* not if that has sent the last that waited: then it arms anew before it sleeps */
+    if (r == -EAGAIN && armed && !fi_node_is_shut(tx->end.node)) {
         tx->stats.waits++;
         fi_store_relaxed32(&tx->stall.room, room);
         r = sleep_for_room(tx, room, fi_earlier(pace->check, deadline));
