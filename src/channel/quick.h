@@ -285,7 +285,7 @@ static inline __attribute__((always_inline)) bool fi_receiver_take_alike(fi_rece
     const fi_ringr_t *r = &l->log->r;
     const struct fi_record *rec = fi_ringr_at(r);
     if (fi_unlikely(fi_load_acquire64(&rec->word) != rx->form.word /* A1 */ || rx->form.lines > r->lines - r->idx ||
-                    rx->returned_some || !rx->free_handles || !fi_receiver_turn_goes_on(rx))) {
+                    fi_load_relaxed32(&rx->returned_some) || !rx->free_handles || !fi_receiver_turn_goes_on(rx))) {
         return false;
     }
     if (++rx->streak > FI_STREAM) {

@@ -276,7 +276,7 @@ static bool take_pointer(fi_receiver_t *rx, ferry_msg_t **out) {
     ferry_msg_t *m = rx->free_handles;
     const struct fi_record *rec = fi_ringr_at(&l->log->r);
 
-    if (!m || rx->returned_some || !fi_receiver_turn_goes_on(rx)) {
+    if (!m || fi_load_relaxed32(&rx->returned_some) || !fi_receiver_turn_goes_on(rx)) {
         return false;
     }
     struct fi_pointer p = fi_pointer_load(rec + 1); /* read once */
