@@ -223,7 +223,7 @@ static void close_deposit(fi_bridge_t *b, fi_deposit_t *p) {
  * to send several messages, and answers come by the hundred: so not for each turn's, while more of them are to come.
  */
 static bool shall_wake(fi_depositor_t *d, int64_t now, int64_t *next) {
-    uint64_t room = d->stored - d->woken;
+    uint64_t room = d->released - d->woken;
 
     if (room == 0) {
         return false;
@@ -235,7 +235,7 @@ static bool shall_wake(fi_depositor_t *d, int64_t now, int64_t *next) {
         *next = fi_sooner(*next, d->wake_at - now);
         return false;
     }
-    d->woken = d->stored;
+    d->woken = d->released;
     d->wake_at = 0;
     return true;
 }

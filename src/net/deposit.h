@@ -83,8 +83,9 @@ typedef struct fi_depositor {
     int64_t pause;
     int64_t ask_at; /* when to ask how much is there; 0: nobody needs to know */
     int64_t ask_pause;
-    uint64_t woken;  /* `stored` when its sender was last woken, if it waited for room */
-    int64_t wake_at; /* when it is to be woken, 0: no more is stored than then */
+    uint64_t released; /* messages: of those that are stored, some may stand behind one that is not */
+    uint64_t woken;    /* `released` when its sender was last woken, if it waited for room */
+    int64_t wake_at;   /* when it is to be woken, 0: no more is released than then */
 } fi_depositor_t;
 
 typedef struct fi_deposit {

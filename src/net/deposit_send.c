@@ -240,6 +240,7 @@ void fi_depositor_settle(fi_depositor_t *d, uint64_t number) {
     if (put->msg) {
         fi_taken_release_held(put->msg);
         put->msg = NULL;
+        d->released++;
     }
     while (d->stored < d->taken && !fi_put_at(d, d->stored + 1)->msg) {
         d->stored++;
