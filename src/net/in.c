@@ -66,13 +66,13 @@ bool fi_in_serves(fi_bridge_t *b, const fi_far_node_t *n) {
 
 /* ---- opening and closing ---- */
 
-/* Its sender is armed: something has been released. Also by the steward, while the sender is being opened. */
+/* Something has been released, for which the sender was armed (watch). Also by the steward, while it is being opened. */
 static void released(void *whole) {
     const fi_inward_t *in = whole;
     const fi_sender_t *tx = fi_load_acquire_ptr(&in->sender);
     uint64_t one = 1;
 
-    if (tx && tx->waiting) {
+    if (tx && (tx->rationed || tx->waiting)) {
         (void)!write(in->bridge->bell, &one, sizeof one);
     }
 }
