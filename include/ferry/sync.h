@@ -41,9 +41,10 @@
  *     that also goes through objects of the machine's own, channels or child processes is not.
  *   - "Gone with the last": after the death of all who had it open, the next who opens it waits two seconds to be sure,
  *     and begins anew; but it still gets FERRY_OWNER_DIED if a lock was held.
- *   - Timeouts hold while the server is away and comes back; then a call may last 0.5 s longer. A call without a
- *     timeout that needs the server (set, reset, count, release, value) gives up after 5 s with -ENOTCONN or
- *     -ETIMEDOUT. After these it is not known whether a plain unit was released or taken, or an event set.
+ *   - Timeouts hold while the server is away and comes back, and over a line on which its answers take longer than they
+ *     are; then a call may last 0.5 s longer. A call without a timeout that needs the server (set, reset, count,
+ *     release, value) gives up after 5 s with -ENOTCONN or -ETIMEDOUT. After these it is not known whether a plain unit
+ *     was released or taken, or an event set.
  *   - Further errors: -ENOTCONN no connection to a server, -ETIMEDOUT no answer of it within 0.5 s (both also with
  *     FERRY_NOW); -ENOTSUP the server has no JetStream; -EACCES it denies permission; -ENOSPC it has no room;
  *     -EPROTONOSUPPORT another version of Ferry uses the object; -EUSERS more than 1024 nodes would have it open.

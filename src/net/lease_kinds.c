@@ -13,6 +13,7 @@
 
 #define LOOK_NS INT64_C(5000000000) /* for calls without a timeout of their own */
 #define TIDY_NS INT64_C(500000000)
+#define GIVE_UP_NS INT64_C(200000000)
 #define TOUCH_MS 300 /* for the server's answer to a ping */
 
 typedef struct fi_lease_step {
@@ -25,6 +26,8 @@ typedef struct fi_lease_step {
     bool alone;
     bool by_count;
     int64_t began; /* ns: when it was last tried */
+    bool tried;    /* it would have been taken, or we would have arrived, if the change was made */
+    uint32_t held; /* as far as this handle knows */
 } fi_lease_step_t;
 
 static fi_lease_step_t step_of(const fi_lease_t *l) {
@@ -177,25 +180,35 @@ static int take(fi_lease_state_t *s, void *arg) {
     fi_lease_step_t *step = arg;
 
     step->began = fi_now_ns();
-    return fi_lease_take(s, step->role, &step->who, step->queue);
+    int r = fi_lease_take(s, step->role, &step->who, step->queue);
+    step->tried |= r > 0;
+    return r;
 }
 
-static int unqueue(fi_lease_state_t *s, void *arg) {
+/* A change without an answer may be in place all the same. */
+static int undo(fi_lease_state_t *s, void *arg) {
     const fi_lease_step_t *step = arg;
 
     fi_lease_unqueue(s, step->who.node, step->who.handle);
+    const fi_lease_entry_t *e = fi_lease_holding(s, step->who.node, step->who.handle);
+    if (e && step->held == 0) {
+        fi_lease_drop(s, step->who.node, step->who.handle, false);
+    } else if (e && e->units > step->held) {
+        (void)fi_lease_give(s, step->who.node, step->who.handle, false);
+    }
     return 0;
 }
 
-/* Whoever waits for it now learns from us, when he asks, that we do not. */
+/* If that cannot be said, whoever waits for it learns from us, when he asks, that we do not wait or hold it. */
 static void give_up(fi_lease_t *l) {
     fi_lease_step_t step = step_of(l);
-    fi_term_t p = {.deadline = fi_now_ns(), .stubborn = true};
+    fi_term_t p = {.deadline = fi_deadline(fi_net_patience(fi_lease_net(l), GIVE_UP_NS)), .stubborn = true};
     char sentence[FI_ERROR_TEXT_MAX];
 
     snprintf(sentence, sizeof sentence, "%s", fi_error_text());
+    step.held = fi_load_relaxed32(&l->held);
     if (fi_net_is_up(fi_lease_net(l))) {
-        (void)change(l, &step, unqueue, &p, NULL);
+        (void)change(l, &step, undo, &p, NULL);
     }
     (void)fi_fail(0, "%s", sentence);
 }
@@ -210,9 +223,9 @@ static int take_or_wait(fi_lease_t *l, uint32_t role, int64_t timeout) {
     if (r == -EAGAIN && timeout != FERRY_NOW) {
         step.queue = true;
         r = fi_lease_wait(l, role, take, &step, p.deadline, &token);
-        if (r < 0 && r != -ENOTRECOVERABLE) {
-            give_up(l);
-        }
+    }
+    if (r < 0 && r != -ENOTRECOVERABLE && (step.queue || (step.tried && r != -EAGAIN))) {
+        give_up(l);
     }
     if (r > 0) {
         __atomic_store_n(&l->token, token, __ATOMIC_RELAXED);
@@ -436,7 +449,9 @@ int fi_lease_value(fi_lease_t *l) {
 static int arrive(fi_lease_state_t *s, void *arg) {
     fi_lease_step_t *step = arg;
 
-    return fi_lease_arrive(s, &step->who, step->alone, &step->round);
+    int r = fi_lease_arrive(s, &step->who, step->alone, &step->round);
+    step->tried |= r >= 0;
+    return r;
 }
 
 static int round_ended(fi_lease_state_t *s, void *arg) {
@@ -472,6 +487,9 @@ static int wait_at_barrier(fi_lease_t *l, int64_t timeout) {
 
     step.alone = timeout == FERRY_NOW;
     int r = change(l, &step, arrive, &p, NULL);
+    if (r < 0 && step.tried && r != -EAGAIN && r != -EOWNERDEAD) {
+        give_up(l);
+    }
     if (r != 0) {
         return r == 1 ? FERRY_BARRIER_LAST : r;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * net_line_locks.c - locks over bad lines: who lives keeps what he holds, however late his answers come; who is cut off
- * is told so before another one has it, whichever way he is cut off; and who is far away gets his turn among the near.
+ * is told so before another one has it, whichever way he is cut off; and who is far away gets his turn among the near,
+ * and has nothing that he was not in time for.
  */
 #include "lines.h"
 #include "objects.h"
@@ -303,12 +304,77 @@ static void a_far_node_gets_its_turn_among_near_ones(void) {
     lines_end(lines);
 }
 
+/* ---- calls that end before their answer comes ---- */
+
+/* The server does what they ask for, after their time is over. */
+typedef struct late {
+    lines_t *lines;
+    ferry_t *near, *far;
+} late_t;
+
+static late_t late_begin(void) {
+    lines_t *lines = lines_new();
+    engine_machine(lines->engine, "near");
+    ferry_t *near = open_node(engine_space(lines->engine));
+    return (late_t){lines, near, lines_node(lines, "far", lines->far)};
+}
+
+static void late_end(const late_t *l) {
+    close_node(l->near);
+    close_node(l->far);
+    lines_end(l->lines);
+}
+
+static void a_lock_that_was_not_had_in_time_is_not_held(void) {
+    late_t l = late_begin();
+    ferry_mutex_t *near = open_mutex(l.near, "ledger"), *far = open_mutex(l.far, "ledger");
+    relay_delay(l.lines->far, 40 * MILLISECOND);
+    check_is(ferry_mutex_lock(far, 10 * MILLISECOND), -ETIMEDOUT);
+    check_is(ferry_mutex_trylock(near), 0);
+    check_is(ferry_mutex_unlock(near), 0);
+    check_is(ferry_mutex_close(near), 0);
+    check_is(ferry_mutex_close(far), 0);
+    late_end(&l);
+}
+
+static void a_unit_that_was_not_had_in_time_is_free_and_those_before_are_not(void) {
+    const ferry_sync_options_t owned = {.owned = 1};
+    late_t l = late_begin();
+    ferry_semaphore_t *near, *far;
+    check_is(ferry_semaphore_open(l.near, "fetch", 3, &owned, &near), 0);
+    check_is(ferry_semaphore_open(l.far, "fetch", 3, &owned, &far), 0);
+    relay_delay(l.lines->far, 40 * MILLISECOND);
+    check_is(ferry_semaphore_acquire(far, PATIENCE), 0);
+    check_is(ferry_semaphore_acquire(far, 10 * MILLISECOND), -ETIMEDOUT);
+    check_is(ferry_semaphore_value(near), 2);
+    check_is(ferry_semaphore_release(far), 0);
+    check_is(ferry_semaphore_close(near), 0);
+    check_is(ferry_semaphore_close(far), 0);
+    late_end(&l);
+}
+
+static void who_was_not_in_time_at_a_barrier_has_not_arrived(void) {
+    late_t l = late_begin();
+    ferry_barrier_t *near, *far;
+    check_is(ferry_barrier_open(l.near, "round", 2, NULL, &near), 0);
+    check_is(ferry_barrier_open(l.far, "round", 2, NULL, &far), 0);
+    relay_delay(l.lines->far, 40 * MILLISECOND);
+    check_is(ferry_barrier_wait(far, 10 * MILLISECOND), -ETIMEDOUT);
+    check_is(ferry_barrier_wait(near, FERRY_NOW), -EAGAIN);
+    check_is(ferry_barrier_close(near), 0);
+    check_is(ferry_barrier_close(far), 0);
+    late_end(&l);
+}
+
 int main(int argc, char **argv) {
     const test_t tests[] = {
         TEST(a_holder_whose_answers_come_late_keeps_its_lock),
         TEST(a_holder_that_is_cut_off_is_told_before_another_has_it),
         TEST(a_holder_that_hears_nothing_of_its_end_is_told_before_another_has_it),
         TEST(a_far_node_gets_its_turn_among_near_ones),
+        TEST(a_lock_that_was_not_had_in_time_is_not_held),
+        TEST(a_unit_that_was_not_had_in_time_is_free_and_those_before_are_not),
+        TEST(who_was_not_in_time_at_a_barrier_has_not_arrived),
     };
     return run_suite("net_line_locks", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
