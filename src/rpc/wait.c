@@ -40,6 +40,28 @@ static int take_one(ferry_client_t *k, int64_t timeout) {
     return r;
 }
 
+/* ---- deadlines ---- */
+
+/* Ends those whose time has passed; returns when the next one's will have. */
+static int64_t expire_all(ferry_client_t *k, int64_t now) {
+    int64_t next = FI_NEVER;
+
+    if (now < k->next_deadline) {
+        return k->next_deadline;
+    }
+    for (uint32_t i = 0; i < k->places; i++) {
+        ferry_call_t *c = k->table[i];
+        if (c->open && c->deadline <= now) {
+            fi_call_tell_cancelled(c);
+            fi_call_end(c, -ETIME);
+        } else if (c->open && c->deadline < next) {
+            next = c->deadline;
+        }
+    }
+    k->next_deadline = next;
+    return next;
+}
+
 /* ---- a server has gone ---- */
 
 /* A server that answers without end must not keep us here; what it answers later is as good. */
@@ -153,6 +175,7 @@ static int after_loss(ferry_client_t *k) {
     if (r == 0 && is_in_doubt(k, hopes)) {
         return -EAGAIN;
     }
+    (void)expire_all(k, fi_now_ns()); /* servers let go of what comes too late without an answer: that is no loss */
     for (uint32_t i = 0; r == 0 && i < k->places; i++) {
         ferry_call_t *c = k->table[i];
         if (c->open && c->magic == FI_CALL_MAGIC && !c->seen && !c->far) {
@@ -200,28 +223,6 @@ static int take_in(ferry_client_t *k, int64_t timeout) {
 void fi_client_take_late(ferry_client_t *k) {
     for (unsigned i = 0; i < MOST_AT_ONCE && take_in(k, FERRY_NOW) == 0; i++) {
     }
-}
-
-/* ---- deadlines ---- */
-
-/* Ends those whose time has passed; returns when the next one's will have. */
-static int64_t expire_all(ferry_client_t *k, int64_t now) {
-    int64_t next = FI_NEVER;
-
-    if (now < k->next_deadline) {
-        return k->next_deadline;
-    }
-    for (uint32_t i = 0; i < k->places; i++) {
-        ferry_call_t *c = k->table[i];
-        if (c->open && c->deadline <= now) {
-            fi_call_tell_cancelled(c);
-            fi_call_end(c, -ETIME);
-        } else if (c->open && c->deadline < next) {
-            next = c->deadline;
-        }
-    }
-    k->next_deadline = next;
-    return next;
 }
 
 /* ---- why it takes so long ---- */
