@@ -17,7 +17,7 @@
 
 /* ---- answering ---- */
 
-/* A header is one line. */
+/* A header is one line, and not empty: libnats takes the next one for what an empty one says. */
 static void one_line(const char *from, char *to, size_t cap) {
     size_t i = 0;
 
@@ -25,6 +25,9 @@ static void one_line(const char *from, char *to, size_t cap) {
         to[i] = (unsigned char)from[i] < ' ' || from[i] == 0x7f ? ' ' : from[i];
     }
     to[i] = '\0';
+    if (to[strspn(to, " ")] == '\0') {
+        snprintf(to, cap, "the procedure gives no reason");
+    }
 }
 
 int fi_far_answer_send(fi_calls_t *calls, const char *subject, const fi_far_answer_t *a) {
