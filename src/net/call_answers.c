@@ -162,9 +162,17 @@ static void take_chunk(fi_far_client_t *fk, fi_far_call_t *fc, natsMsg *msg, uin
     }
 }
 
+/* Whoever was to have the request has not begun it, and nobody else was sent it before. */
+static void is_nobodys(fi_far_call_t *fc) {
+    if (fc->attempt == 1 && !fc->given) {
+        fi_store_release32(&fc->sent, 0);
+    }
+}
+
 static void refused(fi_far_client_t *fk, fi_far_call_t *fc, uint64_t why) {
     switch (why) {
     case ESHUTDOWN: /* it was not begun: others may have time */
+        is_nobodys(fc);
         fc->again_at = fi_now_ns() + (fc->tries < 3 ? 0 : AGAIN_NS);
         if (++fc->tries > FI_CALLS_MOST_TRIES) {
             fi_far_call_ends(fk, fc, -ENOENT);
@@ -253,6 +261,7 @@ static void look_for_foreign(fi_far_client_t *fk, fi_far_call_t *fc) {
 void fi_far_call_nobody(fi_far_client_t *fk, fi_far_call_t *fc) {
     int64_t now = fi_now_ns();
 
+    is_nobodys(fc);
     if (fc->attempt == 1) {
         fk->direct = fk->direct == fc ? NULL : fk->direct;
     }

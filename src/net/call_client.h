@@ -70,7 +70,7 @@ typedef struct fi_far_call {
     int64_t look_at;  /* while it is `direct`, and the thread waits for other things, too; 0: it does not */
     int64_t look_after;
     bool foreign;
-    uint32_t sent;                /* 1: the library has had its request; atomic */
+    uint32_t sent;                /* 1: somebody may have its request; atomic */
     struct fi_kept_message *kept; /* its request, which waits for a connection; NULL: it does not. call_kept.c's */
     bool over;
     bool uploaded; /* the server has said that it has the whole argument */

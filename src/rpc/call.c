@@ -137,8 +137,8 @@ int fi_call_tell_result(const ferry_call_t *c) {
     case -ETIME:
         if (c->unsent) {
             return fi_fail(c->result,
-                           "there was no connection to a server until the time for \"%s\" of the service \"%s\" had "
-                           "passed: it was not run",
+                           "there was no connection to a server, or nobody there who serves it, until the time for "
+                           "\"%s\" of the service \"%s\" had passed: it was not run",
                            method, service);
         }
         return fi_fail(c->result,

@@ -45,7 +45,7 @@ struct ferry_call {
     uint32_t attempt;   /* of the call, that these are answers to */
     bool seen;          /* when it was looked who has it, somebody did */
     bool begun;         /* likewise: by a server that has gone */
-    bool unsent;        /* once it has ended: there was no connection to send it by */
+    bool unsent;        /* once it has ended: nobody can have had it; where that is known */
     ferry_msg_t *first; /* replies that came, and were not taken yet */
     ferry_msg_t *last;
     struct fi_list ready; /* in the client's list, if it has something for ferry_call_wait */
