@@ -409,9 +409,8 @@ int fi_far_service_begins(ferry_service_t *s) {
     int r = serve_frames(calls);
     pthread_mutex_unlock(&calls->opening);
     r = r == 0 ? subscribe(fs) : r;
-    r = r == 0 ? (int)fi_nats.natsConnection_FlushTimeout(calls->net->control, FI_NET_ASK_MS) : r;
-    if (r > 0) {
-        r = 0; /* not connected now: it will be, and then the subscriptions are made */
+    if (r == 0 && fi_net_is_up(calls->net)) { /* else it will be, and then the subscriptions are made */
+        (void)fi_nats.natsConnection_FlushTimeout(calls->net->control, FI_NET_ASK_MS);
     }
     if (r < 0) {
         fi_far_service_ends(s);
