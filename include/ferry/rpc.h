@@ -260,7 +260,8 @@ FERRY_API int ferry_call_msg(ferry_client_t *client, const char *method, ferry_m
 
 /** Sends a call that is not answered. `timeout` is its deadline. When its server dies or leaves without having begun
  * it, it goes to another one, or waits in the client for one to come. Between machines it waits for a connection to a
- * NATS server until its deadline, then -ETIME: it was not sent. Errors: -ENOENT, -EBUSY, and those of sending. */
+ * NATS server until its deadline, then -ETIME, or until a signal comes, then -EINTR: it was not sent. Errors: -ENOENT,
+ * -EBUSY, and those of sending. */
 FERRY_API int ferry_call_one_way(ferry_client_t *client, const char *method, const void *data, size_t size,
                                  int64_t timeout);
 

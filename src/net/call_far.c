@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +270,19 @@ static int check_size(const fi_far_client_t *fk, uint64_t size) {
     return 0;
 }
 
+#define UP_LOOK_NS 5000000
+
+/* Until it is looked for a connection again. -EINTR: who has all the time must be able to give it up. */
+static int wait_a_little(const fi_far_client_t *fk, const char *method, int64_t until) {
+    struct pollfd halt = {.fd = fk->calls->net->node->halt, .events = POLLIN};
+    struct timespec t = fi_timespec(fi_time_left(until));
+
+    return ppoll(&halt, 1, &t, NULL) >= 0
+               ? 0
+               : fi_fail(-EINTR, "a signal came before there was a connection to send \"%s\" of the service \"%s\" by",
+                         method, fk->k->service);
+}
+
 /* What is not answered is sent while there is a connection, at once, or not at all: nobody would hear that it was
  * lost, and it must not run after its time. */
 static int await_connection(const fi_far_client_t *fk, const char *method, int64_t deadline) {
@@ -286,9 +300,14 @@ static int await_connection(const fi_far_client_t *fk, const char *method, int64
         if (fi_node_is_shut(net->node)) {
             return fi_fail(-ESHUTDOWN, "the node was shut down while \"%s\" was called", method);
         }
-        int64_t until = fi_earlier(deadline, now + FI_CALLS_ASK_NS);
-        if (fi_net_await(net, until)) {
-            fi_calls_await_few(fk->calls, 0, until);
+        int r = 0;
+        if (fi_net_is_up(net)) {
+            fi_calls_await_few(fk->calls, 0, fi_earlier(deadline, now + FI_CALLS_ASK_NS));
+        } else {
+            r = wait_a_little(fk, method, fi_earlier(deadline, now + UP_LOOK_NS));
+        }
+        if (r < 0) {
+            return r;
         }
     }
     return 0;

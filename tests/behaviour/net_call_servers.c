@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * net_call_servers.c - a client whose servers are all on other machines: its memory is full, or they answer late.
+ * net_call_servers.c - a client whose servers are all on other machines: its memory is full, they answer late, or
+ * there is no connection to them.
  */
 #include "calls.h"
 #include "engine.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <string.h>
 
 #define LARGE 200000u
 #define MOST 16 /* more than the quota has room for */
@@ -99,7 +102,59 @@ static void who_answers_late_is_there(void) {
     end(&s);
 }
 
+/* ---- without a connection ---- */
+
+static void nothing(int signal) {
+    (void)signal;
+}
+
+static void *send_signals(void *arg) {
+    const pthread_t *caller = arg;
+    for (unsigned i = 0; i < 3; i++) {
+        nap(100 * MILLISECOND);
+        check_is(pthread_kill(*caller, SIGUSR1), 0);
+    }
+    return NULL;
+}
+
+static void a_signal_ends_the_wait_for_a_connection(ferry_client_t *client) {
+    const struct sigaction act = {.sa_handler = nothing};
+    pthread_t self = pthread_self();
+    pthread_t thread;
+    check_is(sigaction(SIGUSR1, &act, NULL), 0);
+    check_is(pthread_create(&thread, NULL, send_signals, &self), 0);
+    check_error(ferry_call_one_way(client, "echo", NULL, 0, 2 * SECOND), -EINTR, "signal");
+    check_is(pthread_join(thread, NULL), 0);
+}
+
+/* The machine may stand still in one of them. */
+static void a_service_starts_at_once(ferry_t *node) {
+    int64_t shortest = PATIENCE;
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_service_t *service = open_service(node, "shop", NULL);
+        int64_t before = monotonic();
+        check_is(ferry_service_start(service, 1), 0);
+        int64_t took = monotonic() - before;
+        shortest = took < shortest ? took : shortest;
+        close_service(service);
+    }
+    check(shortest < 300 * MILLISECOND);
+}
+
+static void without_a_connection_nobody_waits_for_nothing(void) {
+    scene_t s = begin();
+    ferry_client_t *client = open_client(s.node, "bank", 1);
+    engine_kill(s.remote->engine);
+    while (ferry_call(client, "echo", NULL, 0, 20 * MILLISECOND, NULL) == 0 || !strstr(ferry_last_error(), "not run"))
+        continue;
+    a_signal_ends_the_wait_for_a_connection(client);
+    a_service_starts_at_once(s.node);
+    close_client(client);
+    end(&s);
+}
+
 int main(int argc, char **argv) {
-    const test_t tests[] = {TEST(a_full_quota_is_told_as_one), TEST(who_answers_late_is_there)};
+    const test_t tests[] = {TEST(a_full_quota_is_told_as_one), TEST(who_answers_late_is_there),
+                            TEST(without_a_connection_nobody_waits_for_nothing)};
     return run_suite("net_call_servers", tests, sizeof tests / sizeof tests[0], argc, argv);
 }
