@@ -99,7 +99,7 @@ static int name_inbox(fi_calls_t *calls) {
     return 0;
 }
 
-/* With the lock. */
+/* One thread at a time. */
 static int hear_replies(fi_calls_t *calls) {
     char subject[sizeof calls->inbox + 4];
     natsSubscription *sub = NULL;
@@ -121,10 +121,12 @@ int fi_far_open_inbox(fi_calls_t *calls) {
     if (!calls->inbox[0]) {
         r = name_inbox(calls);
     }
-    if (r == 0 && !calls->replies && fi_net_is_up(calls->net)) {
-        r = hear_replies(calls);
-    }
     pthread_mutex_unlock(&calls->lock);
+    if (r == 0 && fi_net_is_up(calls->net)) {
+        pthread_mutex_lock(&calls->hearing);
+        r = calls->replies ? 0 : hear_replies(calls);
+        pthread_mutex_unlock(&calls->hearing);
+    }
     return r;
 }
 

@@ -27,6 +27,7 @@ void fi_calls_unref(fi_calls_t *calls) {
         pthread_cond_destroy(&calls->changed);
         pthread_mutex_destroy(&calls->lock);
         pthread_mutex_destroy(&calls->opening);
+        pthread_mutex_destroy(&calls->hearing);
         free(calls);
     }
 }
@@ -71,6 +72,7 @@ int fi_calls_open(fi_net_t *net) {
     calls->net = net;
     calls->refs = 1;
     pthread_mutex_init(&calls->opening, NULL);
+    pthread_mutex_init(&calls->hearing, NULL);
     pthread_mutex_init(&calls->lock, NULL);
     fi_condition_init(&calls->changed);
     fi_kept_init(&calls->kept);

@@ -128,7 +128,8 @@ typedef struct fi_calls {
     int64_t back_at; /* when a lost connection was there again; 0: never; atomic */
     fi_calls_kept_t kept;
 
-    pthread_mutex_t opening; /* held while a service's frames are subscribed to, which may take long */
+    /* held while a service's frames, and answers, are subscribed to: that may take long */
+    pthread_mutex_t opening, hearing;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     struct fi_list clients;
