@@ -512,6 +512,11 @@ int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, f
     return r;
 }
 
+void fi_net_leave(fi_net_t *net) {
+    fi_store_release32(&net->leaves, 1);
+    fi_handshake_look();
+}
+
 /* From then on no connection is made any more. */
 static void leave_by(fi_net_t *net, int64_t at) {
     __atomic_store_n(&net->leave_by, at, __ATOMIC_RELEASE);

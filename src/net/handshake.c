@@ -18,7 +18,7 @@
 #define LITTLE 8192          /* bytes that a handshake sends, at most: credentials are the longest part */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t over;               /* there are none any more */
+static pthread_cond_t over;               /* there are none any more, or it is to be looked at once */
 static struct fi_list all = {&all, &all}; /* guarded by lock */
 static bool watching;                     /* the thread runs; guarded by lock */
 
@@ -139,6 +139,14 @@ void fi_handshake_begin(fi_handshake_t *h) {
         h->cut = 0;
         fi_list_add_tail(&all, &h->link);
         see_to_watch();
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void fi_handshake_look(void) {
+    pthread_mutex_lock(&lock);
+    if (watching) {
+        pthread_cond_signal(&over);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -47,6 +47,8 @@ typedef struct fi_handshake {
 void fi_handshake_init(fi_handshake_t *h, const fi_address_t *address, const uint32_t *leaves, bool waited);
 /* From now on a connection may be in a handshake. Does nothing if that was said already. Signals are blocked. */
 void fi_handshake_begin(fi_handshake_t *h);
+/* What `leaves` tells has changed: the thread looks soon. */
+void fi_handshake_look(void);
 /* It is in none any more. Returns how many servers were hung up on since it began; 0, too, if it had not begun. */
 unsigned fi_handshake_end(fi_handshake_t *h);
 

@@ -134,9 +134,7 @@ const char *fi_net_warning(const fi_net_t *net);
  * -EINVAL a file cannot be read; -ENOMEM. */
 int fi_net_open(fi_node_t *n, const fi_address_t *a, const ferry_options_t *o, fi_net_t **out);
 /* From now on no server is waited for for long. */
-static inline void fi_net_leave(fi_net_t *net) {
-    fi_store_release32(&net->leaves, 1);
-}
+void fi_net_leave(fi_net_t *net);
 /* Nobody is inside a call of the node's any more, and it has been left. */
 void fi_net_close(fi_net_t *net);
 
