@@ -13,7 +13,7 @@
 /* ---- may it be run ---- */
 
 /* Who called. */
-static int describe(fi_worker_t *w, ferry_request_t *rq) {
+static int describe(fi_worker_t *w, ferry_request_t *rq, int64_t *now) {
     const fi_rxlink_t *l = rq->m->link;
     fi_caller_t *c = w->last_caller;
 
@@ -24,6 +24,7 @@ static int describe(fi_worker_t *w, ferry_request_t *rq) {
     }
     if (fi_unlikely(!c || c->end != l->tx || c->node != l->peer->id)) {
         c = fi_caller_find(w, l->peer->id, l->tx);
+        *now = fi_now_about(); /* a way for its answers may have been opened */
     }
     rq->caller = c;
     return c ? 0 : -EPIPE;
@@ -166,7 +167,7 @@ static bool serve_one(fi_worker_t *w, ferry_msg_t *m, int64_t now) {
     }
     rq->magic = FI_REQUEST_MAGIC;
     rq->method = fi_service_find(w->service, rq->call.method);
-    int r = describe(w, rq);
+    int r = describe(w, rq, &now);
     if (fi_unlikely(r < 0)) {
         expel(w, rq, "the server has no memory or descriptors left to answer with");
     } else {
