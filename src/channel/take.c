@@ -360,7 +360,14 @@ static bool wants_by_tag(const fi_rxlink_t *l) {
     return l->pick && l->pick->tags;
 }
 
-/* The message that is about to be handed over has a deadline from here on. False: it is the sender's again. */
+/* Releases the next record, which nobody here has had: it counts as nothing. */
+static void release_unread(fi_rxlog_t *log, const fi_seen_t *s) {
+    fi_ctl_release(&log->ctl, s->idx, s->lap);
+    fi_ringr_advance(&log->r, s->lines);
+    fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
+}
+
+/* The message that is about to be handed over has a deadline from here on. False: it was the sender's again. */
 static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     m->plain = false;
     m->link = l;
@@ -371,8 +378,10 @@ static bool hold(fi_rxlink_t *l, const fi_seen_t *s, ferry_msg_t *m) {
     if (fi_held_settle(m, fi_held_until(l->rx)) != -ESTALE) {
         return true;
     }
-    hand_over(l, s, m);
-    fi_taken_release_held(m);
+    fi_store_release64(&l->log->ctl.due[s->idx], 0); /* for the next lap */
+    release_unread(l->log, s);
+    fi_rxlog_settle(l, l->log, s->kind == FI_REC_POINTER);
+    fi_taken_recycle(l->rx, m);
     return false;
 }
 
@@ -530,9 +539,7 @@ uint64_t fi_link_skip(fi_rxlink_t *l, uint64_t seq, uint64_t serial, uint64_t en
         if (s.kind == FI_REC_ASKED || s.seq > seq) {
             break; /* what its sender has in its hand, and is perhaps about to take back, is not ours to drop */
         }
-        fi_ctl_release(&log->ctl, s.idx, s.lap);
-        fi_ringr_advance(&log->r, s.lines);
-        fi_store_relaxed64(&log->ctl.head->taken, log->r.pos);
+        release_unread(log, &s);
         count += s.kind != FI_REC_VOID && !(s.flags & FI_REC_RETURNED);
     }
     if (steps > 0) {

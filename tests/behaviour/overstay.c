@@ -84,6 +84,8 @@ static void take_one_and_be_stopped(void *arg) {
     await(&scene->done, 1);
     check_is(ferry_msg_release(m), -ESTALE);
     check_is(receive_number(rx), 100);
+    check_is(receiver_stats(rx).messages, 2); /* what others got meanwhile it has never had */
+    check_is(receiver_stats(rx).bytes, 2 * sizeof(uint64_t));
     close_receiver(rx);
     close_node(node);
 }
