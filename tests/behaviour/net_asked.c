@@ -12,6 +12,7 @@
 
 #include "relay.h"
 #include "stranger.h"
+#include "traces.h"
 
 #define MESSAGES 300u
 #define LARGE 900000u
@@ -131,20 +132,6 @@ static void a_question_that_has_ended_is_no_trouble(void) {
 }
 
 /* ---- how much at once ---- */
-
-/* Of this process, in KiB, what it shares with nobody. */
-static long own_memory(void) {
-    static const char word[] = "RssAnon:";
-    char line[256];
-    long kib = -1;
-    FILE *f = fopen("/proc/self/status", "r");
-    check(f != NULL);
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, word, sizeof word - 1) == 0)
-            kib = strtol(line + sizeof word - 1, NULL, 10);
-    check(fclose(f) == 0 && kib >= 0);
-    return kib;
-}
 
 static void publish_large(void *arg) {
     static char bytes[LARGE];

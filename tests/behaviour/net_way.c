@@ -10,6 +10,7 @@
 
 #include "relay.h"
 #include "stranger.h"
+#include "traces.h"
 
 #define LARGE ((size_t)1 << 20)
 #define MIB 1024 /* in KiB */
@@ -58,20 +59,6 @@ static void send_numbers(ferry_t *node, unsigned count) {
 static void take_numbers(ferry_receiver_t *rx, unsigned count) {
     for (unsigned i = 0; i < count; i++)
         release(receive(rx));
-}
-
-/* Of this process, in KiB, what it shares with nobody. */
-static long own_memory(void) {
-    static const char word[] = "RssAnon:";
-    char line[256];
-    long kib = -1;
-    FILE *f = fopen("/proc/self/status", "r");
-    check(f != NULL);
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, word, sizeof word - 1) == 0)
-            kib = strtol(line + sizeof word - 1, NULL, 10);
-    check(fclose(f) == 0 && kib >= 0);
-    return kib;
 }
 
 /* ---- memory ---- */
@@ -229,6 +216,19 @@ static void hold_what_comes(void *arg) {
     close_node(node);
 }
 
+/* Of ten, that is, since the other one has two ahead, and no more. */
+static void check_that_eight_come_here(stage_t *s, pid_t holder) {
+    ferry_t *node = on(s, "a");
+    send_numbers(node, 10);
+    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
+    take_numbers(rx, 8);
+    atomic_store(&s->step, 2);
+    child_join(holder);
+    close_receiver(rx);
+    close_node(node);
+    stage_end(s);
+}
+
 static bool is_made_anew(void *arg) {
     return relay_accepted(arg) == 6;
 }
@@ -241,15 +241,7 @@ static void what_was_asked_on_a_connection_that_has_ended_holds_no_more(void) {
     relay_cut(s->line);
     await_that(is_made_anew, s->line, "the connections have not been made anew");
     nap(200 * MILLISECOND);
-    ferry_t *node = on(s, "a");
-    send_numbers(node, 10);
-    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
-    take_numbers(rx, 8); /* the other one has two ahead */
-    atomic_store(&s->step, 2);
-    child_join(holder);
-    close_receiver(rx);
-    close_node(node);
-    stage_end(s);
+    check_that_eight_come_here(s, holder);
 }
 
 /* Places of a node's connections, in the order in which they are made. */
@@ -267,15 +259,7 @@ static void the_loss_of_another_connection_does_not_ask_twice(void) {
             nap(5 * MILLISECOND);
         nap(100 * MILLISECOND);
     }
-    ferry_t *node = on(s, "a");
-    send_numbers(node, 10);
-    ferry_receiver_t *rx = open_receiver(node, "jobs", FERRY_QUEUE, &takes_durable);
-    take_numbers(rx, 8); /* the other one has two ahead */
-    atomic_store(&s->step, 2);
-    child_join(holder);
-    close_receiver(rx);
-    close_node(node);
-    stage_end(s);
+    check_that_eight_come_here(s, holder);
 }
 
 /* Takes one, and makes it known that it is slow: so nothing more is asked for than was before. */

@@ -28,5 +28,7 @@ bool traces_settled(const traces_t *before);
 bool directory_clean(const char *directory);
 /** Removes the directory with everything in it. */
 void directory_remove(const char *directory);
+/** Of this process's memory, in KiB, what it shares with nobody. */
+long own_memory(void);
 
 #endif
